@@ -1,0 +1,58 @@
+"""What every benchmark writes: a JSON with its provenance, and a table."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+def provenance() -> dict:
+    """Returns the command, the machine and the versions a figure was made with."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} CPU cores, {_processor()}",
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+
+
+def write_json(path: str, content: dict) -> None:
+    """Writes a JSON file, whole or not at all, and says where."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(f"{path}.part", "w") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(f"{path}.part", path)
+    print(f"written: {path}")
+
+
+def read_json(path: str) -> dict | None:
+    """Returns the content of a JSON file, or None if there is none."""
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        return json.load(file)
+
+
+def markdown_table(header: list[str], rows: list[list]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line for line in file if line.startswith("model name")]
+        return names[0].split(":", 1)[1].strip()
+    except (OSError, IndexError):
+        return platform.machine()

@@ -1,0 +1,131 @@
+"""What the example scripts share: errors as messages, data and reports."""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from absl import app, flags, logging
+
+import tfhyper
+from tfhyper import analysis, metrics
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "runs/train", "Folder of the training and its results.")
+flags.DEFINE_integer("draws", 16, "N: draws that the prediction averages over.")
+flags.DEFINE_integer("draw_seed", 0, "Seed of the draws.")
+flags.DEFINE_integer(
+    "calibration_examples",
+    None,
+    "Training images that each draw takes its BatchNorm moments from; all by default.",
+)
+
+# A single draw is judged by the median of so many (Ukai et al., 2019, 4.1).
+SINGLES = 5
+
+
+def run(main):
+    """Runs a script; bad input ends it with a message instead of a traceback."""
+
+    def checked_main(argv):
+        if len(argv) > 1:
+            raise app.UsageError(f"Unknown arguments: {argv[1:]}")
+        logging.set_verbosity(logging.ERROR)  # quietens TensorFlow Datasets
+        try:
+            main()
+        except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
+            sys.exit(f"error: {error}")
+
+    app.run(checked_main)
+
+
+def load_data(settings: dict) -> tfhyper.data.Data:
+    """Returns the data that a training was, or is to be, made with."""
+    return tfhyper.data.load(
+        settings["dataset"],
+        data_dir=settings["data_dir"],
+        batch_size=settings["batch_size"],
+        train_examples=settings["train_examples"],
+        test_examples=settings["test_examples"],
+        seed=settings["seed"],
+        download=settings["download"],
+    )
+
+
+def report(model, data: tfhyper.data.Data) -> None:
+    """Prints x1 and xN scores; writes them, the predictor and pictures."""
+    batches = None
+    if FLAGS.calibration_examples is not None:
+        if FLAGS.calibration_examples < 1:
+            raise ValueError(
+                "--calibration_examples must be positive. "
+                f"Received: {FLAGS.calibration_examples}"
+            )
+        batches = -(-FLAGS.calibration_examples // data.batch_size)
+    predictor = tfhyper.PosteriorPredictor(
+        model, num_draws=FLAGS.draws, seed=FLAGS.draw_seed
+    )
+    predictor.calibrate(data.train_plain.take(-1 if batches is None else batches))
+    prediction = predictor.predict(data.test, verbose=1)
+    labels = np.concatenate([y for _, y in data.test])
+
+    singles = [
+        metrics.classification_report(labels, member)
+        for member in prediction.members[:SINGLES]
+    ]
+    scores = {
+        "x1": {key: float(np.median([s[key] for s in singles])) for key in singles[0]},
+        f"x{FLAGS.draws}": metrics.classification_report(labels, prediction.mean),
+    }
+    print(f"\n{len(labels)} test images of {data.spec.name}")
+    print(f"{'':>5} {'error %':>8} {'NLL':>7} {'Brier':>7} {'ECE':>7}")
+    for name, s in scores.items():
+        print(
+            f"{name:>5} {100 * s['error']:8.2f} {s['nll']:7.4f} {s['brier']:7.4f} "
+            f"{s['ece']:7.4f}"
+        )
+    print(f"   x1: median of {len(singles)} draws. NLL in nats.\n")
+    wrong = prediction.mean.argmax(-1) != labels
+    print(f"{'uncertainty, nats':>20} {'total':>7} {'aleatoric':>10} {'epistemic':>10}")
+    for name, rows in (("right answers", ~wrong), ("wrong answers", wrong)):
+        if rows.any():
+            print(
+                f"{name:>20} {prediction.total[rows].mean():7.4f} "
+                f"{prediction.aleatoric[rows].mean():10.4f} "
+                f"{prediction.epistemic[rows].mean():10.4f}"
+            )
+    print()
+    write_results(predictor, prediction, labels, data, scores)
+
+
+def write_results(predictor, prediction, labels, data, scores) -> None:
+    """Writes the predictor, the scores and two pictures, and says where."""
+    path = os.path.join(FLAGS.workdir, "predictor.tfhyper")
+    predictor.save(path, overwrite=True)
+    print(f"written: {path}")
+    path = os.path.join(FLAGS.workdir, "scores.json")
+    with open(path, "w") as file:
+        json.dump(scores, file, indent=2)
+    print(f"written: {path}")
+    images = np.concatenate([x for x, _ in data.test])
+    images = np.clip(images * data.spec.std + data.spec.mean, 0, 1)
+    title = f"{data.spec.name}, x{predictor.num_draws}"
+    figures = {
+        "reliability": analysis.reliability_diagram(
+            labels, prediction.mean, title=title
+        ),
+        "examples": analysis.extreme_examples(
+            images,
+            labels,
+            prediction.mean,
+            prediction.total,
+            class_names=data.spec.class_names,
+            title=title,
+        ),
+    }
+    for name, figure in figures.items():
+        path = os.path.join(FLAGS.workdir, f"{name}.png")
+        figure.savefig(path, dpi=120)
+        print(f"written: {path}")

@@ -1,0 +1,34 @@
+"""Evaluates a training of examples/train.py: scores, uncertainty, pictures.
+
+python examples/evaluate.py --workdir=runs/train --draws=16
+"""
+
+import json
+import os
+
+import common
+from absl import flags
+
+from tfhyper import training
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    path = os.path.join(FLAGS.workdir, "settings.json")
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            "--workdir must be a folder of examples/train.py. "
+            f"Received: {FLAGS.workdir}"
+        )
+    with open(path) as file:
+        settings = json.load(file)
+    model, epoch = training.Workdir(FLAGS.workdir, settings).restore()
+    if model is None:
+        raise FileNotFoundError(f"There is no checkpoint in {FLAGS.workdir} yet.")
+    print(f"{model.name} after {epoch} epochs, from {FLAGS.workdir}")
+    common.report(model, common.load_data(settings))
+
+
+if __name__ == "__main__":
+    common.run(main)

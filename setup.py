@@ -1,0 +1,64 @@
+"""The tfhyper package; `pyproject.toml` only configures tools."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+README = ROOT / "README.md"
+
+
+def read_version() -> str:
+    """Returns `__version__` without importing tfhyper, which would import Keras."""
+    text = (ROOT / "tfhyper" / "version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    if found is None:
+        raise ValueError("`tfhyper/version.py` must define `__version__`.")
+    return found.group(1)
+
+
+setup(
+    name="tfhyper",
+    version=read_version(),
+    description=(
+        "Bayesian neural networks for Keras 3: layers whose weights are drawn from "
+        "a posterior, and a predictor that averages over the draws."
+    ),
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="The tfhyper authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="bayesian deep learning keras tensorflow hypernetwork uncertainty",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=find_packages(include=["tfhyper", "tfhyper.*"]),
+    package_data={"tfhyper": ["data/*.npz", "data/LICENSE*", "data/*LICENSE*"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py",
+        # TensorFlow Datasets needs it and does not say so.
+        "importlib_resources",
+        "keras>=3",
+        "tensorflow",
+        "tensorflow-datasets",
+        "tensorflow-probability[tf]",
+    ],
+    extras_require={
+        "plots": ["matplotlib"],
+        "tensorboard": ["tensorboard"],
+        "test": [
+            "matplotlib",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "scikit-learn",
+            "scipy",
+        ],
+    },
+)

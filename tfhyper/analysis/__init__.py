@@ -1,0 +1,10 @@
+"""Figures about predictions and training.
+
+They return a `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and
+comes with `pip install tfhyper[plots]`.
+"""
+
+from tfhyper.analysis.examples import extreme_examples
+from tfhyper.analysis.plots import reliability_diagram, training_curves
+
+__all__ = ["extreme_examples", "reliability_diagram", "training_curves"]

@@ -1,0 +1,136 @@
+"""A figure of the images that a model is most and least certain about."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.analysis._figures import new_figure
+from tfhyper.checks import check_finite, check_positive_integer
+from tfhyper.metrics._checks import check_labels, ensemble_probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_COLUMNS = 8
+
+
+def extreme_examples(
+    images: ArrayLike,
+    labels: ArrayLike,
+    prediction_mean: ArrayLike,
+    uncertainty: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    num: int = 8,
+    title: str | None = None,
+) -> "Figure":
+    """Draws the images that a model is most certain and least certain about.
+
+    Each image carries its true class, its predicted class and its uncertainty; the
+    text of a wrong prediction is red. The most certain image comes first in the upper
+    block, the least certain first in the lower.
+
+    Args:
+        images: numbers in `[0, 1]` (undo any normalisation first) of shape
+            `(batch, height, width)`, or `(batch, height, width, channels)` of 1
+            (grey) or 3 (RGB) channels.
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        prediction_mean: probabilities of shape `(batch, classes)`, the mean over draws.
+        uncertainty: nats, of shape `(batch,)`, larger for the less certain; for
+            instance `tfhyper.metrics.predictive_entropy(members)`.
+        class_names: one name per class, or `None` to show class indices.
+        num: positive integer at most `batch`, the number of images in each block.
+        title: text above the figure, or `None`.
+
+    Returns:
+        A `matplotlib.figure.Figure` of `2 * num` axes, the most certain `num` first.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if an argument breaks a rule above.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfhyper import analysis, metrics
+        >>> members = np.array([[[0.9, 0.1], [0.6, 0.4]]])
+        >>> figure = analysis.extreme_examples(
+        ...     np.zeros((2, 28, 28)), [0, 1], members[0],
+        ...     metrics.predictive_entropy(members), ["cat", "dog"], num=1)
+        >>> print(figure.axes[1].get_title())
+        true: dog
+        predicted: cat
+        0.67 nats
+    """
+    probs = ensemble_probabilities(prediction_mean, name="prediction_mean")
+    batch, classes = probs.shape
+    labels = check_labels(labels, batch, classes)
+    images = _check_images(images, batch)
+    uncertainty = _check_uncertainty(uncertainty, batch)
+    names = [str(c) for c in range(classes)] if class_names is None else class_names
+    if len(names) != classes:
+        raise ValueError(
+            f"`class_names` must hold one name for each of the {classes} classes. "
+            f"Received: class_names of length {len(names)}"
+        )
+    num = check_positive_integer("num", num)
+    if num > batch:
+        raise ValueError(
+            f"`num` must be at most the number of images, {batch}. Received: num={num}"
+        )
+
+    order = np.argsort(uncertainty, kind="stable")
+    predicted = np.argmax(probs, axis=1)
+    columns = min(num, MAX_COLUMNS)
+    rows = -(-num // columns)
+    figure = new_figure((max(1.35 * columns, 3.0), 2 * (1.8 * rows + 0.3) + 0.3), title)
+    blocks = {"Most certain": order[:num], "Least certain": order[::-1][:num]}
+    for block, (heading, chosen) in zip(figure.subfigures(2, 1), blocks.items()):
+        block.suptitle(heading, fontsize=10, fontweight="bold")
+        for position, index in enumerate(chosen, start=1):
+            axes = block.add_subplot(rows, columns, position)
+            _draw_image(axes, images[index])
+            axes.set_title(
+                f"true: {names[labels[index]]}\npredicted: {names[predicted[index]]}\n"
+                f"{uncertainty[index]:.2f} nats",
+                fontsize=7,
+                color="black" if predicted[index] == labels[index] else "red",
+            )
+    return figure
+
+
+def _draw_image(axes: "Axes", image: np.ndarray) -> None:
+    axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
+    axes.set(xticks=[], yticks=[])
+
+
+def _check_images(images: ArrayLike, batch: int) -> np.ndarray:
+    array = np.asarray(images)
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    is_grey, is_rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
+    if not (is_grey or is_rgb) or len(array) != batch:
+        raise ValueError(
+            f"`images` must have the axes (batch={batch}, height, width), or those and "
+            f"1 or 3 channels. Received: images.shape={np.shape(images)}"
+        )
+    low, high = np.min(array), np.max(array)
+    # Written so that NaN, for which every comparison is false, is refused too.
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            "`images` must lie in [0, 1]; undo any normalisation first. "
+            f"Received: images from {low} to {high}"
+        )
+    return array
+
+
+def _check_uncertainty(uncertainty: ArrayLike, batch: int) -> np.ndarray:
+    array = np.asarray(uncertainty, dtype=np.float64)
+    if array.shape != (batch,):
+        raise ValueError(
+            f"`uncertainty` must have the shape (batch,) = ({batch},). "
+            f"Received: uncertainty.shape={array.shape}"
+        )
+    return check_finite("uncertainty", array)

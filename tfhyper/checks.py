@@ -1,0 +1,36 @@
+"""Argument checks that every part shares."""
+
+from typing import Any
+
+import numpy as np
+
+
+def check_positive_integer(name: str, value: Any) -> int:
+    """Returns `value` as an int, or raises ValueError unless it is one above zero."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Any) -> Any:
+    """Returns `value`, or raises ValueError unless it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {sorted(choices)}. Received: {name}={value!r}"
+        )
+    return value
+
+
+def check_finite(name: str, array: Any) -> np.ndarray:
+    """Returns `array` as a NumPy array, or raises ValueError if it holds NaN or inf."""
+    array = np.asarray(array)
+    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        count = int(np.size(array) - np.isfinite(array).sum())
+        raise ValueError(
+            f"`{name}` must be finite. Received: {count} NaN or infinite values of "
+            f"{array.size}"
+        )
+    return array

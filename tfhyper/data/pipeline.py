@@ -1,0 +1,206 @@
+"""`load`: a data set by name, as pipelines ready for training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfhyper.data import sources
+from tfhyper.data.arrays import check_integer, read_sizes, with_statistics
+from tfhyper.data.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfhyper.data.streams import Stream
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """A data set as pipelines of `(images, labels)` batches; made by `load`.
+
+    Images are float32 `(batch, height, width, channels)`, normalised; labels are int32
+    `(batch,)`. The last batch of an epoch is short if `batch_size` does not divide it.
+
+    Args:
+        spec: What is known of the set, with the `mean` and `std` in use.
+        train: The training examples, shuffled and augmented, as `tf.data.Dataset`. Each
+            time it is iterated (also by `repeat`) it gives the next epoch: 0, 1, 2, ...
+            It counts within the process, and Keras may begin an iteration only to
+            build a model: to resume a training exactly, use `train_from`.
+        train_plain: The training examples in stored order, not augmented: for the
+            statistics of batch normalisation, or the training error.
+        test: The test examples in stored order, not augmented.
+        num_train: Number of training examples.
+        num_test: Number of test examples.
+        batch_size: Examples in a batch.
+        seed: Seed of order and augmentation.
+
+    Example:
+        >>> data = load("fashion_mnist_small", train_examples=200, test_examples=50)
+        >>> images, labels = next(iter(data.epoch(0)))
+        >>> images.shape, labels.shape
+        (TensorShape([128, 28, 28, 1]), TensorShape([128]))
+    """
+
+    spec: DatasetSpec
+    train: tf.data.Dataset
+    train_plain: tf.data.Dataset
+    test: tf.data.Dataset
+    num_train: int
+    num_test: int
+    batch_size: int
+    seed: int
+    _stream: Stream = dataclasses.field(repr=False)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of training batches in an epoch, the short one counted."""
+        return self._stream.steps
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the training batches of one epoch.
+
+        Order and augmentation depend on the seed and `epoch` only: the dataset gives
+        the same batches, bit for bit, whenever it is iterated.
+
+        Args:
+            epoch: Number of the epoch; a non-negative integer.
+
+        Returns:
+            A `tf.data.Dataset` of `steps_per_epoch` batches.
+
+        Raises:
+            ValueError: If `epoch` is not a non-negative integer.
+
+        Example:
+            >>> data = load("fashion_mnist_small", train_examples=200)
+            >>> int(data.epoch(3).cardinality()) == data.steps_per_epoch
+            True
+        """
+        check_integer("epoch", epoch, 0)
+        return self._stream.epochs(int(epoch), int(epoch) + 1)
+
+    def train_from(self, epoch: int) -> tf.data.Dataset:
+        """Returns the training batches of this and all later epochs, one after another.
+
+        A training that is cut off after epoch `epoch - 1` and resumed with this dataset
+        sees the batches that it would have seen, bit for bit.
+
+        Args:
+            epoch: Number of the first epoch; a non-negative integer.
+
+        Returns:
+            A `tf.data.Dataset` without end; `Model.fit` must be told
+            `steps_per_epoch=data.steps_per_epoch`.
+
+        Raises:
+            ValueError: If `epoch` is not a non-negative integer.
+
+        Example:
+            ```python
+            model.fit(
+                data.train_from(5),
+                steps_per_epoch=data.steps_per_epoch,
+                initial_epoch=5,
+                epochs=20,
+                shuffle=False,
+            )
+            ```
+        """
+        check_integer("epoch", epoch, 0)
+        return self._stream.epochs(int(epoch))
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | None = None,
+    batch_size: int = 128,
+    train_examples: int | None = None,
+    test_examples: int | None = None,
+    augment: bool = True,
+    seed: int = 0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    download: bool = False,
+    cache: bool = True,
+) -> Data:
+    """Loads a data set as `tf.data` pipelines.
+
+    Images are normalised by the mean and standard deviation of each channel. Training
+    images are augmented as by Zagoruyko & Komodakis, "Wide Residual Networks", BMVC
+    2016 (arXiv:1605.07146): a random crop from the normalised image padded by four
+    pixels of zeros and, where `spec.flip` holds, a random horizontal flip.
+
+    Images of ImageNet are resized to 256 pixels on the shorter side; a window of
+    224 x 224 is cut at random for training, and from the centre otherwise.
+
+    Args:
+        name: A key of `DATASETS`, or the name of another image-classification set of
+            TensorFlow Datasets whose images have one size, or of one prepared in
+            `data_dir`. Sets that are not in `DATASETS` are not flipped.
+        data_dir: The folder of prepared TensorFlow Datasets; `None`: its default.
+        batch_size: Examples in a batch; a positive integer.
+        train_examples: Use only the first so many training examples, in the order they
+            are stored; a positive integer. `None`: all.
+        test_examples: Likewise for the test examples.
+        augment: Whether training images are augmented. They are shuffled either way.
+        seed: Seed of order and augmentation; an integer from 0 to 2 ** 31 - 1.
+        mean: Mean of each channel in units of 0 to 1, instead of that of `DATASETS`.
+            For a set without known statistics and without `mean` and `std`, they are
+            those of the first 10,000 of the training examples used.
+        std: Standard deviation of each channel, positive; given if `mean` is given.
+        download: Whether to download and prepare a set that is not there.
+        cache: Whether to hold the images in memory (as uint8), which is fastest and
+            shuffles all examples evenly. `False`: read them from disk in each epoch,
+            with files shuffled, and examples in blocks of 2048. ImageNet is always read
+            from disk and `fashion_mnist_small` always held in memory.
+
+    Returns:
+        A `Data`.
+
+    Raises:
+        TypeError: If `name` is not a string.
+        ValueError: If an argument is out of its range, the name is unknown, or the set
+            is not one of images of one size with one label each.
+        FileNotFoundError: If the set is known but not prepared and `download` is false.
+
+    Example:
+        >>> data = load("fashion_mnist_small", batch_size=100, train_examples=1000)
+        >>> data.steps_per_epoch, data.num_test
+        (10, 2500)
+    """
+    check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    source = sources.open_source(name, data_dir, download)
+    num_train, num_test = read_sizes(source, train_examples, test_examples)
+    in_memory = source.builder is None or (cache and source.spec.resize is None)
+    arrays = source.arrays("train", num_train) if in_memory else None
+    spec = with_statistics(source, mean, std, num_train, arrays)
+
+    from tfhyper.data import streams
+
+    batch_size = int(batch_size)
+    if in_memory:
+        train = streams.from_memory(*arrays, batch_size)
+        test = streams.from_memory(*source.arrays("test", num_test), batch_size)
+    else:
+        train = streams.from_disk(source, "train", num_train, batch_size, augment)
+        test = streams.from_disk(source, "test", num_test, batch_size, False)
+    train_stream = streams.Stream(
+        spec, train, num_train, batch_size, augment, int(seed)
+    )
+    test_stream = streams.Stream(spec, test, num_test, batch_size, False, int(seed))
+    return Data(
+        spec=spec,
+        train=train_stream.epoch_by_epoch(),
+        train_plain=train_stream.plain(),
+        test=test_stream.plain(),
+        num_train=num_train,
+        num_test=num_test,
+        batch_size=batch_size,
+        seed=int(seed),
+        _stream=train_stream,
+    )

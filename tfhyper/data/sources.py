@@ -1,0 +1,210 @@
+"""Where the examples come from: the file in this package, or TensorFlow Datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfhyper.data.specs import DATASETS, DatasetSpec
+
+EMBEDDED = "fashion_mnist_small"
+_EMBEDDED_FILE = pathlib.Path(__file__).with_name("fashion_mnist_small.npz")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A data set that is there to be read; made by `open_source`.
+
+    Args:
+        spec: What is known of the set.
+        num_train: Number of examples in the split trained on.
+        num_test: Number of examples in the split tested on.
+        builder: The TensorFlow Datasets builder; `None` for the embedded set.
+        image_key: The builder's name for the image.
+        label_key: The builder's name for the label.
+
+    Example:
+        >>> open_source("fashion_mnist_small").num_train
+        10000
+    """
+
+    spec: DatasetSpec
+    num_train: int
+    num_test: int
+    builder: Any = None
+    image_key: str = "image"
+    label_key: str = "label"
+
+    def arrays(self, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the first `count` examples of a part, in the order they are stored.
+
+        Args:
+            part: `"train"` or `"test"`.
+            count: Number of examples, from 1 to the size of the part.
+
+        Returns:
+            uint8 images `(count, height, width, channels)` and int32 labels `(count,)`.
+
+        Raises:
+            ValueError: If an image does not have the shape that `spec` states.
+
+        Example:
+            >>> open_source("fashion_mnist_small").arrays("test", 5)[0].shape
+            (5, 28, 28, 1)
+        """
+        if self.builder is None:
+            with np.load(_EMBEDDED_FILE, allow_pickle=False) as file:
+                images, labels = file[f"x_{part}"], file[f"y_{part}"]
+            return images[:count], labels[:count].astype(np.int32)
+        import tensorflow_datasets as tfds
+
+        split = self.spec.train_split if part == "train" else self.spec.test_split
+        dataset = self.builder.as_dataset(
+            split=f"{split}[:{count}]",
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding(
+                {self.image_key: True, self.label_key: True}
+            ),
+            # One file after the other, so that "the first" are those on disk.
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+        images = np.empty((count, *self.spec.image_shape), np.uint8)
+        labels = np.empty((count,), np.int32)
+        start = 0
+        for batch in dataset.batch(1024).as_numpy_iterator():
+            received = batch[self.image_key]
+            if received.shape[1:] != images.shape[1:]:
+                raise ValueError(
+                    f"The images of '{self.spec.name}' must have shape "
+                    f"{self.spec.image_shape}. Received: images of shape "
+                    f"{received.shape[1:]}"
+                )
+            stop = start + len(received)
+            images[start:stop], labels[start:stop] = received, batch[self.label_key]
+            start = stop
+        return images, labels
+
+
+def open_source(
+    name: str, data_dir: str | None = None, download: bool = False
+) -> Source:
+    """Finds a data set by name, and prepares it if asked to.
+
+    Args:
+        name: A key of `DATASETS`, or the name of an image-classification set of
+            TensorFlow Datasets, or of one prepared in `data_dir`.
+        data_dir: The folder of prepared TensorFlow Datasets; `None`: its default.
+        download: Whether to download and prepare a set that is not there.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        TypeError: If `name` is not a string.
+        ValueError: If the name is unknown or the set is not one of images of one size
+            with one label each.
+        FileNotFoundError: If the set is known but not prepared and `download` is false.
+
+    Example:
+        >>> open_source("fashion_mnist_small").spec.num_classes
+        10
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be a string. Received: name={name!r}")
+    if name == EMBEDDED:
+        with np.load(_EMBEDDED_FILE, allow_pickle=False) as file:
+            sizes = len(file["y_train"]), len(file["y_test"])
+        return Source(DATASETS[name], *sizes)
+    builder = _builder(name, data_dir, download)
+    known = DATASETS.get(builder.name)
+    image_key, label_key = _keys(builder)
+    spec = known or _spec_of(builder, image_key, label_key)
+    for split in (spec.train_split, spec.test_split):
+        if split not in builder.info.splits:
+            raise ValueError(
+                f"`name` must be a set with the split '{split}'. Received: "
+                f"name='{name}' with splits {sorted(builder.info.splits)}"
+            )
+    sizes = (
+        builder.info.splits[split].num_examples
+        for split in (spec.train_split, spec.test_split)
+    )
+    return Source(spec, *sizes, builder, image_key, label_key)
+
+
+def _builder(name: str, data_dir: str | None, download: bool) -> Any:
+    """Returns the builder of a prepared set; raises as `open_source` says."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        names = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
+        matches = difflib.get_close_matches(name, dict.fromkeys(names), n=3)
+        hint = f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+        raise ValueError(
+            f"`name` must be one of {sorted(DATASETS)}, another image-classification "
+            "set of TensorFlow Datasets, or one prepared in "
+            f"`data_dir`.{hint} Received: name={name!r}, data_dir={data_dir!r}"
+        ) from error
+    if not builder.is_prepared():
+        if not download:
+            # What to type: the default folder needs no argument.
+            folder = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
+            raise FileNotFoundError(
+                f"The data set '{name}' is not prepared: looked in "
+                f"'{builder.data_path}'. Prepare it with "
+                f"`tensorflow_datasets.load('{name}'{folder})`, or call this function "
+                "with `download=True`, or give the folder that holds it as `data_dir`."
+            )
+        builder.download_and_prepare()
+    return builder
+
+
+def _keys(builder: Any) -> tuple[str, str]:
+    """Returns the names of the one image and the one label of an example."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    keys = builder.info.supervised_keys or ()
+    if not keys and isinstance(features, tfds.features.FeaturesDict):
+        # Not stated, as in sets made from arrays: the only image and the only label.
+        keys = [k for kind in kinds for k in features if type(features[k]) is kind]
+    if len(keys) != 2 or not all(
+        isinstance(features[key], kind) for key, kind in zip(keys, kinds, strict=True)
+    ):
+        raise ValueError(
+            "`name` must be an image-classification set: with one image and one class "
+            f"label. Received: name='{builder.name}' with features {features}"
+        )
+    return keys[0], keys[1]
+
+
+def _spec_of(builder: Any, image_key: str, label_key: str) -> DatasetSpec:
+    """Reads the spec of a set that is not in `DATASETS` from its builder."""
+    image, label = (builder.info.features[key] for key in (image_key, label_key))
+    if None in image.shape or image.dtype != np.uint8:
+        raise ValueError(
+            "`name` must be a set of uint8 images of one size, or one of "
+            f"{sorted(DATASETS)}. Received: name='{builder.name}' with images of shape "
+            f"{image.shape} and type {image.dtype}"
+        )
+    splits = builder.info.splits
+    return DatasetSpec(
+        name=builder.name,
+        image_shape=tuple(image.shape),
+        num_classes=label.num_classes,
+        mean=None,
+        std=None,
+        # Mirroring changes the class of some images, and nothing here says which.
+        flip=False,
+        test_split="test" if "test" in splits else "validation",
+        class_names=tuple(label.names) if label.names else None,
+        source="TensorFlow Datasets.",
+        license=str(builder.info.redistribution_info.license or ""),
+    )

@@ -1,0 +1,234 @@
+"""The `tf.data` pipelines: the order of the examples, and what is done to each batch.
+
+Order and augmentation come from stateless draws keyed by (seed, epoch), so that any
+epoch can be made again without running those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfhyper.data import augment
+from tfhyper.data.sources import Source
+from tfhyper.data.specs import DatasetSpec
+
+PADDING = 4
+#: Examples that a set read from disk shuffles at a time. Two such blocks are held, of
+#: about 0.25 GB each for ImageNet's compressed images.
+SHUFFLE_BLOCK = 2048
+#: Files that a set read from disk mixes at a time.
+OPEN_FILES = 16
+
+# What a key is folded with for each use, so that the uses draw independently.
+_ORDER, _BLOCKS, _WINDOWS, _CROPS, _FLIPS = range(5)
+
+# Maps a key of shape (2,), or `None` for the stored order, to uint8 images and labels.
+Batches = Callable[[tf.Tensor | None], tf.data.Dataset]
+
+
+class Stream:
+    """Turns batches of raw images into epochs of training or test batches.
+
+    Args:
+        spec: Spec with `mean` and `std` known.
+        batches: Function from a key to one epoch of `(images, labels)` batches.
+        size: Number of examples in an epoch.
+        batch_size: Examples in a batch.
+        augment: Whether `epochs` and `epoch_by_epoch` augment.
+        seed: Seed of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        batches: Batches,
+        size: int,
+        batch_size: int,
+        augment: bool,
+        seed: int,
+    ):
+        self.steps = -(-size // batch_size)
+        self._spec = spec
+        self._batches = batches
+        self._augment = augment
+        self._seed = seed
+        with tf.device("CPU:0"):
+            self._epochs_begun = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def plain(self) -> tf.data.Dataset:
+        """Returns the examples once, in stored order, normalised only."""
+        return self._finish(self._keyed(None), augmented=False)
+
+    def epochs(self, first: int, last: int | None = None) -> tf.data.Dataset:
+        """Returns epochs `first` to `last - 1` on end, or without end."""
+        stop = np.iinfo(np.int64).max if last is None else last
+        dataset = self._train(tf.data.Dataset.range(first, stop))
+        return dataset.apply(
+            tf.data.experimental.assert_cardinality(
+                tf.data.INFINITE_CARDINALITY
+                if last is None
+                else (last - first) * self.steps
+            )
+        )
+
+    def epoch_by_epoch(self) -> tf.data.Dataset:
+        """Returns a dataset that is the next epoch each time it is iterated."""
+        once = tf.data.Dataset.range(1)
+        epoch = once.map(lambda _: self._epochs_begun.assign_add(1) - 1)
+        return self._train(epoch).apply(
+            tf.data.experimental.assert_cardinality(self.steps)
+        )
+
+    def _train(self, epochs: tf.data.Dataset) -> tf.data.Dataset:
+        """Maps a dataset of epoch numbers to their batches on end."""
+
+        def one_epoch(epoch):
+            return self._keyed(tf.stack([tf.constant(self._seed, tf.int64), epoch]))
+
+        return self._finish(epochs.flat_map(one_epoch), self._augment)
+
+    def _keyed(self, key: tf.Tensor | None) -> tf.data.Dataset:
+        """Returns one epoch of `(images, labels, key, step)`."""
+        batches = self._batches(key).enumerate()
+        if key is None:
+            key = tf.zeros((2,), tf.int64)
+        return batches.map(lambda step, batch: (*batch, key, step))
+
+    def _finish(self, dataset: tf.data.Dataset, augmented: bool) -> tf.data.Dataset:
+        """Normalises and augments; outside of the epochs, so that none waits."""
+        spec = self._spec
+
+        def finish(images, labels, key, step):
+            images = augment.normalize(images, spec.mean, spec.std)
+            if augmented and spec.resize is None:
+                # Sets that are resized have had their random window already.
+                crops = _fold_in(_fold_in(key, _CROPS), step)
+                images = augment.random_crop(images, PADDING, crops)
+            if augmented and spec.flip:
+                flips = _fold_in(_fold_in(key, _FLIPS), step)
+                images = augment.random_flip(images, flips)
+            return images, labels
+
+        dataset = dataset.map(
+            finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def from_memory(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Batches:
+    """Returns the batches of arrays held in memory; see `Batches`."""
+    with tf.device("CPU:0"):
+        images, labels = tf.constant(images), tf.constant(labels)
+
+    def batches(key):
+        order = tf.range(tf.size(labels))
+        if key is not None:
+            order = _shuffled(order, key, _ORDER)
+        indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        return indices.map(lambda i: (tf.gather(images, i), tf.gather(labels, i)))
+
+    return batches
+
+
+def from_disk(
+    source: Source, part: str, count: int, batch_size: int, augmented: bool
+) -> Batches:
+    """Returns the batches of the first `count` examples of a part, read as needed.
+
+    The shuffled order permutes the files, reads `OPEN_FILES` of them by turns and
+    permutes each block of `SHUFFLE_BLOCK` examples. `Dataset.shuffle` would not do: its
+    order depends on TensorFlow's global seed too.
+
+    Raises:
+        ValueError: If the set is not stored as TFRecord files.
+    """
+    import tensorflow_datasets as tfds
+
+    spec, info = source.spec, source.builder.info
+    if info.file_format.value != "tfrecord":
+        raise ValueError(
+            "`cache` must be True for a set that is not stored as TFRecord files. "
+            f"Received: '{spec.name}' stored as {info.file_format.value}"
+        )
+    split = spec.train_split if part == "train" else spec.test_split
+    pieces = info.splits[f"{split}[:{count}]"].file_instructions
+    paths = tf.constant([str(piece.filename) for piece in pieces])
+    ranges = tf.constant([[piece.skip, piece.take] for piece in pieces], tf.int64)
+
+    features = tfds.decode.PartialDecoding(
+        {source.image_key: True, source.label_key: True}
+    ).extract_features(info.features)
+
+    def read(path, skip_take):
+        return tf.data.TFRecordDataset(path).skip(skip_take[0]).take(skip_take[1])
+
+    def batches(key):
+        order = tf.range(len(pieces))
+        if key is not None:
+            order = _shuffled(order, key, _ORDER)
+        files = tf.data.Dataset.from_tensor_slices(
+            (tf.gather(paths, order), tf.gather(ranges, order))
+        )
+        if key is None:
+            records = files.flat_map(read)
+        else:
+            records = files.interleave(
+                read,
+                cycle_length=OPEN_FILES,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            blocks = records.batch(SHUFFLE_BLOCK).enumerate()
+            block_key = _fold_in(key, _BLOCKS)
+            records = blocks.map(lambda i, block: _shuffled(block, block_key, i))
+            records = records.prefetch(1).unbatch()
+
+        def decode(index, record):
+            example = features.deserialize_example(record)
+            image = example[source.image_key]
+            if spec.resize is not None:
+                window = None
+                if augmented and key is not None:
+                    window = _fold_in(_fold_in(key, _WINDOWS), index)
+                image = _window(image, spec, window)
+            image = tf.ensure_shape(image, spec.image_shape)
+            return image, tf.cast(example[source.label_key], tf.int32)
+
+        return (
+            records.enumerate()
+            .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(batch_size)
+        )
+
+    return batches
+
+
+def _fold_in(key: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
+    """Returns the key `(2,)` of one use among many of `key`."""
+    # The type of `data` is that of the new key: 64 bits keep the keys apart.
+    data = tf.cast(data, tf.int64)
+    return tf.random.experimental.stateless_fold_in(key, data)
+
+
+def _shuffled(values: tf.Tensor, key: tf.Tensor, use: int | tf.Tensor) -> tf.Tensor:
+    """Returns `values` permuted along the first axis by the key."""
+    return tf.random.experimental.stateless_shuffle(values, seed=_fold_in(key, use))
+
+
+def _window(image: tf.Tensor, spec: DatasetSpec, key: tf.Tensor | None) -> tf.Tensor:
+    """Resizes the shorter side to `spec.resize`; cuts the centre or a random window."""
+    size = tf.cast(tf.shape(image)[:2], tf.float64)
+    scale = spec.resize / tf.reduce_min(size)
+    image = tf.image.resize(
+        image, tf.cast(tf.round(size * scale), tf.int32), antialias=True
+    )
+    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    if key is not None:
+        return tf.image.stateless_random_crop(image, spec.image_shape, seed=key)
+    height, width, _ = spec.image_shape
+    top = (tf.shape(image)[0] - height) // 2
+    left = (tf.shape(image)[1] - width) // 2
+    return image[top : top + height, left : left + width]

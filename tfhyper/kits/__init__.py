@@ -1,0 +1,38 @@
+"""Kits: which layers fill a network's skeleton."""
+
+from collections.abc import Callable
+
+from tfhyper.kits.deterministic import deterministic
+from tfhyper.kits.hyper import hyper
+from tfhyper.kits.kit import LayerKit
+from tfhyper.kits.strategies import STRATEGIES
+
+KITS: dict[str, Callable[[], LayerKit]] = {
+    "deterministic": deterministic,
+    "hyper": hyper,
+}
+
+__all__ = ["KITS", "LayerKit", "STRATEGIES", "deterministic", "get", "hyper"]
+
+
+def get(kit: str | LayerKit) -> LayerKit:
+    """Returns a kit ready for one network.
+
+    Args:
+        kit: a `LayerKit`, or the name of one in `KITS`, with its defaults.
+
+    Raises:
+        ValueError: for a name that is not in `KITS`.
+        TypeError: for anything that is neither.
+
+    Example:
+
+    >>> kit = tfhyper.kits.get("hyper")
+    """
+    if isinstance(kit, str):
+        if kit not in KITS:
+            raise ValueError(f"`kit` must be one of {sorted(KITS)}. Received: {kit!r}")
+        kit = KITS[kit]()
+    if not isinstance(kit, LayerKit):
+        raise TypeError(f"`kit` must be a LayerKit or a name. Received: kit={kit!r}")
+    return kit.for_network()

@@ -1,0 +1,87 @@
+"""Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
+
+import zlib
+
+from tfhyper.checks import check_choice
+from tfhyper.kits.kit import LayerKit, layer_name
+from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.layers import HyperConv2D, LatentCode
+from tfhyper.layers.noise import check_seed, derive_seed
+
+
+def hyper(
+    strategy: str = "all_in_one",
+    prior: str = "uniform",
+    *,
+    code_units: int = 32,
+    hidden_units: int = 32,
+    mean_kernel: bool = False,
+    deviation_scale: float = 0.3,
+    seed: int | None = None,
+) -> LayerKit:
+    """Returns the kit whose residual blocks have generated kernels.
+
+    Every convolution of a residual block has a generator of its own; the stem,
+    the classifier and BatchNorm's affine parameters are plain variables (Ukai
+    et al., 2019, section 3.3). The strategy says which of them share a code.
+
+    Args:
+        strategy: `"all_in_one"` one code for the network, `"block_wise"` one
+            for each residual block, `"layer_wise"` one for each convolution.
+        prior: prior of the codes, see `tfhyper.layers.LatentCode`.
+        code_units: int > 0, size of z.
+        hidden_units: int > 0, hidden units of each generator.
+        mean_kernel: bool, see `tfhyper.layers.HyperConv2D`.
+        deviation_scale: float >= 0, with `mean_kernel=True`.
+        seed: int in 0 <= seed < 2**31 from which the seeds of all codes are
+            derived, or `None` for a fresh one.
+
+    Raises:
+        ValueError: for an unknown strategy or prior, or sizes out of range.
+
+    Example:
+
+    >>> kit = tfhyper.kits.hyper("block_wise", prior="normal", mean_kernel=True)
+    >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    """
+    group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
+    seed = check_seed(seed)
+    options = {
+        "hidden_units": hidden_units,
+        "mean_kernel": mean_kernel,
+        "deviation_scale": deviation_scale,
+    }
+    # Bad arguments are refused here, at the door, not when a network is built.
+    HyperConv2D(1, 1, code_units=code_units, prior=prior, **options)
+
+    def open_network():
+        codes = {}
+
+        def conv(filters, kernel_size, *, strides=1, groups=1, name):
+            layer = HyperConv2D(
+                filters,
+                kernel_size,
+                strides=strides,
+                groups=groups,
+                padding="same",
+                use_bias=False,
+                name=layer_name(name),
+                **options,
+            )
+
+            def apply(x):
+                group = group_of(name)
+                if group not in codes:
+                    codes[group] = LatentCode(
+                        code_units,
+                        prior,
+                        seed=derive_seed(seed, zlib.crc32(group.encode())),
+                        name=f"code_{layer_name(group)}",
+                    )(x)
+                return layer(x, codes[group])
+
+            return apply
+
+        return {"conv": conv}
+
+    return LayerKit(name="hyper", open=open_network)

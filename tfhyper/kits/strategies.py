@@ -1,0 +1,11 @@
+"""Which convolutions share one code: three functions of a layer's path."""
+
+from collections.abc import Callable
+
+# Ukai et al. (2019), section 3.2. Layers whose paths map to the same group are
+# generated from the same z.
+STRATEGIES: dict[str, Callable[[str], str]] = {
+    "all_in_one": lambda path: "network",
+    "block_wise": lambda path: path.rpartition("/")[0] or path,
+    "layer_wise": lambda path: path,
+}

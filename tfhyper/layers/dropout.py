@@ -1,0 +1,56 @@
+"""Dropout whose masks go on after a reload."""
+
+import keras
+import numpy as np
+
+from tfhyper.layers.noise import check_seed
+from tfhyper.layers.stochastic import StochasticLayer
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class Dropout(StochasticLayer, keras.layers.Dropout):
+    """`keras.layers.Dropout` whose sequence of masks is saved.
+
+    Keras saves no state of random generators, so that a training that is
+    resumed goes on with other masks. Here the state is saved with the weights,
+    and a missing seed is chosen at once and kept in the config.
+
+    Args:
+        rate: float in 0 <= rate < 1, the fraction to drop.
+        seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
+        **kwargs: the other arguments of `keras.layers.Dropout`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: for a rate or a seed out of range.
+
+    Example:
+
+    >>> layer = tfhyper.layers.Dropout(0.3)
+    """
+
+    def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
+        super().__init__(rate, seed=check_seed(seed), **kwargs)
+
+    def save_own_variables(self, store):
+        if self.rate > 0:
+            store["seed"] = self.seed_generator.state
+
+    def load_own_variables(self, store):
+        if self.rate > 0:
+            self.seed_generator.state.assign(store["seed"])
+
+    # At prediction it does nothing: a draw has no noise for it.
+    def sample_noise(self, seed):
+        return np.zeros((0,), np.float32)
+
+    def point_layer(self):
+        return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
+
+    def point_weights(self, noise):
+        return []

@@ -1,0 +1,158 @@
+"""The implicit posterior: a small network turns a random code into a kernel."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_positive_integer
+from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.stochastic import StochasticKernel
+
+GENERATOR_WEIGHTS = ("generator_hidden", "generator_output")
+
+
+class GeneratedKernel(StochasticKernel):
+    """Kernel = generator(z), z ~ p(z): the layers named Hyper*.
+
+    With V the hidden and U the output weights of the generator,
+
+        h(z)   = relu(z V)                    z: (1, code_units), h: (1, hidden_units)
+        kernel = reshape(h(z) U)                              mean_kernel=False
+        kernel = M + deviation_scale * reshape(h(z) U) / sqrt(hidden_units)
+                                                              mean_kernel=True
+
+    without biases, so that z cannot be ignored (Ukai et al., 2019, 4.1). V is
+    initialised by He's method. U is uniform in +-0.1 sqrt(6 / hidden_units), a
+    tenth of He's range, in the paper's form; beside a mean kernel it is normal
+    with He's deviation for the kernel, sqrt(2 / fan_in), so that
+    `deviation_scale` is about the size of the deviation over that of the mean.
+    """
+
+    def __init__(
+        self,
+        *args,
+        hidden_units: int = 32,
+        code_units: int = 32,
+        prior: str = "normal",
+        seed: int | None = None,
+        mean_kernel: bool = False,
+        deviation_scale: float = 0.3,
+        generator_regularizer=None,
+        kernel_initializer="he_normal",
+        **kwargs,
+    ):
+        super().__init__(*args, kernel_initializer=kernel_initializer, **kwargs)
+        self.hidden_units = check_positive_integer("hidden_units", hidden_units)
+        self.code_units = check_positive_integer("code_units", code_units)
+        self.latent_code = LatentCode(code_units, prior, seed, name="latent_code")
+        self.prior = self.latent_code.prior
+        self.seed = self.latent_code.seed
+        self.mean_kernel = bool(mean_kernel)
+        if not (np.isscalar(deviation_scale) and 0 <= deviation_scale < math.inf):
+            raise ValueError(
+                "`deviation_scale` must be a finite number >= 0. "
+                f"Received: deviation_scale={deviation_scale!r}"
+            )
+        self.deviation_scale = float(deviation_scale)
+        self.generator_regularizer = keras.regularizers.get(generator_regularizer)
+        if self.kernel_constraint is not None and not self.mean_kernel:
+            raise ValueError(
+                "`kernel_constraint` needs a kernel that is a variable: give "
+                "`mean_kernel=True`, or leave it out. "
+                f"Received: kernel_constraint={self.kernel_constraint!r}"
+            )
+
+    def build(self, inputs_shape, code_shape=None):
+        if code_shape is None:
+            # Only a layer that draws for itself owns a counter.
+            self.latent_code.build(inputs_shape)
+            self._generator_inputs = self.code_units
+        else:
+            if len(code_shape) != 2 or code_shape[0] != 1 or code_shape[1] is None:
+                raise ValueError(
+                    "`code` must have shape (1, units): one code for the whole "
+                    f"batch. Received: code.shape={tuple(code_shape)}"
+                )
+            self._generator_inputs = code_shape[1]
+        super().build(inputs_shape)
+        self.built = True
+
+    def build_kernel(self, shape, **options):
+        self.kernel_shape = tuple(shape)
+        self.mean = None
+        # Uniform in +-sqrt(3 scale / hidden_units): a tenth of He's range.
+        output_initializer = keras.initializers.VarianceScaling(
+            scale=2.0 * 0.1**2, mode="fan_in", distribution="uniform"
+        )
+        if self.mean_kernel:
+            # The regularizer acts on the drawn kernel, in `call`.
+            self.mean = keras.Layer.add_weight(
+                self, shape, name="mean_kernel", **{**options, "regularizer": None}
+            )
+            output_initializer = keras.initializers.RandomNormal(
+                stddev=math.sqrt(2.0 / math.prod(shape[:-1]))
+            )
+        self.generator_hidden = self.add_weight(
+            (self._generator_inputs, self.hidden_units),
+            initializer="he_normal",
+            regularizer=self.generator_regularizer,
+            name=GENERATOR_WEIGHTS[0],
+        )
+        self.generator_output = self.add_weight(
+            (self.hidden_units, math.prod(shape)),
+            initializer=output_initializer,
+            regularizer=self.generator_regularizer,
+            name=GENERATOR_WEIGHTS[1],
+        )
+        return self.mean
+
+    def generate(self, code):
+        """Returns the kernel for one code.
+
+        Args:
+            code: float tensor of shape (1, code_units).
+
+        Returns:
+            A tensor of the kernel's shape, in the dtype of the variables.
+        """
+        code = ops.cast(code, self.variable_dtype)
+        features = ops.relu(ops.matmul(code, self.generator_hidden))
+        if self.mean_kernel:
+            features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
+        kernel = ops.matmul(features, self.generator_output)
+        kernel = ops.reshape(kernel, self.kernel_shape)
+        return ops.add(kernel, self.mean) if self.mean_kernel else kernel
+
+    def call(self, inputs, code=None, training=None):
+        if code is None:
+            code = self.latent_code.next_code(training)
+        kernel = self.generate(code)
+        if self.kernel_regularizer is not None:
+            self.add_loss(self.kernel_regularizer(kernel))
+        return self.operate_and_activate(inputs, kernel)
+
+    def compute_output_shape(self, inputs_shape, code_shape=None):
+        return super().compute_output_shape(inputs_shape)
+
+    def sample_noise(self, seed):
+        return self.latent_code.sample_noise(seed)
+
+    def point_weights(self, noise):
+        return self.with_bias(self.generate(noise))
+
+    def get_config(self):
+        config = super().get_config()
+        return {
+            **config,
+            "hidden_units": self.hidden_units,
+            "code_units": self.code_units,
+            "prior": self.prior,
+            "seed": self.seed,
+            "mean_kernel": self.mean_kernel,
+            "deviation_scale": self.deviation_scale,
+            "generator_regularizer": keras.regularizers.serialize(
+                self.generator_regularizer
+            ),
+        }

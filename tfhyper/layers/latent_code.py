@@ -1,0 +1,131 @@
+"""The random code z that generators turn into kernels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.layers.noise import StatelessSeed, check_seed
+from tfhyper.layers.stochastic import StochasticLayer
+
+# The priors p(z) of Ukai et al. (2019), section 4.2.
+PRIORS = {
+    "normal": lambda shape, seed: keras.random.normal(shape, seed=seed),
+    "uniform": lambda shape, seed: keras.random.uniform(shape, seed=seed),
+    "symmetric_uniform": lambda shape, seed: keras.random.uniform(
+        shape, -1.0, 1.0, seed=seed
+    ),
+    "half_normal": lambda shape, seed: ops.abs(keras.random.normal(shape, seed=seed)),
+}
+
+# Calls with training=False count from here, so that the two streams of one
+# seed do not meet within the first thousand million draws.
+_INFERENCE_OFFSET = 2**30
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class LatentCode(StochasticLayer, keras.layers.Layer):
+    """A random code z ~ p(z) of shape (1, units), drawn anew at each call.
+
+    Called on any tensor of the network (its value is not used), it gives one
+    code for the whole batch. Hand that code to several `HyperConv2D` layers and
+    their kernels come from the same z: the all-in-one strategy of Ukai et al.
+    (2019), section 3.2.
+
+    z is a function of (seed, count). The two counts, of the calls in training
+    and of the others, are one non-trainable weight: a saved and reloaded
+    network goes on with the draw that the first would have made next, and
+    evaluating a network between training steps does not change its training.
+
+    Args:
+        units: int > 0, the size of z. The paper uses 16 or 32.
+        prior: the distribution of each component: `"normal"` N(0, 1),
+            `"uniform"` U(0, 1), `"symmetric_uniform"` U(-1, 1) or
+            `"half_normal"` |N(0, 1)|.
+        seed: int in 0 <= seed < 2**31, or `None` for a fresh one, which the
+            config then holds.
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Call arguments:
+        inputs: any tensor.
+        training: bool, which of the two counts to use and advance.
+
+    Output shape:
+        `(1, units)`, float32 whatever the dtype policy.
+
+    Raises:
+        ValueError: for an unknown prior, non-positive units or a bad seed.
+
+    Example:
+
+    >>> x = keras.Input((32, 32, 3))
+    >>> z = tfhyper.layers.LatentCode(16, prior="uniform")(x)
+    >>> y = tfhyper.layers.HyperConv2D(8, 3)(x, z)
+    >>> y = tfhyper.layers.HyperConv2D(8, 3)(y, z)
+
+    Reference:
+        Ukai, Matsubara, Uehara: Bayesian estimation and model averaging of
+        convolutional neural networks by hypernetwork, NOLTA 10(1), 2019.
+    """
+
+    def __init__(
+        self,
+        units: int = 32,
+        prior: str = "normal",
+        seed: int | None = None,
+        **kwargs,
+    ):
+        # float32 even under a mixed policy: codes are tiny and generators exact.
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.units = check_positive_integer("units", units)
+        self.prior = check_choice("prior", prior, PRIORS)
+        self.seed = check_seed(seed)
+        # Any tensor will do as input, integer images included.
+        self.autocast = False
+
+    def build(self, input_shape):
+        self.draws = self.add_weight(
+            shape=(2,),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="none",
+            name="draws",
+        )
+
+    def call(self, inputs, training=None):
+        return self.next_code(training)
+
+    def next_code(self, training: bool | None):
+        """Returns the next code of the stream that `training` names."""
+        if training:
+            count, step = self.draws[0], [1, 0]
+        else:
+            count, step = self.draws[1] + _INFERENCE_OFFSET, [0, 1]
+        code = PRIORS[self.prior]((1, self.units), StatelessSeed(self.seed, count))
+        self.draws.assign(self.draws + ops.convert_to_tensor(step, dtype="int32"))
+        return code
+
+    def sample_noise(self, seed: int) -> np.ndarray:
+        code = PRIORS[self.prior]((1, self.units), StatelessSeed(seed, 0))
+        return ops.convert_to_numpy(code)
+
+    def point_layer(self):
+        return None
+
+    def compute_output_shape(self, input_shape):
+        return (1, self.units)
+
+    def compute_output_spec(self, inputs, training=None):
+        return keras.KerasTensor((1, self.units), dtype="float32")
+
+    def get_config(self):
+        config = super().get_config()
+        del config["dtype"]
+        return {
+            **config,
+            "units": self.units,
+            "prior": self.prior,
+            "seed": self.seed,
+        }

@@ -1,0 +1,49 @@
+"""Seeds for draws that are a function of (seed, count), not of hidden state."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class StatelessSeed(keras.random.SeedGenerator):
+    """Hands `keras.random` the seed (seed, count).
+
+    `keras.random` takes an int or a `SeedGenerator`. A generator's state is in
+    no saved file, and under `tf.distribute` the replicas race for it. Here the
+    count is a weight of the layer that draws: saved, restored and mirrored like
+    any other.
+
+    Args:
+        seed: int, 0 <= seed < 2**31.
+        count: int or integer scalar tensor, the number of the draw.
+    """
+
+    def __init__(self, seed: int, count):
+        self._seed = seed
+        self._count = count
+
+    def next(self, ordered=True):
+        # JAX takes the pair as a raw key, which is unsigned.
+        dtype = "uint32" if keras.backend.backend() == "jax" else "int32"
+        count = ops.cast(self._count, dtype)
+        return ops.stack([ops.cast(self._seed, dtype), count])
+
+
+def check_seed(seed: int | None) -> int:
+    """Returns `seed`, or a fresh one for `None`, so that a config can hold it.
+
+    Raises:
+        ValueError: if `seed` is not an int in 0 <= seed < 2**31.
+    """
+    if seed is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ValueError(f"`seed` must be an int or None. Received: seed={seed!r}")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"`seed` must be in 0 <= seed < 2**31. Received: seed={seed}")
+    return int(seed)
+
+
+def derive_seed(*entropy: int) -> int:
+    """Returns a seed that is well mixed from ints, so that neighbours differ."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)

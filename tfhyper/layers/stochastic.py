@@ -1,0 +1,152 @@
+"""What the posterior asks of a layer with random weights, and the operations.
+
+A layer is an operation plus a posterior over its kernel. The operation is a
+stock Keras layer, inherited: its arguments, checks, shapes and config are
+Keras'. The posterior is a class between the two that says where the kernel
+comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
+`keras.layers.Conv2D`, and nothing else.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class StochasticLayer:
+    """A layer whose randomness a draw can fix.
+
+    The posterior package knows layers through these three methods alone.
+    """
+
+    def sample_noise(self, seed: int) -> np.ndarray:
+        """Draws what fixes this layer: a small array, the same for one `seed`.
+
+        Args:
+            seed: int, 0 <= seed < 2**31.
+
+        Returns:
+            A float32 array, the noise that `point_weights` takes.
+        """
+        raise NotImplementedError
+
+    def point_layer(self) -> keras.Layer | None:
+        """Returns the unbuilt stock layer that one draw turns this layer into.
+
+        `None` for a layer that only makes noise for others.
+        """
+        raise NotImplementedError
+
+    def point_weights(self, noise: Any) -> list:
+        """Returns the weights of `point_layer()` for one draw, in its order."""
+        raise NotImplementedError
+
+
+class StochasticKernel(StochasticLayer):
+    """Common part of the layers whose kernel is drawn.
+
+    Stands before an operation and a stock Keras layer in the bases of a class.
+    The stock layer's `build` makes bias, checks and shapes as ever; its
+    request for a kernel variable goes to `build_kernel` instead.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Noise and generator work in float32 whatever the policy; the finished
+        # kernel is cast. Half the rounding error, at no cost that was seen.
+        self.autocast = False
+
+    def build_kernel(self, shape: tuple[int, ...], **options):
+        """Makes the variables that the kernel is drawn from.
+
+        Args:
+            shape: shape of the kernel of the stock layer.
+            **options: what the stock layer would have passed to `add_weight`.
+
+        Returns:
+            A variable of that shape (the kernel's mean, say), or `None`.
+        """
+        raise NotImplementedError
+
+    def add_weight(self, *args, name=None, **kwargs):
+        if name == "kernel":
+            return self.build_kernel(*args, **kwargs)
+        return super().add_weight(*args, name=name, **kwargs)
+
+    def operate_and_activate(self, inputs, kernel):
+        """Returns activation(operation(inputs, kernel) + bias)."""
+        inputs = ops.cast(inputs, self.compute_dtype)
+        outputs = self.operate(inputs, ops.cast(kernel, self.compute_dtype))
+        if self.bias is not None:
+            bias = ops.cast(self.bias, self.compute_dtype)
+            if getattr(self, "data_format", None) == "channels_first":
+                bias = ops.reshape(bias, (1, -1) + (1,) * self.rank)
+            outputs = ops.add(outputs, bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def point_layer(self):
+        return self.point_class.from_config(self.point_class.get_config(self))
+
+    def with_bias(self, kernel) -> list:
+        """Returns the stock layer's weights: the kernel and, if any, the bias."""
+        return [kernel] if self.bias is None else [kernel, self.bias]
+
+    # Some stock layers save their kernel by name, for LoRA and quantization.
+    # What is saved here is every variable this layer has.
+    def save_own_variables(self, store):
+        keras.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        keras.Layer.load_own_variables(self, store)
+
+    def enable_lora(self, *args, **kwargs):
+        raise ValueError(
+            f"{type(self).__name__} draws its kernel: LoRA needs a fixed one."
+        )
+
+    def quantize(self, *args, **kwargs):
+        raise ValueError(
+            f"{type(self).__name__} draws its kernel and cannot be quantized. "
+            "Quantize a network made by `PosteriorPredictor.materialize`."
+        )
+
+
+class ConvOperation:
+    """The convolution of `keras.layers.Conv1D`, `Conv2D` and `Conv3D`."""
+
+    def operate(self, inputs, kernel):
+        padding = self.padding
+        if padding == "causal":
+            inputs = ops.pad(inputs, self._compute_causal_padding())
+            padding = "valid"
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+class ConvTransposeOperation:
+    """The convolution of `keras.layers.Conv2DTranspose`."""
+
+    def operate(self, inputs, kernel):
+        return ops.conv_transpose(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+class DenseOperation:
+    """The matrix product of `keras.layers.Dense`."""
+
+    def operate(self, inputs, kernel):
+        return ops.matmul(inputs, kernel)

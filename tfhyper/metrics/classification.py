@@ -1,0 +1,181 @@
+"""Error, top-k error, negative log-likelihood and Brier score of a classifier.
+
+Every function takes `labels` and `probs`:
+
+- `labels`: integers of shape `(batch,)`, each in `[0, classes)`.
+- `probs`: probabilities of shape `(batch, classes)`, or `(draws, batch, classes)`. A
+  three-axis array is first averaged over its draws: the score is that of the
+  ensemble's prediction, not the mean of its members' scores.
+
+They raise a `ValueError` when `probs` is not finite, holds a value below zero or a row
+that does not sum to one within 1e-3, when the shapes do not fit or a label is out of
+range, and a `TypeError` when the labels are not integers.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.checks import check_positive_integer
+from tfhyper.metrics._checks import check_labels_and_probs
+
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+
+
+def error(labels: ArrayLike, probs: ArrayLike) -> float:
+    """Fraction of examples whose most probable class is not the label.
+
+    `error = mean_b [argmax_c probs[b, c] != labels[b]]`. Of equally probable classes
+    the one with the lowest index is predicted.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first.
+
+    Returns:
+        A float in `[0, 1]`: 0.05 for five wrong predictions in a hundred.
+
+    Raises:
+        ValueError: if `probs` or `labels` break the rules at the top of this module.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.error([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+        0.5
+    """
+    return top_k_error(labels, probs, k=1)
+
+
+def top_k_accuracy(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
+    """Fraction of examples whose label is among the `k` most probable classes.
+
+    Equally probable classes are ranked by their index, lowest first, so that
+    `top_k_accuracy(..., k=1) == 1 - error(...)`.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first.
+        k: positive integer, at most the number of classes.
+
+    Returns:
+        A float in `[0, 1]`.
+
+    Raises:
+        ValueError: if `k` is not an integer in `[1, classes]`, or `probs` or `labels`
+            break the rules at the top of this module.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.top_k_accuracy([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=2)
+        0.5
+    """
+    labels, probs = check_labels_and_probs(labels, probs)
+    k = check_positive_integer("k", k)
+    classes = probs.shape[1]
+    if k > classes:
+        raise ValueError(
+            f"`k` must be at most the number of classes, {classes}. Received: k={k}"
+        )
+    true_probs = _true_class_probabilities(labels, probs)[:, np.newaxis]
+    tied_before = (probs == true_probs) & (np.arange(classes) < labels[:, np.newaxis])
+    ranks = np.sum((probs > true_probs) | tied_before, axis=1)
+    return float(np.mean(ranks < k))
+
+
+def top_k_error(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
+    """Fraction of examples whose label is not among the `k` most probable classes.
+
+    `top_k_error = 1 - top_k_accuracy`; `k=5` is the customary one on ImageNet.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first.
+        k: positive integer, at most the number of classes.
+
+    Returns:
+        A float in `[0, 1]`.
+
+    Raises:
+        ValueError: if `k` is not an integer in `[1, classes]`, or `probs` or `labels`
+            break the rules at the top of this module.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.top_k_error([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=1)
+        1.0
+    """
+    return 1.0 - top_k_accuracy(labels, probs, k)
+
+
+def negative_log_likelihood(labels: ArrayLike, probs: ArrayLike) -> float:
+    """Mean negative log-probability of the labels, in nats.
+
+    `nll = mean_b -log(max(probs[b, labels[b]], 2**-126))`.
+
+    A probability below `2**-126` (about 1.2e-38, the smallest normal float32) counts
+    as `2**-126`, so that one certain and wrong prediction costs 87.3 nats and not
+    infinity. The clip is the same for inputs of every precision.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first.
+
+    Returns:
+        A float in `[0, 87.34]`, up to the tolerance of the rows' sums; `log(classes)`
+        for uniform predictions.
+
+    Raises:
+        ValueError: if `probs` or `labels` break the rules at the top of this module.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> round(metrics.negative_log_likelihood([0], [[0.5, 0.5]]), 4)
+        0.6931
+    """
+    labels, probs = check_labels_and_probs(labels, probs)
+    true_probs = _true_class_probabilities(labels, probs)
+    return float(-np.mean(np.log(np.maximum(true_probs, SMALLEST_PROBABILITY))))
+
+
+def brier_score(labels: ArrayLike, probs: ArrayLike) -> float:
+    """Mean squared distance between the predictions and the one-hot labels.
+
+    `brier = mean_b sum_c (probs[b, c] - [c == labels[b]])**2`, the definition of Brier
+    (1950, eq. 2), summed over all classes, so that two classes score twice the
+    single-probability form that some packages use.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first.
+
+    Returns:
+        A float in `[0, 2]`: 0 for certain and right, 2 for certain and wrong.
+
+    Raises:
+        ValueError: if `probs` or `labels` break the rules at the top of this module.
+        TypeError: if `labels` are not integers.
+
+    Reference:
+        Brier, "Verification of forecasts expressed in terms of probability", Monthly
+        Weather Review 78, 1950.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.brier_score([0], [[0.5, 0.5]])
+        0.5
+    """
+    labels, probs = check_labels_and_probs(labels, probs)
+    one_hot = labels[:, np.newaxis] == np.arange(probs.shape[1])
+    return float(np.mean(np.sum(np.square(probs - one_hot), axis=1)))
+
+
+def _true_class_probabilities(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(probs, labels[:, np.newaxis], axis=1)[:, 0]

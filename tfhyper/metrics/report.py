@@ -1,0 +1,48 @@
+"""The scores that every evaluation of a classifier reports."""
+
+from numpy.typing import ArrayLike
+
+from tfhyper.metrics._checks import ensemble_probabilities
+from tfhyper.metrics.calibration import expected_calibration_error
+from tfhyper.metrics.classification import brier_score, error, negative_log_likelihood
+
+
+def classification_report(
+    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+) -> dict[str, float]:
+    """Error, negative log-likelihood, Brier score and calibration error at once.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
+            the latter is averaged over the draws first, so that the scores are the
+            ensemble's. Rows sum to one.
+        num_bins: positive integer, the number of bins of the calibration error.
+
+    Returns:
+        A dict of floats, whose keys are always these, in this order:
+
+        - `"error"`: fraction of wrong predictions, in `[0, 1]`
+        - `"nll"`: mean negative log-likelihood, in nats
+        - `"brier"`: Brier score summed over the classes, in `[0, 2]`
+        - `"ece"`: expected calibration error, in `[0, 1]`
+
+    Raises:
+        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
+            does not hold probabilities, the shapes do not fit, or a label is out of
+            range.
+        TypeError: if `labels` are not integers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> report = metrics.classification_report([0, 1], [[1.0, 0.0], [0.5, 0.5]])
+        >>> report["error"], report["brier"], report["ece"]
+        (0.5, 0.25, 0.25)
+    """
+    probs = ensemble_probabilities(probs)
+    return {
+        "error": error(labels, probs),
+        "nll": negative_log_likelihood(labels, probs),
+        "brier": brier_score(labels, probs),
+        "ece": expected_calibration_error(labels, probs, num_bins),
+    }

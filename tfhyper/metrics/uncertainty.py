@@ -1,0 +1,175 @@
+"""How uncertain an ensemble is, and whether the data or the model is to blame.
+
+Every function takes `members`, the probabilities `p_t` of each draw `t`, of shape
+`(draws, batch, classes)`. Each row is finite, not below zero and sums to one within
+1e-3, or a `ValueError` says which rule is broken. `pbar = mean_t p_t` is the
+ensemble's prediction. Entropies are in nats, and `0 log 0 = 0`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.metrics._checks import check_members
+
+
+def predictive_entropy(members: ArrayLike) -> np.ndarray:
+    """Total uncertainty: the entropy of the ensemble's prediction.
+
+    `H[pbar] = -sum_c pbar_c log pbar_c`
+
+    Args:
+        members: probabilities of shape `(draws, batch, classes)`.
+
+    Returns:
+        float64 of shape `(batch,)`, in nats, in `[0, log(classes)]`.
+
+    Raises:
+        ValueError: if `members` breaks the rules at the top of this module.
+
+    Reference:
+        Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for
+        efficient and risk-sensitive learning", ICML 2018, section 3.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]]]  # two draws that disagree
+        >>> metrics.predictive_entropy(members).round(4).tolist()
+        [0.6931]
+    """
+    return _entropy(np.mean(check_members(members), axis=0, dtype=np.float64))
+
+
+def expected_entropy(members: ArrayLike) -> np.ndarray:
+    """Aleatoric uncertainty: the mean entropy of the members' predictions.
+
+    `mean_t H[p_t] = -mean_t sum_c p_tc log p_tc`, the uncertainty that stays when the
+    weights are known: noise in the data.
+
+    Args:
+        members: probabilities of shape `(draws, batch, classes)`.
+
+    Returns:
+        float64 of shape `(batch,)`, in nats, in `[0, log(classes)]`.
+
+    Raises:
+        ValueError: if `members` breaks the rules at the top of this module.
+
+    Reference:
+        Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for
+        efficient and risk-sensitive learning", ICML 2018, section 3.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]]]  # each draw is certain
+        >>> metrics.expected_entropy(members).tolist()
+        [0.0]
+    """
+    members = check_members(members)
+    # A draw at a time: float64 copies of all draws at once can outgrow the memory.
+    return np.mean([_entropy(p.astype(np.float64)) for p in members], axis=0)
+
+
+def mutual_information(members: ArrayLike) -> np.ndarray:
+    """Epistemic uncertainty: what knowing the weights would tell about the label.
+
+    `I[label; weights] = H[pbar] - mean_t H[p_t]`, the total uncertainty less the
+    aleatoric; 0 when all draws agree. Rounding that would make it negative is clipped.
+
+    Args:
+        members: probabilities of shape `(draws, batch, classes)`.
+
+    Returns:
+        float64 of shape `(batch,)`, in nats, in `[0, log(min(draws, classes))]`.
+
+    Raises:
+        ValueError: if `members` breaks the rules at the top of this module.
+
+    Reference:
+        Houlsby et al., "Bayesian active learning for classification and preference
+        learning", arXiv:1112.5745, 2011, eq. 2. Depeweg et al., ICML 2018, section 3.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]]]  # two draws that disagree
+        >>> metrics.mutual_information(members).round(4).tolist()
+        [0.6931]
+    """
+    return np.maximum(predictive_entropy(members) - expected_entropy(members), 0.0)
+
+
+class VarianceDecomposition(NamedTuple):
+    """Variance of the one-hot label and its two parts, each `(batch, classes)` float64.
+
+    `total = aleatoric + epistemic`. The unit is a squared probability, and every value
+    lies in `[0, 0.25]`.
+
+    Attributes:
+        total: the variance of each class's indicator under the ensemble's prediction.
+        aleatoric: the part that stays when the weights are known.
+        epistemic: the part that comes from not knowing the weights.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> parts = metrics.variance_decomposition([[[0.9, 0.1]], [[0.9, 0.1]]])
+        >>> parts.epistemic.tolist()
+        [[0.0, 0.0]]
+    """
+
+    total: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+
+
+def variance_decomposition(members: ArrayLike) -> VarianceDecomposition:
+    """Splits the variance of the one-hot label by the law of total variance.
+
+    For each example and class:
+
+    - `total = pbar (1 - pbar)`
+    - `aleatoric = mean_t p_t (1 - p_t)`, the mean variance given the weights
+    - `epistemic = mean_t (p_t - pbar)**2`, the variance of the mean over the weights
+
+    These are the diagonals of the matrices of Kwon et al., eq. 4, whose sum over the
+    classes is `1 - sum_c pbar_c**2` for the total.
+
+    Args:
+        members: probabilities of shape `(draws, batch, classes)`.
+
+    Returns:
+        A `VarianceDecomposition` of three float64 arrays of shape `(batch, classes)`.
+
+    Raises:
+        ValueError: if `members` breaks the rules at the top of this module.
+
+    Reference:
+        Kwon et al., "Uncertainty quantification using Bayesian neural networks in
+        classification", MIDL 2018, eq. 4. Depeweg et al., ICML 2018, section 3.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]]]  # certain draws that disagree
+        >>> total, aleatoric, epistemic = metrics.variance_decomposition(members)
+        >>> total.tolist(), aleatoric.tolist(), epistemic.tolist()
+        ([[0.25, 0.25]], [[0.0, 0.0]], [[0.25, 0.25]])
+    """
+    members = check_members(members)
+    mean = np.mean(members, axis=0, dtype=np.float64)
+    aleatoric = np.zeros_like(mean)
+    epistemic = np.zeros_like(mean)
+    for member in members:
+        member = member.astype(np.float64)
+        aleatoric += member * (1.0 - member)
+        epistemic += np.square(member - mean)
+    draws = len(members)
+    return VarianceDecomposition(
+        mean * (1.0 - mean), aleatoric / draws, epistemic / draws
+    )
+
+
+def _entropy(probs: np.ndarray) -> np.ndarray:
+    # Where p is 0 the clipped logarithm is finite, so that p log p is 0.
+    logs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
+    # A row that sums to slightly more than one can give -1e-8 where it should give 0.
+    return np.maximum(-np.sum(probs * logs, axis=-1), 0.0)

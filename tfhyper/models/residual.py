@@ -1,0 +1,65 @@
+"""The residual skeleton, once."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+
+from tfhyper import kits
+from tfhyper.checks import check_positive_integer
+from tfhyper.models import blocks
+
+
+def residual_network(
+    kit: str | kits.LayerKit,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    block: Callable,
+    stages: Sequence[tuple[int, Sequence[int]]],
+    stem: Callable = blocks.conv_stem,
+    head: Callable = blocks.norm_relu,
+    name: str,
+) -> keras.Model:
+    """Returns stem, stages of residual blocks, head, pooling and logits.
+
+    Args:
+        kit: a `LayerKit` or its name.
+        input_shape: (height, width, channels), channels last.
+        num_classes: int > 0.
+        block: `(kit, x, width, strides, *, name)`, returns a tensor.
+        stages: (strides of the first block, widths of the blocks) for each.
+        stem: `(kit, x)`, returns a tensor.
+        head: `(kit, x, name)`, returns a tensor, before global pooling.
+        name: name of the model.
+
+    Returns:
+        A functional `keras.Model`, images (batch, *input_shape) in, logits
+        (batch, num_classes) out.
+
+    Raises:
+        ValueError: for an input shape that is not three positive ints, or a
+            number of classes that is not positive.
+    """
+    input_shape = check_image_shape(input_shape)
+    check_positive_integer("num_classes", num_classes)
+    kit = kits.get(kit)
+    inputs = keras.Input(input_shape, name="images")
+    x = stem(kit, inputs)
+    for s, (strides, widths) in enumerate(stages, 1):
+        for b, width in enumerate(widths, 1):
+            first = b == 1
+            x = block(kit, x, width, strides if first else 1, name=f"stage{s}_block{b}")
+    x = head(kit, x, "head")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+
+
+def check_image_shape(shape) -> tuple[int, int, int]:
+    """Returns `shape` as a tuple if it is three positive ints."""
+    shape = tuple(shape)
+    if len(shape) != 3:
+        raise ValueError(
+            "`input_shape` must be (height, width, channels). "
+            f"Received: input_shape={shape}"
+        )
+    return tuple(check_positive_integer("input_shape", size) for size in shape)

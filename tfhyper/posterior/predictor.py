@@ -1,0 +1,331 @@
+"""Averaging predictions over draws of a network."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from tfhyper import metrics
+from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.layers.noise import check_seed
+from tfhyper.posterior import archive
+from tfhyper.posterior.batch_norm import PooledMoments
+from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.prediction import Prediction, PredictionSum
+
+AVERAGING = ("branching",)
+BATCH_NORM = ("reestimate", "moving_average")
+OUTPUTS = ("logits", "probabilities")
+
+
+class PosteriorPredictor:
+    """An ensemble of draws of one trained network.
+
+    A draw fixes all that is random in the network. Its prediction is that of a
+    plain network with the draw's kernels, and the ensemble's is their mean,
+
+        p(y | x) = 1/N sum_n p(y | x, w_n),    w_n drawn from the posterior
+
+    (Ukai et al., 2019, eq. 1 and "xN branching" of section 3.4).
+
+    BatchNorm's moving averages belong to no draw: they mix the statistics of
+    all the kernels that training went through. With `batch_norm="reestimate"`,
+    `calibrate` sends training inputs through each draw, as in training, and
+    keeps the exact moments (section 3.5). Without it, a draw of a generated
+    network predicts badly.
+
+    Args:
+        model: a trained functional or Sequential Keras model. The predictor
+            takes its weights as they are now: after more training, make
+            another, or call `calibrate` again.
+        num_draws: int > 0, N.
+        averaging: `"branching"`: N networks, their outputs averaged.
+        batch_norm: `"reestimate"`, or `"moving_average"` to use the model's own
+            statistics for every draw.
+        seed: int in 0 <= seed < 2**31, from which the draws are made.
+        outputs: `"logits"` or `"probabilities"`, what the model gives; `None`
+            to take the latter if its last layer ends in a softmax.
+
+    Attributes:
+        draws: list of `Draw`, N of them.
+
+    Raises:
+        TypeError: if the model's graph is not known.
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> predictor = tfhyper.PosteriorPredictor(model, num_draws=16, seed=0)
+    >>> predictor.calibrate(x_train)
+    >>> prediction = predictor.predict(x_test)
+    >>> prediction.mean.shape, prediction.epistemic.shape
+    ((2000, 10), (2000,))
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        num_draws: int = 16,
+        averaging: str = "branching",
+        batch_norm: str = "reestimate",
+        seed: int = 0,
+        outputs: str | None = None,
+    ):
+        self.num_draws = check_positive_integer("num_draws", num_draws)
+        self.averaging = check_choice("averaging", averaging, AVERAGING)
+        self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORM)
+        self.seed = check_seed(seed)
+        self.model = model
+        self._point = PointNetwork(model)
+        if outputs is None:
+            outputs = "probabilities" if _ends_in_softmax(model) else "logits"
+        self.outputs = check_choice("outputs", outputs, OUTPUTS)
+        self.draws = [self._point.sample(self.seed, i) for i in range(self.num_draws)]
+        self._steps = self._training_steps()
+
+    def calibrate(
+        self, inputs: Any, batch_size: int = 128, verbose: int = 1
+    ) -> "PosteriorPredictor":
+        """Gives each draw the BatchNorm moments of a pass over training inputs.
+
+        Layer by layer, as in training: a layer sees inputs that the layers
+        before it normalised by the same batch. The moments of the pass are
+        those of all its examples together.
+
+        Args:
+            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
+                batches (labels are ignored). It is read once for each draw.
+            batch_size: int > 0, for arrays; best that of training.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: if `inputs` is empty or not finite, if the moments come
+                out not finite, or with `batch_norm="moving_average"`.
+        """
+        if self.batch_norm == "moving_average":
+            raise ValueError(
+                '`batch_norm="moving_average"` uses the model\'s own statistics: '
+                'there is nothing to calibrate. Use `batch_norm="reestimate"`.'
+            )
+        check_positive_integer("batch_size", batch_size)
+        data = Batches("inputs", inputs, batch_size)
+        self._point.copy_weights()
+        moments = [
+            self._moments(draw, data)
+            for draw in self._progress("calibrate", self.draws, verbose)
+        ]
+        # All or nothing: a failure above leaves the predictor as it was.
+        for draw, found in zip(self.draws, moments, strict=True):
+            draw.moments = found
+        self._steps = self._training_steps()
+        return self
+
+    def _moments(self, draw: Draw, data: Batches) -> dict:
+        names = list(self._point.batch_norms)
+        if not names:
+            return {}
+        self._point.set(Draw(draw.noise))
+        pools = [PooledMoments() for _ in names]
+        for x, _ in data:
+            batch = self._point.moments_network.predict_on_batch(x)
+            for pool, (mean, variance) in zip(pools, batch, strict=True):
+                pool.add(len(x), mean[0], variance[0])
+        moments = {n: pool.result() for n, pool in zip(names, pools, strict=True)}
+        for name, values in moments.items():
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"The moments of BatchNorm layer '{name}' are not finite: the "
+                    "weights of this draw overflow, or training diverged."
+                )
+        return moments
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 128,
+        keep_members: bool = True,
+        verbose: int = 0,
+    ) -> Prediction:
+        """Returns the mean over the draws, and its uncertainty.
+
+        Each draw's kernels are generated once; then it predicts as a plain
+        network does.
+
+        Args:
+            x: inputs, an array or a `tf.data.Dataset` of batches, with or
+                without labels. A dataset is read once for each draw and must
+                give the same examples in the same order each time.
+            batch_size: int > 0, for arrays.
+            keep_members: bool, keep the N predictions: draws x examples x
+                classes x 4 bytes.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: if `x` is empty, not finite or comes in another order
+                for another draw; if `calibrate` is due; or if a draw's output
+                is not finite.
+        """
+        check_positive_integer("batch_size", batch_size)
+        return self._predict(Batches("x", x, batch_size), keep_members, verbose)[0]
+
+    def evaluate(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+    ) -> dict[str, float]:
+        """Returns error, nll (nats), brier and ece of the averaged prediction.
+
+        Args:
+            x: inputs as an array, or a `tf.data.Dataset` of (inputs, labels).
+            y: integer labels (examples,), where `x` is an array.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: as `predict`, and where labels are missing or out of
+                range.
+        """
+        check_positive_integer("batch_size", batch_size)
+        prediction, labels = self._predict(
+            Batches("x", x, batch_size, labels=y), False, verbose
+        )
+        if labels is None:
+            raise ValueError("`y` must hold the labels where `x` brings none.")
+        return metrics.classification_report(labels, prediction.mean)
+
+    def _predict(self, data, keep_members, verbose):
+        self._check_calibrated()
+        total = PredictionSum(keep_members)
+        labels = sums = None
+        for draw in self._progress("predict", self.draws, verbose):
+            self._point.set(draw)
+            probs, seen, found = [], [], []
+            for x, y in data:
+                probs.append(self._probabilities(x))
+                seen.append(np.sum(x, dtype=np.float64))
+                if y is not None:
+                    found.append(y)
+            if sums is None:
+                sums, labels = seen, np.concatenate(found) if found else None
+            elif seen != sums:
+                raise ValueError(
+                    "`x` must give the same examples in the same order for every "
+                    "draw. Received: a dataset that changed between two readings; "
+                    "leave out its shuffling and augmentation."
+                )
+            total.add(np.concatenate(probs))
+        return total.result(), labels
+
+    def _probabilities(self, x) -> np.ndarray:
+        outputs = self._point.network.predict_on_batch(x).astype(np.float32)
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                "A draw's output is not finite: training diverged, or the inputs "
+                "are far outside of what the network was trained on."
+            )
+        if self.outputs == "logits":
+            outputs = ops.convert_to_numpy(ops.softmax(outputs))
+        return outputs
+
+    def materialize(self, draw: int | Draw = 0) -> keras.Model:
+        """Returns a plain Keras model with the weights of one draw.
+
+        It holds stock layers alone, no hypernetwork, and gives what the model
+        gives. Nested models come out flat.
+
+        Args:
+            draw: a `Draw`, or the index of one of `draws`.
+
+        Raises:
+            ValueError: if `draw` is out of range, or if `calibrate` is due.
+        """
+        if not isinstance(draw, Draw):
+            self._check_calibrated()
+            if not 0 <= draw < self.num_draws:
+                raise ValueError(
+                    f"`draw` must be in 0 <= draw < {self.num_draws}. Received: {draw}"
+                )
+            draw = self.draws[draw]
+        point = PointNetwork(self.model)
+        point.set(draw)
+        return point.network
+
+    def save(self, path: str, overwrite: bool = False) -> None:
+        """Writes the model, the draws and the settings into one file.
+
+        The file is written whole or not at all.
+
+        Args:
+            path: where to, best ending in `.tfhyper`.
+            overwrite: bool, replace a file that is there.
+
+        Raises:
+            FileExistsError: if there is a file and `overwrite` is not set.
+        """
+        settings = {
+            "num_draws": self.num_draws,
+            "averaging": self.averaging,
+            "batch_norm": self.batch_norm,
+            "seed": self.seed,
+            "outputs": self.outputs,
+        }
+        archive.save(path, self.model, self.draws, settings, overwrite)
+
+    @classmethod
+    def load(cls, path: str) -> "PosteriorPredictor":
+        """Returns the predictor that `save` wrote: same draws, same predictions.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            ValueError: if it is torn, or not one of `save`.
+        """
+        model, draws, settings = archive.load(path)
+        predictor = cls(model, **settings)
+        predictor.draws = draws
+        return predictor
+
+    def _check_calibrated(self):
+        if self._steps != self._training_steps():
+            raise ValueError(
+                "The model was trained since its weights were taken: call "
+                "`calibrate` again, or make another predictor."
+            )
+        due = self.batch_norm == "reestimate" and self._point.batch_norms
+        if due and not all(draw.moments for draw in self.draws):
+            raise ValueError(
+                "Call `calibrate(training inputs)` first: each draw needs BatchNorm "
+                'statistics of its own. (`batch_norm="moving_average"` does without '
+                "and predicts worse.)"
+            )
+
+    def _training_steps(self) -> int:
+        optimizer = getattr(self.model, "optimizer", None)
+        return 0 if optimizer is None else int(optimizer.iterations)
+
+    def _progress(self, what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
+        if verbose:
+            print(f"{what}: {len(draws)} draws", flush=True)
+        bar = keras.utils.Progbar(len(draws), verbose=verbose, unit_name="draw")
+        for i, draw in enumerate(draws, 1):
+            yield draw
+            bar.update(i)
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    last = model.output._keras_history.operation
+    while isinstance(last, keras.Model):
+        last = last.output._keras_history.operation
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or (
+        activation is keras.activations.softmax
+    )

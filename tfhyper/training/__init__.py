@@ -1,0 +1,14 @@
+"""Training: recipes, optimizers, schedules."""
+
+from tfhyper.training.optimizers import CoupledDecaySGD
+from tfhyper.training.recipes import compile_recipe
+from tfhyper.training.schedules import step_schedule
+from tfhyper.training.workdir import Workdir, fit_in_workdir
+
+__all__ = [
+    "CoupledDecaySGD",
+    "Workdir",
+    "compile_recipe",
+    "fit_in_workdir",
+    "step_schedule",
+]

@@ -1,0 +1,50 @@
+"""Learning-rate schedules."""
+
+import keras
+
+from tfhyper.checks import check_positive_integer
+
+
+def step_schedule(
+    learning_rate: float,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    drops: tuple[float, ...] = (0.4, 0.6, 0.8),
+    factor: float = 0.2,
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns a rate that is multiplied by `factor` at fractions of training.
+
+    The default is that of Zagoruyko and Komodakis (2016): 0.2 at 40, 60 and
+    80 % of the epochs.
+
+    Args:
+        learning_rate: float > 0, the first rate.
+        epochs: int > 0.
+        steps_per_epoch: int > 0.
+        drops: increasing fractions of the epochs, each in (0, 1).
+        factor: float > 0.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> rate = step_schedule(0.1, epochs=200, steps_per_epoch=391)
+    """
+    check_positive_integer("epochs", epochs)
+    check_positive_integer("steps_per_epoch", steps_per_epoch)
+    if learning_rate <= 0 or factor <= 0:
+        raise ValueError(
+            "`learning_rate` and `factor` must be positive. "
+            f"Received: learning_rate={learning_rate}, factor={factor}"
+        )
+    if list(drops) != sorted(drops) or not all(0 < drop < 1 for drop in drops):
+        raise ValueError(
+            f"`drops` must increase and lie between 0 and 1. Received: drops={drops}"
+        )
+    # Drops fall between epochs. PiecewiseConstantDecay keeps the old rate on
+    # the boundary step itself, hence the -1.
+    steps = [round(drop * epochs) * steps_per_epoch - 1 for drop in drops]
+    rates = [learning_rate * factor**i for i in range(len(drops) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(steps, rates)
