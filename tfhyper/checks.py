@@ -5,14 +5,24 @@ from typing import Any
 import numpy as np
 
 
+def check_integer(
+    name: str, value: Any, minimum: int, maximum: int | None = None
+) -> int:
+    """Returns `value` as an int, or raises ValueError unless it is one in a range."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if is_integer and minimum <= value and (maximum is None or value <= maximum):
+        return int(value)
+    if maximum is not None:
+        rule = f"an integer from {minimum} to {maximum}"
+    else:
+        known = {0: "a non-negative integer", 1: "a positive integer"}
+        rule = known.get(minimum, f"an integer of at least {minimum}")
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
 def check_positive_integer(name: str, value: Any) -> int:
     """Returns `value` as an int, or raises ValueError unless it is one above zero."""
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_integer or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return int(value)
+    return check_integer(name, value, 1)
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

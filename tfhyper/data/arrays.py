@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from tfhyper.checks import check_integer
 from tfhyper.data import sources
 from tfhyper.data.specs import DatasetSpec
 
@@ -73,33 +72,6 @@ def load_arrays(
     spec = with_statistics(source, mean, std, num_train, (x_train, y_train))
     x_test, y_test = source.arrays("test", num_test)
     return (_normalize(x_train, spec), y_train), (_normalize(x_test, spec), y_test)
-
-
-def check_integer(
-    argument: str, value: Any, minimum: int, maximum: int | None = None
-) -> None:
-    """Checks that an argument is an integer in a range.
-
-    Args:
-        argument: Name of the argument, for the message.
-        value: What was received for it.
-        minimum: Least value allowed.
-        maximum: Greatest value allowed; `None`: no bound.
-
-    Raises:
-        ValueError: If `value` is not an integer, or out of the range.
-
-    Example:
-        >>> check_integer("batch_size", 128, 1)
-    """
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if is_integer and minimum <= value and (maximum is None or value <= maximum):
-        return
-    if maximum is None:
-        rule = "a positive integer" if minimum == 1 else "a non-negative integer"
-    else:
-        rule = f"an integer from {minimum} to {maximum}"
-    raise ValueError(f"`{argument}` must be {rule}. Received: {argument}={value!r}")
 
 
 def read_sizes(

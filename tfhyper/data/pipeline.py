@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tfhyper.checks import check_integer
 from tfhyper.data import sources
-from tfhyper.data.arrays import check_integer, read_sizes, with_statistics
+from tfhyper.data.arrays import read_sizes, with_statistics
 from tfhyper.data.specs import DatasetSpec
 
 if TYPE_CHECKING:

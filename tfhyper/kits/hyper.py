@@ -3,7 +3,7 @@
 import zlib
 
 from tfhyper.checks import check_choice
-from tfhyper.kits.kit import LayerKit, layer_name
+from tfhyper.kits.kit import CONV_OPTIONS, LayerKit, layer_name
 from tfhyper.kits.strategies import STRATEGIES
 from tfhyper.layers import HyperConv2D, LatentCode
 from tfhyper.layers.noise import check_seed, derive_seed
@@ -63,9 +63,8 @@ def hyper(
                 kernel_size,
                 strides=strides,
                 groups=groups,
-                padding="same",
-                use_bias=False,
                 name=layer_name(name),
+                **CONV_OPTIONS,
                 **options,
             )
 

@@ -13,6 +13,14 @@ def layer_name(path: str) -> str:
     return path.replace("/", "_")
 
 
+# What the convolutions of residual networks have in common.
+CONV_OPTIONS = {
+    "padding": "same",
+    "use_bias": False,
+    "kernel_initializer": "he_normal",
+}
+
+
 def conv2d(filters, kernel_size, *, strides=1, groups=1, name):
     """Convolution of residual networks: same padding, no bias, He's method."""
     return keras.layers.Conv2D(
@@ -20,10 +28,8 @@ def conv2d(filters, kernel_size, *, strides=1, groups=1, name):
         kernel_size,
         strides=strides,
         groups=groups,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
         name=layer_name(name),
+        **CONV_OPTIONS,
     )
 
 

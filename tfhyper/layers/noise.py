@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_integer
+
 
 class StatelessSeed(keras.random.SeedGenerator):
     """Hands `keras.random` the seed (seed, count).
@@ -37,11 +39,7 @@ def check_seed(seed: int | None) -> int:
     """
     if seed is None:
         return int(np.random.default_rng().integers(2**31))
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ValueError(f"`seed` must be an int or None. Received: seed={seed!r}")
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"`seed` must be in 0 <= seed < 2**31. Received: seed={seed}")
-    return int(seed)
+    return check_integer("seed", seed, 0, 2**31 - 1)
 
 
 def derive_seed(*entropy: int) -> int:
