@@ -28,7 +28,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("dataset", "cifar10", "A name that tfhyper.data.load knows.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
 flags.DEFINE_string("data_note", "CIFAR-10 (JPEG)", "How tables call the data.")
-flags.DEFINE_integer("train_examples", 10_000, "First so many training images.")
+flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
 flags.DEFINE_integer("depth", 10, "Depth of the wide residual network.")
 flags.DEFINE_integer("width", 2, "Width of the wide residual network.")
 flags.DEFINE_integer("epochs", 30, "Epochs of the training.")
@@ -38,7 +38,7 @@ flags.DEFINE_integer("draws", 16, "N of xN.")
 flags.DEFINE_integer("singles", 5, "Draws whose median is x1.")
 flags.DEFINE_string("workdir", "runs/regularization", "Where trainings are kept.")
 flags.DEFINE_string("output", "benchmarks/results/regularization.json", "The JSON.")
-flags.DEFINE_list("only", [], "Names of methods to run; all if empty.")
+flags.DEFINE_list("only", [], "Methods to run, by their names in METHODS; or all.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,14 @@ METHODS = {
     ),
     "normal_mean": Method(
         "mean kernel + N(0,1)", {"prior": "normal", "mean_kernel": True}
+    ),
+    "normal_mean_tenth": Method(
+        "mean kernel + N(0,1), deviation_scale 0.1",
+        {"prior": "normal", "mean_kernel": True, "deviation_scale": 0.1},
+    ),
+    "normal_mean_one": Method(
+        "mean kernel + N(0,1), deviation_scale 1",
+        {"prior": "normal", "mean_kernel": True, "deviation_scale": 1.0},
     ),
 }
 PASS_SIZES = (128, 512, 2048)

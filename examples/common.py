@@ -41,6 +41,14 @@ def run(main):
     app.run(checked_main)
 
 
+def check_flags() -> None:
+    """Raises ValueError for flags that would fail only after the training."""
+    for name in ("draws", "calibration_examples"):
+        value = FLAGS[name].value
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be positive. Received: --{name}={value}")
+
+
 def load_data(settings: dict) -> tfhyper.data.Data:
     """Returns the data that a training was, or is to be, made with."""
     return tfhyper.data.load(
@@ -56,18 +64,13 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 
 def report(model, data: tfhyper.data.Data) -> None:
     """Prints x1 and xN scores; writes them, the predictor and pictures."""
-    batches = None
+    batches = -1
     if FLAGS.calibration_examples is not None:
-        if FLAGS.calibration_examples < 1:
-            raise ValueError(
-                "--calibration_examples must be positive. "
-                f"Received: {FLAGS.calibration_examples}"
-            )
         batches = -(-FLAGS.calibration_examples // data.batch_size)
     predictor = tfhyper.PosteriorPredictor(
         model, num_draws=FLAGS.draws, seed=FLAGS.draw_seed
     )
-    predictor.calibrate(data.train_plain.take(-1 if batches is None else batches))
+    predictor.calibrate(data.train_plain.take(batches))
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 

@@ -15,6 +15,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    common.check_flags()
     path = os.path.join(FLAGS.workdir, "settings.json")
     if not os.path.exists(path):
         raise FileNotFoundError(

@@ -69,7 +69,7 @@ def make_kit() -> kits.LayerKit:
 
 def main():
     settings = {name: FLAGS[name].value for name in SETTINGS}
-    workdir = training.Workdir(FLAGS.workdir, settings)
+    common.check_flags()
     data = common.load_data(settings)
     if FLAGS.mixed_precision != "none":
         keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
@@ -93,11 +93,14 @@ def main():
             decay_generator=FLAGS.decay_generator,
         )
 
+    # Bad flags end here, before the folder takes them for its own.
+    new_model = build()
+    workdir = training.Workdir(FLAGS.workdir, settings)
     callbacks = []
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(workdir.file("tensorboard")))
     model, _ = training.fit_in_workdir(
-        workdir, build, data, FLAGS.epochs, callbacks=callbacks
+        workdir, lambda: new_model, data, FLAGS.epochs, callbacks=callbacks
     )
     common.report(model, data)
 

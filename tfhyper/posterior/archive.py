@@ -62,13 +62,14 @@ def load(path: str) -> tuple[keras.Model, list[Draw], dict]:
             with np.load(io.BytesIO(archive.read(_DRAWS)), allow_pickle=False) as file:
                 draws = from_arrays(dict(file), settings["num_draws"])
             model_bytes = archive.read(_MODEL)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        with tempfile.TemporaryDirectory() as temporary:
+            model_path = os.path.join(temporary, _MODEL)
+            with open(model_path, "wb") as file:
+                file.write(model_bytes)
+            model = keras.saving.load_model(model_path, safe_mode=True)
+    except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
         raise ValueError(
             "`path` must be a whole file written by PosteriorPredictor.save. "
-            f"Received: path={path!r} ({error})"
+            f"Received: path={path!r} ({type(error).__name__}: {error})"
         ) from error
-    with tempfile.TemporaryDirectory() as temporary:
-        model_path = os.path.join(temporary, _MODEL)
-        with open(model_path, "wb") as file:
-            file.write(model_bytes)
-        return keras.saving.load_model(model_path, safe_mode=True), draws, settings
+    return model, draws, settings

@@ -36,7 +36,8 @@ class BatchMoments(keras.layers.Layer):
         axis = layer.axis % len(inputs.shape)
         x = ops.cast(inputs, "float32")
         others = [i for i in range(len(inputs.shape)) if i != axis]
-        mean, variance = ops.moments(x, axes=others)
+        # Not `ops.moments`, which in Torch is E[x^2] - E[x]^2 and cancels.
+        mean, variance = ops.mean(x, axis=others), ops.var(x, axis=others)
         outputs = ops.batch_normalization(
             x, mean, variance, axis, layer.beta, layer.gamma, layer.epsilon
         )

@@ -1,7 +1,9 @@
 """One way to read inputs, whatever they come as."""
 
+import zlib
 from collections.abc import Iterator
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -13,67 +15,77 @@ class Batches:
 
     Args:
         name: the argument's name in error messages.
-        inputs: an array or tensor (examples, ...); or an iterable that can be
+        inputs: an array or tensor (examples, ...), or for a model of several
+            inputs a dict, list or tuple of such; or an iterable that can be
             read again and again, such as a `tf.data.Dataset`, of batches of
             inputs or of tuples (inputs, labels, ...).
         batch_size: int > 0, for arrays. Datasets are batched already.
         labels: array (examples,), for arrays.
 
     Raises:
-        ValueError: for no data, NaN or infinite inputs, or a length of the
-            labels that does not fit.
+        ValueError: for no data, data without end, NaN or infinite inputs, or
+            lengths that do not fit.
         TypeError: for something that cannot be read more than once.
     """
 
     def __init__(self, name, inputs, batch_size, labels=None):
         self.name = name
-        self.is_array = ops.is_tensor(inputs) or hasattr(inputs, "__array__")
-        if isinstance(inputs, list | tuple):
-            inputs, self.is_array = np.asarray(inputs), True
+        if isinstance(inputs, list | tuple) and not _is_array(inputs):
+            inputs = np.asarray(inputs)
         self.inputs, self.batch_size = inputs, batch_size
         self.labels = None if labels is None else np.asarray(labels)
-        if self.is_array:
-            if inputs.ndim < 1 or len(inputs) == 0:
-                raise ValueError(
-                    f"`{name}` must hold at least one example. "
-                    f"Received: {name}.shape={tuple(inputs.shape)}"
-                )
-            if labels is not None and len(self.labels) != len(inputs):
-                raise ValueError(
-                    f"`{name}` and its labels must have the same length. "
-                    f"Received: {len(inputs)} and {len(self.labels)}"
-                )
-        elif labels is not None:
+        if _is_array(inputs):
+            self._check_lengths()
+            return
+        if labels is not None:
             raise ValueError(
                 f"`{name}` is a dataset, whose labels come with it: leave `y` out."
             )
-        elif not hasattr(inputs, "__iter__") or iter(inputs) is inputs:
+        if not hasattr(inputs, "__iter__") or iter(inputs) is inputs:
             raise TypeError(
                 f"`{name}` must be an array or a dataset that can be read again for "
                 f"each draw. Received: {name} of type {type(inputs).__name__}"
             )
+        # tf.data's number of batches is -1 where there is no end.
+        if hasattr(inputs, "cardinality") and int(inputs.cardinality()) == -1:
+            raise ValueError(f"`{name}` must end. Received: a dataset that repeats")
 
-    def __len__(self) -> int | None:
-        if self.is_array:
-            return -(-len(self.inputs) // self.batch_size)
-        length = len(self.inputs) if hasattr(self.inputs, "__len__") else 0
-        return length
+    def _check_lengths(self):
+        arrays = keras.tree.flatten(self.inputs)
+        shapes = [tuple(array.shape) for array in arrays]
+        if not all(shape and shape[0] for shape in shapes):
+            raise ValueError(
+                f"`{self.name}` must hold at least one example. "
+                f"Received: {self.name}.shape={shapes[0] if len(shapes) < 2 else shapes}"
+            )
+        lengths = [shape[0] for shape in shapes]
+        if self.labels is not None:
+            lengths.append(len(self.labels))
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"`{self.name}` and its labels must have the same length. "
+                f"Received: {' and '.join(map(str, lengths))}"
+            )
 
     def __iter__(self) -> Iterator[tuple]:
         """Yields (inputs, labels or None)."""
         empty = True
         for inputs, labels in self._read():
             empty = False
-            yield check_finite(self.name, ops.convert_to_numpy(inputs)), labels
+            yield keras.tree.map_structure(self._numpy, inputs), labels
         if empty:
             raise ValueError(f"`{self.name}` must hold at least one batch.")
 
+    def _numpy(self, array):
+        return check_finite(self.name, ops.convert_to_numpy(array))
+
     def _read(self):
-        if self.is_array:
-            for start in range(0, len(self.inputs), self.batch_size):
+        if _is_array(self.inputs):
+            length = count_examples(self.inputs)
+            for start in range(0, length, self.batch_size):
                 part = slice(start, start + self.batch_size)
                 yield (
-                    self.inputs[part],
+                    keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
                     None if self.labels is None else self.labels[part],
                 )
             return
@@ -83,3 +95,23 @@ class Batches:
                 yield batch[0], labels if labels is None else np.asarray(labels)
             else:
                 yield batch, None
+
+
+def count_examples(inputs) -> int:
+    """Returns the number of examples of a batch."""
+    return len(keras.tree.flatten(inputs)[0])
+
+
+def checksum(inputs) -> int:
+    """Returns a number that other examples, or another order, would change."""
+    total = 0
+    for array in keras.tree.flatten(inputs):
+        total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+    return total
+
+
+def _is_array(inputs) -> bool:
+    # A dataset is a leaf of the structure, and no array.
+    return bool(leaves := keras.tree.flatten(inputs)) and all(
+        ops.is_tensor(leaf) or hasattr(leaf, "__array__") for leaf in leaves
+    )

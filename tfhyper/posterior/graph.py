@@ -24,29 +24,55 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
             with its own `call`, or is not built.
     """
     check_graph(model)
+    # A Sequential model that was never called has no `input`.
+    sequential = isinstance(model, keras.Sequential)
     inputs = keras.tree.map_structure(
         lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        model.input,
+        model.inputs[0] if sequential else model.input,
     )
 
     def visit(operation, *args, **kwargs):
+        training = kwargs.get("training")
+
+        def visit_inner(inner, *args, **kwargs):
+            # As in Keras, the mode that a model is called in is that of its layers.
+            takes_mode = getattr(inner, "_call_has_training_arg", False)
+            if training is not None and (takes_mode or _is_functional(inner)):
+                kwargs["training"] = training
+            return visit(inner, *args, **kwargs)
+
         if isinstance(operation, keras.Sequential):
-            (x,) = args
+            x = args[0]
             for layer in operation.layers:
-                x = visit(layer, x)
+                x = visit_inner(layer, x)
             return x
         if _is_functional(operation):
             return operation._run_through_graph(
-                args[0], operation_fn=lambda op: op, call_fn=visit
+                args[0], operation_fn=lambda op: op, call_fn=visit_inner
             )
         return call(operation, *args, **kwargs)
 
     return inputs, visit(model, inputs)
 
 
-def clone(operation):
-    """Returns a fresh, unbuilt copy of a layer or operation."""
-    return operation.__class__.from_config(operation.get_config())
+def clone(operation, name: str | None = None):
+    """Returns a fresh, unbuilt copy of a layer or operation, by another name."""
+    config = operation.get_config()
+    if name is not None and "name" in config:
+        config = {**config, "name": name}
+    return operation.__class__.from_config(config)
+
+
+def last_operation(model):
+    """Returns the layer or operation that gives the only output of a model."""
+    while True:
+        if isinstance(model, keras.Sequential):
+            last = model.layers[-1]
+        elif _is_functional(model):
+            last = model.outputs[0]._keras_history.operation
+        else:
+            return model
+        model = last
 
 
 def check_graph(model) -> None:

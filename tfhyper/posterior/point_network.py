@@ -22,12 +22,14 @@ class PointNetwork:
 
     Attributes:
         network: the plain `keras.Model`.
-        batch_norms: name -> BatchNorm layer of `network`, those that are
-            frozen (`trainable=False`) left out, as in training.
+        batch_norms: name -> BatchNorm layer of `network`, those left out that
+            keep their averages in training too: frozen (`trainable=False`), or
+            called with `training=False`.
 
     Raises:
         TypeError: if the graph of `model` is not known.
-        ValueError: if a layer's code does not come straight from a LatentCode.
+        ValueError: if a layer's code does not come straight from a LatentCode,
+            or a layer draws inside another layer.
     """
 
     def __init__(self, model: keras.Model):
@@ -36,13 +38,15 @@ class PointNetwork:
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
         self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
+        self._names = set()  # of the copies
+        self._held = set()  # ids of copies that are called with training=False
+        self._inner_batch_norms = []  # names of layers that hold some of their own
         inputs, outputs = graph.rebuild(model, self._call)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
-        # Reported names are unique also across nested models.
         self.batch_norms = {
-            name: copy
-            for name, copy in _unique_names(c for _, c in self._copies.values())
-            if isinstance(copy, keras.layers.BatchNormalization) and copy.trainable
+            copy.name: copy
+            for _, copy in self._copies.values()
+            if _is_trained_norm(copy) and id(copy) not in self._held
         }
         self._moments_network = None
         self.copy_weights()
@@ -54,24 +58,54 @@ class PointNetwork:
             self._codes[id(placeholder)] = (placeholder, name)
             return placeholder
         if id(operation) not in self._copies:
-            stochastic = isinstance(operation, StochasticLayer)
-            copy = operation.point_layer() if stochastic else graph.clone(operation)
-            self._copies[id(operation)] = (operation, copy)
+            self._copies[id(operation)] = (operation, self._copy(operation))
         copy = self._copies[id(operation)][1]
         if not isinstance(operation, StochasticLayer):
+            if kwargs.get("training") is False:
+                self._held.add(id(copy))
             return copy(*args, **kwargs)
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
         return copy(inputs)
+
+    def _copy(self, operation):
+        # Names must be unique also across nested models, which come out flat.
+        name = _free_name(operation.name, self._names)
+        self._names.add(name)
+        if isinstance(operation, StochasticLayer):
+            copy = operation.point_layer()
+            return copy if copy.name == name else graph.clone(copy, name)
+        if isinstance(operation, keras.Layer):
+            self._check_inside(operation)
+        return graph.clone(operation, name)
+
+    def _check_inside(self, layer):
+        """Looks for what cannot be reached inside a layer made of layers."""
+        for inner in layer._flatten_layers(include_self=False):
+            if isinstance(inner, StochasticLayer) and inner.sample_noise(0).size:
+                raise ValueError(
+                    f"Layer '{inner.name}' draws inside of layer '{layer.name}', "
+                    "where a draw cannot fix it. Call it on keras.Input tensors of "
+                    "the model, or of a functional model inside of it."
+                )
+            if _is_trained_norm(inner):
+                self._inner_batch_norms.append(layer.name)
+
+    def check_batch_norms(self) -> None:
+        """Raises ValueError if a BatchNorm is out of reach of `moments_network`."""
+        if self._inner_batch_norms:
+            raise ValueError(
+                f"Layer '{self._inner_batch_norms[0]}' has a BatchNorm layer inside, "
+                "whose moments cannot be taken. Call it on keras.Input tensors of the "
+                'model, freeze it, or use `batch_norm="moving_average"`.'
+            )
 
     def _noise_of(self, layer):
         """Returns the name under which draws hold this layer's noise."""
         for name, known in self._noise_layers.items():
             if known is layer:
                 return name
-        name = layer.name
-        while name in self._noise_layers:
-            name += "_"
+        name = _free_name(layer.name, self._noise_layers)
         self._noise_layers[name] = layer
         return name
 
@@ -137,8 +171,8 @@ class PointNetwork:
     def moments_network(self) -> keras.Model:
         """The same layers, BatchNorm by the batch, that gives all its moments.
 
-        Outputs one (1, channels) mean and variance for each of `batch_norms`,
-        in order. Dropout and the like are off, as they are in prediction.
+        Outputs, in order, the mean and then the variance of each of
+        `batch_norms`, of shape (1, channels). Dropout and the like are off, as they are in prediction.
         """
         if self._moments_network is None:
             names = {id(layer): name for name, layer in self.batch_norms.items()}
@@ -160,16 +194,16 @@ class PointNetwork:
 
             inputs, _ = graph.rebuild(self.network, call)
             self._moments_network = keras.Model(
-                inputs, [found[name] for name in self.batch_norms]
+                inputs, [x for name in self.batch_norms for x in found[name]]
             )
         return self._moments_network
 
 
-def _unique_names(layers):
-    taken = set()
-    for layer in layers:
-        name = layer.name
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        yield name, layer
+def _free_name(name, taken):
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _is_trained_norm(layer):
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable

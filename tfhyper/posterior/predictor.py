@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive
+from tfhyper.posterior import archive, graph
 from tfhyper.posterior.batch_norm import PooledMoments
-from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.batches import Batches, checksum, count_examples
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, PredictionSum
@@ -40,9 +40,9 @@ class PosteriorPredictor:
     network predicts badly.
 
     Args:
-        model: a trained functional or Sequential Keras model. The predictor
-            takes its weights as they are now: after more training, make
-            another, or call `calibrate` again.
+        model: a trained functional or Sequential Keras model, whose output is
+            (batch, classes). The predictor takes its weights as they are now:
+            after more training, make another, or call `calibrate` again.
         num_draws: int > 0, N.
         averaging: `"branching"`: N networks, their outputs averaged.
         batch_norm: `"reestimate"`, or `"moving_average"` to use the model's own
@@ -56,7 +56,8 @@ class PosteriorPredictor:
 
     Raises:
         TypeError: if the model's graph is not known.
-        ValueError: for an argument out of range.
+        ValueError: for an argument out of range, a model that does not give
+            (batch, classes), or one with layers that a draw cannot reach.
 
     Example:
 
@@ -82,11 +83,14 @@ class PosteriorPredictor:
         self.seed = check_seed(seed)
         self.model = model
         self._point = PointNetwork(model)
+        if self.batch_norm == "reestimate":
+            self._point.check_batch_norms()
+        _check_classifier(self._point.network)
         if outputs is None:
             outputs = "probabilities" if _ends_in_softmax(model) else "logits"
         self.outputs = check_choice("outputs", outputs, OUTPUTS)
         self.draws = [self._point.sample(self.seed, i) for i in range(self.num_draws)]
-        self._steps = self._training_steps()
+        self._weights = self._fingerprint()
 
     def calibrate(
         self, inputs: Any, batch_size: int = 128, verbose: int = 1
@@ -125,7 +129,7 @@ class PosteriorPredictor:
         # All or nothing: a failure above leaves the predictor as it was.
         for draw, found in zip(self.draws, moments, strict=True):
             draw.moments = found
-        self._steps = self._training_steps()
+        self._weights = self._fingerprint()
         return self
 
     def _moments(self, draw: Draw, data: Batches) -> dict:
@@ -136,8 +140,10 @@ class PosteriorPredictor:
         pools = [PooledMoments() for _ in names]
         for x, _ in data:
             batch = self._point.moments_network.predict_on_batch(x)
-            for pool, (mean, variance) in zip(pools, batch, strict=True):
-                pool.add(len(x), mean[0], variance[0])
+            for pool, mean, variance in zip(
+                pools, batch[::2], batch[1::2], strict=True
+            ):
+                pool.add(count_examples(x), mean[0], variance[0])
         moments = {n: pool.result() for n, pool in zip(names, pools, strict=True)}
         for name, values in moments.items():
             if not np.isfinite(values).all():
@@ -206,18 +212,18 @@ class PosteriorPredictor:
     def _predict(self, data, keep_members, verbose):
         self._check_calibrated()
         total = PredictionSum(keep_members)
-        labels = sums = None
+        labels = first = None
         for draw in self._progress("predict", self.draws, verbose):
             self._point.set(draw)
             probs, seen, found = [], [], []
             for x, y in data:
                 probs.append(self._probabilities(x))
-                seen.append(np.sum(x, dtype=np.float64))
+                seen.append(checksum(x))
                 if y is not None:
                     found.append(y)
-            if sums is None:
-                sums, labels = seen, np.concatenate(found) if found else None
-            elif seen != sums:
+            if first is None:
+                first, labels = seen, np.concatenate(found) if found else None
+            elif seen != first:
                 raise ValueError(
                     "`x` must give the same examples in the same order for every "
                     "draw. Received: a dataset that changed between two readings; "
@@ -271,7 +277,9 @@ class PosteriorPredictor:
 
         Raises:
             FileExistsError: if there is a file and `overwrite` is not set.
+            ValueError: if the model was trained since its weights were taken.
         """
+        self._check_weights()
         settings = {
             "num_draws": self.num_draws,
             "averaging": self.averaging,
@@ -294,12 +302,15 @@ class PosteriorPredictor:
         predictor.draws = draws
         return predictor
 
-    def _check_calibrated(self):
-        if self._steps != self._training_steps():
+    def _check_weights(self):
+        if self._weights != self._fingerprint():
             raise ValueError(
                 "The model was trained since its weights were taken: call "
                 "`calibrate` again, or make another predictor."
             )
+
+    def _check_calibrated(self):
+        self._check_weights()
         due = self.batch_norm == "reestimate" and self._point.batch_norms
         if due and not all(draw.moments for draw in self.draws):
             raise ValueError(
@@ -308,9 +319,16 @@ class PosteriorPredictor:
                 "and predicts worse.)"
             )
 
-    def _training_steps(self) -> int:
-        optimizer = getattr(self.model, "optimizer", None)
-        return 0 if optimizer is None else int(optimizer.iterations)
+    def _fingerprint(self) -> int:
+        # Counts of draws and moving averages change without training.
+        return checksum(
+            [
+                ops.convert_to_numpy(variable.value)
+                for variable in self.model.weights
+                if "float" in variable.dtype
+                and not variable.path.endswith(("moving_mean", "moving_variance"))
+            ]
+        )
 
     def _progress(self, what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
         if verbose:
@@ -321,11 +339,17 @@ class PosteriorPredictor:
             bar.update(i)
 
 
+def _check_classifier(network: keras.Model) -> None:
+    shapes = [tuple(output.shape) for output in network.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):
+        raise ValueError(
+            "`model` must have one output, (batch, classes) with two classes or "
+            f"more. Received: a model with outputs of the shapes {shapes}"
+        )
+
+
 def _ends_in_softmax(model: keras.Model) -> bool:
-    last = model.output._keras_history.operation
-    while isinstance(last, keras.Model):
-        last = last.output._keras_history.operation
+    last = graph.last_operation(model)
     activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or (
-        activation is keras.activations.softmax
-    )
+    # `keras.ops.softmax` is an operation, of a class without a public name.
+    return activation is keras.activations.softmax or type(last).__name__ == "Softmax"

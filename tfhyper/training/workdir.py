@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from tfhyper.checks import check_positive_integer
+
 _CHECKPOINT = re.compile(r"checkpoint-(\d{5})\.keras")
 
 
@@ -26,7 +28,8 @@ class Workdir:
         keep: int > 0, checkpoints to keep.
 
     Raises:
-        ValueError: if the folder was made with other settings.
+        ValueError: if the folder was made with other settings, a file of it
+            cannot be read, or `keep` is out of range.
 
     Example:
 
@@ -35,7 +38,7 @@ class Workdir:
 
     def __init__(self, path: str, settings: dict, keep: int = 2):
         self.path = os.fspath(path)
-        self.keep = keep
+        self.keep = check_positive_integer("keep", keep)
         settings = json.loads(json.dumps(settings))
         os.makedirs(self.path, exist_ok=True)
         known = self._read("settings.json")
@@ -104,11 +107,14 @@ class Workdir:
     def _read(self, name):
         try:
             with open(self.file(name)) as file:
-                return json.load(file)
+                value = json.load(file)
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise ValueError(f"{self.file(name)} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"{self.file(name)} is not a JSON object.")
+        return value
 
     def _write(self, name, value):
         temporary = self.file(f".{name}")
