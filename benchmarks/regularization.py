@@ -29,6 +29,7 @@ flags.DEFINE_string("dataset", "cifar10", "A name that tfhyper.data.load knows."
 flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
 flags.DEFINE_string("data_note", "CIFAR-10 (JPEG)", "How tables call the data.")
 flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
+flags.DEFINE_integer("test_examples", None, "First so many images; all by default.")
 flags.DEFINE_integer("depth", 10, "Depth of the wide residual network.")
 flags.DEFINE_integer("width", 2, "Width of the wide residual network.")
 flags.DEFINE_integer("epochs", 30, "Epochs of the training.")
@@ -91,6 +92,7 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
         data_dir=FLAGS.data_dir,
         batch_size=FLAGS.batch_size,
         train_examples=FLAGS.train_examples,
+        test_examples=FLAGS.test_examples,
         seed=FLAGS.seed,
     )
 
@@ -213,6 +215,7 @@ def main(argv):
         for flag in (
             "dataset",
             "train_examples",
+            "test_examples",
             "depth",
             "width",
             "epochs",

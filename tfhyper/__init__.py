@@ -1,9 +1,10 @@
 """Bayesian neural networks for Keras 3.
 
 Layers whose weights are drawn from a posterior, networks made of them, and a
-predictor that averages over the draws. Importing the package registers the
-layers with Keras; everything that needs TensorFlow itself (data pipelines,
-export) is imported when it is first used.
+predictor that averages over the draws. Importing the package registers its
+layers, metrics and optimizers with Keras, so that saved models load. Whatever
+needs TensorFlow itself, TensorFlow Datasets or matplotlib is imported when it is
+first used.
 
 Example:
 
@@ -15,38 +16,32 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 ```
 """
 
-import importlib
-
-from tfhyper import layers
+from tfhyper import (
+    analysis,
+    data,
+    kits,
+    layers,
+    metrics,
+    models,
+    posterior,
+    training,
+)
+from tfhyper.kits import LayerKit
+from tfhyper.posterior import Draw, PosteriorPredictor, Prediction
 from tfhyper.version import __version__
 
-_LAZY_MODULES = (
+__all__ = [
+    "Draw",
+    "LayerKit",
+    "PosteriorPredictor",
+    "Prediction",
+    "__version__",
     "analysis",
     "data",
     "kits",
+    "layers",
     "metrics",
     "models",
     "posterior",
     "training",
-)
-_LAZY_NAMES = {
-    "Draw": "posterior",
-    "LayerKit": "kits",
-    "PosteriorPredictor": "posterior",
-    "Prediction": "posterior",
-}
-
-__all__ = ["__version__", "layers", *_LAZY_MODULES, *_LAZY_NAMES]
-
-
-def __getattr__(name):
-    if name in _LAZY_MODULES:
-        return importlib.import_module(f"tfhyper.{name}")
-    if name in _LAZY_NAMES:
-        module = importlib.import_module(f"tfhyper.{_LAZY_NAMES[name]}")
-        return getattr(module, name)
-    raise AttributeError(f"module 'tfhyper' has no attribute '{name}'")
-
-
-def __dir__():
-    return sorted(__all__)
+]

@@ -1,0 +1,50 @@
+"""The benchmark behind the README's table, at a tiny scale."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_runs_resumes_and_writes_its_json(tmp_path):
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "regularization.py"),
+        "--dataset=fashion_mnist_small",
+        "--data_note=embedded",
+        "--train_examples=256",
+        "--test_examples=200",
+        "--width=1",
+        "--epochs=1",
+        "--draws=3",
+        "--singles=2",
+        "--only=map,normal_mean",
+        f"--workdir={tmp_path / 'runs'}",
+        f"--output={tmp_path / 'result.json'}",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False
+    )
+    assert first.returncode == 0, first.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["seed"] == 0
+    assert "--width=1" in result["command"]
+    assert set(result["results"]) == {"map", "normal_mean"}
+    hyper = result["results"]["normal_mean"]
+    assert set(hyper["reestimate"]) == {"x1", "x3", "faults_of_four"}
+    assert sum(hyper["reestimate"]["faults_of_four"]) == 200
+    assert set(hyper["pass_sizes"]) == {"128"}
+    nll = f"{hyper['reestimate']['x3']['nll']:.3f}"
+    (row,) = (r for r in first.stdout.splitlines() if r.startswith("| mean kernel"))
+    assert nll in row
+
+    again = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert "== MAP" in first.stdout and "== MAP" not in again.stdout
+    assert row in again.stdout
