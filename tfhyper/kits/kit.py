@@ -58,8 +58,7 @@ class LayerKit:
 
     Each maker returns something to call on a tensor. Names are paths,
     `stage1_block2/conv1`, whose parts tell a strategy what belongs together; a
-    maker names its layer `layer_name(path)`. To mix kits, replace a field:
-    `dataclasses.replace(tfhyper.kits.hyper(), norm=my_norm)`.
+    maker names its layer `layer_name(path)`. To mix kits, replace a field.
 
     Attributes:
         name: name of the kit, for tables and files.
@@ -71,6 +70,11 @@ class LayerKit:
         dropout: `(rate, *, name)`.
         open: called once for each network, returns the fields that hold state
             of that network, such as the codes its layers share.
+
+    Example:
+
+    >>> kit = dataclasses.replace(tfhyper.kits.hyper(), norm=my_norm)
+    >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
     """
 
     name: str = "deterministic"

@@ -50,7 +50,8 @@ class GeneratedKernel(StochasticKernel):
         self.prior = self.latent_code.prior
         self.seed = self.latent_code.seed
         self.mean_kernel = bool(mean_kernel)
-        if not (np.isscalar(deviation_scale) and 0 <= deviation_scale < math.inf):
+        is_number = isinstance(deviation_scale, int | float | np.number)
+        if not (is_number and 0 <= deviation_scale < math.inf):
             raise ValueError(
                 "`deviation_scale` must be a finite number >= 0. "
                 f"Received: deviation_scale={deviation_scale!r}"
@@ -70,12 +71,7 @@ class GeneratedKernel(StochasticKernel):
             self.latent_code.build(inputs_shape)
             self._generator_inputs = self.code_units
         else:
-            if len(code_shape) != 2 or code_shape[0] != 1 or code_shape[1] is None:
-                raise ValueError(
-                    "`code` must have shape (1, units): one code for the whole "
-                    f"batch. Received: code.shape={tuple(code_shape)}"
-                )
-            self._generator_inputs = code_shape[1]
+            self._generator_inputs = _check_code_shape(code_shape)
         super().build(inputs_shape)
         self.built = True
 
@@ -127,7 +123,13 @@ class GeneratedKernel(StochasticKernel):
 
     def call(self, inputs, code=None, training=None):
         if code is None:
+            if not self.latent_code.built:
+                raise ValueError(
+                    f"Layer '{self.name}' was built with a shared code and draws none "
+                    "itself: call it with `code` again."
+                )
             code = self.latent_code.next_code(training)
+        _check_code_shape(code.shape, self._generator_inputs)
         kernel = self.generate(code)
         if self.kernel_regularizer is not None:
             self.add_loss(self.kernel_regularizer(kernel))
@@ -156,3 +158,19 @@ class GeneratedKernel(StochasticKernel):
                 self.generator_regularizer
             ),
         }
+
+
+def _check_code_shape(shape, units: int | None = None) -> int:
+    """Returns the size of a code, or raises ValueError if it does not fit."""
+    shape = tuple(shape)
+    if len(shape) != 2 or shape[0] != 1 or shape[1] is None:
+        raise ValueError(
+            "`code` must have shape (1, units): one code for the whole batch. "
+            f"Received: code.shape={shape}"
+        )
+    if units is not None and shape[1] != units:
+        raise ValueError(
+            f"`code` must have shape (1, {units}), as when the layer was built. "
+            f"Received: code.shape={shape}"
+        )
+    return shape[1]

@@ -1,5 +1,7 @@
 """Seeds for draws that are a function of (seed, count), not of hidden state."""
 
+import random
+
 import keras
 import numpy as np
 from keras import ops
@@ -25,6 +27,10 @@ class StatelessSeed(keras.random.SeedGenerator):
         self._count = count
 
     def next(self, ordered=True):
+        if keras.backend.backend() == "torch":
+            # Torch's generators take the sum, the same for (1, 2) and (2, 1).
+            mixed = derive_seed(int(self._seed), int(self._count))
+            return ops.convert_to_tensor([mixed, 0], dtype="int64")
         # JAX takes the pair as a raw key, which is unsigned.
         dtype = "uint32" if keras.backend.backend() == "jax" else "int32"
         count = ops.cast(self._count, dtype)
@@ -32,13 +38,16 @@ class StatelessSeed(keras.random.SeedGenerator):
 
 
 def check_seed(seed: int | None) -> int:
-    """Returns `seed`, or a fresh one for `None`, so that a config can hold it.
+    """Returns `seed`, or for `None` a fresh one, so that a config can hold it.
+
+    The fresh one comes from Python's `random`, as Keras' own seeds do, so that
+    `keras.utils.set_random_seed` makes it reproducible.
 
     Raises:
         ValueError: if `seed` is not an int in 0 <= seed < 2**31.
     """
     if seed is None:
-        return int(np.random.default_rng().integers(2**31))
+        return random.randrange(2**31)
     return check_integer("seed", seed, 0, 2**31 - 1)
 
 

@@ -18,6 +18,14 @@ class StochasticLayer:
     """A layer whose randomness a draw can fix.
 
     The posterior package knows layers through these three methods alone.
+
+    Example:
+
+    >>> layer = tfhyper.layers.HyperDense(10)
+    >>> layer.build((None, 64))
+    >>> plain = layer.point_layer()
+    >>> plain.build((None, 64))
+    >>> plain.set_weights(layer.point_weights(layer.sample_noise(seed=0)))
     """
 
     def sample_noise(self, seed: int) -> np.ndarray:
@@ -73,6 +81,17 @@ class StochasticKernel(StochasticLayer):
         if name == "kernel":
             return self.build_kernel(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
+
+    @property
+    def kernel(self):
+        """Raises: there is no one kernel to read."""
+        raise AttributeError(
+            f"{type(self).__name__} has no kernel of its own: each call draws one."
+        )
+
+    @kernel.setter
+    def kernel(self, value):
+        pass  # some stock layers set it in `build`
 
     def operate_and_activate(self, inputs, kernel):
         """Returns activation(operation(inputs, kernel) + bias)."""

@@ -39,6 +39,17 @@ def residual_network(
     Raises:
         ValueError: for an input shape that is not three positive ints, or a
             number of classes that is not positive.
+
+    Example:
+
+    >>> model = tfhyper.models.residual_network(
+    ...     "hyper",
+    ...     (32, 32, 3),
+    ...     10,
+    ...     block=tfhyper.models.blocks.preact_block,
+    ...     stages=[(1, [16]), (2, [32]), (2, [64])],
+    ...     name="small",
+    ... )
     """
     input_shape = check_image_shape(input_shape)
     check_positive_integer("num_classes", num_classes)

@@ -68,8 +68,13 @@ def load(path: str) -> tuple[keras.Model, list[Draw], dict]:
                 file.write(model_bytes)
             model = keras.saving.load_model(model_path, safe_mode=True)
     except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
-        raise ValueError(
-            "`path` must be a whole file written by PosteriorPredictor.save. "
-            f"Received: path={path!r} ({type(error).__name__}: {error})"
-        ) from error
+        raise broken(path, error) from error
     return model, draws, settings
+
+
+def broken(path: str, error: Exception) -> ValueError:
+    """Returns the error that says a file is none of `save`, and why."""
+    return ValueError(
+        "`path` must be a whole file written by PosteriorPredictor.save. "
+        f"Received: path={os.fspath(path)!r} ({type(error).__name__}: {error})"
+    )

@@ -71,13 +71,15 @@ class PooledMoments:
         mean, variance = np.float64(mean), np.float64(variance)
         self.count += count
         fraction = count / self.count
-        change = mean - self.mean
-        self.mean = self.mean + fraction * change
-        self.variance = (
-            (1 - fraction) * self.variance
-            + fraction * variance
-            + fraction * (1 - fraction) * change**2
-        )
+        # What is not finite comes out so; `calibrate` then says which layer it is.
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = mean - self.mean
+            self.mean = self.mean + fraction * change
+            self.variance = (
+                (1 - fraction) * self.variance
+                + fraction * variance
+                + fraction * (1 - fraction) * change**2
+            )
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the mean and the variance, float32."""

@@ -54,9 +54,10 @@ class Batches:
         arrays = keras.tree.flatten(self.inputs)
         shapes = [tuple(array.shape) for array in arrays]
         if not all(shape and shape[0] for shape in shapes):
+            found = shapes[0] if len(shapes) == 1 else shapes
             raise ValueError(
                 f"`{self.name}` must hold at least one example. "
-                f"Received: {self.name}.shape={shapes[0] if len(shapes) < 2 else shapes}"
+                f"Received: {self.name}.shape={found}"
             )
         lengths = [shape[0] for shape in shapes]
         if self.labels is not None:

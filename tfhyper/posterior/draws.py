@@ -16,6 +16,11 @@ class Draw:
             (1, code_units). Empty for a network of plain layers.
         moments: BatchNorm layer's name -> (mean, variance), each (channels,).
             Empty where the model's moving averages are to be used.
+
+    Example:
+
+    >>> draw = predictor.draws[0]
+    >>> network = predictor.materialize(draw)
     """
 
     noise: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)

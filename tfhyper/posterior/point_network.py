@@ -1,6 +1,7 @@
 """The plain network that a draw makes of a stochastic one."""
 
 import keras
+from keras import ops
 
 from tfhyper.layers import LatentCode, StochasticLayer
 from tfhyper.layers.noise import derive_seed
@@ -30,6 +31,12 @@ class PointNetwork:
         TypeError: if the graph of `model` is not known.
         ValueError: if a layer's code does not come straight from a LatentCode,
             or a layer draws inside another layer.
+
+    Example:
+
+    >>> point = tfhyper.posterior.PointNetwork(model)
+    >>> point.set(point.sample(seed=0, index=0))
+    >>> logits = point.network.predict(x_test)
     """
 
     def __init__(self, model: keras.Model):
@@ -156,13 +163,21 @@ class PointNetwork:
                 "The draw was made for another network: it holds noise for "
                 f"{sorted(draw.noise)}, the network draws {sorted(self._noise_layers)}."
             )
+        unknown = sorted(set(draw.moments) - set(self.batch_norms))
+        if unknown:
+            raise ValueError(
+                "The draw was made for another network: it holds moments for the "
+                f"BatchNorm layers {unknown}, which this one has not."
+            )
         for original, copy in self._copies.values():
             if isinstance(original, StochasticLayer):
                 noise = draw.noise[self._sources[id(original)]]
                 for variable, value in zip(
                     copy.weights, original.point_weights(noise), strict=True
                 ):
-                    variable.assign(value)
+                    # A copy: JAX gives the memory of a network's variables away
+                    # in prediction, and the model's bias must not go with it.
+                    variable.assign(ops.copy(value))
         for name, (mean, variance) in draw.moments.items():
             self.batch_norms[name].moving_mean.assign(mean)
             self.batch_norms[name].moving_variance.assign(variance)
@@ -172,7 +187,8 @@ class PointNetwork:
         """The same layers, BatchNorm by the batch, that gives all its moments.
 
         Outputs, in order, the mean and then the variance of each of
-        `batch_norms`, of shape (1, channels). Dropout and the like are off, as they are in prediction.
+        `batch_norms`, of shape (1, channels). Dropout and the like are off, as
+        they are in prediction.
         """
         if self._moments_network is None:
             names = {id(layer): name for name, layer in self.batch_norms.items()}

@@ -29,6 +29,11 @@ class Prediction:
         variance: three float64 arrays of shape (batch, classes).
         members: float32 of shape (draws, batch, classes), or `None` if they
             were not kept.
+
+    Example:
+
+    >>> prediction = predictor.predict(x_test)
+    >>> least_sure = prediction.epistemic.argsort()[::-1]
     """
 
     mean: np.ndarray

@@ -1,5 +1,6 @@
 """Averaging predictions over draws of a network."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper import metrics
-from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, graph
 from tfhyper.posterior.batch_norm import PooledMoments
@@ -121,12 +122,17 @@ class PosteriorPredictor:
             )
         check_positive_integer("batch_size", batch_size)
         data = Batches("inputs", inputs, batch_size)
+        before = self._point.network.get_weights()
         self._point.copy_weights()
-        moments = [
-            self._moments(draw, data)
-            for draw in self._progress("calibrate", self.draws, verbose)
-        ]
-        # All or nothing: a failure above leaves the predictor as it was.
+        try:
+            moments = [
+                self._moments(draw, data)
+                for draw in self._progress("calibrate", self.draws, verbose)
+            ]
+        except BaseException:
+            # All or nothing: the predictor is as it was.
+            self._point.network.set_weights(before)
+            raise
         for draw, found in zip(self.draws, moments, strict=True):
             draw.moments = found
         self._weights = self._fingerprint()
@@ -257,11 +263,7 @@ class PosteriorPredictor:
         """
         if not isinstance(draw, Draw):
             self._check_calibrated()
-            if not 0 <= draw < self.num_draws:
-                raise ValueError(
-                    f"`draw` must be in 0 <= draw < {self.num_draws}. Received: {draw}"
-                )
-            draw = self.draws[draw]
+            draw = self.draws[check_integer("draw", draw, 0, self.num_draws - 1)]
         point = PointNetwork(self.model)
         point.set(draw)
         return point.network
@@ -298,7 +300,12 @@ class PosteriorPredictor:
             ValueError: if it is torn, or not one of `save`.
         """
         model, draws, settings = archive.load(path)
-        predictor = cls(model, **settings)
+        try:
+            predictor = cls(model, **settings)
+            for draw in draws:
+                predictor._point.set(draw)
+        except (TypeError, ValueError) as error:
+            raise archive.broken(path, error) from error
         predictor.draws = draws
         return predictor
 
@@ -320,15 +327,17 @@ class PosteriorPredictor:
             )
 
     def _fingerprint(self) -> int:
-        # Counts of draws and moving averages change without training.
-        return checksum(
-            [
-                ops.convert_to_numpy(variable.value)
-                for variable in self.model.weights
-                if "float" in variable.dtype
-                and not variable.path.endswith(("moving_mean", "moving_variance"))
-            ]
-        )
+        # Training, or loading, changes every weight: the smallest few tell, at a
+        # cost that no prediction feels. Counts of draws and moving averages
+        # change without training.
+        weights = [
+            variable
+            for variable in self.model.weights
+            if "float" in variable.dtype
+            and not variable.path.endswith(("moving_mean", "moving_variance"))
+        ]
+        weights.sort(key=lambda variable: math.prod(variable.shape))
+        return checksum([ops.convert_to_numpy(v) for v in weights[:8]])
 
     def _progress(self, what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
         if verbose:

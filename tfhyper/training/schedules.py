@@ -45,6 +45,7 @@ def step_schedule(
         )
     # Drops fall between epochs. PiecewiseConstantDecay keeps the old rate on
     # the boundary step itself, hence the -1.
-    steps = [round(drop * epochs) * steps_per_epoch - 1 for drop in drops]
+    # The first epoch keeps the first rate, however short the training.
+    steps = [max(1, round(drop * epochs)) * steps_per_epoch - 1 for drop in drops]
     rates = [learning_rate * factor**i for i in range(len(drops) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(steps, rates)

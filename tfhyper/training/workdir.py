@@ -100,8 +100,17 @@ class Workdir:
             os.remove(old)
 
     def history(self, epochs: int) -> dict:
-        """Returns the metrics of the first `epochs` epochs: name -> list."""
+        """Returns the metrics of the first `epochs` epochs: name -> list.
+
+        Raises:
+            ValueError: if the file holds fewer.
+        """
         known = self._read("history.json") or {}
+        if epochs and not (known and all(len(v) >= epochs for v in known.values())):
+            raise ValueError(
+                f"{self.file('history.json')} does not hold the metrics of the "
+                f"{epochs} epochs that were trained."
+            )
         return {name: values[:epochs] for name, values in known.items()}
 
     def _read(self, name):
@@ -173,6 +182,11 @@ def fit_in_workdir(
 
     Raises:
         ValueError: if the newest checkpoint is torn, or training diverges.
+
+    Example:
+
+    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
+    >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
     """
     model, start = workdir.restore()
     if model is None:

@@ -1,0 +1,229 @@
+"""Kits: which kernels are generated, and which of them share a code."""
+
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfhyper import kits, models
+from tfhyper.layers import Dropout, HyperConv2D, LatentCode
+from tfhyper.posterior import PointNetwork
+
+SHAPE = (8, 8, 3)
+# Blocks of WRN-10-1 and their generated convolutions.
+BLOCKS = {
+    "stage1_block1": ["conv1", "conv2"],
+    "stage2_block1": ["shortcut", "conv1", "conv2"],
+    "stage3_block1": ["shortcut", "conv1", "conv2"],
+}
+CONVS = [f"{block}_{conv}" for block, convs in BLOCKS.items() for conv in convs]
+
+
+def network(kit, depth=10, **options):
+    return models.wide_resnet(depth, 1, input_shape=SHAPE, kit=kit, **options)
+
+
+def codes_of(model):
+    return [layer for layer in model.layers if isinstance(layer, LatentCode)]
+
+
+def test_names_and_classes_of_the_sharing_test_are_those_of_the_network():
+    found = [x.name for x in network("hyper").layers if isinstance(x, HyperConv2D)]
+    assert sorted(found) == sorted(CONVS)
+
+
+def correlations(strategy, num_draws, num_weights=12):
+    """Mean |Pearson correlation| over draws, for each layer and pair of layers."""
+    rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
+    # Small codes and generators: what is common stands out.
+    kit = kits.hyper(strategy, prior="uniform", code_units=3, hidden_units=8, seed=1)
+    point = PointNetwork(network(kit))
+    layers = [point.network.get_layer(name) for name in CONVS]
+    picks = [rng.choice(layer.kernel.shape[-1], num_weights) for layer in layers]
+    weights = np.empty((num_draws, len(CONVS), num_weights))
+    for i in range(num_draws):
+        point.set(point.sample(seed=1, index=i))
+        for j, (layer, pick) in enumerate(zip(layers, picks, strict=True)):
+            kernel = ops.convert_to_numpy(layer.kernel)
+            weights[i, j] = kernel[0, 0, np.arange(num_weights), pick]
+    assert weights.std(axis=0).min() > 0
+    table = np.abs(np.corrcoef(weights.reshape(num_draws, -1).T))
+    table = table.reshape(2 * (len(CONVS), num_weights))
+    others = ~np.eye(num_weights, dtype=bool)
+    found = {"layer": [table[j, :, j][others].mean() for j in range(len(CONVS))]}
+    found.update(block=[], network=[])
+    for a, b in itertools.combinations(range(len(CONVS)), 2):
+        blocks = {CONVS[j].rpartition("_")[0] for j in (a, b)}
+        found["block" if len(blocks) == 1 else "network"].append(table[a, :, b].mean())
+    assert [len(values) for values in found.values()] == [8, 7, 21]
+    return found
+
+
+@pytest.mark.parametrize(
+    "strategy, high",
+    [
+        ("all_in_one", {"layer", "block", "network"}),
+        ("block_wise", {"layer", "block"}),
+        ("layer_wise", {"layer"}),
+    ],
+)
+def test_what_shares_a_code_correlates_and_nothing_else(strategy, high):
+    num_draws = 200
+    # Of n independent pairs |r| averages sqrt(2 / (pi n)): 0.056 for 200 draws.
+    nil = np.sqrt(2 / (np.pi * num_draws))
+    for scope, values in correlations(strategy, num_draws).items():
+        # Every pair of layers by itself, and their average.
+        if scope in high:
+            assert min(values) > 0.25, scope
+        else:
+            assert max(values) < 2 * nil, scope
+            assert np.mean(values) == pytest.approx(nil, rel=0.35), scope
+
+
+@pytest.mark.parametrize("depth, blocks, convs", [(10, 3, 8), (16, 6, 14)])
+def test_number_of_codes(depth, blocks, convs):
+    expected = {"all_in_one": 1, "block_wise": blocks, "layer_wise": convs}
+    assert expected.keys() == kits.STRATEGIES.keys()
+    for strategy, count in expected.items():
+        model = network(kits.hyper(strategy), depth)
+        assert len(codes_of(model)) == count
+        generated = [x for x in model.layers if isinstance(x, HyperConv2D)]
+        assert len(generated) == convs
+        # Codes are drawn from seeds of their own.
+        assert len({code.seed for code in codes_of(model)}) == count
+
+
+@pytest.mark.parametrize("mean_kernel", [False, True])
+def test_only_convolutions_of_residual_blocks_are_generated(mean_kernel):
+    model = network(kits.hyper(mean_kernel=mean_kernel))
+    for layer in model.layers:
+        in_block = layer.name.startswith("stage")
+        if isinstance(layer, HyperConv2D):
+            assert in_block and layer.bias is None
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            assert layer.name in ("stem", "logits")
+    assert type(model.get_layer("stem")) is keras.layers.Conv2D
+    assert type(model.get_layer("logits")) is keras.layers.Dense
+    # Weights outside of the generators are trained as they are in plain networks.
+    names = {w.path.split("/")[-1] for w in model.trainable_weights}
+    generator = {"generator_hidden", "generator_output"}
+    mean = {"mean_kernel"} if mean_kernel else set()
+    assert names == {"kernel", "bias", "gamma", "beta"} | generator | mean
+
+
+def test_deterministic_kit_has_stock_layers_alone():
+    model = network(kits.deterministic())
+    for layer in model.layers:
+        assert type(layer).__module__.startswith("keras.")
+    model = network("deterministic", dropout=0.3)
+    dropouts = [layer for layer in model.layers if isinstance(layer, Dropout)]
+    assert [layer.rate for layer in dropouts] == [0.3] * 3
+
+
+def test_options_reach_the_layers():
+    kit = kits.hyper(
+        "block_wise",
+        "half_normal",
+        code_units=5,
+        hidden_units=7,
+        mean_kernel=True,
+        deviation_scale=0.125,
+        seed=9,
+    )
+    model = network(kit)
+    for code in codes_of(model):
+        assert (code.units, code.prior) == (5, "half_normal")
+    for layer in model.layers:
+        if isinstance(layer, HyperConv2D):
+            found = layer.hidden_units, layer.mean_kernel, layer.deviation_scale
+            assert found == (7, True, 0.125)
+            assert layer.generator_hidden.shape == (5, 7)
+
+
+@pytest.mark.parametrize("strategy", kits.STRATEGIES)
+def test_two_networks_of_one_kit_have_codes_of_their_own(strategy):
+    kit = kits.hyper(strategy, seed=4)
+    first, second = network(kit), network(kit)
+    for a, b in itertools.product(codes_of(first), codes_of(second)):
+        assert a is not b
+    # Each is whole: it saves and copies without the other.
+    for model in (first, second):
+        assert len(codes_of(keras.models.clone_model(model))) == len(codes_of(model))
+    first(np.zeros((1, *SHAPE), "float32"))
+    for code in codes_of(first):
+        assert ops.convert_to_numpy(code.draws).tolist() == [0, 1]
+    for code in codes_of(second):
+        assert ops.convert_to_numpy(code.draws).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("strategy", kits.STRATEGIES)
+def test_seed_decides_the_codes(strategy):
+    def drawn(seed):
+        kit = kits.hyper(strategy, seed=seed)
+        codes = codes_of(network(kit))
+        return {c.name: ops.convert_to_numpy(c.next_code(True)) for c in codes}
+
+    first, same, other = drawn(4), drawn(4), drawn(5)
+    assert first.keys() == same.keys() == other.keys()
+    for name, code in first.items():
+        np.testing.assert_array_equal(same[name], code)
+        assert not np.array_equal(other[name], code)
+    values = [code.tobytes() for code in first.values()]
+    assert len(set(values)) == len(values)
+
+
+def test_no_seed_is_a_fresh_one():
+    seeds = {codes_of(network(kits.hyper()))[0].seed for _ in range(3)}
+    assert len(seeds) == 3
+
+
+def test_kits_by_name():
+    assert set(kits.KITS) == {"deterministic", "hyper"}
+    for name in kits.KITS:
+        assert kits.get(name).name == name
+        assert isinstance(kits.get(name), kits.LayerKit)
+    kit = kits.hyper(seed=3)
+    assert kits.get(kit).name == "hyper"
+    # Fresh state for each network.
+    assert kits.get(kit).conv is not kits.get(kit).conv
+
+
+def test_a_maker_can_be_replaced():
+    def norm(*, name):
+        return keras.layers.LayerNormalization(name=kits.kit.layer_name(name))
+
+    kit = dataclasses.replace(kits.hyper(), norm=norm)
+    classes = [type(layer) for layer in network(kit).layers]
+    assert keras.layers.LayerNormalization in classes
+    assert keras.layers.BatchNormalization not in classes
+    assert HyperConv2D in classes
+
+
+def test_get_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"`kit`.*\['deterministic', 'hyper'\].*'map'"):
+        kits.get("map")
+    for value in (None, 3, HyperConv2D, kits.hyper):
+        with pytest.raises(TypeError, match="`kit` must be a LayerKit or a name"):
+            kits.get(value)
+    with pytest.raises(ValueError, match="`kit` must be one of"):
+        network("bayes")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"strategy": "all"}, "`strategy` must be one of.*layer_wise.*strategy='all'"),
+        ({"prior": "gauss"}, "`prior` must be one of.*prior='gauss'"),
+        ({"code_units": 0}, "`code_units` must be a positive.*code_units=0"),
+        ({"hidden_units": -1}, "`hidden_units` must be a positive.*hidden_units=-1"),
+        ({"deviation_scale": -1.0}, "`deviation_scale`.*deviation_scale=-1.0"),
+        ({"seed": -1}, "`seed` must be an integer.*seed=-1"),
+    ],
+)
+def test_errors_name_argument_rule_and_value(options, message):
+    with pytest.raises(ValueError, match=message):
+        kits.hyper(**options)

@@ -1,0 +1,252 @@
+"""Wide residual networks: published sizes, structure, and every kit that fills them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfhyper import kits, models, training
+from tfhyper.kits import KITS
+from tfhyper.layers import Dropout, HyperConv2D, StochasticLayer
+from tfhyper.models import NETWORKS, wide_resnet
+
+SMALL = {"depth": 10, "width": 1, "num_classes": 4, "input_shape": (8, 8, 3)}
+# Every network at its smallest; a new one in the registry has to be added here.
+SMALLEST = {"wide_resnet": SMALL}
+X = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+Y = np.arange(6) % 4
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    keras.utils.set_random_seed(0)
+
+
+def layers_of(model, kind):
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+# Zagoruyko and Komodakis (2016): tables 4 and 5, in millions.
+@pytest.mark.parametrize(
+    "depth, width, millions",
+    [(40, 1, "0.6"), (40, 4, "8.9"), (16, 8, "11.0"), (28, 10, "36.5")],
+)
+def test_published_numbers_of_parameters(depth, width, millions):
+    model = wide_resnet(depth, width, kit="deterministic")
+    count = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert f"{count / 1e6:.1f}" == millions
+    if (depth, width) == (28, 10):
+        assert count + norm_statistics(28, 10) == model.count_params() == 36_497_146
+
+
+def conv_shapes(depth, width):
+    """Kernels of the residual blocks, written out from the paper's table 1."""
+    shapes = []
+    inputs = 16
+    for outputs in (16 * width, 32 * width, 64 * width):
+        for block in range((depth - 4) // 6):
+            if block == 0 and (outputs != inputs or outputs != 16 * width):
+                shapes.append((1, 1, inputs, outputs))
+            shapes.append((3, 3, inputs, outputs))
+            shapes.append((3, 3, outputs, outputs))
+            inputs = outputs
+    return shapes
+
+
+def norm_statistics(depth, width):
+    """Moving means and variances: of the inputs of every 3x3 convolution, and last."""
+    convs = conv_shapes(depth, width)
+    return 2 * (sum(s[2] for s in convs if s[0] == 3) + 64 * width)
+
+
+@pytest.mark.parametrize("depth, width", [(10, 1), (16, 2)])
+def test_number_of_parameters_by_formula(depth, width):
+    kernels = sum(map(np.prod, conv_shapes(depth, width)))
+    rest = 3 * 3 * 3 * 16 + 64 * width * 10 + 10
+    # As many scales and offsets as moving means and variances.
+    expected = kernels + 2 * norm_statistics(depth, width) + rest
+    model = wide_resnet(depth, width, kit="deterministic")
+    assert model.count_params() == expected
+
+
+@pytest.mark.parametrize("mean_kernel", [False, True])
+@pytest.mark.parametrize("depth, code, hidden", [(10, 16, 32), (16, 5, 3)])
+def test_number_of_parameters_of_the_generators(depth, code, hidden, mean_kernel):
+    kit = kits.hyper(code_units=code, hidden_units=hidden, mean_kernel=mean_kernel)
+    model = wide_resnet(depth, 1, kit=kit)
+    plain = wide_resnet(depth, 1, kit="deterministic")
+    kernels = [int(np.prod(shape)) for shape in conv_shapes(depth, 1)]
+    generated = sum(code * hidden + hidden * size for size in kernels)
+    if not mean_kernel:
+        generated -= sum(kernels)  # they are variables no more
+    draws = 2  # the counts of the one code
+    assert model.count_params() == plain.count_params() + generated + draws
+
+
+@pytest.mark.parametrize("kit", KITS)
+@pytest.mark.parametrize("depth, width", [(10, 1), (16, 2)])
+def test_structure(depth, width, kit):
+    model = wide_resnet(depth, width, num_classes=7, kit=kit)
+    blocks = (depth - 4) // 6
+    convs = layers_of(model, keras.layers.Conv2D)
+    large = [conv for conv in convs if conv.kernel_size == (3, 3)]
+    # Two to each block and the stem. The depth counts those, the classifier and
+    # the shortcuts of three stages: 6 n + 1 + 3.
+    assert len(large) == depth - 4 + 1
+    small = [conv for conv in convs if conv.kernel_size == (1, 1)]
+    assert len(small) == (2 if width == 1 else 3)
+    assert all(conv.padding == "same" and not conv.use_bias for conv in convs)
+    strided = {conv.name for conv in convs if conv.strides == (2, 2)}
+    assert strided == {
+        f"stage{s}_block1_{c}" for s in (2, 3) for c in ("conv1", "shortcut")
+    }
+    assert len(layers_of(model, keras.layers.Add)) == 3 * blocks
+    assert len(layers_of(model, keras.layers.BatchNormalization)) == 6 * blocks + 1
+    for stage, size, channels in ((1, 32, 16), (2, 16, 32), (3, 8, 64)):
+        for block in range(1, blocks + 1):
+            output = model.get_layer(f"stage{stage}_block{block}_add").output
+            assert output.shape == (None, size, size, channels * width)
+    assert model.get_layer("stem").output.shape == (None, 32, 32, 16)
+    assert model.output_shape == (None, 7)
+    assert model.get_layer("logits").activation is keras.activations.linear
+    assert model.name == f"wide_resnet_{depth}_{width}"
+
+
+def before(model, name, argument=0):
+    """Returns the name of the layer that feeds a layer of the graph."""
+    node = model.get_layer(name)._inbound_nodes[0]
+    return node.input_tensors[argument]._keras_history.operation.name
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_norm_and_activation_come_before_the_convolutions(kit):
+    model = wide_resnet(16, 1, kit=kit, dropout=0.3)
+    block = "stage2_block1"
+    chain = [
+        f"{block}_add",  # its second input
+        f"{block}_conv2",
+        f"{block}_dropout",
+        f"{block}_pre2_relu",
+        f"{block}_pre2_norm",
+        f"{block}_conv1",
+        f"{block}_pre1_relu",
+        f"{block}_pre1_norm",
+        "stage1_block2_add",
+    ]
+    for later, earlier in zip(chain, chain[1:]):
+        argument = 1 if later.endswith("_add") else 0
+        assert before(model, later, argument) == earlier
+    # A shortcut that changes the width starts from the activation, the others
+    # from the block's input.
+    assert before(model, f"{block}_add", 0) == f"{block}_shortcut"
+    assert before(model, f"{block}_shortcut") == f"{block}_pre1_relu"
+    assert before(model, "stage2_block2_add", 0) == "stage2_block1_add"
+    head = ["logits", "pool", "head_relu", "head_norm", "stage3_block2_add"]
+    for later, earlier in zip(head, head[1:]):
+        assert before(model, later) == earlier
+    assert [layer.rate for layer in layers_of(model, Dropout)] == [0.3] * 6
+
+
+def test_batch_norm_and_initialisation_of_the_reference_code():
+    model = wide_resnet(10, 4, kit="deterministic")
+    for norm in layers_of(model, keras.layers.BatchNormalization):
+        assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
+    for conv in layers_of(model, keras.layers.Conv2D):
+        kernel = ops.convert_to_numpy(conv.kernel)
+        he = np.sqrt(2 / np.prod(kernel.shape[:-1]))
+        assert np.std(kernel) == pytest.approx(he, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"depth": 11}, r"`depth` must be 6 n \+ 4.*depth=11"),
+        ({"depth": 4}, r"`depth` must be 6 n \+ 4.*depth=4"),
+        ({"depth": -2}, "`depth` must be a positive integer.*depth=-2"),
+        ({"depth": 16.0}, "`depth` must be a positive integer.*depth=16.0"),
+        ({"width": 0}, "`width` must be a positive integer.*width=0"),
+        ({"width": 1.5}, "`width` must be a positive integer.*width=1.5"),
+        ({"num_classes": 0}, "`num_classes` must be a positive.*num_classes=0"),
+        ({"input_shape": (32, 32)}, r"`input_shape` must be \(height.*\(32, 32\)"),
+        ({"input_shape": (32, 0, 3)}, "`input_shape` must be a positive.*=0"),
+        ({"input_shape": (None, 32, 3)}, "`input_shape` must be a positive.*=None"),
+        ({"dropout": 1.5}, "`dropout` must be in 0 <= dropout < 1.*1.5"),
+        ({"dropout": 1.0}, "`dropout` must be in 0 <= dropout < 1.*1.0"),
+        ({"dropout": -0.1}, "`dropout` must be in 0 <= dropout < 1.*-0.1"),
+        ({"kit": "bayes"}, "`kit` must be one of.*'bayes'"),
+    ],
+)
+def test_errors_name_argument_rule_and_value(options, message):
+    with pytest.raises(ValueError, match=message):
+        wide_resnet(**{**SMALL, **options})
+
+
+def test_every_network_is_tested():
+    assert SMALLEST.keys() == NETWORKS.keys()
+    assert set(models.NETWORKS) == {"wide_resnet"}
+
+
+@pytest.fixture(params=KITS)
+def kit(request):
+    return request.param
+
+
+@pytest.fixture(params=NETWORKS)
+def build(request):
+    return lambda **options: NETWORKS[request.param](
+        **{**SMALLEST[request.param], **options}
+    )
+
+
+def test_every_trainable_weight_gets_a_gradient(build, kit):
+    model = build(kit=kit)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
+    before = [ops.convert_to_numpy(w).copy() for w in model.trainable_weights]
+    assert np.isfinite(model.train_on_batch(X, Y))
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        gradient = value - ops.convert_to_numpy(weight)
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+def test_saved_network_predicts_the_same(build, kit, tmp_path):
+    model = build(kit=kit, dropout=0.2)
+    training.compile_recipe(model, epochs=1, steps_per_epoch=2, jit_compile=False)
+    model.fit(X, Y, batch_size=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    draws = []
+    for _ in range(2):
+        draws.append(model.predict(X, verbose=0))
+        np.testing.assert_array_equal(copy.predict(X, verbose=0), draws[-1])
+    stochastic = any(
+        isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout)
+        for layer in model.layers
+    )
+    assert stochastic == (kit != "deterministic")
+    assert stochastic != np.array_equal(*draws)
+
+
+def test_one_step_in_mixed_precision(build, kit):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build(kit=kit)
+    finally:
+        keras.config.set_dtype_policy(before)
+    training.compile_recipe(model, epochs=1, steps_per_epoch=1, jit_compile=False)
+    weights = [w.copy() for w in model.get_weights()]
+    loss, _ = model.train_on_batch(X, Y)
+    assert np.isfinite(loss)
+    trainable = {w.path for w in model.trainable_weights}
+    assert {w.dtype for w in model.trainable_weights} == {"float32"}
+    for variable, old in zip(model.weights, weights, strict=True):
+        new = ops.convert_to_numpy(variable)
+        assert np.isfinite(new).all(), variable.path
+        if variable.path in trainable:
+            assert not np.array_equal(new, old), variable.path
+    outputs = model(X)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    convs = layers_of(model, (HyperConv2D, keras.layers.Conv2D))
+    assert {conv.compute_dtype for conv in convs} == {"bfloat16"}

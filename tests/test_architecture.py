@@ -1,0 +1,158 @@
+"""What may import what, what an import costs, and what is documented."""
+
+import ast
+import importlib
+import inspect
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import tfhyper
+
+ROOT = pathlib.Path(tfhyper.__file__).parent
+# A part of the package -> the parts it may import, besides itself.
+ALLOWED = {
+    "checks": set(),
+    "version": set(),
+    "layers": {"checks"},
+    "data": {"checks"},
+    "metrics": {"checks"},
+    "kits": {"checks", "layers"},
+    "models": {"checks", "kits", "layers"},
+    "training": {"checks", "layers"},
+    "posterior": {"checks", "layers", "metrics"},
+    "analysis": {"checks", "metrics"},
+}
+ANY_BACKEND = ("checks", "layers", "kits", "models", "posterior", "metrics")
+PACKAGES = [part for part in ALLOWED if (ROOT / part).is_dir()]
+
+
+def files_of(part):
+    if (ROOT / part).is_dir():
+        return sorted((ROOT / part).rglob("*.py"))
+    return [ROOT / f"{part}.py"]
+
+
+def imports_of(source):
+    """Returns the dotted names that a source imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", None))
+            assert name not in ("import_module", "__import__"), "imports are plain"
+    return found
+
+
+def parts_of(imports):
+    return {name.split(".")[1] for name in imports if name.startswith("tfhyper.")}
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = """
+import numpy as np
+from tfhyper import layers, metrics
+def f():
+    import tensorflow as tf
+    from tfhyper.kits.kit import LayerKit
+"""
+    found = imports_of(source)
+    assert parts_of(found) == {"layers", "metrics", "kits"}
+    assert "tensorflow" in found
+
+
+def test_every_part_has_its_rule():
+    parts = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+    parts |= {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert parts == ALLOWED.keys()
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_parts_import_one_way(part):
+    files = files_of(part)
+    assert files
+    for path in files:
+        found = parts_of(imports_of(path.read_text()))
+        assert found <= ALLOWED[part] | {part}, path.name
+
+
+def test_rules_have_no_cycle():
+    done = set()
+    while done != ALLOWED.keys():
+        ready = {p for p, needs in ALLOWED.items() if needs <= done} - done
+        assert ready
+        done |= ready
+
+
+@pytest.mark.parametrize("part", ANY_BACKEND)
+def test_layers_networks_and_predictor_are_free_of_tensorflow(part):
+    for path in files_of(part):
+        found = {name.split(".")[0] for name in imports_of(path.read_text())}
+        assert not found & {"tensorflow", "tensorflow_probability", "jax", "torch"}
+
+
+IMPORT = """
+import sys, time
+import keras
+before = set(sys.modules)
+start = time.perf_counter()
+import tfhyper
+seconds = time.perf_counter() - start
+added = {name.split(".")[0] for name in set(sys.modules) - before}
+print(repr((seconds, sorted(added))))
+"""
+
+
+def test_import_is_quick_and_brings_nothing_heavy():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    # The quickest of a few: a busy machine says nothing about the package.
+    seconds = []
+    for _ in range(3):
+        result = subprocess.run(
+            [sys.executable, "-c", IMPORT],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        elapsed, added = ast.literal_eval(result.stdout.splitlines()[-1])
+        seconds.append(elapsed)
+        assert "tfhyper" in added
+        # Keras itself may have brought some of them already.
+        heavy = {"tensorflow", "tensorflow_datasets", "tensorflow_probability"}
+        assert not (heavy | {"matplotlib", "pandas", "scipy"}) & set(added)
+        if elapsed < 0.3:
+            break
+    assert min(seconds) < 0.3
+
+
+def public_names():
+    for package in ["", *PACKAGES]:
+        module = importlib.import_module(f"tfhyper.{package}".rstrip("."))
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield pytest.param(value, id=f"{module.__name__}.{name}")
+
+
+def test_every_package_names_what_is_public():
+    assert len(list(public_names())) > 30
+    for package in PACKAGES:
+        module = importlib.import_module(f"tfhyper.{package}")
+        assert len(set(module.__all__)) == len(module.__all__)
+        assert all(hasattr(module, name) for name in module.__all__)
+    assert set(PACKAGES) <= set(tfhyper.__all__)
+
+
+@pytest.mark.parametrize("value", public_names())
+def test_public_names_are_documented_with_an_example(value):
+    doc = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    assert doc and len(doc.strip()) > 20
+    assert "Example:" in doc and (">>>" in doc or "```python" in doc)

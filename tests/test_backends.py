@@ -1,0 +1,127 @@
+"""The same code on every backend that is installed, and files that go between them."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfhyper
+
+ROOT = pathlib.Path(tfhyper.__file__).parent.parent
+
+# Runs in a process of its own: a process has one backend.
+SCRIPT = """
+import sys
+
+import keras
+import numpy as np
+
+import tfhyper
+
+folder, backend = sys.argv[1:]
+assert keras.backend.backend() == backend
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(16, 8, 8, 3)).astype("float32")
+y = rng.integers(0, 4, size=16)
+
+kit = tfhyper.kits.hyper("block_wise", code_units=4, hidden_units=6, seed=1)
+model = tfhyper.models.wide_resnet(
+    10, 1, num_classes=4, input_shape=(8, 8, 3), kit=kit, dropout=0.2
+)
+tfhyper.training.compile_recipe(model, epochs=1, steps_per_epoch=4)
+before = [np.array(w) for w in model.get_weights()]
+history = model.fit(x, y, batch_size=4, epochs=1, verbose=0).history
+assert np.isfinite(history["loss"]).all()
+for weight, old in zip(model.weights, before, strict=True):
+    new = keras.ops.convert_to_numpy(weight)
+    assert np.isfinite(new).all(), weight.path
+    assert not np.array_equal(new, old), weight.path
+
+# A layer with a bias, too: every draw has the same.
+inputs = keras.Input((5,))
+layer = tfhyper.layers.HyperDense(3, bias_initializer="ones")
+dense = keras.Model(inputs, layer(inputs))
+few = tfhyper.PosteriorPredictor(dense, num_draws=3).predict(x[:, 0, :5, 0])
+assert len(np.unique(few.members)) > 100
+assert dense.predict(x[:, 0, :5, 0], verbose=0).shape == (16, 3)
+
+predictor = tfhyper.PosteriorPredictor(model, num_draws=3, seed=2)
+predictor.calibrate(x, batch_size=8, verbose=0)
+prediction = predictor.predict(x)
+members = prediction.members
+assert members.shape == (3, 16, 4)
+np.testing.assert_allclose(members.sum(axis=-1), 1, atol=1e-5)
+np.testing.assert_allclose(prediction.mean, members.mean(axis=0), atol=1e-6)
+for i in range(3):
+    plain = predictor.materialize(i)
+    assert all(type(layer).__module__.startswith("keras.") for layer in plain.layers)
+    found = keras.ops.softmax(plain.predict(x, verbose=0))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found), members[i], atol=1e-5
+    )
+    for j in range(i):
+        assert np.abs(members[i] - members[j]).max() > 1e-4
+
+predictor.save(folder + "/predictor.tfhyper")
+loaded = tfhyper.PosteriorPredictor.load(folder + "/predictor.tfhyper")
+np.testing.assert_allclose(loaded.predict(x).members, members, atol=1e-6)
+
+# Draws of the saved network are its weights at these codes: the same everywhere.
+model.save(folder + "/model.keras")
+predictor.materialize(0).save(folder + "/plain.keras")
+noise = predictor.draws[0].noise
+np.savez(folder + "/noise.npz", **noise)
+np.savez(folder + "/saved.npz", x=x, members=members)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_backend_and_its_files(backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), backend],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": python_path()},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+
+    # From here on: the backend of this process reads what that one wrote.
+    with np.load(tmp_path / "saved.npz") as saved:
+        x, members = saved["x"], saved["members"]
+    predictor = tfhyper.PosteriorPredictor.load(tmp_path / "predictor.tfhyper")
+    np.testing.assert_allclose(predictor.predict(x).members, members, atol=1e-5)
+
+    plain = keras.saving.load_model(tmp_path / "plain.keras")
+    found = keras.ops.convert_to_numpy(keras.ops.softmax(plain.predict(x, verbose=0)))
+    np.testing.assert_allclose(found, members[0], atol=1e-5)
+
+    # The model's own file, with the codes of the first draw.
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    with np.load(tmp_path / "noise.npz") as noise:
+        draw = tfhyper.Draw(dict(noise), predictor.draws[0].moments)
+    assert sum(name.startswith("code_") for name in draw.noise) == 3
+    assert len(draw.moments) == 7
+    point = tfhyper.posterior.PointNetwork(model)
+    point.set(draw)
+    found = point.network.predict(x, verbose=0)
+    found = keras.ops.convert_to_numpy(keras.ops.softmax(found))
+    np.testing.assert_allclose(found, members[0], atol=1e-5)
+
+
+def test_a_backend_is_installed():
+    installed = ("tensorflow", "jax", "torch")
+    assert any(importlib.util.find_spec(name) for name in installed)
+    assert keras.backend.backend() in installed
+
+
+def python_path():
+    others = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(ROOT), *([others] if others else [])])
