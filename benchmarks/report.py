@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
@@ -18,7 +19,7 @@ def provenance() -> dict:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "command": "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "command": _command(),
         "machine": f"{os.cpu_count()} CPU cores, {_processor()}",
         "python": platform.python_version(),
         "packages": versions,
@@ -47,6 +48,12 @@ def markdown_table(header: list[str], rows: list[list]) -> str:
     """Returns a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _command() -> str:
+    """Returns the command, without the folders of the one who gave it."""
+    flags = [re.sub(r"^(--\w+)=.*/.*$", r"\1=DIR", flag) for flag in sys.argv[1:]]
+    return f"python benchmarks/{os.path.basename(sys.argv[0])} {' '.join(flags)}"
 
 
 def _processor() -> str:
