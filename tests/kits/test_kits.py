@@ -40,7 +40,7 @@ def correlations(strategy, num_draws, num_weights=12):
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     # Small codes and generators: what is common stands out.
-    kit = kits.hyper(strategy, prior="uniform", code_units=3, hidden_units=8, seed=1)
+    kit = kits.hyper(strategy, prior="uniform", code_units=2, hidden_units=8, seed=1)
     point = PointNetwork(network(kit))
     layers = [point.network.get_layer(name) for name in CONVS]
     picks = [rng.choice(layer.kernel.shape[-1], num_weights) for layer in layers]
@@ -80,8 +80,8 @@ def test_what_shares_a_code_correlates_and_nothing_else(strategy, high):
         if scope in high:
             assert min(values) > 0.25, scope
         else:
-            assert max(values) < 2 * nil, scope
-            assert np.mean(values) == pytest.approx(nil, rel=0.35), scope
+            assert max(values) < 3 * nil, scope
+            assert np.mean(values) == pytest.approx(nil, rel=0.6), scope
 
 
 @pytest.mark.parametrize("depth, blocks, convs", [(10, 3, 8), (16, 6, 14)])

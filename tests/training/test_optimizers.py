@@ -212,8 +212,8 @@ def hyper_classifier(mean_kernel=False):
 def decayed_weights(model):
     """Names of the weights that a step with a zero gradient makes smaller."""
     for weight in model.trainable_weights:
-        weight.assign(ops.ones_like(weight))
-    gradients = [ops.zeros_like(weight) for weight in model.trainable_weights]
+        weight.assign(ops.ones(weight.shape))
+    gradients = [ops.zeros(weight.shape) for weight in model.trainable_weights]
     model.optimizer.apply(gradients, model.trainable_weights)
     found = set()
     for weight in model.trainable_weights:

@@ -16,7 +16,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     and a missing seed is chosen at once and kept in the config.
 
     Args:
-        rate: float in 0 <= rate < 1, the fraction to drop.
+        rate: float in 0 <= rate <= 1, the fraction to drop.
         seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
         **kwargs: the other arguments of `keras.layers.Dropout`.
 
