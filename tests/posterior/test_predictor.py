@@ -113,7 +113,8 @@ def test_one_draw_is_the_model_with_that_code(strategy):
         members = predictor.predict(x).members
         expected = softmax(model(x, training=False))
         np.testing.assert_allclose(members[0], expected, atol=1e-5)
-    assert np.ptp(expected, axis=0).max() > 1e-3
+    # Far more than the tolerance lies between the images.
+    assert np.ptp(expected, axis=0).max() > 1e-4
 
 
 def test_one_draw_is_the_sequential_model_with_its_own_code():
