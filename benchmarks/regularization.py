@@ -58,10 +58,14 @@ METHODS = {
     "mle": Method("MLE", weight_decay=0.0, published="6.05 / 4.75 *"),
     "map": Method("MAP", published="4.23 / 3.14 *"),
     "uniform": Method(
-        "hypernetwork, U(0,1)", {"prior": "uniform"}, published="4.21 / 4.19"
+        "hypernetwork, U(0,1)",
+        {"prior": "uniform", "mean_kernel": False},
+        published="4.21 / 4.19",
     ),
     "normal": Method(
-        "hypernetwork, N(0,1)", {"prior": "normal"}, published="4.65 / 4.06"
+        "hypernetwork, N(0,1)",
+        {"prior": "normal", "mean_kernel": False},
+        published="4.65 / 4.06",
     ),
     "uniform_mean": Method(
         "mean kernel + U(0,1)", {"prior": "uniform", "mean_kernel": True}

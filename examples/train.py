@@ -32,7 +32,7 @@ flags.DEFINE_enum("strategy", "all_in_one", sorted(kits.STRATEGIES), "Shared cod
 flags.DEFINE_enum("prior", "uniform", sorted(PRIORS), "Prior of the codes.")
 flags.DEFINE_integer("code_units", 32, "Size of a code.")
 flags.DEFINE_integer("hidden_units", 32, "Hidden units of a generator.")
-flags.DEFINE_bool("mean_kernel", False, "Mean kernel plus generated deviation.")
+flags.DEFINE_bool("mean_kernel", True, "Mean kernel plus generated deviation.")
 flags.DEFINE_float("deviation_scale", 0.3, "Scale of that deviation.")
 flags.DEFINE_integer("epochs", 20, "Epochs.")
 flags.DEFINE_integer("batch_size", 128, "Images in a batch.")

@@ -29,7 +29,7 @@ def run_script(name, *flags):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "train"
-    process = run_script("train.py", f"--workdir={workdir}", *TINY, "--mean_kernel")
+    process = run_script("train.py", f"--workdir={workdir}", *TINY)
     assert process.returncode == 0, process.stderr
     return workdir, process.stdout
 
@@ -71,7 +71,7 @@ def test_training_leaves_scores_and_pictures(trained):
 def test_a_finished_training_is_not_trained_again(trained):
     workdir, output = trained
     before = (workdir / "checkpoint-00002.keras").read_bytes()
-    process = run_script("train.py", f"--workdir={workdir}", *TINY, "--mean_kernel")
+    process = run_script("train.py", f"--workdir={workdir}", *TINY)
     assert process.returncode == 0, process.stderr
     assert "resuming after 2 of 2 epochs" in process.stdout
     assert (workdir / "checkpoint-00002.keras").read_bytes() == before
