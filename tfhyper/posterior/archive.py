@@ -66,7 +66,7 @@ def load(path: str) -> tuple[keras.Model, list[Draw], dict]:
             model_path = os.path.join(temporary, _MODEL)
             with open(model_path, "wb") as file:
                 file.write(model_bytes)
-            model = keras.saving.load_model(model_path, safe_mode=True)
+            model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
     except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
         raise broken(path, error) from error
     return model, draws, settings
