@@ -34,8 +34,11 @@ class Batches:
             inputs = np.asarray(inputs)
         self.inputs, self.batch_size = inputs, batch_size
         self.labels = None if labels is None else np.asarray(labels)
-        if _is_array(inputs):
+        # Arrays are the same in every reading: what is checked once stays so.
+        self.fixed = _is_array(inputs)
+        if self.fixed:
             self._check_lengths()
+            self.inputs = keras.tree.map_structure(self._finite, inputs)
             return
         if labels is not None:
             raise ValueError(
@@ -73,15 +76,17 @@ class Batches:
         empty = True
         for inputs, labels in self._read():
             empty = False
-            yield keras.tree.map_structure(self._numpy, inputs), labels
+            if not self.fixed:
+                inputs = keras.tree.map_structure(self._finite, inputs)
+            yield inputs, labels
         if empty:
             raise ValueError(f"`{self.name}` must hold at least one batch.")
 
-    def _numpy(self, array):
+    def _finite(self, array):
         return check_finite(self.name, ops.convert_to_numpy(array))
 
     def _read(self):
-        if _is_array(self.inputs):
+        if self.fixed:
             length = count_examples(self.inputs)
             for start in range(0, length, self.batch_size):
                 part = slice(start, start + self.batch_size)

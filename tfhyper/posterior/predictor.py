@@ -224,7 +224,7 @@ class PosteriorPredictor:
             probs, seen, found = [], [], []
             for x, y in data:
                 probs.append(self._probabilities(x))
-                seen.append(checksum(x))
+                seen.append(None if data.fixed else checksum(x))
                 if y is not None:
                     found.append(y)
             if first is None:
