@@ -39,6 +39,9 @@ flags.DEFINE_integer("draws", 16, "N of xN.")
 flags.DEFINE_integer("singles", 5, "Draws whose median is x1.")
 flags.DEFINE_string("workdir", "runs/regularization", "Where trainings are kept.")
 flags.DEFINE_string("output", "benchmarks/results/regularization.json", "The JSON.")
+flags.DEFINE_bool(
+    "augmented_pass", False, "BatchNorm passes over augmented instead of plain images."
+)
 flags.DEFINE_list("only", [], "Methods to run, by their names in METHODS; or all.")
 
 
@@ -138,13 +141,18 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
             model, num_draws=draws, batch_norm=batch_norm, seed=FLAGS.seed
         )
         if batch_norm == "reestimate":
-            predictor.calibrate(data.train_plain)
+            predictor.calibrate(passed_images(data))
         prediction = predictor.predict(data.test, verbose=1)
         scores[batch_norm] = score(labels, prediction.members)
     if draws > 1:
         scores["pass_sizes"] = pass_sizes(model, data, labels)
     write_json(workdir.file("scores.json"), scores)
     return scores
+
+
+def passed_images(data):
+    """Returns the training images that BatchNorm's moments are taken from."""
+    return data.epoch(0) if FLAGS.augmented_pass else data.train_plain
 
 
 def score(labels, members) -> dict:
@@ -168,7 +176,7 @@ def pass_sizes(model, data, labels) -> dict:
             continue
         batches = -(-size // data.batch_size)
         predictor = tfhyper.PosteriorPredictor(model, num_draws=4, seed=FLAGS.seed)
-        predictor.calibrate(data.train_plain.take(batches), verbose=0)
+        predictor.calibrate(passed_images(data).take(batches), verbose=0)
         members = predictor.predict(data.test).members
         scores[str(size)] = metrics.classification_report(labels, members)
     return scores
@@ -229,6 +237,7 @@ def main(argv):
             "seed",
             "draws",
             "singles",
+            "augmented_pass",
         )
     }
     results = {name: run_method(name, METHODS[name], settings) for name in names}

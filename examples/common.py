@@ -70,7 +70,8 @@ def report(model, data: tfhyper.data.Data) -> None:
     predictor = tfhyper.PosteriorPredictor(
         model, num_draws=FLAGS.draws, seed=FLAGS.draw_seed
     )
-    predictor.calibrate(data.train_plain.take(batches))
+    # Augmented, as training saw them: BatchNorm's moments are those of training.
+    predictor.calibrate(data.epoch(0).take(batches))
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 

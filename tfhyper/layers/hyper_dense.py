@@ -2,6 +2,7 @@
 
 import keras
 
+from tfhyper.checks import check_positive_integer
 from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.layers.stochastic import DenseOperation
 
@@ -41,3 +42,7 @@ class HyperDense(GeneratedKernel, DenseOperation, keras.layers.Dense):
     """
 
     point_class = keras.layers.Dense
+
+    def __init__(self, units: int, *args, **kwargs):
+        # Not every version of Keras checks it.
+        super().__init__(check_positive_integer("units", units), *args, **kwargs)

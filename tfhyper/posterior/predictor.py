@@ -104,7 +104,8 @@ class PosteriorPredictor:
 
         Args:
             inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
-                batches (labels are ignored). It is read once for each draw.
+                batches (labels are ignored), best as training saw them, with its
+                augmentation. It is read once for each draw.
             batch_size: int > 0, for arrays; best that of training.
             verbose: 0 for silence, 1 for a progress bar.
 
