@@ -157,11 +157,7 @@ def passed_images(data):
 
 def score(labels, members) -> dict:
     """Returns the scores of x1 (median of draws) and of xN."""
-    singles = [
-        metrics.classification_report(labels, member)
-        for member in members[: FLAGS.singles]
-    ]
-    scores = {"x1": {k: float(np.median([s[k] for s in singles])) for k in singles[0]}}
+    scores = {"x1": metrics.single_draw_report(labels, members[: FLAGS.singles])}
     if len(members) > 1:
         scores[f"x{len(members)}"] = metrics.classification_report(labels, members)
         scores["faults_of_four"] = metrics.fault_counts(labels, members[:4]).tolist()

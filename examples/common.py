@@ -75,12 +75,9 @@ def report(model, data: tfhyper.data.Data) -> None:
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 
-    singles = [
-        metrics.classification_report(labels, member)
-        for member in prediction.members[:SINGLES]
-    ]
+    singles = prediction.members[:SINGLES]
     scores = {
-        "x1": {key: float(np.median([s[key] for s in singles])) for key in singles[0]},
+        "x1": metrics.single_draw_report(labels, singles),
         f"x{FLAGS.draws}": metrics.classification_report(labels, prediction.mean),
     }
     print(f"\n{len(labels)} test images of {data.spec.name}")

@@ -81,6 +81,17 @@ def next_code(layer):
     return keras.ops.convert_to_numpy(twin(np.zeros((2, 1)), training=False))
 
 
+def assert_draw_is_model(model, data):
+    """One draw with the code that layer `hyper` draws next predicts as the model."""
+    predictor = PosteriorPredictor(model, num_draws=1)
+    code = next_code(model.get_layer("hyper").latent_code)
+    predictor.draws[0].noise = {"hyper": code}
+    members = predictor.predict(data).members
+    expected = softmax(model(data, training=False))
+    np.testing.assert_allclose(members[0], expected, atol=1e-5)
+    return predictor
+
+
 def softmax(logits):
     return scipy.special.softmax(numpy(logits).astype(np.float64), axis=-1)
 
@@ -935,13 +946,7 @@ def test_layers_and_nested_models_that_are_called_twice():
     x = layers.HyperDense(6, seed=0, name="hyper")(x)
     model = keras.Model(inputs, keras.layers.Dense(3)(shared(x) + x * 0.5))
     data = np.random.default_rng(0).normal(size=(5, 6)).astype("float32")
-    predictor = PosteriorPredictor(model, num_draws=1)
-    code = next_code(model.get_layer("hyper").latent_code)
-    predictor.draws[0].noise = {"hyper": code}
-    members = predictor.predict(data).members
-    expected = softmax(model(data, training=False))
-    np.testing.assert_allclose(members[0], expected, atol=1e-5)
-    plain = predictor.materialize(0)
+    plain = assert_draw_is_model(model, data).materialize(0)
     assert sum(isinstance(x, keras.layers.Dense) for x in plain.layers) == 4
 
 
@@ -953,12 +958,7 @@ def test_operations_and_constants_in_the_graph():
     x = keras.ops.clip(keras.ops.reshape(x, (-1, 12)), -1.0, 1.0)
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     data = np.random.default_rng(0).normal(size=(5, 4, 6)).astype("float32")
-    predictor = PosteriorPredictor(model, num_draws=1)
-    code = next_code(model.get_layer("hyper").latent_code)
-    predictor.draws[0].noise = {"hyper": code}
-    members = predictor.predict(data).members
-    expected = softmax(model(data, training=False))
-    np.testing.assert_allclose(members[0], expected, atol=1e-5)
+    assert_draw_is_model(model, data)
 
 
 def test_preprocessing_layers_are_kept_and_augmentation_is_off():

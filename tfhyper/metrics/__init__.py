@@ -19,7 +19,7 @@ from tfhyper.metrics.classification import (
     top_k_error,
 )
 from tfhyper.metrics.diversity import disagreement, fault_counts
-from tfhyper.metrics.report import classification_report
+from tfhyper.metrics.report import classification_report, single_draw_report
 from tfhyper.metrics.uncertainty import (
     VarianceDecomposition,
     expected_entropy,
@@ -43,6 +43,7 @@ __all__ = [
     "negative_log_likelihood",
     "predictive_entropy",
     "reliability_curve",
+    "single_draw_report",
     "top_k_accuracy",
     "top_k_error",
     "variance_decomposition",

@@ -1,8 +1,9 @@
 """The scores that every evaluation of a classifier reports."""
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import ensemble_probabilities
+from tfhyper.metrics._checks import check_members, ensemble_probabilities
 from tfhyper.metrics.calibration import expected_calibration_error
 from tfhyper.metrics.classification import brier_score, error, negative_log_likelihood
 
@@ -46,3 +47,36 @@ def classification_report(
         "brier": brier_score(labels, probs),
         "ece": expected_calibration_error(labels, probs, num_bins),
     }
+
+
+def single_draw_report(
+    labels: ArrayLike, members: ArrayLike, num_bins: int = 15
+) -> dict[str, float]:
+    """What one draw achieves: the median over draws of each score.
+
+    Args:
+        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        members: probabilities of shape `(draws, batch, classes)`. Rows sum to one.
+        num_bins: positive integer, the number of bins of the calibration error.
+
+    Returns:
+        The dict of `classification_report`, each score the median of the draws'.
+
+    Raises:
+        ValueError: as `classification_report`, or if `members` has not three axes.
+        TypeError: if `labels` are not integers.
+
+    Reference:
+        Ukai et al., NOLTA 10(1), 2019, section 4.1: five draws, their median.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]]
+        >>> metrics.single_draw_report([0], members)["error"]
+        1.0
+    """
+    reports = [
+        classification_report(labels, member, num_bins)
+        for member in check_members(members)
+    ]
+    return {key: float(np.median([r[key] for r in reports])) for key in reports[0]}
