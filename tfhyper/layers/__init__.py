@@ -1,21 +1,40 @@
 """Layers with random weights: a Keras operation plus a posterior over its kernel."""
 
+from tfhyper.layers.bayes_conv1d import BayesConv1D
+from tfhyper.layers.bayes_conv2d import BayesConv2D
+from tfhyper.layers.bayes_conv2d_transpose import BayesConv2DTranspose
+from tfhyper.layers.bayes_conv3d import BayesConv3D
+from tfhyper.layers.bayes_dense import BayesDense
+from tfhyper.layers.bayes_depthwise_conv2d import BayesDepthwiseConv2D
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
 from tfhyper.layers.hyper_conv2d_transpose import HyperConv2DTranspose
 from tfhyper.layers.hyper_conv3d import HyperConv3D
 from tfhyper.layers.hyper_dense import HyperDense
+from tfhyper.layers.hyper_depthwise_conv2d import HyperDepthwiseConv2D
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.variational import VariationalLayer, variational_layers
 
 __all__ = [
+    "BayesConv1D",
+    "BayesConv2D",
+    "BayesConv2DTranspose",
+    "BayesConv3D",
+    "BayesDense",
+    "BayesDepthwiseConv2D",
     "Dropout",
     "HyperConv1D",
     "HyperConv2D",
     "HyperConv2DTranspose",
     "HyperConv3D",
     "HyperDense",
+    "HyperDepthwiseConv2D",
     "LatentCode",
     "StochasticLayer",
+    "VariationalLayer",
+    "scale_mixture",
+    "variational_layers",
 ]

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
-from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
 GENERATOR_WEIGHTS = ("generator_hidden", "generator_output")
 
@@ -40,10 +40,10 @@ class GeneratedKernel(StochasticKernel):
         mean_kernel: bool = False,
         deviation_scale: float = 0.3,
         generator_regularizer=None,
-        kernel_initializer="he_normal",
         **kwargs,
     ):
-        super().__init__(*args, kernel_initializer=kernel_initializer, **kwargs)
+        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
+        super().__init__(*args, **kwargs)
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
         self.code_units = check_positive_integer("code_units", code_units)
         self.latent_code = LatentCode(code_units, prior, seed, name="latent_code")
@@ -58,11 +58,12 @@ class GeneratedKernel(StochasticKernel):
             )
         self.deviation_scale = float(deviation_scale)
         self.generator_regularizer = keras.regularizers.get(generator_regularizer)
-        if self.kernel_constraint is not None and not self.mean_kernel:
+        constraint = getattr(self, f"{self.kernel_argument}_constraint")
+        if constraint is not None and not self.mean_kernel:
             raise ValueError(
-                "`kernel_constraint` needs a kernel that is a variable: give "
-                "`mean_kernel=True`, or leave it out. "
-                f"Received: kernel_constraint={self.kernel_constraint!r}"
+                f"`{self.kernel_argument}_constraint` needs a kernel that is a "
+                "variable: give `mean_kernel=True`, or leave it out. Received: "
+                f"{self.kernel_argument}_constraint={constraint!r}"
             )
 
     def build(self, inputs_shape, code_shape=None):
@@ -88,7 +89,7 @@ class GeneratedKernel(StochasticKernel):
                 self, shape, name="mean_kernel", **{**options, "regularizer": None}
             )
             output_initializer = keras.initializers.RandomNormal(
-                stddev=math.sqrt(2.0 / math.prod(shape[:-1]))
+                stddev=he_deviation(shape)
             )
         self.generator_hidden = self.add_weight(
             (self._generator_inputs, self.hidden_units),
@@ -131,8 +132,9 @@ class GeneratedKernel(StochasticKernel):
             code = self.latent_code.next_code(training)
         _check_code_shape(code.shape, self._generator_inputs)
         kernel = self.generate(code)
-        if self.kernel_regularizer is not None:
-            self.add_loss(self.kernel_regularizer(kernel))
+        regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
+        if regularizer is not None:
+            self.add_loss(regularizer(kernel))
         return self.operate_and_activate(inputs, kernel)
 
     def compute_output_shape(self, inputs_shape, code_shape=None):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_choice, check_positive_integer
-from tfhyper.layers.noise import StatelessSeed, check_seed
+from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.
@@ -18,13 +18,9 @@ PRIORS = {
     "half_normal": lambda shape, seed: ops.abs(keras.random.normal(shape, seed=seed)),
 }
 
-# Calls with training=False count from here, so that the two streams of one
-# seed do not meet within the first thousand million draws.
-_INFERENCE_OFFSET = 2**30
-
 
 @keras.saving.register_keras_serializable("tfhyper")
-class LatentCode(StochasticLayer, keras.layers.Layer):
+class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     """A random code z ~ p(z) of shape (1, units), drawn anew at each call.
 
     Called on any tensor of the network (its value is not used), it gives one
@@ -85,27 +81,15 @@ class LatentCode(StochasticLayer, keras.layers.Layer):
         self.autocast = False
 
     def build(self, input_shape):
-        self.draws = self.add_weight(
-            shape=(2,),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="none",
-            name="draws",
-        )
+        self.build_counter()
 
     def call(self, inputs, training=None):
         return self.next_code(training)
 
     def next_code(self, training: bool | None):
         """Returns the next code of the stream that `training` names."""
-        if training:
-            count, step = self.draws[0], [1, 0]
-        else:
-            count, step = self.draws[1] + _INFERENCE_OFFSET, [0, 1]
-        code = PRIORS[self.prior]((1, self.units), StatelessSeed(self.seed, count))
-        self.draws.assign(self.draws + ops.convert_to_tensor(step, dtype="int32"))
-        return code
+        seed = StatelessSeed(self.seed, self.next_count(training))
+        return PRIORS[self.prior]((1, self.units), seed)
 
     def sample_noise(self, seed: int) -> np.ndarray:
         code = PRIORS[self.prior]((1, self.units), StatelessSeed(seed, 0))

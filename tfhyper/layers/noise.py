@@ -37,6 +37,45 @@ class StatelessSeed(keras.random.SeedGenerator):
         return ops.stack([ops.cast(self._seed, dtype), count])
 
 
+# Calls with training=False count from here, so that the two streams of one
+# seed do not meet within the first thousand million draws.
+_INFERENCE_OFFSET = 2**30
+
+
+class DrawCounter:
+    """Part of a layer that draws: counts its draws, in training and outside.
+
+    The two counts are one non-trainable weight of the layer. So a saved and
+    reloaded network goes on with the draw that the first would have made next,
+    and evaluating a network between training steps does not change its training.
+    """
+
+    def build_counter(self) -> None:
+        """Makes the weight `draws`."""
+        self.draws = keras.Layer.add_weight(
+            self,
+            shape=(2,),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="none",
+            name="draws",
+        )
+
+    def current_count(self, training: bool | None):
+        """Returns the number of the next draw, an int32 scalar tensor."""
+        if training:
+            return self.draws[0]
+        return self.draws[1] + _INFERENCE_OFFSET
+
+    def next_count(self, training: bool | None):
+        """Returns the number of the next draw, and counts it as made."""
+        count = self.current_count(training)
+        step = [1, 0] if training else [0, 1]
+        self.draws.assign(self.draws + ops.convert_to_tensor(step, dtype="int32"))
+        return count
+
+
 def check_seed(seed: int | None) -> int:
     """Returns `seed`, or for `None` a fresh one, so that a config can hold it.
 

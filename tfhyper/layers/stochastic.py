@@ -7,6 +7,7 @@ comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
 `keras.layers.Conv2D`, and nothing else.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -35,7 +36,8 @@ class StochasticLayer:
             seed: int, 0 <= seed < 2**31.
 
         Returns:
-            A float32 array, the noise that `point_weights` takes.
+            An array, the noise that `point_weights` takes: the code z, or the
+            seed of weight noise. Empty if the layer draws nothing.
         """
         raise NotImplementedError
 
@@ -49,6 +51,10 @@ class StochasticLayer:
     def point_weights(self, noise: Any) -> list:
         """Returns the weights of `point_layer()` for one draw, in its order."""
         raise NotImplementedError
+
+    def mean_noise(self) -> np.ndarray | None:
+        """Returns the noise that gives the posterior's mean; `None` if unknown."""
+        return None
 
 
 class StochasticKernel(StochasticLayer):
@@ -93,23 +99,37 @@ class StochasticKernel(StochasticLayer):
     def kernel(self, value):
         pass  # some stock layers set it in `build`
 
-    def operate_and_activate(self, inputs, kernel):
+    def operate_and_activate(self, inputs, kernel, bias=None):
         """Returns activation(operation(inputs, kernel) + bias)."""
-        inputs = ops.cast(inputs, self.compute_dtype)
-        outputs = self.operate(inputs, ops.cast(kernel, self.compute_dtype))
-        if self.bias is not None:
-            bias = ops.cast(self.bias, self.compute_dtype)
-            if getattr(self, "data_format", None) == "channels_first":
+        outputs = self.operate(self.to_compute_dtype(inputs), kernel)
+        return self.activate(outputs, self.bias if bias is None else bias)
+
+    def activate(self, outputs, bias):
+        """Returns activation(outputs + bias), without the bias if it is `None`."""
+        if bias is not None:
+            bias = self.to_compute_dtype(bias)
+            if self.channel_axis == 1:
                 bias = ops.reshape(bias, (1, -1) + (1,) * self.rank)
             outputs = ops.add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
+    def to_compute_dtype(self, tensor):
+        """Returns a tensor cast to the compute dtype of the layer's policy."""
+        return ops.cast(tensor, self.compute_dtype)
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels in inputs and outputs: 1 or -1."""
+        first = getattr(self, "data_format", None) == "channels_first"
+        return 1 if first else -1
+
     def point_layer(self):
         return self.point_class.from_config(self.point_class.get_config(self))
 
-    def with_bias(self, kernel) -> list:
+    def with_bias(self, kernel, bias=None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""
-        return [kernel] if self.bias is None else [kernel, self.bias]
+        bias = self.bias if bias is None else bias
+        return [kernel] if bias is None else [kernel, bias]
 
     # Some stock layers save their kernel by name, for LoRA and quantization.
     # What is saved here is every variable this layer has.
@@ -131,7 +151,19 @@ class StochasticKernel(StochasticLayer):
         )
 
 
-class ConvOperation:
+def he_deviation(shape: tuple[int, ...]) -> float:
+    """Returns sqrt(2 / fan_in), the deviation of He's kernel of a shape."""
+    return math.sqrt(2.0 / math.prod(shape[:-1]))
+
+
+class Operation:
+    """What a layer does with its kernel: `operate(inputs, kernel)`."""
+
+    # The kernel's name in the arguments of the stock layer: kernel_initializer.
+    kernel_argument = "kernel"
+
+
+class ConvOperation(Operation):
     """The convolution of `keras.layers.Conv1D`, `Conv2D` and `Conv3D`."""
 
     def operate(self, inputs, kernel):
@@ -141,7 +173,7 @@ class ConvOperation:
             padding = "valid"
         return ops.conv(
             inputs,
-            kernel,
+            self.to_compute_dtype(kernel),
             strides=list(self.strides),
             padding=padding,
             dilation_rate=self.dilation_rate,
@@ -149,13 +181,29 @@ class ConvOperation:
         )
 
 
-class ConvTransposeOperation:
+class DepthwiseConvOperation(Operation):
+    """The convolution of `keras.layers.DepthwiseConv2D`."""
+
+    kernel_argument = "depthwise"
+
+    def operate(self, inputs, kernel):
+        return ops.depthwise_conv(
+            inputs,
+            self.to_compute_dtype(kernel),
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+
+class ConvTransposeOperation(Operation):
     """The convolution of `keras.layers.Conv2DTranspose`."""
 
     def operate(self, inputs, kernel):
         return ops.conv_transpose(
             inputs,
-            kernel,
+            self.to_compute_dtype(kernel),
             strides=list(self.strides),
             padding=self.padding,
             output_padding=self.output_padding,
@@ -164,8 +212,8 @@ class ConvTransposeOperation:
         )
 
 
-class DenseOperation:
+class DenseOperation(Operation):
     """The matrix product of `keras.layers.Dense`."""
 
     def operate(self, inputs, kernel):
-        return ops.matmul(inputs, kernel)
+        return ops.matmul(inputs, self.to_compute_dtype(kernel))

@@ -1,0 +1,86 @@
+"""2D convolution with a Gaussian posterior over its kernel."""
+
+import keras
+
+from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.stochastic import ConvOperation
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
+    """2D convolution whose kernel has a Gaussian posterior: Bayes by Backprop.
+
+    A drop-in for `keras.layers.Conv2D`. Each weight has a posterior of its own,
+
+        q(w) = N(w; mean, softplus(rho)^2)
+
+    and the layer adds kl_weight * KL(q || p) to the loss, in nats and summed
+    over its weights, with the prior p. Give `kl_weight=1 / N`, N the number of
+    training examples, beside a loss that is the mean over the batch: their sum
+    is then the negative evidence lower bound of one example. In training one
+    call draws by `estimator`:
+
+        reparameterization          one kernel for the batch
+        local_reparameterization    each output of each example, from the mean
+                                    x * mean and the variance x^2 * sigma^2
+        flipout                     one kernel for the batch, whose deviation
+                                    from the mean changes signs by example
+
+    The last two cost about two convolutions, and give gradients of less
+    variance. Outside of training each call draws one kernel for the batch.
+
+    Args:
+        *args, **kwargs: the arguments of `keras.layers.Conv2D`: filters,
+            kernel_size, strides, padding, dilation_rate, groups, data_format,
+            activation, use_bias, initializers, constraints, regularizers.
+            `kernel_initializer` (default `"he_normal"`) and `kernel_constraint`
+            are those of the mean. A `kernel_regularizer` is refused: that is
+            the prior's place.
+        estimator: `"reparameterization"`, `"local_reparameterization"` or
+            `"flipout"`.
+        prior_scale: float > 0, of the prior N(0, prior_scale^2).
+        prior: a `tfp.distributions` distribution in its place, such as
+            `tfhyper.layers.scale_mixture()`, whose event shape ends the kernel's
+            shape and whose batch shape broadcasts to the rest. KL(q || prior) is
+            exact where TFP has a formula, else estimated with one draw.
+        trainable_prior_scale: bool, whether the scale of the Gaussian prior is
+            learned with the posterior (empirical Bayes).
+        prior_mean: `"zero"`, or `"weight"`: a fixed weight of the layer, as
+            `tfhyper.convert` sets it for MOPED.
+        kl_weight: float >= 0, factor of the KL divergence in the loss.
+        initial_scale: float > 0, the posterior's standard deviation at the start
+            of training, times sqrt(2 / fan_in), that of He's kernel.
+        bias_posterior: `"point"`, a plain variable, or `"gaussian"`, as the
+            kernel.
+        seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
+
+    Call arguments:
+        inputs: tensor, (batch, height, width, channels), or channels first.
+        training: bool: whether to use the estimator; draws are counted apart.
+
+    Output shape:
+        (batch, new_height, new_width, filters), or channels first.
+
+    Raises:
+        ValueError: for an unknown estimator, numbers out of range, a
+            regularizer of the kernel, or (when it is built) a prior of another
+            shape.
+        TypeError: for a prior that cannot be saved.
+        ImportError: for a `prior` on a backend without TensorFlow Probability.
+
+    Example:
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((28, 28, 1)),
+    ...     tfhyper.layers.BayesConv2D(16, 5, activation="relu", kl_weight=1e-4),
+    ...     keras.layers.GlobalAveragePooling2D(),
+    ...     tfhyper.layers.BayesDense(10, kl_weight=1e-4),
+    ... ])
+
+    Reference:
+        Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
+        Kingma, Salimans, Welling: Variational dropout and the local
+        reparameterization trick, NeurIPS 2015. Wen et al.: Flipout, ICLR 2018.
+    """
+
+    point_class = keras.layers.Conv2D

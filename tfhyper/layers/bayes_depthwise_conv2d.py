@@ -1,0 +1,45 @@
+"""Depthwise 2D convolution with a Gaussian posterior over its kernel."""
+
+import keras
+
+from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.stochastic import DepthwiseConvOperation
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class BayesDepthwiseConv2D(
+    GaussianKernel, DepthwiseConvOperation, keras.layers.DepthwiseConv2D
+):
+    """Depthwise 2D convolution whose kernel has a Gaussian posterior.
+
+    A drop-in for `keras.layers.DepthwiseConv2D`, as `tfhyper.layers.BayesConv2D` is for
+    `keras.layers.Conv2D`; the posterior, its estimators and its arguments are
+    those.
+
+    Args:
+        *args, **kwargs: the arguments of `keras.layers.DepthwiseConv2D`.
+        estimator, prior_scale, prior, trainable_prior_scale, prior_mean,
+            kl_weight, initial_scale, bias_posterior, seed: see
+            `tfhyper.layers.BayesConv2D`.
+
+    Call arguments:
+        inputs: tensor, (batch, height, width, channels).
+        training: bool: whether to use the estimator; draws are counted apart.
+
+    Output shape:
+        (batch, new_height, new_width, channels x depth_multiplier).
+
+    Raises:
+        TypeError, ValueError: as `tfhyper.layers.BayesConv2D`.
+
+    Example:
+
+    >>> layer = tfhyper.layers.BayesDepthwiseConv2D(3, kl_weight=1 / 50_000)
+    >>> layer(keras.random.normal((2, 8, 8, 4))).shape
+    (2, 6, 6, 4)
+
+    Reference:
+        Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
+    """
+
+    point_class = keras.layers.DepthwiseConv2D

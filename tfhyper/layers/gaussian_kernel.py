@@ -1,0 +1,275 @@
+"""The factorised Gaussian posterior: Bayes by Backprop."""
+
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_choice
+from tfhyper.layers import priors
+from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed, derive_seed
+from tfhyper.layers.stochastic import StochasticKernel, he_deviation
+from tfhyper.layers.variational import VariationalLayer
+
+ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
+BIAS_POSTERIORS = ("point", "gaussian")
+PRIOR_MEANS = ("zero", "weight")
+
+# Independent streams of one layer's noise.
+_KERNEL, _BIAS, _OUTPUT, _SIGNS_IN, _SIGNS_OUT, _KL, _BIAS_KL = range(7)
+# Below it a variance is taken as it: the slope of the square root is finite.
+_TINY_VARIANCE = 1e-12
+
+
+class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
+    """Kernel ~ N(mean, softplus(rho)^2), each weight for itself: the layers Bayes*.
+
+    The loss gains kl_weight * KL(q || p), summed over the weights, where q is
+    this posterior and p the prior (Blundell et al., 2015). Of one training step,
+    with x the inputs, eps noise from N(0, 1), sigma = softplus(rho) and * the
+    layer's operation,
+
+        reparameterization          y = x * (mean + sigma eps)
+        local_reparameterization    y = x * mean + sqrt(x^2 * sigma^2) eps
+        flipout                     y = x * mean + s ((r x) * (sigma eps))
+
+    with one eps for the batch in the first and the third, one for each output
+    of each example in the second, and signs r of the input and s of the output
+    channels, one vector of each for each example. Outside of training a call
+    draws one kernel for the batch, whatever the estimator.
+    """
+
+    def __init__(
+        self,
+        *args,
+        estimator: str = "reparameterization",
+        prior_scale: float = 1.0,
+        prior=None,
+        trainable_prior_scale: bool = False,
+        prior_mean: str = "zero",
+        kl_weight: float = 1.0,
+        initial_scale: float = 0.1,
+        bias_posterior: str = "point",
+        seed: int | None = None,
+        **kwargs,
+    ):
+        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
+        super().__init__(*args, **kwargs)
+        self.estimator = check_choice("estimator", estimator, ESTIMATORS)
+        self.prior_scale = _check_positive("prior_scale", prior_scale)
+        self.prior = priors.serialize(prior)
+        self.trainable_prior_scale = bool(trainable_prior_scale)
+        self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
+        self.set_kl_weight(kl_weight)
+        self.initial_scale = _check_positive("initial_scale", initial_scale)
+        self.bias_posterior = check_choice(
+            "bias_posterior", bias_posterior, BIAS_POSTERIORS
+        )
+        self.seed = check_seed(seed)
+        self._streams = [derive_seed(self.seed, stream) for stream in range(7)]
+        self._bias_posterior = None
+        if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
+            raise ValueError(
+                "`prior` has its own mean and scale: leave out `prior_mean` and "
+                f"`trainable_prior_scale`. Received: prior_mean={prior_mean!r}, "
+                f"trainable_prior_scale={trainable_prior_scale!r}"
+            )
+        name = f"{self.kernel_argument}_regularizer"
+        if getattr(self, name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: the prior is the regularizer. "
+                f"Received: {name}={getattr(self, name)!r}"
+            )
+
+    def build(self, input_shape):
+        self.build_counter()
+        self.build_kl_factor()
+        self.prior_rho = None
+        if self.trainable_prior_scale:
+            self.prior_rho = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(
+                    inverse_softplus(self.prior_scale)
+                ),
+                name="prior_rho",
+            )
+        super().build(input_shape)
+        self.built = True
+
+    def add_weight(self, *args, name=None, **kwargs):
+        if name == "bias" and self.bias_posterior == "gaussian":
+            return self.build_bias(*args, **kwargs)
+        return super().add_weight(*args, name=name, **kwargs)
+
+    def build_kernel(self, shape, **options):
+        # The KL divergence of the whole layer is the regularizer of one variable.
+        options = {**options, "regularizer": self.weighted_kl}
+        self.kernel_posterior = _Gaussian(self, "kernel", tuple(shape), options)
+        return self.kernel_posterior.mean
+
+    def build_bias(self, shape, **options):
+        scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
+        self._bias_posterior = _Gaussian(self, "bias", tuple(shape), options, scale)
+        return self._bias_posterior.mean
+
+    def call(self, inputs, training=None):
+        count = self.next_count(training)
+        inputs = self.to_compute_dtype(inputs)
+        estimator = self.estimator if training else ESTIMATORS[0]
+        operate = {
+            "reparameterization": self._reparameterized,
+            "local_reparameterization": self._locally_reparameterized,
+            "flipout": self._flipped,
+        }[estimator]
+        bias = self.bias
+        if self._bias_posterior is not None:
+            bias = self._bias_posterior.sample(self._normal(_BIAS, count))
+        return self.activate(operate(inputs, count), bias)
+
+    def _reparameterized(self, inputs, count):
+        kernel = self.kernel_posterior.sample(self._normal(_KERNEL, count))
+        return self.operate(inputs, kernel)
+
+    def _locally_reparameterized(self, inputs, count):
+        kernel = self.kernel_posterior
+        outputs = self.operate(inputs, kernel.mean)
+        variance = self.operate(ops.square(inputs), ops.square(kernel.scale))
+        deviation = ops.sqrt(ops.maximum(variance, _TINY_VARIANCE))
+        noise = self._normal(_OUTPUT, count, self.compute_dtype)(ops.shape(outputs))
+        return outputs + deviation * noise
+
+    def _flipped(self, inputs, count):
+        kernel = self.kernel_posterior
+        # Zero mean: what the signs flip must hold nothing of the mean kernel.
+        deviation = kernel.deviation(self._normal(_KERNEL, count))
+        outputs = self.operate(inputs, kernel.mean)
+        flipped = self.operate(self._flip(inputs, _SIGNS_IN, count), deviation)
+        return outputs + self._flip(flipped, _SIGNS_OUT, count)
+
+    def _flip(self, tensor, stream, count):
+        """Multiplies each channel of each example by a random sign."""
+        shape = [1] * len(tensor.shape)
+        shape[0] = ops.shape(tensor)[0]
+        shape[self.channel_axis] = tensor.shape[self.channel_axis]
+        seed = StatelessSeed(self._streams[stream], count)
+        heads = keras.random.uniform(shape, seed=seed) < 0.5
+        signs = 1.0 - 2.0 * ops.cast(heads, "float32")
+        return tensor * ops.cast(signs, tensor.dtype)
+
+    def _normal(self, stream, count, dtype="float32"):
+        """Returns the function of a shape that draws N(0, 1)."""
+        seed = StatelessSeed(self._streams[stream], count)
+        return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
+
+    def kl_divergence(self):
+        count = self.current_count(training=True)
+        total = self.kernel_posterior.kl_divergence(self._normal(_KL, count))
+        if self._bias_posterior is not None:
+            noise = self._normal(_BIAS_KL, count)
+            total = total + self._bias_posterior.kl_divergence(noise)
+        return total
+
+    def sample_noise(self, seed):
+        return np.array([seed], "int64")
+
+    def mean_noise(self):
+        return np.zeros((0,), "int64")
+
+    def point_weights(self, noise):
+        # From NumPy's generator: the same weights on every backend, and a draw is
+        # one number.
+        generator = np.random.default_rng(noise) if len(noise) else None
+
+        def normal(shape):
+            if generator is None:
+                return ops.zeros(shape)
+            values = generator.standard_normal(shape, dtype="float32")
+            return ops.convert_to_tensor(values)
+
+        kernel = self.kernel_posterior.sample(normal)
+        if self._bias_posterior is None:
+            return self.with_bias(kernel)
+        return self.with_bias(kernel, self._bias_posterior.sample(normal))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "estimator": self.estimator,
+            "prior_scale": self.prior_scale,
+            "prior": self.prior,
+            "trainable_prior_scale": self.trainable_prior_scale,
+            "prior_mean": self.prior_mean,
+            "kl_weight": self.kl_weight,
+            "initial_scale": self.initial_scale,
+            "bias_posterior": self.bias_posterior,
+            "seed": self.seed,
+        }
+
+
+class _Gaussian:
+    """The variables of one Gaussian weight tensor of a layer, and its formulas."""
+
+    def __init__(self, layer, name, shape, options, scale=None):
+        self.layer = layer
+        self.shape = shape
+        if scale is None:
+            scale = layer.initial_scale * he_deviation(shape)
+        add_weight = functools.partial(keras.Layer.add_weight, layer, shape)
+        self.mean = add_weight(name=f"{name}_mean", **options)
+        self.rho = add_weight(
+            name=f"{name}_rho",
+            initializer=keras.initializers.Constant(inverse_softplus(scale)),
+        )
+        self.prior_mean = None
+        if layer.prior_mean == "weight":
+            self.prior_mean = add_weight(
+                name=f"{name}_prior_mean", initializer="zeros", trainable=False
+            )
+        if layer.prior is not None:
+            priors.check_shape(layer.prior, name, shape)
+
+    @property
+    def scale(self):
+        """Standard deviations, softplus(rho)."""
+        return ops.softplus(self.rho)
+
+    def deviation(self, normal):
+        """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
+        return self.scale * normal(self.shape)
+
+    def sample(self, normal):
+        """Returns mean + scale * eps."""
+        return self.mean + self.deviation(normal)
+
+    def kl_divergence(self, normal):
+        """Returns KL(q || p) in nats; `normal` is for the priors without a formula."""
+        mean = ops.convert_to_tensor(self.mean)
+        if self.layer.prior is not None:
+            return priors.kl_divergence(
+                mean, self.scale, self.layer.prior, lambda: normal(self.shape)
+            )
+        prior_scale = self.layer.prior_scale
+        if self.layer.prior_rho is not None:
+            prior_scale = ops.softplus(self.layer.prior_rho)
+        prior_mean = 0.0
+        if self.prior_mean is not None:
+            prior_mean = ops.convert_to_tensor(self.prior_mean)
+        return priors.normal_kl(mean, self.scale, prior_mean, prior_scale)
+
+
+def inverse_softplus(scale):
+    """Returns rho with softplus(rho) = scale > 0; a number or a NumPy array."""
+    # log(exp(s) - 1), written so that it neither overflows nor cancels.
+    scale = np.asarray(scale, "float64")
+    return scale + np.log(-np.expm1(-scale))
+
+
+def _check_positive(name, value):
+    is_number = isinstance(value, int | float | np.number)
+    if not (is_number and 0 < value < math.inf):
+        raise ValueError(
+            f"`{name}` must be a finite number > 0. Received: {name}={value!r}"
+        )
+    return float(value)

@@ -1,0 +1,247 @@
+"""Priors of weights: TensorFlow Probability's distributions, as plain data.
+
+A layer keeps its prior as a dict of names and numbers, so that a saved model
+holds no code, and makes the distribution of it where it is used. This is the
+one module of the layers that imports TensorFlow Probability, and only then:
+`tensorflow_probability` on TensorFlow, its JAX substrate on JAX. Where there is
+none (torch, or a JAX without it) the Gaussian prior works by its formula.
+"""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def probability_library() -> Any:
+    """Returns TensorFlow Probability for this backend, or `None`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow_probability
+
+        return tensorflow_probability
+    if backend == "jax":
+        try:
+            from tensorflow_probability.substrates import jax as substrate
+
+            substrate.distributions.Normal  # noqa: B018 - loaded when it is asked
+        except (ImportError, AttributeError):
+            return None  # not installed, or made for another JAX
+        return substrate
+    return None
+
+
+def scale_mixture(
+    mixture: float = 0.5, scale_1: float = 1.0, scale_2: float = 0.0025
+) -> Any:
+    """Returns the scale mixture prior of Blundell et al. (2015), equation 7.
+
+        p(w) = mixture N(w; 0, scale_1^2) + (1 - mixture) N(w; 0, scale_2^2)
+
+    Args:
+        mixture: float in 0 < mixture < 1. The paper tries 1/4, 1/2, 3/4.
+        scale_1: float > 0. The paper tries exp(0), exp(-1), exp(-2).
+        scale_2: float > 0, smaller. The paper tries exp(-6), exp(-7), exp(-8).
+
+    Returns:
+        A `tfp.distributions.MixtureSameFamily`.
+
+    Raises:
+        ValueError: for a number out of its range.
+        ImportError: if this backend has no TensorFlow Probability.
+
+    Example:
+
+    >>> prior = tfhyper.layers.scale_mixture(0.25, 1.0, 0.001)
+    >>> layer = tfhyper.layers.BayesDense(10, prior=prior)
+
+    Reference:
+        Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
+    """
+    if not 0 < mixture < 1:
+        raise ValueError(
+            f"`mixture` must be in 0 < mixture < 1. Received: mixture={mixture!r}"
+        )
+    for name, scale in (("scale_1", scale_1), ("scale_2", scale_2)):
+        if not 0 < scale < float("inf"):
+            raise ValueError(
+                f"`{name}` must be a finite number > 0. Received: {name}={scale!r}"
+            )
+    tfd = _need_library().distributions
+    return tfd.MixtureSameFamily(
+        tfd.Categorical(probs=np.array([mixture, 1 - mixture], "float32")),
+        tfd.Normal(np.zeros(2, "float32"), np.array([scale_1, scale_2], "float32")),
+    )
+
+
+def serialize(prior: Any) -> dict | None:
+    """Returns a distribution as a dict of names and numbers.
+
+    Args:
+        prior: a TFP distribution made of numbers, bijectors and other
+            distributions; a dict that this function returned; or `None`.
+
+    Raises:
+        TypeError: for anything else, among it distributions that hold functions
+            or trainable variables.
+    """
+    if prior is None:
+        return None
+    if not isinstance(prior, dict):
+        prior = _to_config(prior, "prior")
+    deserialize(prior)  # an unknown name is found here, not in training
+    return prior
+
+
+def deserialize(config: dict) -> Any:
+    """Returns the TFP distribution of a dict from `serialize`."""
+    return _from_config(config)
+
+
+def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless a prior gives the weights of a shape a density."""
+    prior = deserialize(config)
+    event = tuple(prior.event_shape)
+    batch = tuple(prior.batch_shape)
+    split = len(shape) - len(event)
+    fits = split >= 0 and tuple(shape[split:]) == event
+    if fits:
+        try:
+            fits = np.broadcast_shapes(batch, shape[:split]) == tuple(shape[:split])
+        except ValueError:
+            fits = False
+    if not fits:
+        raise ValueError(
+            f"`prior` must have an event shape that ends the shape of the {name}, "
+            f"{tuple(shape)}, and a batch shape that broadcasts to the rest. "
+            f"Received: prior={config['class_name']} with event_shape={event} and "
+            f"batch_shape={batch}"
+        )
+
+
+def normal_kl(mean, scale, prior_mean, prior_scale):
+    """Returns sum KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)), in nats."""
+    library = probability_library()
+    if library is not None:
+        tfd = library.distributions
+        prior_mean = ops.broadcast_to(ops.cast(prior_mean, mean.dtype), mean.shape)
+        prior_scale = ops.cast(prior_scale, mean.dtype)
+        prior = tfd.Normal(prior_mean, prior_scale)
+        return ops.sum(tfd.kl_divergence(tfd.Normal(mean, scale), prior))
+    ratio = scale / prior_scale
+    shift = (mean - prior_mean) / prior_scale
+    return ops.sum(0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio))
+
+
+def kl_divergence(mean, scale, config: dict, noise):
+    """Returns KL(N(mean, scale^2) || prior), in nats, for any TFP prior.
+
+    In closed form where TFP registers one; otherwise the estimate
+
+        log q(w) - log p(w),    w = mean + scale noise()
+
+    of Blundell et al. (2015), equation 2, with one draw of w.
+
+    Args:
+        mean: tensor.
+        scale: tensor of the same shape.
+        config: a prior from `serialize`.
+        noise: called without arguments, gives N(0, 1) of that shape.
+    """
+    tfd = _need_library().distributions
+    prior = deserialize(config)
+    posterior = tfd.Normal(mean, scale)
+    event_rank = len(prior.event_shape)
+    if event_rank:
+        posterior = tfd.Independent(posterior, event_rank)
+    try:
+        return ops.sum(tfd.kl_divergence(posterior, prior))
+    except NotImplementedError:
+        pass
+    weights = mean + scale * noise()
+    log_ratio = posterior.log_prob(weights) - prior.log_prob(weights)
+    return ops.sum(log_ratio)
+
+
+def _need_library():
+    library = probability_library()
+    if library is None:
+        raise ImportError(
+            "A `prior` needs TensorFlow Probability, which is there for TensorFlow "
+            "and, with its JAX substrate installed, for JAX. With the backend "
+            f"{keras.backend.backend()!r}, use `prior_scale`."
+        )
+    return library
+
+
+def _kinds():
+    library = _need_library()
+    return {
+        "distribution": (library.distributions, library.distributions.Distribution),
+        "bijector": (library.bijectors, library.bijectors.Bijector),
+    }
+
+
+def _to_config(value, name):
+    """Returns a distribution, bijector or number as data; `name` is for errors."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_to_config(v, name) for v in value]
+    for kind, (module, base) in _kinds().items():
+        if isinstance(value, base):
+            class_name = type(value).__name__
+            if getattr(module, class_name, None) is not type(value):
+                raise _bad(name, f"{class_name}, which TFP does not export", value)
+            return {
+                "kind": kind,
+                "class_name": class_name,
+                "parameters": _parameters(value, name),
+            }
+    if callable(value) or getattr(value, "trainable", False):
+        raise _bad(name, "a function or a trainable variable", value)
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise _bad(name, type(value).__name__, value) from error
+    if array.dtype.kind not in "fiub":
+        raise _bad(name, type(value).__name__, value)
+    return {"kind": "array", "dtype": str(array.dtype), "values": array.tolist()}
+
+
+def _parameters(value, name):
+    defaults = inspect.signature(type(value).__init__).parameters
+    return {
+        key: _to_config(parameter, f"{name}.{key}")
+        for key, parameter in value.parameters.items()
+        if key in defaults
+        and key != "name"
+        and parameter is not defaults[key].default
+        and parameter is not None
+    }
+
+
+def _bad(name, what, value):
+    return TypeError(
+        f"`{name}` must be a TFP distribution made of numbers, bijectors and other "
+        f"distributions, so that it can be saved. Received: {what} ({value!r})"
+    )
+
+
+def _from_config(config):
+    if isinstance(config, list):
+        return [_from_config(c) for c in config]
+    if not isinstance(config, dict):
+        return config
+    kind = config.get("kind")
+    if kind == "array":
+        return np.array(config["values"], config["dtype"])
+    if kind not in ("distribution", "bijector"):
+        raise _bad("prior", "a dict of another origin", config)
+    module, base = _kinds()[kind]
+    cls = getattr(module, str(config.get("class_name")), None)
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise _bad("prior", f"an unknown {kind}", config.get("class_name"))
+    return cls(**{k: _from_config(v) for k, v in config["parameters"].items()})

@@ -1,0 +1,62 @@
+"""Layers whose posterior has a density, so that the loss gains a KL divergence."""
+
+import math
+
+import keras
+import numpy as np
+
+# Weights that the prior regularises already: weight decay leaves them out.
+POSTERIOR_WEIGHTS = (
+    "kernel_mean",
+    "kernel_rho",
+    "bias_mean",
+    "bias_rho",
+    "prior_rho",
+)
+
+
+class VariationalLayer:
+    """Part of a layer whose posterior q(w) has a KL divergence from a prior p(w).
+
+    The term kl_weight * kl_factor * KL(q || p) is the regularizer of one of the
+    layer's variables. So `model.losses` holds it once for each layer, whatever
+    the number of calls, before and after the first one, in `model.fit` and in
+    any other loop that adds `model.losses`.
+    """
+
+    def set_kl_weight(self, kl_weight: float) -> None:
+        """Checks and keeps the constant factor of the KL term."""
+        is_number = isinstance(kl_weight, int | float | np.number)
+        if not (is_number and 0 <= kl_weight < math.inf):
+            raise ValueError(
+                "`kl_weight` must be a finite number >= 0, such as 1 / (number of "
+                f"training examples). Received: kl_weight={kl_weight!r}"
+            )
+        self.kl_weight = float(kl_weight)
+
+    def build_kl_factor(self) -> None:
+        """Makes the weight that schedules set, 1 at the start."""
+        # A weight, not an attribute: a compiled training step would not see the
+        # attribute change.
+        self.kl_factor = keras.Layer.add_weight(
+            self, shape=(), initializer="ones", trainable=False, name="kl_factor"
+        )
+
+    def kl_divergence(self):
+        """Returns KL(q || p) in nats, summed over all weights: a scalar tensor."""
+        raise NotImplementedError
+
+    def weighted_kl(self, _=None):
+        """Returns the layer's term of the loss. Called as a regularizer."""
+        return self.kl_weight * self.kl_factor * self.kl_divergence()
+
+
+def variational_layers(model: keras.Layer) -> list[VariationalLayer]:
+    """Returns the layers with a KL divergence of a model, nested ones included.
+
+    Example:
+
+    >>> [layer.name for layer in tfhyper.layers.variational_layers(model)]
+    """
+    layers = model._flatten_layers(include_self=True)
+    return [layer for layer in layers if isinstance(layer, VariationalLayer)]
