@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 
+from tfhyper.kits.bayes import bayes
 from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.strategies import STRATEGIES
 
 KITS: dict[str, Callable[[], LayerKit]] = {
+    "bayes": bayes,
     "deterministic": deterministic,
     "hyper": hyper,
 }
 
-__all__ = ["KITS", "LayerKit", "STRATEGIES", "deterministic", "get", "hyper"]
+__all__ = ["KITS", "LayerKit", "STRATEGIES", "bayes", "deterministic", "get", "hyper"]
 
 
 def get(kit: str | LayerKit) -> LayerKit:
@@ -22,7 +24,8 @@ def get(kit: str | LayerKit) -> LayerKit:
         kit: a `LayerKit`, or the name of one in `KITS`, with its defaults.
 
     Raises:
-        ValueError: for a name that is not in `KITS`.
+        ValueError: for a name that is not in `KITS`, or of a kit that needs
+            arguments.
         TypeError: for anything that is neither.
 
     Example:

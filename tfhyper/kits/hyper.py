@@ -3,10 +3,27 @@
 import zlib
 
 from tfhyper.checks import check_choice
-from tfhyper.kits.kit import CONV_OPTIONS, LayerKit, layer_name
+from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
-from tfhyper.layers import HyperConv2D, LatentCode
+from tfhyper.layers import (
+    HyperConv1D,
+    HyperConv2D,
+    HyperConv2DTranspose,
+    HyperConv3D,
+    HyperDense,
+    HyperDepthwiseConv2D,
+    LatentCode,
+)
 from tfhyper.layers.noise import check_seed, derive_seed
+
+LAYERS = (
+    HyperConv1D,
+    HyperConv2D,
+    HyperConv2DTranspose,
+    HyperConv3D,
+    HyperDense,
+    HyperDepthwiseConv2D,
+)
 
 
 def hyper(
@@ -63,19 +80,13 @@ def hyper(
     def open_network():
         codes = {}
 
-        def conv(filters, kernel_size, *, strides=1, groups=1, name):
-            layer = HyperConv2D(
-                filters,
-                kernel_size,
-                strides=strides,
-                groups=groups,
-                name=layer_name(name),
-                **CONV_OPTIONS,
-                **options,
+        def replace(layer, path):
+            layer = counterpart(layer, LAYERS).from_config(
+                {**layer.get_config(), "code_units": code_units, **options}
             )
+            group = group_of(path)
 
             def apply(x):
-                group = group_of(name)
                 if group not in codes:
                     codes[group] = LatentCode(
                         code_units,
@@ -87,6 +98,10 @@ def hyper(
 
             return apply
 
-        return {"conv": conv}
+        return {"conv": through(replace, conv2d), "replace": replace}
 
-    return LayerKit(name="hyper", open=open_network)
+    return LayerKit(
+        name="hyper",
+        replaces=tuple(cls.point_class for cls in LAYERS),
+        open=open_network,
+    )

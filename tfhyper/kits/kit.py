@@ -21,15 +21,10 @@ CONV_OPTIONS = {
 }
 
 
-def conv2d(filters, kernel_size, *, strides=1, groups=1, name):
+def conv2d(filters, kernel_size, *, name, **options):
     """Convolution of residual networks: same padding, no bias, He's method."""
     return keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        groups=groups,
-        name=layer_name(name),
-        **CONV_OPTIONS,
+        filters, kernel_size, name=layer_name(name), **{**CONV_OPTIONS, **options}
     )
 
 
@@ -38,6 +33,25 @@ def dense(units, *, name):
     return keras.layers.Dense(
         units, kernel_initializer="he_normal", name=layer_name(name)
     )
+
+
+def keep(layer, path):
+    """Returns the layer as it is."""
+    return layer
+
+
+def through(replace, maker):
+    """Returns `maker`, its layers gone through `replace(layer, path)`."""
+
+    def make(*args, name, **options):
+        return replace(maker(*args, name=name, **options), name)
+
+    return make
+
+
+def counterpart(layer, classes):
+    """Returns the one of `classes` that stands for a stock layer's class."""
+    return next(cls for cls in classes if cls.point_class is type(layer))
 
 
 def batch_norm(*, name):
@@ -62,12 +76,17 @@ class LayerKit:
 
     Attributes:
         name: name of the kit, for tables and files.
-        conv: `(filters, kernel_size, *, strides, groups, name)`, the
-            convolutions inside the residual blocks.
+        conv: `(filters, kernel_size, *, name, **options)`, the convolutions
+            inside the residual blocks. Options are those of
+            `keras.layers.Conv2D`, `CONV_OPTIONS` unless others are given.
         stem: the same, for the convolutions outside of them.
         dense: `(units, *, name)`.
         norm: `(*, name)`.
         dropout: `(rate, *, name)`.
+        replace: `(layer, path)`, returns what takes the place of a stock layer
+            of the kinds in `replaces`: something to call on a tensor, whose
+            layer has the name of the stock one. For `tfhyper.convert`.
+        replaces: the classes of stock layers that `replace` takes.
         open: called once for each network, returns the fields that hold state
             of that network, such as the codes its layers share.
 
@@ -83,6 +102,8 @@ class LayerKit:
     dense: Callable = dense
     norm: Callable = batch_norm
     dropout: Callable = dropout
+    replace: Callable = keep
+    replaces: tuple[type, ...] = ()
     open: Callable[[], dict] = dict
 
     def for_network(self) -> "LayerKit":

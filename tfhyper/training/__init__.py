@@ -1,14 +1,26 @@
 """Training: recipes, optimizers, schedules."""
 
+from tfhyper.training.kl import (
+    BlundellKL,
+    KLSchedule,
+    LinearKLWarmup,
+    SonderbyKLWarmup,
+    kl_divergence,
+)
 from tfhyper.training.optimizers import CoupledDecaySGD
 from tfhyper.training.recipes import compile_recipe
 from tfhyper.training.schedules import step_schedule
 from tfhyper.training.workdir import Workdir, fit_in_workdir
 
 __all__ = [
+    "BlundellKL",
     "CoupledDecaySGD",
+    "KLSchedule",
+    "LinearKLWarmup",
+    "SonderbyKLWarmup",
     "Workdir",
     "compile_recipe",
     "fit_in_workdir",
+    "kl_divergence",
     "step_schedule",
 ]

@@ -2,7 +2,9 @@
 
 import keras
 
+from tfhyper.layers import variational_layers
 from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
+from tfhyper.layers.variational import POSTERIOR_WEIGHTS
 from tfhyper.training.optimizers import CoupledDecaySGD
 from tfhyper.training.schedules import step_schedule
 
@@ -23,8 +25,11 @@ def compile_recipe(
     Cross-entropy of logits; SGD with Nesterov momentum 0.9; the rate starts at
     0.1 and is multiplied by 0.2 at 40, 60 and 80 % of the epochs; weight decay
     0.0005, as a penalty weight_decay / 2 |w|^2, on everything but the
-    generators' weights. Batches of 128 belong to it. With plain layers this is
-    MAP estimation, and with `weight_decay=0` maximum likelihood.
+    generators' weights and those with a prior of their own. Batches of 128
+    belong to it. With plain layers this is MAP estimation, and with
+    `weight_decay=0` maximum likelihood. With layers that have a KL divergence
+    the loss holds it beside the cross-entropy, which the metric `nll` shows
+    alone.
 
     Args:
         model: a model that gives logits.
@@ -49,16 +54,22 @@ def compile_recipe(
     >>> tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
     >>> model.fit(x_train, y_train, batch_size=128, epochs=20)
     """
+    no_decay = POSTERIOR_WEIGHTS + (() if decay_generator else GENERATOR_WEIGHTS)
+    metrics = list(metrics)
+    if variational_layers(model):
+        metrics.append(
+            keras.metrics.SparseCategoricalCrossentropy("nll", from_logits=True)
+        )
     model.compile(
         optimizer=CoupledDecaySGD(
             step_schedule(learning_rate, epochs, steps_per_epoch),
             momentum=0.9,
             nesterov=True,
             coupled_decay=weight_decay,
-            no_decay=() if decay_generator else GENERATOR_WEIGHTS,
+            no_decay=no_decay,
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=list(metrics),
+        metrics=metrics,
         **compile_options,
     )
     return model

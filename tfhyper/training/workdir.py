@@ -200,7 +200,8 @@ def fit_in_workdir(
             steps_per_epoch=data.steps_per_epoch,
             initial_epoch=start,
             epochs=epochs,
-            callbacks=[_SaveEachEpoch(workdir, history), *callbacks],
+            # Saved last: with the logs that the others add.
+            callbacks=[*callbacks, _SaveEachEpoch(workdir, history)],
             shuffle=False,  # the dataset has its own order
             verbose=verbose,
         )

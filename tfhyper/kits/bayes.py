@@ -1,0 +1,111 @@
+"""Gaussian posteriors over all kernels: Bayes by Backprop (Blundell et al., 2015)."""
+
+import zlib
+from typing import Any
+
+from tfhyper.checks import check_positive_integer
+from tfhyper.kits.kit import LayerKit, conv2d, counterpart, dense, through
+from tfhyper.layers import (
+    BayesConv1D,
+    BayesConv2D,
+    BayesConv2DTranspose,
+    BayesConv3D,
+    BayesDense,
+    BayesDepthwiseConv2D,
+)
+from tfhyper.layers.noise import check_seed, derive_seed
+
+LAYERS = (
+    BayesConv1D,
+    BayesConv2D,
+    BayesConv2DTranspose,
+    BayesConv3D,
+    BayesDense,
+    BayesDepthwiseConv2D,
+)
+
+
+def bayes(
+    num_examples: int | None = None,
+    *,
+    estimator: str = "reparameterization",
+    prior_scale: float = 1.0,
+    prior: Any = None,
+    trainable_prior_scale: bool = False,
+    initial_scale: float = 0.1,
+    bias_posterior: str = "point",
+    seed: int | None = None,
+) -> LayerKit:
+    """Returns the kit whose convolutions and dense layers have Gaussian posteriors.
+
+    Each layer adds KL(q || p) / num_examples to the loss. Beside a loss that is
+    the mean over the batch, their sum is the negative evidence lower bound of
+    one example. This is the one place where the KL divergence is scaled;
+    `tfhyper.training.KLSchedule` multiplies it, during training, by a factor
+    that ends at 1. BatchNorm's affine parameters are plain variables.
+
+    Args:
+        num_examples: int > 0, the number of training examples. Must be given.
+        estimator: these and the next are described in
+            `tfhyper.layers.BayesConv2D`.
+        prior_scale: float > 0, of the prior N(0, prior_scale^2).
+        prior: a `tfp.distributions` distribution in its place.
+        trainable_prior_scale: bool, whether each layer learns its prior's scale.
+        initial_scale: float > 0, of the posterior, times sqrt(2 / fan_in).
+        bias_posterior: `"point"` or `"gaussian"`.
+        seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
+            derived, or `None` for a fresh one.
+
+    Raises:
+        ValueError: if `num_examples` is missing or not positive, and as
+            `tfhyper.layers.BayesConv2D`.
+        TypeError: for a prior that cannot be saved.
+
+    Example:
+
+    >>> kit = tfhyper.kits.bayes(num_examples=50_000, estimator="flipout")
+    >>> model = tfhyper.models.lenet5(kit=kit)
+
+    Reference:
+        Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
+    """
+    if num_examples is None:
+        raise ValueError(
+            "`num_examples` must be given: the KL divergence is divided by the "
+            "number of training examples. Write kit=tfhyper.kits.bayes("
+            'num_examples=len(x_train)) in place of kit="bayes".'
+        )
+    check_positive_integer("num_examples", num_examples)
+    seed = check_seed(seed)
+    options = {
+        "estimator": estimator,
+        "prior_scale": prior_scale,
+        "prior": prior,
+        "trainable_prior_scale": trainable_prior_scale,
+        "kl_weight": 1.0 / num_examples,
+        "initial_scale": initial_scale,
+        "bias_posterior": bias_posterior,
+    }
+    # Bad arguments are refused here, at the door, not when a network is built.
+    options["prior"] = BayesConv2D(1, 1, **options).prior
+
+    def replace(layer, path):
+        cls = counterpart(layer, LAYERS)
+        return cls.from_config(
+            {
+                **layer.get_config(),
+                # The prior takes the place of a regularizer.
+                f"{cls.kernel_argument}_regularizer": None,
+                "seed": derive_seed(seed, zlib.crc32(path.encode())),
+                **options,
+            }
+        )
+
+    return LayerKit(
+        name="bayes",
+        conv=through(replace, conv2d),
+        stem=through(replace, conv2d),
+        dense=through(replace, dense),
+        replace=replace,
+        replaces=tuple(cls.point_class for cls in LAYERS),
+    )
