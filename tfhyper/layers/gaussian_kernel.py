@@ -135,8 +135,12 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def _locally_reparameterized(self, inputs, count):
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.mean)
-        variance = self.operate(ops.square(inputs), ops.square(kernel.scale))
+        # Squares of usual scales vanish in float16, those of inputs over 255 overflow.
+        half = self.compute_dtype == "float16"
+        squares = ops.square(ops.cast(inputs, "float32" if half else inputs.dtype))
+        variance = self.operate(squares, ops.square(kernel.scale))
         deviation = ops.sqrt(ops.maximum(variance, _TINY_VARIANCE))
+        deviation = self.to_compute_dtype(deviation)
         noise = self._normal(_OUTPUT, count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
@@ -216,7 +220,9 @@ class _Gaussian:
         self.shape = shape
         if scale is None:
             scale = layer.initial_scale * he_deviation(shape)
-        add_weight = functools.partial(keras.Layer.add_weight, layer, shape)
+        add_weight = functools.partial(
+            keras.Layer.add_weight, layer, shape, autocast=False
+        )
         self.mean = add_weight(name=f"{name}_mean", **options)
         self.rho = add_weight(
             name=f"{name}_rho",
@@ -237,7 +243,7 @@ class _Gaussian:
 
     def deviation(self, normal):
         """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
-        return self.scale * normal(self.shape)
+        return self.scale * ops.cast(normal(self.shape), self.rho.dtype)
 
     def sample(self, normal):
         """Returns mean + scale * eps."""

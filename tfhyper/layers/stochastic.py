@@ -69,6 +69,7 @@ class StochasticKernel(StochasticLayer):
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
+        # The variables do not autocast, either: an outermost layer would cast them.
         self.autocast = False
 
     def build_kernel(self, shape: tuple[int, ...], **options):
@@ -84,6 +85,7 @@ class StochasticKernel(StochasticLayer):
         raise NotImplementedError
 
     def add_weight(self, *args, name=None, **kwargs):
+        kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
             return self.build_kernel(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
@@ -157,7 +159,10 @@ def he_deviation(shape: tuple[int, ...]) -> float:
 
 
 class Operation:
-    """What a layer does with its kernel: `operate(inputs, kernel)`."""
+    """What a layer does with its kernel: `operate(inputs, kernel)`.
+
+    In the dtype of the inputs, which the kernel is cast to.
+    """
 
     # The kernel's name in the arguments of the stock layer: kernel_initializer.
     kernel_argument = "kernel"
@@ -173,7 +178,7 @@ class ConvOperation(Operation):
             padding = "valid"
         return ops.conv(
             inputs,
-            self.to_compute_dtype(kernel),
+            ops.cast(kernel, inputs.dtype),
             strides=list(self.strides),
             padding=padding,
             dilation_rate=self.dilation_rate,
@@ -189,7 +194,7 @@ class DepthwiseConvOperation(Operation):
     def operate(self, inputs, kernel):
         return ops.depthwise_conv(
             inputs,
-            self.to_compute_dtype(kernel),
+            ops.cast(kernel, inputs.dtype),
             strides=self.strides,
             padding=self.padding,
             dilation_rate=self.dilation_rate,
@@ -203,7 +208,7 @@ class ConvTransposeOperation(Operation):
     def operate(self, inputs, kernel):
         return ops.conv_transpose(
             inputs,
-            self.to_compute_dtype(kernel),
+            ops.cast(kernel, inputs.dtype),
             strides=list(self.strides),
             padding=self.padding,
             output_padding=self.output_padding,
@@ -216,4 +221,4 @@ class DenseOperation(Operation):
     """The matrix product of `keras.layers.Dense`."""
 
     def operate(self, inputs, kernel):
-        return ops.matmul(inputs, self.to_compute_dtype(kernel))
+        return ops.matmul(inputs, ops.cast(kernel, inputs.dtype))

@@ -39,7 +39,12 @@ class VariationalLayer:
         # A weight, not an attribute: a compiled training step would not see the
         # attribute change.
         self.kl_factor = keras.Layer.add_weight(
-            self, shape=(), initializer="ones", trainable=False, name="kl_factor"
+            self,
+            shape=(),
+            initializer="ones",
+            trainable=False,
+            autocast=False,
+            name="kl_factor",
         )
 
     def kl_divergence(self):
