@@ -85,7 +85,8 @@ def serialize(prior: Any) -> dict | None:
 
     Raises:
         TypeError: for anything else, among it distributions that hold functions
-            or trainable variables.
+            or trainable variables, and distributions of integers.
+        ImportError: if this backend has no TensorFlow Probability.
     """
     if prior is None:
         return None
@@ -97,7 +98,14 @@ def serialize(prior: Any) -> dict | None:
 
 def deserialize(config: dict) -> Any:
     """Returns the TFP distribution of a dict from `serialize`."""
-    return _from_config(config)
+    prior = _from_config(config)
+    if not isinstance(prior, _need_library().distributions.Distribution):
+        raise _bad("prior", type(prior).__name__, config)
+    # TensorFlow's dtypes have a `name`, JAX's are types; several make a list.
+    dtype = getattr(prior.dtype, "name", getattr(prior.dtype, "__name__", ""))
+    if "float" not in dtype:
+        raise _bad("prior", f"a distribution of {prior.dtype}", config)
+    return prior
 
 
 def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
@@ -121,21 +129,36 @@ def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def normal_kl(mean, scale, prior_mean, prior_scale):
-    """Returns sum KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)), in nats."""
+def check_single(name: str, value: Any, config: dict | None) -> None:
+    """Raises ValueError if a prior has a density for weights in groups alone."""
+    event = () if config is None else tuple(deserialize(config).event_shape)
+    if event:
+        raise ValueError(
+            f"`{name}` needs a prior with a density for each weight by itself, of "
+            f"event_shape=(). Received: {name}={value!r}, and a prior "
+            f"{config['class_name']} with event_shape={event}"
+        )
+
+
+def normal_kl(mean, scale, prior_mean, prior_scale, mask=None):
+    """Returns sum KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)), in nats.
+
+    With a mask of the shape of `mean`, the sum over the weights where it is not 0.
+    """
     library = probability_library()
     if library is not None:
         tfd = library.distributions
         prior_mean = ops.broadcast_to(ops.cast(prior_mean, mean.dtype), mean.shape)
         prior_scale = ops.cast(prior_scale, mean.dtype)
         prior = tfd.Normal(prior_mean, prior_scale)
-        return ops.sum(tfd.kl_divergence(tfd.Normal(mean, scale), prior))
+        return _total(tfd.kl_divergence(tfd.Normal(mean, scale), prior), mask)
     ratio = scale / prior_scale
     shift = (mean - prior_mean) / prior_scale
-    return ops.sum(0.5 * (ops.square(ratio) + ops.square(shift) - 1.0) - ops.log(ratio))
+    halves = 0.5 * (ops.square(ratio) + ops.square(shift) - 1.0)
+    return _total(halves - ops.log(ratio), mask)
 
 
-def kl_divergence(mean, scale, config: dict, noise):
+def kl_divergence(mean, scale, config: dict, noise, mask=None):
     """Returns KL(N(mean, scale^2) || prior), in nats, for any TFP prior.
 
     In closed form where TFP registers one; otherwise the estimate
@@ -149,20 +172,25 @@ def kl_divergence(mean, scale, config: dict, noise):
         scale: tensor of the same shape.
         config: a prior from `serialize`.
         noise: called without arguments, gives N(0, 1) of that shape.
+        mask: tensor of that shape, 0 for weights to leave out, for priors of
+            single weights; or `None`.
     """
     tfd = _need_library().distributions
     prior = deserialize(config)
+    # In the prior's precision: numbers from NumPy make a prior of float64.
+    dtype, prior_dtype = mean.dtype, keras.backend.standardize_dtype(prior.dtype)
+    mean, scale = ops.cast(mean, prior_dtype), ops.cast(scale, prior_dtype)
     posterior = tfd.Normal(mean, scale)
     event_rank = len(prior.event_shape)
     if event_rank:
         posterior = tfd.Independent(posterior, event_rank)
     try:
-        return ops.sum(tfd.kl_divergence(posterior, prior))
+        return ops.cast(ops.sum(tfd.kl_divergence(posterior, prior)), dtype)
     except NotImplementedError:
         pass
-    weights = mean + scale * noise()
+    weights = mean + scale * ops.cast(noise(), prior_dtype)
     log_ratio = posterior.log_prob(weights) - prior.log_prob(weights)
-    return ops.sum(log_ratio)
+    return ops.cast(ops.sum(log_ratio), dtype)
 
 
 def _need_library():
@@ -200,15 +228,22 @@ def _to_config(value, name):
                 "class_name": class_name,
                 "parameters": _parameters(value, name),
             }
-    if callable(value) or getattr(value, "trainable", False):
+    trains = getattr(value, "trainable", False)
+    # A transformed variable of TFP has its variable inside.
+    if callable(value) or trains or getattr(value, "trainable_variables", ()):
         raise _bad(name, "a function or a trainable variable", value)
     try:
         array = np.asarray(value)
     except Exception as error:
         raise _bad(name, type(value).__name__, value) from error
-    if array.dtype.kind not in "fiub":
-        raise _bad(name, type(value).__name__, value)
+    _check_numbers(array, name)
     return {"kind": "array", "dtype": str(array.dtype), "values": array.tolist()}
+
+
+def _check_numbers(array, name="prior"):
+    if array.dtype.kind not in "fiub":
+        raise _bad(name, f"an array of {array.dtype}", array)
+    return array
 
 
 def _parameters(value, name):
@@ -237,11 +272,14 @@ def _from_config(config):
         return config
     kind = config.get("kind")
     if kind == "array":
-        return np.array(config["values"], config["dtype"])
+        return _check_numbers(np.array(config.get("values"), config.get("dtype")))
     if kind not in ("distribution", "bijector"):
         raise _bad("prior", "a dict of another origin", config)
     module, base = _kinds()[kind]
     cls = getattr(module, str(config.get("class_name")), None)
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise _bad("prior", f"an unknown {kind}", config.get("class_name"))
-    return cls(**{k: _from_config(v) for k, v in config["parameters"].items()})
+    parameters = config.get("parameters")
+    if not isinstance(parameters, dict):
+        raise _bad("prior", f"a {kind} without parameters", config)
+    return cls(**{k: _from_config(v) for k, v in parameters.items()})
