@@ -7,7 +7,14 @@ import pytest
 
 from tfhyper import metrics
 
-MODULES = ("calibration", "classification", "diversity", "report", "uncertainty")
+MODULES = (
+    "calibration",
+    "classification",
+    "diversity",
+    "links",
+    "report",
+    "uncertainty",
+)
 
 
 def test_all_names_exist_and_are_documented():

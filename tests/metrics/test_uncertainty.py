@@ -87,7 +87,45 @@ def test_law_of_total_variance(members):
         assert part.min() >= 0 and part.max() <= 0.25
 
 
-@pytest.mark.parametrize("uncertainty", (*ENTROPIES, metrics.variance_decomposition))
+def test_covariances_equal_loops_over_examples(members):
+    parts = metrics.covariance_decomposition(members)
+    for i in range(members.shape[1]):
+        probs = members[:, i]
+        mean = probs.mean(axis=0)
+        aleatoric = np.mean([np.diag(p) - np.outer(p, p) for p in probs], axis=0)
+        total = np.diag(mean) - np.outer(mean, mean)
+        np.testing.assert_allclose(parts.aleatoric[i], aleatoric, atol=1e-15)
+        np.testing.assert_allclose(
+            parts.epistemic[i], np.cov(probs.T, bias=True), atol=1e-15
+        )
+        np.testing.assert_allclose(parts.total[i], total, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype, atol", [(np.float32, 2e-7), (np.float64, 1e-15)])
+def test_laws_of_covariances(members, dtype, atol):
+    parts = metrics.covariance_decomposition(members.astype(dtype))
+    np.testing.assert_allclose(
+        parts.total, parts.aleatoric + parts.epistemic, atol=1e-15
+    )
+    for part in parts:
+        assert part.shape == (40, 5, 5) and part.dtype == np.float64
+        np.testing.assert_array_equal(part, part.swapaxes(1, 2))
+        np.testing.assert_allclose(part.sum(axis=-1), 0, atol=atol)
+        assert np.linalg.eigvalsh(part).min() > -atol
+
+
+def test_variances_are_the_diagonals_of_the_covariances(members):
+    matrices = metrics.covariance_decomposition(members)
+    variances = metrics.variance_decomposition(members)
+    for name in ("total", "aleatoric", "epistemic"):
+        diagonals = np.diagonal(getattr(matrices, name), axis1=1, axis2=2)
+        np.testing.assert_array_equal(getattr(variances, name), diagonals)
+
+
+@pytest.mark.parametrize(
+    "uncertainty",
+    (*ENTROPIES, metrics.variance_decomposition, metrics.covariance_decomposition),
+)
 @pytest.mark.parametrize(
     "members, message",
     [

@@ -230,6 +230,20 @@ def test_uncertainty_is_that_of_the_metrics():
     np.testing.assert_array_equal(thrown.variance, kept.variance)
 
 
+def test_covariances_are_those_of_the_metrics():
+    predictor, x = calibrated(), images()
+    prediction = predictor.predict(x)
+    parts = prediction.covariance()
+    expected = metrics.covariance_decomposition(prediction.members)
+    np.testing.assert_array_equal(parts, expected)
+    for found, variance in zip(parts, prediction.variance, strict=True):
+        diagonals = np.diagonal(found, axis1=1, axis2=2)
+        np.testing.assert_allclose(diagonals, variance, atol=1e-12)
+    thrown = predictor.predict(x, keep_members=False)
+    with pytest.raises(ValueError, match="`covariance` needs .*keep_members=True"):
+        thrown.covariance()
+
+
 def test_evaluate_is_that_of_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics")
     predictor, x = calibrated(), images(40)
@@ -268,6 +282,90 @@ def test_kernels_are_generated_once_for_each_draw(monkeypatch):
     calls.clear()
     predictor.predict(x, batch_size=4)
     assert len(calls) == 3 * generated
+
+
+# How logits become probabilities.
+
+
+def test_normalized_softplus_as_the_link():
+    model, x = small_network(), images()
+    predictor = calibrated(model, link="normalized_softplus")
+    prediction = predictor.predict(x)
+    assert prediction.members.dtype == np.float32
+    for i, member in enumerate(prediction.members):
+        softplus = np.log1p(np.exp(predictor.materialize(i).predict(x, verbose=0)))
+        expected = softplus / softplus.sum(-1, keepdims=True)
+        np.testing.assert_allclose(member, expected, atol=1e-6)
+    soft = calibrated(model).predict(x).members
+    assert np.abs(soft - prediction.members).max() > 1e-2
+
+
+def test_unknown_links_and_links_of_probabilities_are_refused():
+    with pytest.raises(ValueError, match="`link` must be one of.*link='probit'"):
+        PosteriorPredictor(small_network(), link="probit")
+    for options in ({"outputs": "probabilities"}, {}):
+        head = [keras.layers.Dense(3, activation=None if options else "softmax")]
+        with pytest.raises(ValueError, match='`link` must be "softmax" where'):
+            PosteriorPredictor(
+                small_network(head), link="normalized_softplus", **options
+            )
+
+
+# The posterior's mean.
+
+
+def gaussian_network():
+    keras.utils.set_random_seed(0)
+    options = {"initial_scale": 1.0, "bias_posterior": "gaussian", "seed": 1}
+    inputs = keras.Input((6,))
+    x = layers.BayesDense(5, name="one", bias_initializer="ones", **options)(inputs)
+    x = keras.layers.ReLU()(BN(name="norm", epsilon=1e-3)(x))
+    x = layers.BayesDense(3, name="two", **options)(layers.Dropout(0.5)(x))
+    return randomise(keras.Model(inputs, x))
+
+
+def test_the_deterministic_prediction_is_that_of_the_mean_kernels():
+    model = gaussian_network()
+    x = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+    predictor = PosteriorPredictor(model, deterministic=True)
+    assert predictor.num_draws == len(predictor.draws) == 1
+    predictor.calibrate(x, batch_size=30, verbose=0)
+
+    def dense(layer, x):
+        return x @ numpy(layer.kernel_posterior.mean) + numpy(layer.bias)
+
+    hidden = dense(model.get_layer("one"), x)
+    gamma, beta = (numpy(w) for w in model.get_layer("norm").trainable_weights)
+    scale = gamma / np.sqrt(hidden.var(0) + 1e-3)
+    hidden = np.maximum((hidden - hidden.mean(0)) * scale + beta, 0)
+    expected = softmax(dense(model.get_layer("two"), hidden))
+    prediction = predictor.predict(x)
+    np.testing.assert_allclose(prediction.members, expected[None], atol=1e-5)
+    np.testing.assert_allclose(prediction.epistemic, 0, atol=1e-12)
+    drawn = calibrated(model, x, num_draws=1).predict(x).members
+    assert np.abs(drawn - expected).max() > 0.05
+
+
+def test_the_deterministic_prediction_of_a_plain_network_is_its_own():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+    found = PosteriorPredictor(model, deterministic=True, num_draws=1).predict(x).mean
+    np.testing.assert_allclose(found, softmax(model(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_draws", [2, 16])
+def test_there_is_one_mean(num_draws):
+    with pytest.raises(ValueError, match="`num_draws` must be 1, or left out"):
+        PosteriorPredictor(gaussian_network(), deterministic=True, num_draws=num_draws)
+
+
+def test_generated_kernels_have_no_known_mean():
+    message = "layer '{}' .*{}.*, whose mean kernel has no closed form"
+    for model in (small_network(), hyper_resnet()):
+        name = next(iter(PosteriorPredictor(model, num_draws=1).draws[0].noise))
+        kind = type(model.get_layer(name)).__name__
+        with pytest.raises(ValueError, match=message.format(name, kind)):
+            PosteriorPredictor(model, deterministic=True)
 
 
 # Data.
@@ -392,11 +490,36 @@ def test_settings_survive_the_file(tmp_path):
     )
     predictor.save(tmp_path / "net.tfhyper")
     loaded = PosteriorPredictor.load(tmp_path / "net.tfhyper")
-    for name in ("num_draws", "averaging", "batch_norm", "seed", "outputs"):
+    for name in ("num_draws", "averaging", "batch_norm", "seed", "outputs", "link"):
         assert getattr(loaded, name) == getattr(predictor, name)
     assert loaded.outputs == "probabilities" and loaded.batch_norm == "moving_average"
+    assert loaded.deterministic is False
     x = images()
     np.testing.assert_array_equal(loaded.predict(x).mean, predictor.predict(x).mean)
+
+
+def test_link_and_mean_survive_the_file(tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
+    predictor = PosteriorPredictor(
+        gaussian_network(), link="normalized_softplus", deterministic=True
+    ).calibrate(x, verbose=0)
+    predictor.save(tmp_path / "net.tfhyper")
+    loaded = PosteriorPredictor.load(tmp_path / "net.tfhyper")
+    assert loaded.link == "normalized_softplus" and loaded.deterministic is True
+    np.testing.assert_array_equal(loaded.predict(x).mean, predictor.predict(x).mean)
+
+
+def test_files_without_the_newer_settings_still_load(tmp_path, saved):
+    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+        settings = json.loads(archive.read("settings.json"))
+    del settings["link"], settings["deterministic"]
+    path = tmp_path / "net.tfhyper"
+    replaced(saved, path, "settings.json", json.dumps(settings))
+    loaded = PosteriorPredictor.load(path)
+    assert loaded.link == "softmax" and loaded.deterministic is False
+    (tmp_path / "new.tfhyper").write_bytes(saved)
+    expected = PosteriorPredictor.load(tmp_path / "new.tfhyper").predict(images())
+    np.testing.assert_array_equal(loaded.predict(images()).mean, expected.mean)
 
 
 def test_a_file_is_not_overwritten_unasked(tmp_path):
@@ -613,7 +736,12 @@ def test_draws_that_are_no_index_are_refused(index):
 # Arguments.
 
 
-@pytest.mark.parametrize("num_draws", [0, -1, 2.5, True, "3", None])
+def test_sixteen_draws_by_default():
+    predictor = PosteriorPredictor(small_network())
+    assert predictor.num_draws == len(predictor.draws) == 16
+
+
+@pytest.mark.parametrize("num_draws", [0, -1, 2.5, True, "3"])
 def test_the_number_of_draws_is_a_positive_integer(num_draws):
     with pytest.raises(ValueError, match="`num_draws` must be a positive integer"):
         PosteriorPredictor(small_network(), num_draws=num_draws)

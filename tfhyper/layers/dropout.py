@@ -49,6 +49,9 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     def sample_noise(self, seed):
         return np.zeros((0,), np.float32)
 
+    def mean_noise(self):
+        return self.sample_noise(0)
+
     def point_layer(self):
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
 

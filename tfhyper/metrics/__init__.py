@@ -19,9 +19,12 @@ from tfhyper.metrics.classification import (
     top_k_error,
 )
 from tfhyper.metrics.diversity import disagreement, fault_counts
+from tfhyper.metrics.links import normalized_softplus
 from tfhyper.metrics.report import classification_report, single_draw_report
 from tfhyper.metrics.uncertainty import (
+    CovarianceDecomposition,
     VarianceDecomposition,
+    covariance_decomposition,
     expected_entropy,
     mutual_information,
     predictive_entropy,
@@ -29,11 +32,13 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "CovarianceDecomposition",
     "ExpectedCalibrationError",
     "ReliabilityCurve",
     "VarianceDecomposition",
     "brier_score",
     "classification_report",
+    "covariance_decomposition",
     "disagreement",
     "error",
     "expected_calibration_error",
@@ -41,6 +46,7 @@ __all__ = [
     "fault_counts",
     "mutual_information",
     "negative_log_likelihood",
+    "normalized_softplus",
     "predictive_entropy",
     "reliability_curve",
     "single_draw_report",

@@ -11,7 +11,8 @@ from tfhyper.checks import check_finite
 SUM_TOLERANCE = 1e-3
 
 
-def _as_float_array(name: str, value: Any) -> np.ndarray:
+def as_float_array(name: str, value: Any) -> np.ndarray:
+    """Returns an array of floats, float32 at least, or raises TypeError."""
     array = np.asarray(value)
     # NumPy knows bfloat16 only as an extension type, whose kind is "V".
     if array.dtype.kind not in "fiubV":
@@ -46,7 +47,7 @@ def _check_probabilities(name: str, array: np.ndarray) -> None:
 
 def check_members(members: Any, name: str = "members") -> np.ndarray:
     """Returns the `(draws, batch, classes)` array of probabilities, checked."""
-    array = _as_float_array(name, members)
+    array = as_float_array(name, members)
     if array.ndim != 3:
         raise ValueError(
             f"`{name}` must have the axes (draws, batch, classes). "
@@ -64,7 +65,7 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
             whose mean over the draws is the ensemble's prediction.
         name: the argument's name in error messages.
     """
-    array = _as_float_array(name, probs)
+    array = as_float_array(name, probs)
     if array.ndim not in (2, 3):
         raise ValueError(
             f"`{name}` must have the axes (batch, classes) or (draws, batch, classes). "

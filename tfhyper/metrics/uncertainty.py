@@ -131,8 +131,8 @@ def variance_decomposition(members: ArrayLike) -> VarianceDecomposition:
     - `aleatoric = mean_t p_t (1 - p_t)`, the mean variance given the weights
     - `epistemic = mean_t (p_t - pbar)**2`, the variance of the mean over the weights
 
-    These are the diagonals of the matrices of Kwon et al., eq. 4, whose sum over the
-    classes is `1 - sum_c pbar_c**2` for the total.
+    These are the diagonals of `covariance_decomposition`, the matrices of Kwon et al.,
+    eq. 4. The sum over the classes is `1 - sum_c pbar_c**2` for the total.
 
     Args:
         members: probabilities of shape `(draws, batch, classes)`.
@@ -154,18 +154,98 @@ def variance_decomposition(members: ArrayLike) -> VarianceDecomposition:
         >>> total.tolist(), aleatoric.tolist(), epistemic.tolist()
         ([[0.25, 0.25]], [[0.0, 0.0]], [[0.25, 0.25]])
     """
-    members = check_members(members)
+    return VarianceDecomposition(
+        *_decompose(check_members(members), lambda p: p, np.square)
+    )
+
+
+class CovarianceDecomposition(NamedTuple):
+    """Covariance of the one-hot label and its two parts, as matrices over classes.
+
+    Each is float64 of shape `(batch, classes, classes)`, and `total = aleatoric +
+    epistemic`. The matrices are symmetric and positive semi-definite, their rows sum
+    to zero (a label of one class more is one of another less), all to the rounding of
+    the members. Their diagonals are the `VarianceDecomposition`.
+
+    Attributes:
+        total: the covariance of the label under the ensemble's prediction.
+        aleatoric: the part that stays when the weights are known.
+        epistemic: the part that comes from not knowing the weights: the covariance of
+            the members.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> parts = metrics.covariance_decomposition([[[0.5, 0.5]], [[0.5, 0.5]]])
+        >>> parts.aleatoric[0].tolist()
+        [[0.25, -0.25], [-0.25, 0.25]]
+    """
+
+    total: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+
+
+def covariance_decomposition(members: ArrayLike) -> CovarianceDecomposition:
+    """Splits the covariance of the one-hot label by the law of total covariance.
+
+    For each example, with `diag(p)` the matrix that has `p` on its diagonal:
+
+    - `total = diag(pbar) - pbar pbar^T`
+    - `aleatoric = mean_t (diag(p_t) - p_t p_t^T)`
+    - `epistemic = mean_t (p_t - pbar) (p_t - pbar)^T`
+
+    The trace of `epistemic` is one number for each example, 0 where all draws agree.
+    `variance_decomposition` gives the diagonals alone, without the memory for
+    `batch * classes**2` numbers.
+
+    Args:
+        members: probabilities of shape `(draws, batch, classes)`.
+
+    Returns:
+        A `CovarianceDecomposition` of three float64 arrays of shape
+        `(batch, classes, classes)`.
+
+    Raises:
+        ValueError: if `members` breaks the rules at the top of this module.
+
+    Reference:
+        Kwon et al., "Uncertainty quantification using Bayesian neural networks in
+        classification", MIDL 2018, eq. 4.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[[1.0, 0.0]], [[0.0, 1.0]]]  # certain draws that disagree
+        >>> total, aleatoric, epistemic = metrics.covariance_decomposition(members)
+        >>> epistemic[0].tolist()
+        [[0.25, -0.25], [-0.25, 0.25]]
+    """
+    return CovarianceDecomposition(
+        *_decompose(check_members(members), _diagonal_matrix, _outer_square)
+    )
+
+
+def _decompose(members, diagonal, square):
+    """Returns total, aleatoric and epistemic part of the label's (co)variance.
+
+    The label's covariance under `p` is `diagonal(p) - square(p)`.
+    """
     mean = np.mean(members, axis=0, dtype=np.float64)
-    aleatoric = np.zeros_like(mean)
-    epistemic = np.zeros_like(mean)
+    aleatoric = epistemic = 0.0
+    # A draw at a time: float64 copies of all draws at once can outgrow the memory.
     for member in members:
         member = member.astype(np.float64)
-        aleatoric += member * (1.0 - member)
-        epistemic += np.square(member - mean)
+        aleatoric += diagonal(member) - square(member)
+        epistemic += square(member - mean)
     draws = len(members)
-    return VarianceDecomposition(
-        mean * (1.0 - mean), aleatoric / draws, epistemic / draws
-    )
+    return diagonal(mean) - square(mean), aleatoric / draws, epistemic / draws
+
+
+def _diagonal_matrix(probs: np.ndarray) -> np.ndarray:
+    return probs[..., np.newaxis] * np.eye(probs.shape[-1])
+
+
+def _outer_square(values: np.ndarray) -> np.ndarray:
+    return values[..., np.newaxis] * values[..., np.newaxis, :]
 
 
 def _entropy(probs: np.ndarray) -> np.ndarray:

@@ -152,6 +152,23 @@ class PointNetwork:
             }
         )
 
+    def mean(self) -> Draw:
+        """Returns the draw of the posterior's mean, without moments.
+
+        Raises:
+            ValueError: if a layer does not know the noise of its mean.
+        """
+        draw = Draw({name: x.mean_noise() for name, x in self._noise_layers.items()})
+        for name, noise in draw.noise.items():
+            if noise is None:
+                layer = self._noise_layers[name]
+                raise ValueError(
+                    "`deterministic=True` needs layers whose mean kernel is known. "
+                    f"Received: layer '{layer.name}' ({type(layer).__name__}), whose "
+                    "mean kernel has no closed form."
+                )
+        return draw
+
     def set(self, draw: Draw) -> None:
         """Gives `network` the kernels and the BatchNorm moments of a draw.
 

@@ -18,7 +18,8 @@ class Prediction:
         epistemic = total - aleatoric             what the weights leave open
 
     and `variance` splits the variance of the one-hot label, class by class, in
-    the same way (see `tfhyper.metrics.variance_decomposition`).
+    the same way (see `tfhyper.metrics.variance_decomposition`); `covariance()`
+    gives the whole matrices.
 
     Attributes:
         mean: float32 of shape (batch, classes), pbar.
@@ -42,6 +43,22 @@ class Prediction:
     epistemic: np.ndarray
     variance: metrics.VarianceDecomposition
     members: np.ndarray | None = None
+
+    def covariance(self) -> metrics.CovarianceDecomposition:
+        """Returns the label's covariance, split as the variance is.
+
+        Three float64 arrays of shape (batch, classes, classes), whose diagonals
+        are `variance` (see `tfhyper.metrics.covariance_decomposition`).
+
+        Raises:
+            ValueError: if the members were not kept.
+        """
+        if self.members is None:
+            raise ValueError(
+                "`covariance` needs the members: call `predict` with "
+                "`keep_members=True`. Received: a prediction without members"
+            )
+        return metrics.covariance_decomposition(self.members)
 
 
 class PredictionSum:

@@ -22,6 +22,11 @@ from tfhyper.posterior.prediction import Prediction, PredictionSum
 AVERAGING = ("branching",)
 BATCH_NORM = ("reestimate", "moving_average")
 OUTPUTS = ("logits", "probabilities")
+# Link -> the function of logits that gives the class probabilities.
+LINKS = {
+    "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
+    "normalized_softplus": metrics.normalized_softplus,
+}
 
 
 class PosteriorPredictor:
@@ -44,13 +49,18 @@ class PosteriorPredictor:
         model: a trained functional or Sequential Keras model, whose output is
             (batch, classes). The predictor takes its weights as they are now:
             after more training, make another, or call `calibrate` again.
-        num_draws: int > 0, N.
+        num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic`.
         averaging: `"branching"`: N networks, their outputs averaged.
         batch_norm: `"reestimate"`, or `"moving_average"` to use the model's own
             statistics for every draw.
         seed: int in 0 <= seed < 2**31, from which the draws are made.
         outputs: `"logits"` or `"probabilities"`, what the model gives; `None`
             to take the latter if its last layer ends in a softmax.
+        link: how logits l become probabilities: `"softmax"`, or
+            `"normalized_softplus"`, softplus(l_c) / sum_k softplus(l_k).
+        deterministic: bool, True for the network at the posterior's mean, which
+            is one draw: no averaging, and an epistemic uncertainty of 0. Layers
+            with a Gaussian posterior have a mean kernel; generated ones do not.
 
     Attributes:
         draws: list of `Draw`, N of them.
@@ -58,7 +68,8 @@ class PosteriorPredictor:
     Raises:
         TypeError: if the model's graph is not known.
         ValueError: for an argument out of range, a model that does not give
-            (batch, classes), or one with layers that a draw cannot reach.
+            (batch, classes), or one with layers that a draw cannot reach;
+            with `deterministic`, for a layer whose mean kernel is not known.
 
     Example:
 
@@ -72,13 +83,23 @@ class PosteriorPredictor:
     def __init__(
         self,
         model: keras.Model,
-        num_draws: int = 16,
+        num_draws: int | None = None,
         averaging: str = "branching",
         batch_norm: str = "reestimate",
         seed: int = 0,
         outputs: str | None = None,
+        link: str = "softmax",
+        deterministic: bool = False,
     ):
+        self.deterministic = bool(deterministic)
+        if num_draws is None:
+            num_draws = 1 if self.deterministic else 16
         self.num_draws = check_positive_integer("num_draws", num_draws)
+        if self.deterministic and self.num_draws != 1:
+            raise ValueError(
+                "`num_draws` must be 1, or left out, with `deterministic=True`: there "
+                f"is one mean. Received: num_draws={num_draws}"
+            )
         self.averaging = check_choice("averaging", averaging, AVERAGING)
         self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORM)
         self.seed = check_seed(seed)
@@ -90,7 +111,16 @@ class PosteriorPredictor:
         if outputs is None:
             outputs = "probabilities" if _ends_in_softmax(model) else "logits"
         self.outputs = check_choice("outputs", outputs, OUTPUTS)
-        self.draws = [self._point.sample(self.seed, i) for i in range(self.num_draws)]
+        self.link = check_choice("link", link, LINKS)
+        if self.outputs == "probabilities" and self.link != "softmax":
+            raise ValueError(
+                '`link` must be "softmax" where the model gives probabilities: it is '
+                f"for logits. Received: link={link!r}"
+            )
+        if self.deterministic:
+            self.draws = [self._point.mean()]
+        else:
+            self.draws = [self._point.sample(self.seed, i) for i in range(num_draws)]
         self._weights = self._fingerprint()
 
     def calibrate(
@@ -247,7 +277,7 @@ class PosteriorPredictor:
                 "are far outside of what the network was trained on."
             )
         if self.outputs == "logits":
-            outputs = ops.convert_to_numpy(ops.softmax(outputs))
+            outputs = LINKS[self.link](outputs).astype(np.float32)
         return outputs
 
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
@@ -289,6 +319,8 @@ class PosteriorPredictor:
             "batch_norm": self.batch_norm,
             "seed": self.seed,
             "outputs": self.outputs,
+            "link": self.link,
+            "deterministic": self.deterministic,
         }
         archive.save(path, self.model, self.draws, settings, overwrite)
 
