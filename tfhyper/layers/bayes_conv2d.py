@@ -52,6 +52,11 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
             of training, times sqrt(2 / fan_in), that of He's kernel.
         bias_posterior: `"point"`, a plain variable, or `"gaussian"`, as the
             kernel.
+        pruned: bool, whether the kernel has a mask, as `tfhyper.pruning.prune`
+            sets it: a fixed weight of the kernel's shape, ones at the start. A
+            weight where it is 0 is 0 in every call and draw, adds nothing to the
+            KL divergence and is not trained. Not for a `prior` of several weights
+            together.
         seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
 
     Call arguments:
@@ -63,8 +68,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
 
     Raises:
         ValueError: for an unknown estimator, numbers out of range, a
-            regularizer of the kernel, or (when it is built) a prior of another
-            shape.
+            regularizer of the kernel, `pruned` with a prior that has an event
+            shape, or (when it is built) a prior of another shape.
         TypeError: for a prior that cannot be saved.
         ImportError: for a `prior` on a backend without TensorFlow Probability.
 

@@ -1,6 +1,5 @@
 """The factorised Gaussian posterior: Bayes by Backprop."""
 
-import functools
 import math
 
 import keras
@@ -9,6 +8,7 @@ from keras import ops
 
 from tfhyper.checks import check_choice
 from tfhyper.layers import priors
+from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
 from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed, derive_seed
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer
@@ -38,7 +38,8 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     with one eps for the batch in the first and the third, one for each output
     of each example in the second, and signs r of the input and s of the output
     channels, one vector of each for each example. Outside of training a call
-    draws one kernel for the batch, whatever the estimator.
+    draws one kernel for the batch, whatever the estimator. With `pruned`, mean
+    and sigma are multiplied by a mask, and the KL sums over the weights it keeps.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         kl_weight: float = 1.0,
         initial_scale: float = 0.1,
         bias_posterior: str = "point",
+        pruned: bool = False,
         seed: int | None = None,
         **kwargs,
     ):
@@ -67,6 +69,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
+        self.pruned = bool(pruned)
         self.seed = check_seed(seed)
         self._streams = [derive_seed(self.seed, stream) for stream in range(7)]
         self._bias_posterior = None
@@ -76,6 +79,8 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
                 f"`trainable_prior_scale`. Received: prior_mean={prior_mean!r}, "
                 f"trainable_prior_scale={trainable_prior_scale!r}"
             )
+        if self.pruned:
+            priors.check_single("pruned", pruned, self.prior)
         name = f"{self.kernel_argument}_regularizer"
         if getattr(self, name) is not None:
             raise ValueError(
@@ -106,12 +111,16 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def build_kernel(self, shape, **options):
         # The KL divergence of the whole layer is the regularizer of one variable.
         options = {**options, "regularizer": self.weighted_kl}
-        self.kernel_posterior = _Gaussian(self, "kernel", tuple(shape), options)
+        self.kernel_posterior = GaussianWeights(
+            self, "kernel", tuple(shape), options, pruned=self.pruned
+        )
         return self.kernel_posterior.mean
 
     def build_bias(self, shape, **options):
         scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
-        self._bias_posterior = _Gaussian(self, "bias", tuple(shape), options, scale)
+        self._bias_posterior = GaussianWeights(
+            self, "bias", tuple(shape), options, scale
+        )
         return self._bias_posterior.mean
 
     def call(self, inputs, training=None):
@@ -134,7 +143,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
 
     def _locally_reparameterized(self, inputs, count):
         kernel = self.kernel_posterior
-        outputs = self.operate(inputs, kernel.mean)
+        outputs = self.operate(inputs, kernel.location)
         # Squares of usual scales vanish in float16, those of inputs over 255 overflow.
         half = self.compute_dtype == "float16"
         squares = ops.square(ops.cast(inputs, "float32" if half else inputs.dtype))
@@ -148,7 +157,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         kernel = self.kernel_posterior
         # Zero mean: what the signs flip must hold nothing of the mean kernel.
         deviation = kernel.deviation(self._normal(_KERNEL, count))
-        outputs = self.operate(inputs, kernel.mean)
+        outputs = self.operate(inputs, kernel.location)
         flipped = self.operate(self._flip(inputs, _SIGNS_IN, count), deviation)
         return outputs + self._flip(flipped, _SIGNS_OUT, count)
 
@@ -208,68 +217,9 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "kl_weight": self.kl_weight,
             "initial_scale": self.initial_scale,
             "bias_posterior": self.bias_posterior,
+            "pruned": self.pruned,
             "seed": self.seed,
         }
-
-
-class _Gaussian:
-    """The variables of one Gaussian weight tensor of a layer, and its formulas."""
-
-    def __init__(self, layer, name, shape, options, scale=None):
-        self.layer = layer
-        self.shape = shape
-        if scale is None:
-            scale = layer.initial_scale * he_deviation(shape)
-        add_weight = functools.partial(
-            keras.Layer.add_weight, layer, shape, autocast=False
-        )
-        self.mean = add_weight(name=f"{name}_mean", **options)
-        self.rho = add_weight(
-            name=f"{name}_rho",
-            initializer=keras.initializers.Constant(inverse_softplus(scale)),
-        )
-        self.prior_mean = None
-        if layer.prior_mean == "weight":
-            self.prior_mean = add_weight(
-                name=f"{name}_prior_mean", initializer="zeros", trainable=False
-            )
-        if layer.prior is not None:
-            priors.check_shape(layer.prior, name, shape)
-
-    @property
-    def scale(self):
-        """Standard deviations, softplus(rho)."""
-        return ops.softplus(self.rho)
-
-    def deviation(self, normal):
-        """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
-        return self.scale * ops.cast(normal(self.shape), self.rho.dtype)
-
-    def sample(self, normal):
-        """Returns mean + scale * eps."""
-        return self.mean + self.deviation(normal)
-
-    def kl_divergence(self, normal):
-        """Returns KL(q || p) in nats; `normal` is for the priors without a formula."""
-        mean = ops.convert_to_tensor(self.mean)
-        if self.layer.prior is not None:
-            return priors.kl_divergence(
-                mean, self.scale, self.layer.prior, lambda: normal(self.shape)
-            )
-        prior_scale = self.layer.prior_scale
-        if self.layer.prior_rho is not None:
-            prior_scale = ops.softplus(self.layer.prior_rho)
-        prior_mean = 0.0
-        if self.prior_mean is not None:
-            prior_mean = ops.convert_to_tensor(self.prior_mean)
-        return priors.normal_kl(mean, self.scale, prior_mean, prior_scale)
-
-
-def inverse_softplus(scale):
-    """Returns rho with softplus(rho) = scale > 0; a number or a NumPy array."""
-    # log(exp(s) - 1), written so that it neither overflows nor cancels.
-    scale = np.asarray(scale, "float64")
-    return scale + np.log(-np.expm1(-scale))
 
 
 def _check_positive(name, value):

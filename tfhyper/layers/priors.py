@@ -185,12 +185,17 @@ def kl_divergence(mean, scale, config: dict, noise, mask=None):
     if event_rank:
         posterior = tfd.Independent(posterior, event_rank)
     try:
-        return ops.cast(ops.sum(tfd.kl_divergence(posterior, prior)), dtype)
+        return ops.cast(_total(tfd.kl_divergence(posterior, prior), mask), dtype)
     except NotImplementedError:
         pass
     weights = mean + scale * ops.cast(noise(), prior_dtype)
     log_ratio = posterior.log_prob(weights) - prior.log_prob(weights)
-    return ops.cast(ops.sum(log_ratio), dtype)
+    return ops.cast(_total(log_ratio, mask), dtype)
+
+
+def _total(values, mask):
+    # Chosen, not multiplied: 0 times an infinite density would be NaN.
+    return ops.sum(values if mask is None else ops.where(mask > 0, values, 0.0))
 
 
 def _need_library():
