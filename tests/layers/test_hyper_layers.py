@@ -10,33 +10,20 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
+from tests.helpers.layers import (
+    BACKEND,
+    CASES,
+    OPTION_CASES,
+    gradients,
+    kernel_argument,
+    normal,
+    numpy_conv2d,
+    sized,
+    to_numpy,
+)
 from tfhyper import PosteriorPredictor, layers
 from tfhyper.layers import HyperConv2D, HyperDense, LatentCode
 
-BACKEND = keras.backend.backend()
-# class, arguments, shape of the inputs, shape of the kernel
-CASES = {
-    "dense": ("Dense", {"units": 4}, (2, 3, 5), (5, 4)),
-    "conv1d": ("Conv1D", {"filters": 4, "kernel_size": 3}, (2, 7, 2), (3, 2, 4)),
-    "conv2d": (
-        "Conv2D",
-        {"filters": 4, "kernel_size": (3, 2)},
-        (2, 6, 5, 2),
-        (3, 2, 2, 4),
-    ),
-    "conv2d_transpose": (
-        "Conv2DTranspose",
-        {"filters": 4, "kernel_size": (3, 2)},
-        (2, 4, 5, 3),
-        (3, 2, 4, 3),
-    ),
-    "conv3d": (
-        "Conv3D",
-        {"filters": 4, "kernel_size": 2},
-        (2, 4, 3, 5, 2),
-        (2, 2, 2, 2, 4),
-    ),
-}
 FORMS = {"paper": {}, "mean": {"mean_kernel": True, "deviation_scale": 0.5}}
 GENERATOR = {"hidden_units": 16, "code_units": 5, "seed": 3}
 
@@ -60,14 +47,6 @@ def hyper_class(name):
     return getattr(layers, f"Hyper{name}")
 
 
-def to_numpy(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor))
-
-
-def normal(*shape, seed=0, dtype="float32"):
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
 def numpy_kernel(layer, code, shape):
     """The formulas of `GeneratedKernel`, in float64."""
     hidden, output = (
@@ -79,30 +58,6 @@ def numpy_kernel(layer, code, shape):
         return (features @ output).reshape(shape)
     deviation = (features @ output).reshape(shape) / np.sqrt(layer.hidden_units)
     return to_numpy(layer.mean) + layer.deviation_scale * deviation
-
-
-def gradients(loss, variables):
-    """Returns d loss() / d variables, on any backend."""
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            value = loss()
-        found = tape.gradient(value, [v.value for v in variables])
-    elif BACKEND == "jax":
-        import jax
-
-        def pure(values):
-            with keras.StatelessScope(list(zip(variables, values, strict=True))):
-                return loss()
-
-        found = jax.grad(pure)([v.value for v in variables])
-    else:
-        for variable in variables:
-            variable.value.grad = None
-        loss().backward()
-        found = [variable.value.grad for variable in variables]
-    return [to_numpy(gradient) for gradient in found]
 
 
 def test_keras_checks_of_a_layer_with_its_own_code(case, form):
@@ -159,52 +114,9 @@ def test_own_code_is_the_one_of_a_latent_code_of_the_same_seed(case, form):
     assert to_numpy(layer.latent_code.draws).tolist() == [2, 2]
 
 
-OPTIONS = {
-    "Dense": [{"activation": "gelu"}, {"use_bias": False}],
-    "Conv1D": [
-        {"strides": 2, "padding": "same"},
-        {"padding": "causal", "dilation_rate": 2},
-        {"padding": "causal", "strides": 2},
-        {"groups": 2, "use_bias": False},
-        {"data_format": "channels_first", "padding": "same"},
-        {"activation": "tanh"},
-    ],
-    "Conv2D": [
-        {"strides": (2, 1), "padding": "same"},
-        {"strides": 2, "activation": "relu"},
-        {"dilation_rate": 2, "padding": "same"},
-        {"groups": 2, "use_bias": False},
-        {"data_format": "channels_first", "padding": "same", "strides": 2},
-    ],
-    "Conv2DTranspose": [
-        {"strides": 2},
-        {"strides": 2, "padding": "same", "activation": "relu"},
-        {"strides": 3, "output_padding": 1, "use_bias": False},
-        {"dilation_rate": 2},
-        {"data_format": "channels_first", "strides": 2},
-    ],
-    "Conv3D": [
-        {"strides": 2, "padding": "same"},
-        {"dilation_rate": 2, "padding": "same", "use_bias": False},
-        {"groups": 2, "activation": "relu"},
-        {"data_format": "channels_first"},
-    ],
-}
-
-
-@pytest.mark.parametrize(
-    "name, options",
-    [
-        pytest.param(name, options, id=f"{name}-{'-'.join(options)}")
-        for name, choices in OPTIONS.items()
-        for options in choices
-    ],
-)
+@pytest.mark.parametrize("name, options", OPTION_CASES.values(), ids=OPTION_CASES)
 def test_options_of_the_stock_layer(name, options, form):
-    _, sizes, inputs_shape, _ = next(c for c in CASES.values() if c[0] == name)
-    options = {**sizes, **options}
-    if options.get("data_format") == "channels_first":
-        inputs_shape = (inputs_shape[0], inputs_shape[-1], *inputs_shape[1:-1])
+    options, inputs_shape = sized(name, options)
     layer = hyper_class(name)(**options, **form, bias_initializer="random_normal")
     stock = getattr(keras.layers, name)(**options)
     stock.build(inputs_shape)
@@ -215,28 +127,6 @@ def test_options_of_the_stock_layer(name, options, form):
     stock.set_weights([kernel, *bias])
     assert found.shape == tuple(layer.compute_output_shape(inputs_shape))
     np.testing.assert_allclose(found, to_numpy(stock(x)), atol=1e-5)
-
-
-def numpy_conv2d(x, kernel, strides, padding, dilation, groups):
-    """Convolution of channels-last images, from its definition."""
-    spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
-    if padding == "same":
-        pads = []
-        for size, span in zip(x.shape[1:3], spans, strict=True):
-            total = max((-(-size // strides) - 1) * strides + span - size, 0)
-            pads.append((total // 2, total - total // 2))
-        x = np.pad(x, [(0, 0), *pads, (0, 0)])
-    windows = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))
-    windows = windows[:, ::strides, ::strides, :, ::dilation, ::dilation]
-    outputs = [
-        np.einsum("nhwcij,ijcf->nhwf", channels, filters)
-        for channels, filters in zip(
-            np.split(windows, groups, axis=3),
-            np.split(kernel, groups, axis=3),
-            strict=True,
-        )
-    ]
-    return np.concatenate(outputs, axis=-1)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -402,7 +292,7 @@ def test_regularizers_are_in_the_losses(case, form):
         **options,
         **form,
         bias_initializer="ones",
-        kernel_regularizer=keras.regularizers.L2(0.1),
+        **{kernel_argument(name, "regularizer"): keras.regularizers.L2(0.1)},
         bias_regularizer=keras.regularizers.L1(0.01),
         generator_regularizer=keras.regularizers.L2(0.001),
     )
@@ -429,10 +319,7 @@ def test_without_regularizers_there_are_no_losses(case, form):
 
 def test_constraint_acts_on_the_mean_kernel():
     constraint = keras.constraints.MaxNorm(0.01, axis=0)
-    options = {**GENERATOR, "kernel_constraint": constraint}
-    with pytest.raises(ValueError, match="`kernel_constraint`.*mean_kernel=True"):
-        HyperDense(3, **options)
-    layer = HyperDense(3, mean_kernel=True, **options)
+    layer = HyperDense(3, mean_kernel=True, kernel_constraint=constraint, **GENERATOR)
     model = keras.Sequential([keras.Input((4,)), layer])
     assert np.linalg.norm(to_numpy(layer.mean), axis=0).min() > 0.02
     model.compile("sgd", "mse")
@@ -621,7 +508,7 @@ def test_config_round_trip(case):
         code_units=9,
         prior="symmetric_uniform",
         generator_regularizer="l2",
-        kernel_regularizer="l1",
+        **{kernel_argument(name, "regularizer"): "l1"},
         use_bias=False,
         name="hyper",
     )
@@ -669,13 +556,19 @@ def test_plain_layer_of_a_draw(case, form):
         ({"deviation_scale": np.inf}, "`deviation_scale`.*finite.*=inf"),
         ({"deviation_scale": [1, 2]}, r"`deviation_scale`.*finite.*=\[1, 2\]"),
         ({"deviation_scale": "big"}, "`deviation_scale`.*finite.*='big'"),
-        ({"kernel_constraint": "non_neg"}, "`kernel_constraint`.*mean_kernel=True"),
     ],
 )
 def test_errors_name_argument_rule_and_value(case, options, message):
     name, sizes, _, _ = case
     with pytest.raises(ValueError, match=message):
         hyper_class(name)(**sizes, **options)
+
+
+def test_a_constraint_needs_a_mean_kernel(case):
+    name, options, _, _ = case
+    argument = kernel_argument(name, "constraint")
+    with pytest.raises(ValueError, match=f"`{argument}`.*mean_kernel=True"):
+        hyper_class(name)(**options, **{argument: "non_neg"})
 
 
 @pytest.mark.parametrize("name, argument", [("Dense", "units"), ("Conv2D", "filters")])
