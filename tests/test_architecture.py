@@ -24,9 +24,10 @@ ALLOWED = {
     "models": {"checks", "kits", "layers"},
     "training": {"checks", "layers"},
     "posterior": {"checks", "layers", "metrics"},
+    "pruning": {"checks", "layers", "posterior"},
     "analysis": {"checks", "metrics"},
 }
-ANY_BACKEND = ("checks", "layers", "kits", "models", "posterior", "metrics")
+ANY_BACKEND = ("checks", "layers", "kits", "models", "posterior", "pruning", "metrics")
 PACKAGES = [part for part in ALLOWED if (ROOT / part).is_dir()]
 
 

@@ -24,6 +24,7 @@ from tfhyper import (
     metrics,
     models,
     posterior,
+    pruning,
     training,
 )
 from tfhyper.kits import LayerKit
@@ -43,5 +44,6 @@ __all__ = [
     "metrics",
     "models",
     "posterior",
+    "pruning",
     "training",
 ]

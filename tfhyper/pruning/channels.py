@@ -1,0 +1,138 @@
+"""Which layers of a network can lose filters, and which layers read their channels."""
+
+import keras
+
+from tfhyper.layers import Dropout, priors
+from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.posterior import graph
+from tfhyper.pruning import kernels
+
+_MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+_ELEMENTWISE = [
+    function
+    for name, function in vars(keras.activations).items()
+    if callable(function) and name not in (*_MIXING, "get", "serialize", "deserialize")
+]
+_OF_RANK = (
+    "SpatialDropout ZeroPadding Cropping UpSampling MaxPooling AveragePooling "
+    "GlobalMaxPooling GlobalAveragePooling"
+).split()
+_OF_ANY_RANK = (
+    "ReLU LeakyReLU ELU Activation Dropout AlphaDropout GaussianDropout "
+    "GaussianNoise Flatten Identity BatchNormalization"
+).split()
+# Exactly these: a subclass may do anything with its channels.
+_BY_CHANNEL = {
+    Dropout,
+    *(getattr(keras.layers, f"{name}{n}D") for name in _OF_RANK for n in (1, 2, 3)),
+    *(getattr(keras.layers, name) for name in _OF_ANY_RANK),
+}
+_SUMMING = kernels.FORWARD + kernels.TRANSPOSED
+
+
+class Channels:
+    """Follows the channels of each layer with filters to the layers that read them.
+
+    A layer's filters can go if every path from it runs through layers that act
+    on each channel by itself, and ends in a convolution or dense layer, which
+    sums over them. Channels are the last axis; behind a Flatten, position j of
+    it belongs to channel j mod (number of channels).
+
+    Args:
+        model: a functional or built Sequential model.
+        keep: set of names of layers that keep their filters.
+
+    Attributes:
+        layers: list of the layers with filters, in the order of the graph.
+        stays: id of one of them -> why its filters stay.
+        sources: id of a layer with weights -> the one of `layers` whose channels
+            come in, or `None`.
+    """
+
+    def __init__(self, model: keras.Model, keep: set[str]):
+        self.layers, self.stays, self.sources = [], {}, {}
+        self._keep = keep
+        self._origins = {}  # id of a tensor -> (tensor, layer whose channels it has)
+        _, outputs = graph.rebuild(model, self._call)
+        for output in keras.tree.flatten(outputs):
+            self._hold(self._origin(output), "its channels are an output of the model")
+
+    def _origin(self, tensor):
+        return self._origins.get(id(tensor), (None, None))[1]
+
+    def _hold(self, layer, reason):
+        if layer is not None:
+            self.stays.setdefault(id(layer), reason)
+
+    def _call(self, operation, *args, **kwargs):
+        origins = [self._origin(x) for x in keras.tree.flatten((args, kwargs))]
+        # Shapes alone: nothing is computed, and the operation joins no other graph.
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        if kernels.has_kernel(operation) and operation not in self.layers:
+            self._add(operation)
+        if _sums_channels(operation):
+            self._read(operation, origins[0])
+            origin = operation
+        elif _acts_by_channel(operation, args):
+            if operation.weights:
+                self._read(operation, origins[0])
+            origin = origins[0]
+        else:
+            kind = type(operation).__name__
+            for layer in origins:
+                self._hold(layer, f"its channels go to '{operation.name}' ({kind})")
+            origin = None
+        for output in keras.tree.flatten(outputs):
+            self._origins[id(output)] = (output, origin)
+        return outputs
+
+    def _add(self, layer):
+        self.layers.append(layer)
+        if layer.name in self._keep:
+            self._hold(layer, "it is in `keep`")
+        elif not _sums_channels(layer):
+            self._hold(
+                layer, "it is depthwise, grouped, channels first, or of an unknown kind"
+            )
+        elif not _is_elementwise(layer.activation):
+            self._hold(layer, "its activation may mix channels")
+
+    def _read(self, reader, source):
+        known = self.sources.setdefault(id(reader), source)
+        if known is not source:
+            for layer in (known, source):
+                self._hold(layer, f"'{reader.name}' reads other channels, too")
+
+
+def _sums_channels(operation):
+    """Tells whether a layer sums over its input's channels, by its kernel alone."""
+    if isinstance(operation, GaussianKernel):
+        known = isinstance(operation, _SUMMING) and _is_same_for_all(operation.prior)
+    else:
+        known = type(operation) in _SUMMING
+    return known and _is_last(operation) and getattr(operation, "groups", 1) == 1
+
+
+def _is_same_for_all(prior):
+    # A prior of one weight's own would have to be sliced, too.
+    if prior is None:
+        return True
+    prior = priors.deserialize(prior)
+    return not tuple(prior.batch_shape) and not tuple(prior.event_shape)
+
+
+def _acts_by_channel(operation, args):
+    if type(operation) not in _BY_CHANNEL or not _is_last(operation):
+        return False
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return operation.axis in (-1, len(args[0].shape) - 1)
+    plain_noise = getattr(operation, "noise_shape", None) is None
+    return plain_noise and _is_elementwise(getattr(operation, "activation", None))
+
+
+def _is_last(operation):
+    return getattr(operation, "data_format", None) in (None, "channels_last")
+
+
+def _is_elementwise(activation):
+    return activation is None or any(activation is known for known in _ELEMENTWISE)

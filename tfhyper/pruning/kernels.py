@@ -1,0 +1,166 @@
+"""The kernels of a model, and copies of the model with other kernels."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_finite
+from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.posterior import graph
+
+# Stock layers, by where their kernel has the input's and the output's channels.
+FORWARD = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Dense,
+)
+TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+
+
+def has_kernel(layer: Any) -> bool:
+    """Tells whether a layer has a kernel that can be pruned."""
+    return isinstance(layer, FORWARD + TRANSPOSED + DEPTHWISE)
+
+
+def check_model(model: keras.Model) -> None:
+    """Raises TypeError or ValueError for a model that cannot be pruned."""
+    graph.check_graph(model)
+    for layer in model._flatten_layers(include_self=False):
+        name = f"layer '{layer.name}' ({type(layer).__name__})"
+        if isinstance(layer, StochasticKernel) and not isinstance(
+            layer, GaussianKernel
+        ):
+            raise ValueError(
+                "`model` must have kernels that are weights, or have a Gaussian "
+                f"posterior. Received: a model with {name}, whose kernel is generated. "
+                "Prune one draw of it: PosteriorPredictor(model).materialize(0), "
+                "after `calibrate`."
+            )
+        if getattr(layer, "lora_enabled", False) or getattr(
+            layer, "quantization_mode", None
+        ):
+            raise ValueError(
+                "`model` must have kernels that are plain weights: prune before LoRA "
+                f"or quantization. Received: a model with {name}"
+            )
+
+
+def check_keep(keep: Iterable[str], model: keras.Model) -> set[str]:
+    """Returns the names of layers to leave whole, each of a layer with a kernel."""
+    layers = model._flatten_layers(include_self=False)
+    known = {layer.name for layer in layers if has_kernel(layer)}
+    # A string is a collection of strings, too.
+    if isinstance(keep, str) or not set(keep) <= known:
+        raise ValueError(
+            "`keep` must be a list of names of layers with a kernel, which are "
+            f"{sorted(known)}. Received: keep={keep!r}"
+        )
+    return set(keep)
+
+
+def check_fraction(fraction: Any) -> float:
+    """Returns `fraction`, or raises ValueError unless it is in 0 < fraction < 1."""
+    is_number = isinstance(fraction, int | float | np.number)
+    if not (is_number and 0 < fraction < 1):
+        raise ValueError(
+            "`fraction` must be a number in 0 < fraction < 1. "
+            f"Received: fraction={fraction!r}"
+        )
+    return float(fraction)
+
+
+def magnitudes(layer: keras.Layer) -> np.ndarray:
+    """Returns |w| of a layer's kernel, of a posterior's mean; 0 where pruned."""
+    gaussian = isinstance(layer, GaussianKernel)
+    kernel = layer.kernel_posterior.location if gaussian else layer.kernel
+    kernel = ops.convert_to_numpy(kernel).astype("float64")
+    return np.abs(check_finite(f"kernel of layer '{layer.name}'", kernel))
+
+
+def kept_weights(layer: keras.Layer) -> np.ndarray:
+    """Returns which weights of a layer's kernel are in use, a bool array.
+
+    Those that are not 0; of a Gaussian posterior those that its mask keeps,
+    since a weight of mean 0 is still a random one.
+    """
+    if not isinstance(layer, GaussianKernel):
+        return ops.convert_to_numpy(layer.kernel) != 0
+    posterior = layer.kernel_posterior
+    if posterior.mask is None:
+        return np.ones(posterior.shape, bool)
+    return ops.convert_to_numpy(posterior.mask) != 0
+
+
+def rebuild_with(
+    model: keras.Model, changes: Callable[[keras.Layer], dict]
+) -> tuple[keras.Model, list[tuple[keras.Layer, keras.Layer]]]:
+    """Returns an uncompiled model of new layers, nested models flat.
+
+    Args:
+        model: a functional or built Sequential model.
+        changes: gives the arguments of a layer that are to be others.
+
+    Returns:
+        The model, with weights as layers start with, and the pairs (layer of
+        `model`, new layer) in the order of the graph.
+    """
+    copies, names = {}, set()
+
+    def call(operation, *args, **kwargs):
+        if id(operation) not in copies:
+            name = operation.name
+            while name in names:  # of nested models
+                name += "_"
+            names.add(name)
+            copies[id(operation)] = (operation, _copy(operation, name, changes))
+        return copies[id(operation)][1](*args, **kwargs)
+
+    inputs, outputs = graph.rebuild(model, call)
+    copy = keras.Model(inputs, outputs, name=model.name)
+    pairs = [pair for pair in copies.values() if isinstance(pair[0], keras.Layer)]
+    if not model.trainable:
+        copy.trainable = False  # of all layers, some of which may be on
+        for layer, new in pairs:
+            new.trainable = layer.trainable
+    return copy, pairs
+
+
+def _copy(operation, name, changes):
+    found = changes(operation) if isinstance(operation, keras.Layer) else {}
+    if not found:
+        return graph.clone(operation, name)
+    return type(operation).from_config({**operation.get_config(), "name": name} | found)
+
+
+def copy_weights(
+    layer: keras.Layer, copy: keras.Layer, edit: Callable[[str, np.ndarray], np.ndarray]
+) -> None:
+    """Sets every variable of `copy`, random states too, to edit(name, value).
+
+    A mask that `copy` alone has is left to the caller.
+    """
+    variables = copy.variables
+    if getattr(copy, "pruned", False) and not layer.pruned:
+        variables = [x for x in variables if x is not copy.kernel_posterior.mask]
+    for variable, old in zip(variables, layer.variables, strict=True):
+        variable.assign(edit(old.name, ops.convert_to_numpy(old)))
+    if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
+        copy.finalize_state()
+
+
+def duplicate(model: keras.Model) -> keras.Model:
+    """Returns an uncompiled copy of a model, nested models flat."""
+    copy, pairs = rebuild_with(model, lambda layer: {})
+    for layer, new in pairs:
+        copy_weights(layer, new, lambda name, value: value)
+    return copy
