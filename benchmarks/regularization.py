@@ -14,35 +14,27 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import dataclasses
+import functools
 import time
 
+import common
 import keras
-import numpy as np
 from absl import app, flags
-from report import markdown_table, provenance, read_json, write_json
+from report import markdown_table, provenance, write_json
 
 import tfhyper
 from tfhyper import kits, metrics, models, training
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("dataset", "cifar10", "A name that tfhyper.data.load knows.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
-flags.DEFINE_string("data_note", "CIFAR-10 (JPEG)", "How tables call the data.")
-flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
-flags.DEFINE_integer("test_examples", None, "First so many images; all by default.")
 flags.DEFINE_integer("depth", 10, "Depth of the wide residual network.")
 flags.DEFINE_integer("width", 2, "Width of the wide residual network.")
 flags.DEFINE_integer("epochs", 30, "Epochs of the training.")
 flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
-flags.DEFINE_integer("seed", 0, "Seed of weights, codes, data order and draws.")
-flags.DEFINE_integer("draws", 16, "N of xN.")
-flags.DEFINE_integer("singles", 5, "Draws whose median is x1.")
-flags.DEFINE_string("workdir", "runs/regularization", "Where trainings are kept.")
-flags.DEFINE_string("output", "benchmarks/results/regularization.json", "The JSON.")
 flags.DEFINE_bool(
     "augmented_pass", False, "BatchNorm passes over augmented instead of plain images."
 )
-flags.DEFINE_list("only", [], "Methods to run, by their names in METHODS; or all.")
+FLAGS.set_default("workdir", "runs/regularization")
+FLAGS.set_default("output", "benchmarks/results/regularization.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +42,9 @@ class Method:
     """One row of the table: how the network is made and trained."""
 
     title: str
-    kit: dict | None = None
+    kit: dict | None = None  # arguments of kits.hyper, or with kl_factor of kits.bayes
     weight_decay: float = 5e-4
+    kl_factor: float | None = None
     # Error in per cent of x1 and x16, WRN-28-4, 800 epochs of all of CIFAR-10: Table
     # IV and the slides' appendix. *: x16 is an ensemble of 16 trainings.
     published: str = "-"
@@ -85,6 +78,10 @@ METHODS = {
         {"prior": "normal", "mean_kernel": True, "deviation_scale": 1.0},
     ),
 }
+METHODS.update(
+    bayes=Method("Bayes by Backprop", {}, kl_factor=1.0),
+    bayes_tenth=Method("Bayes by Backprop, KL x 0.1", {}, kl_factor=0.1),
+)
 PASS_SIZES = (128, 512, 2048)
 
 
@@ -92,30 +89,33 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
     """Trains, or takes up, one method; returns its scores."""
     settings = {**settings, **dataclasses.asdict(method)}
     del settings["title"], settings["published"]
-    workdir = training.Workdir(os.path.join(FLAGS.workdir, name), settings)
-    done = read_json(workdir.file("scores.json"))
-    if done is not None:
-        return done
-    data = tfhyper.data.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        batch_size=FLAGS.batch_size,
-        train_examples=FLAGS.train_examples,
-        test_examples=FLAGS.test_examples,
-        seed=FLAGS.seed,
-    )
+    if method.kl_factor is None:
+        del settings["kl_factor"]
+    compute = functools.partial(train_and_score, method)
+    return common.run_cell(name, method.title, settings, compute)
+
+
+def make_kit(method: Method, num_train: int) -> kits.LayerKit:
+    """Returns the kit of a method."""
+    if method.kit is None:
+        return kits.deterministic()
+    if method.kl_factor is None:
+        return kits.hyper(**method.kit, seed=FLAGS.seed)
+    return kits.bayes(num_train, **method.kit, seed=FLAGS.seed)
+
+
+def train_and_score(method: Method, workdir: training.Workdir) -> dict:
+    """Returns the scores of one method, with both treatments of BatchNorm."""
+    data = common.load_data(FLAGS.batch_size)
 
     def build():
         keras.utils.set_random_seed(FLAGS.seed)
-        kit = "deterministic"
-        if method.kit is not None:
-            kit = kits.hyper(**method.kit, seed=FLAGS.seed)
         network = models.wide_resnet(
             FLAGS.depth,
             FLAGS.width,
             num_classes=data.spec.num_classes,
             input_shape=data.spec.image_shape,
-            kit=kit,
+            kit=make_kit(method, data.num_train),
         )
         return training.compile_recipe(
             network,
@@ -124,44 +124,41 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
             weight_decay=method.weight_decay,
         )
 
-    print(f"== {method.title}")
+    callbacks = []
+    if method.kl_factor is not None:
+        callbacks.append(training.KLSchedule(method.kl_factor))
     started = time.time()
     model, history = training.fit_in_workdir(
-        workdir, build, data, FLAGS.epochs, verbose=2
+        workdir, build, data, FLAGS.epochs, callbacks=callbacks, verbose=2
     )
     scores = {
         "parameters": model.count_params(),
         "train_accuracy": history["accuracy"][-1],
         "train_seconds_this_start": round(time.time() - started),
     }
+    if method.kl_factor is not None:
+        scores["kl"] = history["kl"][-1]
     draws = 1 if method.kit is None else FLAGS.draws
-    labels = np.concatenate([y for _, y in data.test])
+    labels = common.test_labels(data)
     for batch_norm in ("reestimate", "moving_average"):
         predictor = tfhyper.PosteriorPredictor(
             model, num_draws=draws, batch_norm=batch_norm, seed=FLAGS.seed
         )
         if batch_norm == "reestimate":
             predictor.calibrate(passed_images(data))
-        prediction = predictor.predict(data.test, verbose=1)
-        scores[batch_norm] = score(labels, prediction.members)
+        members = predictor.predict(data.test, verbose=1).members
+        scores[batch_norm] = common.score(labels, members)
+        if draws > 1:
+            faults = metrics.fault_counts(labels, members[:4])
+            scores[batch_norm]["faults_of_four"] = faults.tolist()
     if draws > 1:
         scores["pass_sizes"] = pass_sizes(model, data, labels)
-    write_json(workdir.file("scores.json"), scores)
     return scores
 
 
 def passed_images(data):
     """Returns the training images that BatchNorm's moments are taken from."""
     return data.epoch(0) if FLAGS.augmented_pass else data.train_plain
-
-
-def score(labels, members) -> dict:
-    """Returns the scores of x1 (median of draws) and of xN."""
-    scores = {"x1": metrics.single_draw_report(labels, members[: FLAGS.singles])}
-    if len(members) > 1:
-        scores[f"x{len(members)}"] = metrics.classification_report(labels, members)
-        scores["faults_of_four"] = metrics.fault_counts(labels, members[:4]).tolist()
-    return scores
 
 
 def pass_sizes(model, data, labels) -> dict:
@@ -180,13 +177,6 @@ def pass_sizes(model, data, labels) -> dict:
 
 def table(results: dict) -> str:
     """Returns the results as a Markdown table, errors in per cent."""
-
-    def cell(scores, key):
-        if key not in scores:
-            return "-"
-        s = scores[key]
-        return f"{100 * s['error']:.1f} / {s['nll']:.3f} / {s['ece']:.3f}"
-
     rows = []
     for name, scores in results.items():
         many = f"x{FLAGS.draws}"
@@ -194,10 +184,10 @@ def table(results: dict) -> str:
             [
                 METHODS[name].title,
                 f"{scores['train_accuracy']:.2f}",
-                cell(scores["reestimate"], "x1"),
-                cell(scores["reestimate"], many),
-                cell(scores["moving_average"], "x1"),
-                cell(scores["moving_average"], many),
+                common.format_scores(scores["reestimate"], "x1"),
+                common.format_scores(scores["reestimate"], many),
+                common.format_scores(scores["moving_average"], "x1"),
+                common.format_scores(scores["moving_average"], many),
                 METHODS[name].published,
             ]
         )
@@ -216,26 +206,10 @@ def table(results: dict) -> str:
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    names = FLAGS.only or list(METHODS)
-    unknown = sorted(set(names) - set(METHODS))
-    if unknown:
-        raise app.UsageError(f"--only takes {sorted(METHODS)}. Received: {unknown}")
-    settings = {
-        flag: FLAGS[flag].value
-        for flag in (
-            "dataset",
-            "train_examples",
-            "test_examples",
-            "depth",
-            "width",
-            "epochs",
-            "batch_size",
-            "seed",
-            "draws",
-            "singles",
-            "augmented_pass",
-        )
-    }
+    names = common.chosen(METHODS)
+    settings = common.flag_values(
+        "depth", "width", "epochs", "batch_size", "augmented_pass"
+    )
     results = {name: run_method(name, METHODS[name], settings) for name in names}
     print(table(results))
     content = {

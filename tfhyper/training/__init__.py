@@ -8,7 +8,7 @@ from tfhyper.training.kl import (
     kl_divergence,
 )
 from tfhyper.training.optimizers import CoupledDecaySGD
-from tfhyper.training.recipes import compile_recipe
+from tfhyper.training.recipes import compile_adam_recipe, compile_recipe
 from tfhyper.training.schedules import step_schedule
 from tfhyper.training.workdir import Workdir, fit_in_workdir
 
@@ -19,6 +19,7 @@ __all__ = [
     "LinearKLWarmup",
     "SonderbyKLWarmup",
     "Workdir",
+    "compile_adam_recipe",
     "compile_recipe",
     "fit_in_workdir",
     "kl_divergence",
