@@ -14,6 +14,7 @@ from tfhyper.layers.hyper_conv3d import HyperConv3D
 from tfhyper.layers.hyper_dense import HyperDense
 from tfhyper.layers.hyper_depthwise_conv2d import HyperDepthwiseConv2D
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
@@ -33,6 +34,7 @@ __all__ = [
     "HyperDense",
     "HyperDepthwiseConv2D",
     "LatentCode",
+    "MCDropout",
     "StochasticLayer",
     "VariationalLayer",
     "scale_mixture",

@@ -44,7 +44,9 @@ class StochasticLayer:
     def point_layer(self) -> keras.Layer | None:
         """Returns the unbuilt stock layer that one draw turns this layer into.
 
-        `None` for a layer that only makes noise for others.
+        `None` for a layer that only makes noise for others. One whose noise
+        differs from example to example has a scalar variable `first_example`, the
+        place in the data of its batch's first example, which a predictor sets.
         """
         raise NotImplementedError
 

@@ -63,6 +63,20 @@ def clone(operation, name: str | None = None):
     return operation.__class__.from_config(config)
 
 
+def free_name(name: str, taken) -> str:
+    """Returns a name that is not taken: nested models come out flat."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def copy_weights(original: keras.Layer, copy: keras.Layer) -> None:
+    """Gives a built copy of a layer the weights and other state of the original."""
+    copy.set_weights(original.get_weights())
+    if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
+        copy.finalize_state()
+
+
 def last_operation(model):
     """Returns the layer or operation that gives the only output of a model."""
     while True:

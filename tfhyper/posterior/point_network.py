@@ -77,7 +77,7 @@ class PointNetwork:
 
     def _copy(self, operation):
         # Names must be unique also across nested models, which come out flat.
-        name = _free_name(operation.name, self._names)
+        name = graph.free_name(operation.name, self._names)
         self._names.add(name)
         if isinstance(operation, StochasticLayer):
             copy = operation.point_layer()
@@ -112,7 +112,7 @@ class PointNetwork:
         for name, known in self._noise_layers.items():
             if known is layer:
                 return name
-        name = _free_name(layer.name, self._noise_layers)
+        name = graph.free_name(layer.name, self._noise_layers)
         self._noise_layers[name] = layer
         return name
 
@@ -139,9 +139,7 @@ class PointNetwork:
             if isinstance(original, keras.Layer) and not isinstance(
                 original, StochasticLayer
             ):
-                copy.set_weights(original.get_weights())
-                if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
-                    copy.finalize_state()
+                graph.copy_weights(original, copy)
 
     def sample(self, seed: int, index: int) -> Draw:
         """Returns draw number `index` of the ensemble of `seed`, without moments."""
@@ -199,6 +197,16 @@ class PointNetwork:
             self.batch_norms[name].moving_mean.assign(mean)
             self.batch_norms[name].moving_variance.assign(variance)
 
+    def start_at(self, index: int) -> None:
+        """Tells where in the data the next batch begins.
+
+        Layers whose noise goes by the example, such as dropout, have a variable
+        for it; `set` puts it to 0.
+        """
+        for layer in self.network.layers:
+            if hasattr(layer, "first_example"):
+                layer.first_example.assign(index)
+
     @property
     def moments_network(self) -> keras.Model:
         """The same layers, BatchNorm by the batch, that gives all its moments.
@@ -230,12 +238,6 @@ class PointNetwork:
                 inputs, [x for name in self.batch_norms for x in found[name]]
             )
         return self._moments_network
-
-
-def _free_name(name, taken):
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _is_trained_norm(layer):

@@ -175,7 +175,7 @@ class PosteriorPredictor:
             return {}
         self._point.set(Draw(draw.noise))
         pools = [PooledMoments() for _ in names]
-        for x, _ in data:
+        for x, _ in self._located(data):
             batch = self._point.moments_network.predict_on_batch(x)
             for pool, mean, variance in zip(
                 pools, batch[::2], batch[1::2], strict=True
@@ -253,7 +253,7 @@ class PosteriorPredictor:
         for draw in self._progress("predict", self.draws, verbose):
             self._point.set(draw)
             probs, seen, found = [], [], []
-            for x, y in data:
+            for x, y in self._located(data):
                 probs.append(self._probabilities(x))
                 seen.append(None if data.fixed else checksum(x))
                 if y is not None:
@@ -268,6 +268,14 @@ class PosteriorPredictor:
                 )
             total.add(np.concatenate(probs))
         return total.result(), labels
+
+    def _located(self, data) -> Iterator[tuple]:
+        """Yields batches, their place in the data told to the network."""
+        start = 0
+        for x, y in data:
+            self._point.start_at(start)
+            yield x, y
+            start += count_examples(x)
 
     def _probabilities(self, x) -> np.ndarray:
         outputs = self._point.network.predict_on_batch(x).astype(np.float32)
@@ -284,7 +292,9 @@ class PosteriorPredictor:
         """Returns a plain Keras model with the weights of one draw.
 
         It holds stock layers alone, no hypernetwork, and gives what the model
-        gives. Nested models come out flat.
+        gives. Nested models come out flat. In place of `MCDropout` it has a layer
+        with the draw's masks, where example i of every batch has the mask of
+        example i of the data.
 
         Args:
             draw: a `Draw`, or the index of one of `draws`.

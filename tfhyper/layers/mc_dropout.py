@@ -1,0 +1,204 @@
+"""Dropout that is on in prediction too: MC dropout (Gal and Ghahramani, 2016)."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_integer
+from tfhyper.layers.masks import keep_mask
+from tfhyper.layers.noise import DrawCounter, check_seed
+from tfhyper.layers.stochastic import StochasticLayer
+
+
+class MaskedDropout(keras.layers.Layer):
+    """Common part of the layers below: rate, shape of the masks, the product."""
+
+    def __init__(self, rate, noise_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        is_number = isinstance(rate, int | float | np.number)
+        if not (is_number and 0 <= rate < 1):
+            raise ValueError(f"`rate` must be in 0 <= rate < 1. Received: rate={rate}")
+        self.rate = float(rate)
+        self.noise_shape = _check_noise_shape(noise_shape)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        shape = self.noise_shape
+        if shape is not None and len(shape) != len(input_shape):
+            raise ValueError(
+                "`noise_shape` must have one entry for each axis of the inputs. "
+                f"Received: noise_shape={shape}, inputs.shape={tuple(input_shape)}"
+            )
+
+    def drop(self, inputs, key, first, rate):
+        """Returns mask * inputs / (1 - rate), the mask that of a key.
+
+        Args:
+            inputs: float tensor (batch, ...).
+            key: integer tensor (2,).
+            first: integer scalar tensor, number of the batch's first example.
+            rate: float.
+        """
+        shape = ops.shape(inputs)
+        if self.noise_shape is not None:
+            both = zip(self.noise_shape, shape, strict=True)
+            shape = tuple(size if one is None else one for one, size in both)
+            if self.noise_shape[0] == 1:
+                first = ops.zeros_like(first)
+        keep = keep_mask(key, first, shape[0], math.prod(shape[1:]), rate)
+        kept = inputs * ops.cast(1.0 / (1.0 - rate), inputs.dtype)
+        # Not a product: what is dropped may be infinite.
+        return ops.where(ops.reshape(keep, shape), kept, ops.zeros_like(kept))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "noise_shape": self.noise_shape,
+        }
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
+    """Dropout in training and in prediction: each draw has masks of its own.
+
+        y = m x / (1 - rate),    m = 0 with probability rate, else 1
+
+    A network with dropout before its weight layers, on at prediction, averages
+    over draws of an approximate posterior. A direct call draws masks anew, one
+    for each example, as a function of (seed, count) that goes on after a reload,
+    like the codes of `tfhyper.layers.LatentCode`. In a draw of
+    `tfhyper.PosteriorPredictor` the mask is a function of the draw and of the
+    example's place in the data, so that a prediction does not depend on how the
+    data are split into batches. At the posterior's mean nothing is dropped (the
+    weight scaling rule).
+
+    Args:
+        rate: float in 0 <= rate < 1, the probability of dropping a value.
+        noise_shape: shape of the mask, one entry for each axis of the inputs:
+            `None` for the size of the inputs, 1 for one mask along the axis. The
+            first is `None`, or 1 for the same mask for all examples. `None` for
+            a mask of the shape of the inputs.
+        seed: int in 0 <= seed < 2**31, or `None` for a fresh one, which the
+            config then holds.
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Input shape:
+        `(batch, ...)`, floats.
+
+    Output shape:
+        That of the input.
+
+    Call arguments:
+        inputs: the tensor.
+        training: bool, which of the two counts to use and advance.
+
+    Raises:
+        ValueError: for a rate, shape or seed out of range.
+
+    Example:
+
+    >>> layer = tfhyper.layers.MCDropout(0.1)
+    >>> y = layer(keras.ops.ones((2, 5)))
+
+    Reference:
+        Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: tuple[int | None, ...] | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(rate, noise_shape, **kwargs)
+        self.seed = check_seed(seed)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.build_counter()
+
+    def call(self, inputs, training=None):
+        count = self.next_count(training)
+        key = ops.stack([ops.cast(self.seed, "int32"), ops.cast(count, "int32")])
+        return self.drop(inputs, key, ops.zeros((), "int32"), self.rate)
+
+    def sample_noise(self, seed):
+        """Returns the key of a draw's masks: seed and count."""
+        return np.array([seed, 0], "int64")
+
+    def mean_noise(self):
+        return np.zeros((0,), "int64")
+
+    def point_layer(self):
+        return FixedDropout.from_config(MaskedDropout.get_config(self))
+
+    def point_weights(self, noise):
+        noise = noise if len(noise) else _NO_DROPOUT
+        key = ops.convert_to_tensor(np.asarray(noise, "int32"))
+        return [key, ops.zeros((), "int32")]
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+# The key that stands for the posterior's mean.
+_NO_DROPOUT = (-1, 0)
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class FixedDropout(MaskedDropout):
+    """Dropout with the masks of one draw: what `MCDropout` becomes in it.
+
+    Example number i of a batch has the mask of example `first_example` + i.
+
+    Args:
+        rate: as `MCDropout`, as are the next.
+        noise_shape: shape of the mask.
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Attributes:
+        key: variable (2,), what the masks are a function of.
+        first_example: scalar variable, place of the batch's first example.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        options = {
+            "dtype": "int32",
+            "initializer": "zeros",
+            "trainable": False,
+            "aggregation": "none",
+        }
+        self.key = self.add_weight(shape=(2,), name="key", **options)
+        self.first_example = self.add_weight(shape=(), name="first_example", **options)
+
+    def call(self, inputs):
+        key = ops.convert_to_tensor(self.key)
+        first = ops.convert_to_tensor(self.first_example)
+        return ops.cond(
+            key[0] < 0,
+            lambda: ops.convert_to_tensor(inputs),
+            lambda: self.drop(inputs, key, first, self.rate),
+        )
+
+
+def _check_noise_shape(noise_shape):
+    if noise_shape is None:
+        return None
+    shape = tuple(noise_shape)
+    if not shape or shape[0] not in (None, 1):
+        raise ValueError(
+            "`noise_shape` must begin with None, a mask for each example, or with 1, "
+            f"one for all. Received: noise_shape={noise_shape}"
+        )
+    for size in shape:
+        if size is not None:
+            check_integer("noise_shape", size, 1)
+    return shape
