@@ -6,15 +6,26 @@ from tfhyper.kits.bayes import bayes
 from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
+from tfhyper.kits.mc_dropout import mc_dropout
 from tfhyper.kits.strategies import STRATEGIES
 
 KITS: dict[str, Callable[[], LayerKit]] = {
     "bayes": bayes,
     "deterministic": deterministic,
     "hyper": hyper,
+    "mc_dropout": mc_dropout,
 }
 
-__all__ = ["KITS", "LayerKit", "STRATEGIES", "bayes", "deterministic", "get", "hyper"]
+__all__ = [
+    "KITS",
+    "LayerKit",
+    "STRATEGIES",
+    "bayes",
+    "deterministic",
+    "get",
+    "hyper",
+    "mc_dropout",
+]
 
 
 def get(kit: str | LayerKit) -> LayerKit:

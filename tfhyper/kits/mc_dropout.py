@@ -1,0 +1,125 @@
+"""Dropout before the weights, in prediction too (Gal and Ghahramani, 2016)."""
+
+import zlib
+
+import keras
+
+from tfhyper.kits.kit import LayerKit, conv2d, dense, layer_name, through
+from tfhyper.layers import Dropout, MCDropout
+from tfhyper.layers.noise import check_seed, derive_seed
+
+WEIGHTED = (
+    keras.layers.Conv1D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3D,
+    keras.layers.Conv3DTranspose,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.EinsumDense,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+# Dropout that is off in prediction -> axes of its inputs, if it drops channels.
+DROPOUTS = {
+    Dropout: None,
+    keras.layers.Dropout: None,
+    keras.layers.SpatialDropout1D: 3,
+    keras.layers.SpatialDropout2D: 4,
+    keras.layers.SpatialDropout3D: 5,
+}
+
+
+def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
+    """Returns the kit that puts `MCDropout` before the layers with weights.
+
+    Before every convolution and every dense layer, whose weights are plain
+    variables; not before a stem: a convolution whose input is the data. A
+    network's own dropout layers become `MCDropout` at their own rate. A layer
+    that one of those feeds has no second one before it.
+
+    Args:
+        rate: float in 0 <= rate < 1, the probability of dropping an input. With
+            0 nothing is put before the layers, so that `tfhyper.convert` only
+            turns on the dropout that a network has.
+        seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
+            derived, or `None` for a fresh one.
+
+    Raises:
+        ValueError: for a rate or a seed out of range.
+
+    Example:
+
+    >>> kit = tfhyper.kits.mc_dropout(0.1)
+    >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+
+    Reference:
+        Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
+    """
+    seed = check_seed(seed)
+    # A bad argument is refused here, at the door, not when a network is built.
+    MCDropout(rate)
+
+    def dropout(rate, path, noise_shape=None):
+        layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
+        return MCDropout(rate, noise_shape, layer_seed, name=layer_name(path))
+
+    def replace(layer, path):
+        if type(layer) in DROPOUTS:
+            return dropout(layer.rate, path, _noise_shape(layer))
+        if rate == 0:
+            return layer
+        before = dropout(rate, f"{path}/mc_dropout")
+        is_dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
+
+        def apply(x):
+            if _is_dropped(x) or not (is_dense or _comes_from_weights(x)):
+                return layer(x)
+            return layer(before(x))
+
+        return apply
+
+    return LayerKit(
+        name="mc_dropout",
+        conv=through(replace, conv2d),
+        dense=through(replace, dense),
+        dropout=lambda rate, *, name: dropout(rate, name),
+        replace=replace,
+        replaces=(*WEIGHTED, *DROPOUTS),
+    )
+
+
+def _noise_shape(layer):
+    """Returns the shape of a stock dropout layer's masks."""
+    rank = DROPOUTS[type(layer)]
+    if rank is None:
+        return layer.noise_shape
+    first = getattr(layer, "data_format", None) == "channels_first"
+    channels = 1 if first else rank - 1
+    return tuple(None if axis in (0, channels) else 1 for axis in range(rank))
+
+
+def _is_dropped(x) -> bool:
+    """Says whether a tensor of a graph comes straight from `MCDropout`."""
+    return hasattr(x, "_keras_history") and isinstance(
+        x._keras_history.operation, MCDropout
+    )
+
+
+def _comes_from_weights(x) -> bool:
+    """Says whether layers with weights stand before a tensor; True if unknown."""
+    tensors, seen = [x], set()
+    while tensors:
+        tensor = tensors.pop()
+        if not hasattr(tensor, "_keras_history"):
+            return True
+        operation, node, _ = tensor._keras_history
+        is_data = isinstance(operation, keras.layers.Normalization)
+        if getattr(operation, "weights", None) and not is_data:
+            return True
+        if id(operation) not in seen:
+            seen.add(id(operation))
+            tensors += operation._inbound_nodes[node].input_tensors
+    return False
