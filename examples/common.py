@@ -59,6 +59,7 @@ def load_data(settings: dict) -> tfhyper.data.Data:
         test_examples=settings["test_examples"],
         seed=settings["seed"],
         download=settings["download"],
+        augment=settings.get("augment", True),
     )
 
 
@@ -81,11 +82,13 @@ def report(model, data: tfhyper.data.Data) -> None:
         f"x{FLAGS.draws}": metrics.classification_report(labels, prediction.mean),
     }
     print(f"\n{len(labels)} test images of {data.spec.name}")
-    print(f"{'':>5} {'error %':>8} {'NLL':>7} {'Brier':>7} {'ECE':>7}")
+    print(
+        f"{'':>5} {'error %':>8} {'NLL':>7} {'Brier':>7} {'ECE':>7} {'accuracy %':>11}"
+    )
     for name, s in scores.items():
         print(
             f"{name:>5} {100 * s['error']:8.2f} {s['nll']:7.4f} {s['brier']:7.4f} "
-            f"{s['ece']:7.4f}"
+            f"{s['ece']:7.4f} {100 * (1 - s['error']):11.2f}"
         )
     print(f"   x1: median of {len(singles)} draws. NLL in nats.\n")
     wrong = prediction.mean.argmax(-1) != labels
