@@ -208,6 +208,23 @@ def test_the_mean_of_a_gaussian_posterior_is_that_of_its_smaller_network():
     assert_same_outputs(found, silenced(plain, [("conv", 3, ["hidden"])]))
 
 
+def test_masks_of_mc_dropout_go_with_the_channels():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            Dense(2, name="a"),
+            layers.MCDropout(0.5, seed=1, name="mc"),
+            Dense(3, name="b"),
+        ]
+    )
+    model(images(3, shape=(4,)))
+    smaller = prune_filters(model, 0.5)
+    assert smaller.get_layer("a").units == 1
+    counts = to_numpy(model.get_layer("mc").draws)
+    assert counts.shape == (2,)
+    np.testing.assert_array_equal(to_numpy(smaller.get_layer("mc").draws), counts)
+
+
 def test_a_bayesian_residual_network():
     kit = kits.bayes(num_examples=100)
     model = models.wide_resnet(10, 1, kit=kit, input_shape=IMAGE)

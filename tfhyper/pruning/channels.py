@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhyper.layers import Dropout, priors
+from tfhyper.layers import Dropout, MCDropout, priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.posterior import graph
 from tfhyper.pruning import kernels
@@ -24,6 +24,7 @@ _OF_ANY_RANK = (
 # Exactly these: a subclass may do anything with its channels.
 _BY_CHANNEL = {
     Dropout,
+    MCDropout,
     *(getattr(keras.layers, f"{name}{n}D") for name in _OF_RANK for n in (1, 2, 3)),
     *(getattr(keras.layers, name) for name in _OF_ANY_RANK),
 }
@@ -45,8 +46,8 @@ class Channels:
     Attributes:
         layers: list of the layers with filters, in the order of the graph.
         stays: id of one of them -> why its filters stay.
-        sources: id of a layer with weights -> the one of `layers` whose channels
-            come in, or `None`.
+        sources: id of a layer that sums over channels, or a BatchNorm -> the one
+            of `layers` whose channels come in, or `None`.
     """
 
     def __init__(self, model: keras.Model, keep: set[str]):
@@ -74,7 +75,7 @@ class Channels:
             self._read(operation, origins[0])
             origin = operation
         elif _acts_by_channel(operation, args):
-            if operation.weights:
+            if isinstance(operation, keras.layers.BatchNormalization):
                 self._read(operation, origins[0])
             origin = origins[0]
         else:
