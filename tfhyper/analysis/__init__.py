@@ -6,5 +6,11 @@ comes with `pip install tfhyper[plots]`.
 
 from tfhyper.analysis.examples import extreme_examples
 from tfhyper.analysis.plots import reliability_diagram, training_curves
+from tfhyper.analysis.uncertainty import uncertainty_map
 
-__all__ = ["extreme_examples", "reliability_diagram", "training_curves"]
+__all__ = [
+    "extreme_examples",
+    "reliability_diagram",
+    "training_curves",
+    "uncertainty_map",
+]
