@@ -27,6 +27,7 @@ from tfhyper import (
     pruning,
     training,
 )
+from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
 from tfhyper.posterior import Draw, PosteriorPredictor, Prediction
 from tfhyper.version import __version__
@@ -38,6 +39,7 @@ __all__ = [
     "Prediction",
     "__version__",
     "analysis",
+    "convert",
     "data",
     "kits",
     "layers",

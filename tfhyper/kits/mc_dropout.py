@@ -119,7 +119,7 @@ def _comes_from_weights(x) -> bool:
         is_data = isinstance(operation, keras.layers.Normalization)
         if getattr(operation, "weights", None) and not is_data:
             return True
-        if id(operation) not in seen:
-            seen.add(id(operation))
+        if (id(operation), node) not in seen:
+            seen.add((id(operation), node))
             tensors += operation._inbound_nodes[node].input_tensors
     return False

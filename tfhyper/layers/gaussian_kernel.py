@@ -184,6 +184,15 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             total = total + self._bias_posterior.kl_divergence(noise)
         return total
 
+    def set_moped(self, delta: float) -> None:
+        """Takes prior means and posterior scales from the present means (MOPED).
+
+        For a layer with `prior_mean="weight"`; see `tfhyper.convert`.
+        """
+        self.kernel_posterior.set_moped(delta)
+        if self._bias_posterior is not None:
+            self._bias_posterior.set_moped(delta)
+
     def sample_noise(self, seed):
         return np.array([seed], "int64")
 

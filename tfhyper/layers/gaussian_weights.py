@@ -54,6 +54,18 @@ class GaussianWeights:
         if layer.prior is not None:
             priors.check_shape(layer.prior, name, shape)
 
+    def set_moped(self, delta: float) -> None:
+        """Takes prior mean and scale from the present means (MOPED).
+
+        The prior mean is w, the means, and the scale delta max(|w|, h / 100) with
+        h He's deviation for the layer's kernel: a weight of 0 has a scale, too.
+        """
+        mean = ops.convert_to_numpy(self.mean)
+        smallest = he_deviation(self.layer.kernel_posterior.shape) / 100
+        scale = delta * np.maximum(np.abs(mean), smallest)
+        self.prior_mean.assign(mean)
+        self.rho.assign(inverse_softplus(scale))
+
     @property
     def location(self):
         """The means of the weights, 0 where they are pruned."""

@@ -36,36 +36,37 @@ def keep_mask(key, first, examples, positions, rate):
         A bool tensor (examples, positions).
     """
     key = ops.cast(key, _dtype())
-    root = _hash(ops.bitwise_xor(_hash(key[0] + _word(_GOLDEN)), key[1]))
-    keys = [_hash(root + _word(i * _GOLDEN)) for i in range(1, 7)]
+    streams = _words([i * _GOLDEN for i in range(1, 7)])
+    keys = _hash(ops.bitwise_xor(_hash(key[0] + streams), key[1]))
+    # Few operations on one vector: building a graph takes time for each.
     example = _range(examples) + ops.cast(first, _dtype())
-    position = _range(positions)
-    a = ops.bitwise_or(_hash_twice(example, *keys[:2]), _word(1))
+    numbers = [example, example, _range(positions)]
+    once = [number + keys[i] for i, number in enumerate(numbers)]
+    twice = [keys[3 + i] + ops.zeros_like(number) for i, number in enumerate(numbers)]
+    words = ops.bitwise_xor(_hash(ops.concatenate(once)), ops.concatenate(twice))
+    words = _hash(words)
+    a = ops.bitwise_or(words[:examples], _words(1))
+    b = words[examples : 2 * examples]
+    c = words[2 * examples :]
     # The sign bit of b becomes that of h: it makes signed words compare as
     # unsigned ones do.
-    signed = 2**31 if _dtype() == "int32" else 0
-    b = _hash_twice(example, *keys[2:4]) + _word(signed)
-    c = _hash_twice(position, *keys[4:])
-    x = a[:, None] * c[None, :] + b[:, None]
-    return x * (x + x + _word(1)) >= _word(int(rate * 2**32) + signed)
-
-
-def _hash_twice(x, first_key, second_key):
-    return _hash(_hash(ops.bitwise_xor(x, first_key)) + second_key)
+    sign = 2**31 if _is_signed() else 0
+    x = a[:, None] * c[None, :] + (b + _words(sign))[:, None]
+    return x * (x + x + _words(1)) >= _words(int(rate * 2**32) + sign)
 
 
 def _hash(x):
     """A permutation of 32-bit words that mixes well: lowbias32 of Wellons (2018)."""
-    x = _fold(x, 16) * _word(0x7FEB352D)
-    x = _fold(x, 15) * _word(0x846CA68B)
+    x = _fold(x, 16) * _words(0x7FEB352D)
+    x = _fold(x, 15) * _words(0x846CA68B)
     return _fold(x, 16)
 
 
 def _fold(x, bits):
     """Returns x ^ (x >> bits)."""
-    shifted = ops.bitwise_right_shift(x, _word(bits))
-    # Of signed words a shift repeats the sign.
-    shifted = ops.bitwise_and(shifted, _word(2 ** (32 - bits) - 1))
+    shifted = ops.bitwise_right_shift(x, _words(bits))
+    if _is_signed():  # whose shift repeats the sign
+        shifted = ops.bitwise_and(shifted, _words(2 ** (32 - bits) - 1))
     return ops.bitwise_xor(x, shifted)
 
 
@@ -73,10 +74,15 @@ def _range(count):
     return ops.cast(ops.arange(count, dtype="int32"), _dtype())
 
 
-def _word(value):
-    """Returns an int modulo 2^32, as a tensor."""
-    return ops.convert_to_tensor(np.uint32(value % 2**32).view(_dtype()))
+def _words(values):
+    """Returns ints modulo 2^32 as a tensor."""
+    words = (np.array(values, "int64") % 2**32).astype("uint32")
+    return ops.convert_to_tensor(words.view(_dtype()))
 
 
 def _dtype():
-    return "int32" if keras.backend.backend() == "torch" else "uint32"
+    return "int32" if _is_signed() else "uint32"
+
+
+def _is_signed():
+    return keras.backend.backend() == "torch"

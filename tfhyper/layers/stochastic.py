@@ -89,8 +89,24 @@ class StochasticKernel(StochasticLayer):
     def add_weight(self, *args, name=None, **kwargs):
         kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
-            return self.build_kernel(*args, **kwargs)
+            self._kernel_mean = self.build_kernel(*args, **kwargs)
+            return self._kernel_mean
         return super().add_weight(*args, name=name, **kwargs)
+
+    def set_mean(self, kernel, bias=None) -> None:
+        """Makes trained weights of a stock layer the posterior's mean.
+
+        Raises:
+            ValueError: if no variable of the layer is the mean of its kernel.
+        """
+        if self._kernel_mean is None:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}) has no mean kernel to "
+                "keep trained weights in: use kits.hyper(mean_kernel=True)."
+            )
+        self._kernel_mean.assign(kernel)
+        if self.bias is not None:
+            self.bias.assign(bias)
 
     @property
     def kernel(self):

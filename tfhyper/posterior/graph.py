@@ -63,6 +63,16 @@ def clone(operation, name: str | None = None):
     return operation.__class__.from_config(config)
 
 
+def walk(model: keras.Model, parents: tuple = ()):
+    """Yields (nested models ..., layer) for each layer that is no nested model."""
+    for layer in model.layers:
+        line = (*parents, layer)
+        if isinstance(layer, keras.Sequential) or _is_functional(layer):
+            yield from walk(layer, line)
+        else:
+            yield line
+
+
 def free_name(name: str, taken) -> str:
     """Returns a name that is not taken: nested models come out flat."""
     while name in taken:

@@ -1,0 +1,201 @@
+"""A trained Keras model made stochastic."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper import kits
+from tfhyper.layers import StochasticLayer
+from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.posterior import graph
+
+# Layers with weights that no kit draws: norms, and what was adapted to data.
+COPIED = tuple(
+    getattr(keras.layers, name)
+    for name in (
+        "BatchNormalization",
+        "Discretization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "Normalization",
+        "RMSNormalization",
+    )
+    if hasattr(keras.layers, name)
+)
+
+
+def convert(
+    model: keras.Model,
+    kit: str | kits.LayerKit,
+    *,
+    keep: Iterable[str] | Callable[[keras.Layer], bool] = (),
+    moped: bool = False,
+    moped_delta: float = 0.1,
+) -> keras.Model:
+    """Returns a stochastic copy of a trained model, layers of a kit in its graph.
+
+    Every layer of a class in `kit.replaces` is replaced by the kit's. Its trained
+    kernel w becomes the mean of a Gaussian posterior, or the mean kernel beside
+    which a generated one has a deviation; MC dropout keeps the layer and puts
+    masks before it. Biases, and all other layers, are copied with their weights.
+    At the posterior's mean the copy predicts what `model` does.
+
+    Layers without weights, norms and layers adapted to data are copied, as are
+    layers of this package that are in the model already. A shared layer stays one
+    shared layer. Frozen layers (`trainable=False`) are replaced and stay frozen:
+    their posterior does not learn. Leave them out by
+    `keep=lambda layer: not layer.trainable`. Nested models come out flat; layers
+    keep their names, and get a `_` where two models had one name. `model` is not
+    changed and shares no variable with the copy, which is not compiled.
+
+    With `moped` (Krishnan et al., 2020) posterior and prior come from the trained
+    weights,
+
+        q(weight) = N(w, (delta max(|w|, h / 100))^2)
+        p(weight) = N(w, prior_scale^2)
+
+    where h = sqrt(2 / fan_in) gives weights near 0 a scale, too. Without it the
+    scale is the kit's `initial_scale` and the prior that of the kit.
+
+    Args:
+        model: a functional or Sequential model that is built, with nested models
+            of these kinds or without, such as one of `keras.applications`.
+        kit: a `LayerKit`, or the name of one in `kits.KITS`. That of `kits.hyper`
+            needs `mean_kernel=True`; its `deviation_scale` is how far a draw is
+            from the trained network at first, and each layer is a block to it.
+        keep: names of layers or nested models to leave as they are, or a function
+            that says so of a layer or nested model.
+        moped: bool, for `kits.bayes` alone.
+        moped_delta: finite float > 0, delta.
+
+    Returns:
+        A functional `keras.Model` of the same name, inputs and outputs.
+
+    Raises:
+        ValueError: for a layer with weights that the kit cannot replace, such as
+            LSTM, or a layer around other layers; a kit that keeps no trained
+            weights; a name in `keep` that no layer has; a model with nothing to
+            replace; MOPED with another kit or with a `prior` of its own.
+        TypeError: for a model whose graph is not known (a subclass with its own
+            `call`).
+
+    Example:
+
+    >>> model = keras.applications.ResNet50(weights="imagenet")
+    >>> kit = tfhyper.kits.bayes(num_examples=50_000)
+    >>> bayesian = tfhyper.convert(model, kit, keep=["conv1_conv"], moped=True)
+
+    Reference:
+        Krishnan, Subedar, Tickoo: Specifying weight priors in Bayesian deep
+        neural networks with empirical Bayes, AAAI 2020.
+    """
+    graph.check_graph(model)
+    kit = kits.get(kit)
+    is_number = isinstance(moped_delta, int | float | np.number)
+    if not (is_number and 0 < moped_delta < math.inf):
+        raise ValueError(
+            "`moped_delta` must be a finite number > 0. "
+            f"Received: moped_delta={moped_delta!r}"
+        )
+    replaced = _find_replaced(model, kit, keep)
+    copies = {}  # id of an operation -> (operation, its name, what to call)
+    names = set()
+
+    def call(operation, *args, **kwargs):
+        if id(operation) not in copies:
+            name = graph.free_name(operation.name, names)
+            names.add(name)
+            copy = graph.clone(operation, name)
+            if id(operation) in replaced:
+                copy = _replace(kit, copy, name, moped)
+            copies[id(operation)] = operation, name, copy
+        copy = copies[id(operation)][-1]
+        if id(operation) not in replaced:
+            return copy(*args, **kwargs)
+        # The inputs alone: a mode given in the call is not for the kit's layers.
+        return copy(args[0] if args else next(iter(kwargs.values())))
+
+    inputs, outputs = graph.rebuild(model, call)
+    converted = keras.Model(inputs, outputs, name=model.name)
+    for operation, name, copy in copies.values():
+        if id(operation) in replaced:
+            copy = converted.get_layer(name)
+        if isinstance(copy, StochasticKernel) and id(operation) in replaced:
+            bias = None if operation.bias is None else _to_numpy(operation.bias)
+            copy.set_mean(_to_numpy(operation.kernel), bias)
+            if moped:
+                copy.set_moped(moped_delta)
+        elif isinstance(operation, keras.Layer) and operation.weights:
+            graph.copy_weights(operation, copy)
+    return converted
+
+
+def _find_replaced(model, kit, keep) -> set[int]:
+    """Returns the ids of the layers that the kit replaces, or raises ValueError."""
+    found = list(graph.walk(model))
+    if not callable(keep):
+        keep = _by_name(keep, {x.name for line in found for x in line})
+    kept = {id(line[-1]) for line in found if any(map(keep, line))}
+    layers = {id(line[-1]): line[-1] for line in found if id(line[-1]) not in kept}
+    replaced = {key for key, x in layers.items() if type(x) in kit.replaces}
+    stuck = [
+        layer
+        for key, layer in layers.items()
+        if key not in replaced and not _is_copied(layer) or _is_quantized(layer)
+    ]
+    if stuck:
+        listed = ", ".join(f"'{x.name}' ({type(x).__name__})" for x in stuck)
+        raise ValueError(
+            f"`kit` must replace every layer with weights. The kit '{kit.name}' cannot "
+            f"replace: {listed}. To leave them deterministic, give "
+            f"keep={[x.name for x in stuck]}."
+        )
+    if not replaced:
+        classes = sorted(cls.__name__ for cls in kit.replaces)
+        raise ValueError(
+            f"`model` must have layers to convert. The kit '{kit.name}' replaces "
+            f"{classes}. Received: model '{model.name}' with {len(kept)} layers kept"
+        )
+    return replaced
+
+
+def _by_name(keep, known):
+    """Returns the function that says whether a layer's name is among `keep`."""
+    names = [keep] if isinstance(keep, str) else list(keep)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            "`keep` must be names of layers of the model, or a function of a layer. "
+            f"Received: keep={keep!r}, of which the model has no {unknown}"
+        )
+    return lambda layer: layer.name in names
+
+
+def _is_copied(layer) -> bool:
+    return not layer.weights or isinstance(layer, (*COPIED, StochasticLayer))
+
+
+def _is_quantized(layer) -> bool:
+    return getattr(layer, "quantization_mode", None) is not None
+
+
+def _replace(kit, layer, path, moped):
+    """Returns what takes a layer's place: something to call on a tensor."""
+    layer = kit.replace(layer, path)
+    if moped:
+        if not isinstance(layer, GaussianKernel):
+            raise ValueError(
+                "`moped` must be False for a kit other than `tfhyper.kits.bayes`: it "
+                f"sets Gaussian posteriors. Received: moped=True, kit '{kit.name}'"
+            )
+        config = {**layer.get_config(), "prior_mean": "weight"}
+        layer = type(layer).from_config(config)
+    return layer
+
+
+def _to_numpy(variable):
+    return np.array(ops.convert_to_numpy(variable))
