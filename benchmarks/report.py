@@ -10,10 +10,10 @@ import sys
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
-def provenance() -> dict:
+def provenance(more_packages: tuple[str, ...] = ()) -> dict:
     """Returns the command, the machine and the versions a figure was made with."""
     versions = {}
-    for package in PACKAGES:
+    for package in PACKAGES + more_packages:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,44 @@
+"""The benchmark of step times, at a tiny scale."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_prints_ratios_and_writes_its_json(tmp_path):
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "step_time.py"),
+        "--depth=10",
+        "--width=1",
+        "--size=8",
+        "--batch_size=4",
+        "--rounds=3",
+        "--warm_up=1",
+        "--norivals",
+        f"--output={tmp_path / 'result.json'}",
+    ]
+    process = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["rounds"] == 3
+    found = result["results"]
+    assert found.pop("plain Keras 3")["ratio"] == 1.0
+    assert len(found) == 3
+    for name, row in found.items():
+        low, high = row["ratio_quartiles"]
+        assert 0 < low <= row["ratio"] <= high
+        assert row["against"] == "plain Keras 3"
+        assert f"| {name} | {row['seconds']:.3f} | {row['ratio']:.2f} |" in (
+            process.stdout
+        )
