@@ -35,23 +35,22 @@ def keep_mask(key, first, examples, positions, rate):
     Returns:
         A bool tensor (examples, positions).
     """
-    key = ops.cast(key, _dtype())
+    seed, count = ops.unstack(ops.cast(key, _dtype()), 2)
     streams = _words([i * _GOLDEN for i in range(1, 7)])
-    keys = _hash(ops.bitwise_xor(_hash(key[0] + streams), key[1]))
+    keys = ops.unstack(_hash(ops.bitwise_xor(_hash(seed + streams), count)), 6)
     # Few operations on one vector: building a graph takes time for each.
     example = _range(examples) + ops.cast(first, _dtype())
     numbers = [example, example, _range(positions)]
-    once = [number + keys[i] for i, number in enumerate(numbers)]
-    twice = [keys[3 + i] + ops.zeros_like(number) for i, number in enumerate(numbers)]
-    words = ops.bitwise_xor(_hash(ops.concatenate(once)), ops.concatenate(twice))
-    words = _hash(words)
+    words = ops.concatenate([n + key for n, key in zip(numbers, keys[:3], strict=True)])
+    again = [ops.full_like(n, key) for n, key in zip(numbers, keys[3:], strict=True)]
+    words = _hash(ops.bitwise_xor(_hash(words), ops.concatenate(again)))
     a = ops.bitwise_or(words[:examples], _words(1))
     b = words[examples : 2 * examples]
     c = words[2 * examples :]
     # The sign bit of b becomes that of h: it makes signed words compare as
     # unsigned ones do.
     sign = 2**31 if _is_signed() else 0
-    x = a[:, None] * c[None, :] + (b + _words(sign))[:, None]
+    x = ops.expand_dims(a, 1) * c + ops.expand_dims(b + _words(sign), 1)
     return x * (x + x + _words(1)) >= _words(int(rate * 2**32) + sign)
 
 

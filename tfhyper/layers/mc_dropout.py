@@ -32,14 +32,13 @@ class MaskedDropout(keras.layers.Layer):
                 f"Received: noise_shape={shape}, inputs.shape={tuple(input_shape)}"
             )
 
-    def drop(self, inputs, key, first, rate):
+    def drop(self, inputs, key, first):
         """Returns mask * inputs / (1 - rate), the mask that of a key.
 
         Args:
             inputs: float tensor (batch, ...).
-            key: integer tensor (2,).
+            key: int32 tensor (2,), seed and count. A negative seed: no dropout.
             first: integer scalar tensor, number of the batch's first example.
-            rate: float.
         """
         shape = ops.shape(inputs)
         if self.noise_shape is not None:
@@ -47,10 +46,13 @@ class MaskedDropout(keras.layers.Layer):
             shape = tuple(size if one is None else one for one, size in both)
             if self.noise_shape[0] == 1:
                 first = ops.zeros_like(first)
-        keep = keep_mask(key, first, shape[0], math.prod(shape[1:]), rate)
-        kept = inputs * ops.cast(1.0 / (1.0 - rate), inputs.dtype)
+        positions = math.prod(shape[1:])
+        keep = keep_mask(key, first, shape[0], positions, self.rate)
+        keep = ops.logical_or(ops.reshape(keep, shape), key[0] < 0)
+        scale = ops.where(key[0] < 0, 1.0, 1.0 / (1.0 - self.rate))
+        kept = inputs * ops.cast(scale, inputs.dtype)
         # Not a product: what is dropped may be infinite.
-        return ops.where(ops.reshape(keep, shape), kept, ops.zeros_like(kept))
+        return ops.where(keep, kept, ops.zeros_like(kept))
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -127,7 +129,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     def call(self, inputs, training=None):
         count = self.next_count(training)
         key = ops.stack([ops.cast(self.seed, "int32"), ops.cast(count, "int32")])
-        return self.drop(inputs, key, ops.zeros((), "int32"), self.rate)
+        return self.drop(inputs, key, ops.zeros((), "int32"))
 
     def sample_noise(self, seed):
         """Returns the key of a draw's masks: seed and count."""
@@ -180,13 +182,7 @@ class FixedDropout(MaskedDropout):
         self.first_example = self.add_weight(shape=(), name="first_example", **options)
 
     def call(self, inputs):
-        key = ops.convert_to_tensor(self.key)
-        first = ops.convert_to_tensor(self.first_example)
-        return ops.cond(
-            key[0] < 0,
-            lambda: ops.convert_to_tensor(inputs),
-            lambda: self.drop(inputs, key, first, self.rate),
-        )
+        return self.drop(inputs, ops.convert_to_tensor(self.key), self.first_example)
 
 
 def _check_noise_shape(noise_shape):
