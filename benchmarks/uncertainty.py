@@ -101,12 +101,12 @@ def trained(build, x, y) -> tuple[tfhyper.PosteriorPredictor, dict]:
     last = max(1, FLAGS.steps // 10)
     batches = shuffled_batches(x, y)
     for steps in (FLAGS.steps - last, last):
-        history = model.fit(batches, steps_per_epoch=steps, verbose=0).history
+        fit = model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
     kl = sum(float(k.kl_divergence()) for k in layers.variational_layers(model))
     ended = {
         "parameters": model.count_params(),
-        "train_accuracy": history["accuracy"][-1],
-        "negative_bound": history["loss"][-1],
+        "train_accuracy": fit.history["accuracy"][-1],
+        "negative_bound": fit.history["loss"][-1],
         "kl_per_example": kl / len(x),
     }
     predictor = tfhyper.PosteriorPredictor(model, FLAGS.draws, seed=FLAGS.seed)
@@ -244,7 +244,7 @@ def main(argv):
     }
     write_json(FLAGS.output, content)
     os.makedirs(os.path.dirname(os.path.abspath(FLAGS.figure)), exist_ok=True)
-    draw(moons, results).savefig(FLAGS.figure)
+    draw(moons, results).savefig(FLAGS.figure, dpi=110)
     print(f"written: {FLAGS.figure}")
 
 
