@@ -74,7 +74,7 @@ def test_kl_of_twice_the_filters_is_twice_as_large():
         layer = BayesConv2D(filters, 3, kernel_initializer=keras.initializers.Ones())
         layer.build((None, 6, 6, 2))
         totals.append(float(to_numpy(layer.kl_divergence())))
-    assert totals[1] == pytest.approx(2 * totals[0], rel=1e-6)
+    assert totals[1] == pytest.approx(2 * totals[0], rel=1e-5)
     assert totals[0] > 3 * 3 * 2 * 8 * 0.5  # each weight alone has mean^2 / 2
 
 
