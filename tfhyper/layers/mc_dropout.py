@@ -182,7 +182,8 @@ class FixedDropout(MaskedDropout):
         self.first_example = self.add_weight(shape=(), name="first_example", **options)
 
     def call(self, inputs):
-        return self.drop(inputs, ops.convert_to_tensor(self.key), self.first_example)
+        key, first = map(ops.convert_to_tensor, (self.key, self.first_example))
+        return self.drop(inputs, key, first)
 
 
 def _check_noise_shape(noise_shape):

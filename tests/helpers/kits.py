@@ -1,0 +1,10 @@
+"""Every kit, ready for the tests that run over them."""
+
+from tfhyper import kits
+
+# What a kit cannot do without.
+ARGUMENTS = {"bayes": {"num_examples": 100}}
+
+
+def make_kit(name, **options):
+    return kits.KITS[name](**{**ARGUMENTS.get(name, {}), **options})
