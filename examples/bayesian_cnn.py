@@ -120,6 +120,7 @@ def main():
     settings = train_common.settings_of(SETTINGS)
     common.check_flags()
     chosen = fractions()
+    callbacks = [make_schedule()] if FLAGS.bayesian else []
     data = common.load_data(settings)
     train_common.set_precision()
 
@@ -139,7 +140,6 @@ def main():
             learning_rate=FLAGS.learning_rate,
         )
 
-    callbacks = [make_schedule()] if FLAGS.bayesian else []
     model = train_common.fit(build, data, settings, callbacks)
     common.report(model, data)
     print_pruning(model, data, chosen)

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -123,3 +124,61 @@ def test_evaluate_needs_a_workdir(tmp_path):
     process = run_script("evaluate.py", f"--workdir={tmp_path}")
     assert process.returncode != 0
     assert "--workdir must be a folder of examples/train.py" in process.stderr
+
+
+@pytest.fixture(scope="module")
+def bayesian(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "bayesian"
+    process = run_script(
+        "bayesian_cnn.py", f"--workdir={workdir}", *TINY, "--prune=0.5,0.9"
+    )
+    assert process.returncode == 0, process.stderr
+    return workdir, process.stdout
+
+
+def test_the_bayesian_cnn_prints_and_leaves_its_scores(bayesian):
+    workdir, output = bayesian
+    scores = json.loads((workdir / "scores.json").read_text())
+    error, nll = printed_scores(output, "x3")
+    assert error == pytest.approx(scores["x3"]["error"], abs=1e-4)
+    assert nll == pytest.approx(scores["x3"]["nll"], abs=1e-4)
+    history = json.loads((workdir / "history.json").read_text())
+    assert set(history) == {"accuracy", "kl", "kl_factor", "loss", "nll"}
+    assert history["kl_factor"] == pytest.approx([0.1, 0.1])
+
+
+def test_the_pruning_table_is_that_of_the_pruned_models(bayesian):
+    workdir, output = bayesian
+    labels = tfhyper.data.load_arrays("fashion_mnist_small")[1][1][:100]
+    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
+    for criterion in ("magnitude", "signal_to_noise"):
+        for fraction in (0.5, 0.9):
+            path = workdir / f"pruned_{criterion}_{fraction:g}.keras"
+            model = keras.saving.load_model(path)
+            predictor = tfhyper.PosteriorPredictor(model, num_draws=3, seed=0)
+            right = predictor.predict(data.test).mean.argmax(-1) == labels
+            start = f"{criterion} {100 * fraction:g} %"
+            (row,) = (x for x in output.splitlines() if x.strip().startswith(start))
+            weights, _, accuracy = row.split()[-3:]
+            kept = round((1 - fraction) * 61_470)
+            assert int(weights.replace(",", "")) == pytest.approx(kept, abs=1)
+            assert float(accuracy) == pytest.approx(100 * right.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--prune=0.5,1.5", "--prune must hold fractions between 0 and 1"),
+        ("--prune=half", "--prune must hold fractions between 0 and 1"),
+        ("--width_multiplier=0", "`width_multiplier` must be"),
+        ("--prior_scale=0", "`prior_scale` must be"),
+        ("--kl_factor=-1", "`factor` must be"),
+        ("--learning_rate=0", "`learning_rate` must be"),
+    ],
+)
+def test_bad_flags_of_the_bayesian_cnn(tmp_path, flag, message):
+    process = run_script("bayesian_cnn.py", f"--workdir={tmp_path / 'new'}", flag)
+    assert process.returncode != 0
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "new").exists()
