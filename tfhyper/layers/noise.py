@@ -64,8 +64,9 @@ class DrawCounter:
 
     def current_count(self, training: bool | None):
         """Returns the number of the next draw, an int32 scalar tensor."""
+        # A sum in both cases: in Torch an entry is a view, which counting changes.
         if training:
-            return self.draws[0]
+            return self.draws[0] + 0
         return self.draws[1] + _INFERENCE_OFFSET
 
     def next_count(self, training: bool | None):
