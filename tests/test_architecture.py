@@ -26,8 +26,18 @@ ALLOWED = {
     "posterior": {"checks", "layers", "metrics"},
     "pruning": {"checks", "layers", "posterior"},
     "analysis": {"checks", "metrics"},
+    "convert": {"kits", "layers", "posterior"},
 }
-ANY_BACKEND = ("checks", "layers", "kits", "models", "posterior", "pruning", "metrics")
+ANY_BACKEND = (
+    "checks",
+    "convert",
+    "kits",
+    "layers",
+    "metrics",
+    "models",
+    "posterior",
+    "pruning",
+)
 # The one place that imports TensorFlow Probability, when it is first needed.
 PRIORS = ROOT / "layers" / "priors.py"
 PACKAGES = [part for part in ALLOWED if (ROOT / part).is_dir()]

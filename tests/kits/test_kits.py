@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests.helpers.kits import make_kit
+from tests.helpers.layers import to_numpy
 from tfhyper import kits, models
-from tfhyper.layers import Dropout, HyperConv2D, LatentCode
+from tfhyper.layers import Dropout, HyperConv2D, LatentCode, MCDropout
 from tfhyper.posterior import PointNetwork
 
 SHAPE = (8, 8, 3)
@@ -182,14 +184,39 @@ def test_no_seed_is_a_fresh_one():
 
 
 def test_kits_by_name():
-    assert set(kits.KITS) == {"deterministic", "hyper"}
+    assert set(kits.KITS) == {"bayes", "deterministic", "hyper", "mc_dropout"}
     for name in kits.KITS:
-        assert kits.get(name).name == name
-        assert isinstance(kits.get(name), kits.LayerKit)
+        kit = kits.get(make_kit(name))
+        assert kit.name == name
+        assert isinstance(kit, kits.LayerKit)
+        if name != "bayes":  # which has no default number of examples
+            assert kits.get(name).name == name
     kit = kits.hyper(seed=3)
     assert kits.get(kit).name == "hyper"
     # Fresh state for each network.
     assert kits.get(kit).conv is not kits.get(kit).conv
+
+
+@pytest.mark.parametrize("name", kits.KITS)
+def test_replaced_layers_have_the_name_and_the_shape_of_the_stock_ones(name):
+    for cls in make_kit(name).replaces:
+        kit = kits.get(make_kit(name))
+        rank = next((int(c) for c in cls.__name__ if c.isdigit()), 1)
+        options = {"rate": 0.5}
+        if "Conv" in cls.__name__:
+            options = {"kernel_size": 3, "padding": "same"}
+            if "Depthwise" not in cls.__name__:
+                options["filters"] = 4
+        elif cls is keras.layers.Dense:
+            options = {"units": 4}
+        elif cls is keras.layers.EinsumDense:
+            options = {"equation": "abc,cd->abd", "output_shape": (None, 4)}
+        inputs = keras.Input((8,) * rank + (2,))
+        stock = cls(**options, name="stock")
+        layer = cls.from_config({**stock.get_config(), "name": "a_layer"})
+        model = keras.Model(inputs, kit.replace(layer, "a/layer")(inputs))
+        assert model.get_layer("a_layer").output is model.output
+        assert model.output_shape == stock(inputs).shape
 
 
 def test_a_maker_can_be_replaced():
@@ -204,13 +231,13 @@ def test_a_maker_can_be_replaced():
 
 
 def test_get_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"`kit`.*\['deterministic', 'hyper'\].*'map'"):
+    with pytest.raises(ValueError, match=r"`kit`.*\['bayes', 'determin.*'\].*'map'"):
         kits.get("map")
     for value in (None, 3, HyperConv2D, kits.hyper):
         with pytest.raises(TypeError, match="`kit` must be a LayerKit or a name"):
             kits.get(value)
     with pytest.raises(ValueError, match="`kit` must be one of"):
-        network("bayes")
+        network("bayesian")
 
 
 @pytest.mark.parametrize(
@@ -227,3 +254,76 @@ def test_get_refuses_what_it_does_not_know():
 def test_errors_name_argument_rule_and_value(options, message):
     with pytest.raises(ValueError, match=message):
         kits.hyper(**options)
+
+
+def dropouts_of(model):
+    return {layer.name: layer for layer in model.layers if isinstance(layer, MCDropout)}
+
+
+def before(model, name):
+    return model.get_layer(name)._inbound_nodes[0].input_tensors[0]
+
+
+def test_mc_dropout_stands_before_every_layer_with_weights_but_the_stem():
+    model = network(kits.mc_dropout(0.2))
+    found = dropouts_of(model)
+    assert {f"{name}_mc_dropout" for name in [*CONVS, "logits"]} == set(found)
+    for name, layer in found.items():
+        fed = before(model, name.removesuffix("_mc_dropout"))
+        assert fed._keras_history.operation is layer
+        assert (layer.rate, layer.noise_shape) == (0.2, None)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            assert type(layer).__module__.startswith("keras.")
+    # Convolutions whose input is the data are stems, named so or not.
+    model = models.lenet5(kit=kits.mc_dropout(), input_shape=(28, 28, 1))
+    names = {f"{name}_mc_dropout" for name in ("conv2", "dense1", "dense2", "logits")}
+    assert set(dropouts_of(model)) == names
+
+
+def test_mc_dropout_is_in_the_place_of_a_networks_own_dropout():
+    found = dropouts_of(network(kits.mc_dropout(0.2), dropout=0.3))
+    blocks = {f"{block}_dropout": 0.3 for block in BLOCKS}
+    rest = [name for name in CONVS if not name.endswith("conv2")] + ["logits"]
+    rates = {name: layer.rate for name, layer in found.items()}
+    assert rates == {**blocks, **{f"{name}_mc_dropout": 0.2 for name in rest}}
+    # A rate of 0 turns on what is there and adds nothing.
+    found = dropouts_of(network(kits.mc_dropout(0.0), dropout=0.3))
+    assert {name: layer.rate for name, layer in found.items()} == blocks
+
+
+def test_seed_decides_the_masks():
+    def seeds(seed):
+        found = dropouts_of(network(kits.mc_dropout(seed=seed), dropout=0.3))
+        return [layer.seed for layer in found.values()]
+
+    assert seeds(4) == seeds(4) != seeds(5)
+    assert len(set(seeds(4))) == len(seeds(4))
+    assert not set(seeds(None)) & set(seeds(None))
+
+
+@pytest.mark.parametrize(
+    "cls, shape, same",
+    [
+        (keras.layers.SpatialDropout1D, (5, 8), (1,)),
+        (keras.layers.SpatialDropout2D, (3, 4, 8), (1, 2)),
+        (keras.layers.SpatialDropout3D, (3, 2, 2, 8), (1, 2, 3)),
+    ],
+)
+def test_spatial_dropout_drops_channels(cls, shape, same):
+    kit = kits.mc_dropout()
+    y = to_numpy(kit.replace(cls(0.5), "drop")(np.ones((4, *shape), "float32")))
+    np.testing.assert_array_equal(
+        y, np.broadcast_to(y.max(same, keepdims=True), y.shape)
+    )
+    assert set(np.unique(y)) == {0, 2}
+    if "2D" in cls.__name__:
+        first = cls(0.5, data_format="channels_first", name="first")
+        layer = kit.replace(first, "first")
+        assert layer.noise_shape == (None, None, 1, 1)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_rate_of_mc_dropout_out_of_range(rate):
+    with pytest.raises(ValueError, match=f"`rate` must be in 0.*rate={rate}"):
+        kits.mc_dropout(rate)
