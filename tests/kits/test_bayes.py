@@ -92,6 +92,16 @@ def test_batch_norm_of_a_draw_is_that_of_its_materialized_network():
         np.testing.assert_allclose(predictor.predict(X).members[i], expected, atol=1e-5)
 
 
+def test_a_predictor_notices_that_its_model_was_trained():
+    model = network()
+    training.compile_recipe(model, epochs=3, steps_per_epoch=1)
+    predictor = PosteriorPredictor(model, num_draws=2, batch_norm="moving_average")
+    predictor.predict(X)
+    model.fit(X, np.arange(12) % 10, verbose=0, callbacks=[training.KLSchedule()])
+    with pytest.raises(ValueError, match="The model was trained since"):
+        predictor.predict(X)
+
+
 @pytest.mark.parametrize("num_examples", [0, -5, 1.5, "all", True])
 def test_bad_numbers_of_examples(num_examples):
     with pytest.raises(ValueError, match="`num_examples` must be a positive integer"):

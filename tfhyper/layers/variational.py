@@ -22,6 +22,12 @@ class VariationalLayer:
     layer's variables. So `model.losses` holds it once for each layer, whatever
     the number of calls, before and after the first one, in `model.fit` and in
     any other loop that adds `model.losses`.
+
+    Example:
+
+    >>> layer = tfhyper.layers.BayesDense(10, kl_weight=1 / 60_000)
+    >>> layer.build((None, 64))
+    >>> float(layer.losses[0]) == float(layer.kl_divergence()) / 60_000
     """
 
     def set_kl_weight(self, kl_weight: float) -> None:

@@ -371,13 +371,13 @@ class PosteriorPredictor:
 
     def _fingerprint(self) -> int:
         # Training, or loading, changes every weight: the smallest few tell, at a
-        # cost that no prediction feels. Counts of draws and moving averages
-        # change without training.
+        # cost that no prediction feels. Counts of draws and moving averages change
+        # without training, and the factor of the KL divergence need not change.
         weights = [
             variable
             for variable in self.model.weights
             if "float" in variable.dtype
-            and not variable.path.endswith(("moving_mean", "moving_variance"))
+            and variable.name not in ("moving_mean", "moving_variance", "kl_factor")
         ]
         weights.sort(key=lambda variable: math.prod(variable.shape))
         return checksum([ops.convert_to_numpy(v) for v in weights[:8]])
