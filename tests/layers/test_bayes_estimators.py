@@ -45,10 +45,11 @@ class Calls(keras.Model):
 
     def __init__(self, layer, calls, training):
         super().__init__()
-        self.layer, self.calls, self.training = layer, calls, training
+        self.layer, self.calls = layer, calls
+        self.options = {"training": training}
 
     def call(self, x):
-        calls = [self.layer(x, training=self.training) for _ in range(self.calls)]
+        calls = [self.layer(x, **self.options) for _ in range(self.calls)]
         return ops.stack(calls, axis=1)
 
 
@@ -227,7 +228,8 @@ def test_gradients_vary_less_with_noise_for_each_example():
         (mean,) = [v for v in layer.trainable_weights if v.name == "kernel_mean"]
 
         def loss(layer=layer):
-            return ops.mean(ops.square(layer(x, training=True) - targets))
+            errors = ops.subtract(layer(x, training=True), targets)
+            return ops.mean(ops.square(errors))
 
         values = np.stack([gradients(loss, [mean])[0] for _ in range(draws)])
         found[estimator] = values.var(axis=0, ddof=1).sum()
