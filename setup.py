@@ -45,6 +45,8 @@ setup(
         # TensorFlow Datasets needs it and does not say so.
         "importlib_resources",
         "keras>=3",
+        "scikit-learn",
+        "scipy",
         "tensorflow",
         "tensorflow-datasets",
         "tensorflow-probability[tf]",
@@ -57,8 +59,6 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
-            "scikit-learn",
-            "scipy",
         ],
     },
 )

@@ -8,11 +8,18 @@ import pytest
 from tfhyper import metrics
 
 MODULES = (
+    "bounds",
     "calibration",
     "classification",
+    "detection",
     "diversity",
+    "intervals",
+    "likelihood",
     "links",
+    "noise",
+    "regression",
     "report",
+    "selective",
     "uncertainty",
 )
 

@@ -11,16 +11,16 @@ from tfhyper.checks import check_finite
 SUM_TOLERANCE = 1e-3
 
 
-def as_float_array(name: str, value: Any) -> np.ndarray:
-    """Returns an array of floats, float32 at least, or raises TypeError."""
+def as_float_array(name: str, value: Any, smallest: Any = np.float32) -> np.ndarray:
+    """Returns an array of floats, `smallest` at least, or raises TypeError."""
     array = np.asarray(value)
     # NumPy knows bfloat16 only as an extension type, whose kind is "V".
     if array.dtype.kind not in "fiubV":
         raise TypeError(
             f"`{name}` must hold real numbers. Received: {name}.dtype={array.dtype}"
         )
-    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        array = array.astype(np.float32)
+    if array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(smallest).itemsize:
+        array = array.astype(smallest)
     return array
 
 
@@ -102,3 +102,67 @@ def check_labels_and_probs(labels: Any, probs: Any) -> tuple[np.ndarray, np.ndar
     """Returns checked `(batch,)` labels and `(batch, classes)` probabilities."""
     mean_probs = ensemble_probabilities(probs)
     return check_labels(labels, *mean_probs.shape), mean_probs
+
+
+def check_vector(name: str, value: Any, batch: int | None = None) -> np.ndarray:
+    """Returns finite float64 values of shape `(batch,)`, of any length by default."""
+    array = as_float_array(name, value, np.float64)
+    # Broadcasting (batch, 1) against (batch,) would score every pair of examples.
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(
+            f"`{name}` must have the shape (batch,), with at least one value. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    if batch is not None and len(array) != batch:
+        raise ValueError(
+            f"`{name}` must have the shape (batch,) = ({batch},), one value per "
+            f"example. Received: {name}.shape={array.shape}"
+        )
+    return check_finite(name, array)
+
+
+def check_samples(
+    samples: Any, batch: int | None = None, name: str = "members"
+) -> np.ndarray:
+    """Returns the finite float64 numbers of shape `(draws, batch)`."""
+    array = as_float_array(name, samples, np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            f"`{name}` must have the axes (draws, batch), with at least one value. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    if batch is not None and array.shape[1] != batch:
+        raise ValueError(
+            f"`{name}` must have the axes (draws, batch), with one column per target, "
+            f"batch={batch}. Received: {name}.shape={array.shape}"
+        )
+    return check_finite(name, array)
+
+
+def check_variance(
+    name: str, value: Any, shape: tuple[int, ...], positive: bool = False
+) -> np.ndarray:
+    """Returns float64 variances: a number, `(batch,)`, or all of `shape`.
+
+    Args:
+        name: the argument's name in error messages.
+        value: the variances.
+        shape: `(batch,)` or `(draws, batch)`.
+        positive: whether zero is refused as well as values below it.
+    """
+    array = as_float_array(name, value, np.float64)
+    known = [shape[start:] for start in range(len(shape) + 1)]
+    if array.shape not in known:
+        rule = ", ".join(str(allowed) for allowed in known if allowed)
+        raise ValueError(
+            f"`{name}` must be a number or have one of the shapes {rule}. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    check_finite(name, array)
+    if np.min(array) < 0 or (positive and np.min(array) == 0):
+        rule = "above zero" if positive else "not below zero"
+        raise ValueError(
+            f"`{name}` must hold variances, {rule}. "
+            f"Received: {name} with the value {np.min(array)}"
+        )
+    return array

@@ -1,4 +1,4 @@
-"""The scores that every evaluation of a classifier reports."""
+"""The scores that every evaluation of a classifier or a regression reports."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -6,6 +6,13 @@ from numpy.typing import ArrayLike
 from tfhyper.metrics._checks import check_members, ensemble_probabilities
 from tfhyper.metrics.calibration import expected_calibration_error
 from tfhyper.metrics.classification import brier_score, error, negative_log_likelihood
+from tfhyper.metrics.intervals import (
+    gaussian_interval,
+    interval_coverage,
+    interval_width,
+)
+from tfhyper.metrics.likelihood import predictive_log_likelihood
+from tfhyper.metrics.regression import crps_gaussian, predictive_moments, rmse
 
 
 def classification_report(
@@ -80,3 +87,50 @@ def single_draw_report(
         for member in check_members(members)
     ]
     return {key: float(np.median([r[key] for r in reports])) for key in reports[0]}
+
+
+def regression_report(
+    targets: ArrayLike, members: ArrayLike, noise_variance: ArrayLike
+) -> dict[str, float]:
+    """Error, CRPS, likelihood and coverage of the draws of a regression at once.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        members: each draw's means, of shape `(draws, batch)`.
+        noise_variance: the variance of the targets around them (`1 / tau`, see
+            `fit_noise_variance`), above zero: a number, `(batch,)` or
+            `(draws, batch)`.
+
+    Returns:
+        A dict of floats, whose keys are always these, in this order:
+
+        - `"rmse"`: root mean squared error of the members' mean
+        - `"crps"`: `crps_gaussian` of the `predictive_moments`
+        - `"nll"`: `predictive_log_likelihood` with the opposite sign, in nats
+        - `"coverage_90"`: fraction of the targets in the central 90 % interval of the
+          normal of the `predictive_moments`
+        - `"width_90"`: mean width of these intervals
+
+        RMSE, CRPS and width are in the unit of the targets.
+
+    Raises:
+        ValueError: if a value is not finite, a shape does not fit, or a variance is
+            not above zero.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> report = metrics.regression_report([0.0, 4.0], [[1.0, 1.0]], 1.0)
+        >>> round(report["rmse"], 4), report["coverage_90"]
+        (2.2361, 0.5)
+    """
+    nll = -predictive_log_likelihood(targets, members, noise_variance)
+    mean, variance = predictive_moments(members, noise_variance)
+    interval = gaussian_interval(mean, variance, level=0.9)
+    return {
+        "rmse": rmse(targets, mean),
+        "crps": crps_gaussian(targets, mean, variance),
+        "nll": nll,
+        "coverage_90": interval_coverage(targets, interval),
+        "width_90": interval_width(interval),
+    }

@@ -1,0 +1,242 @@
+"""Predictive intervals of a regression, and how many targets they hold."""
+
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.metrics._checks import (
+    as_float_array,
+    check_samples,
+    check_variance,
+    check_vector,
+)
+
+
+class PredictiveInterval(NamedTuple):
+    """Lower and upper ends of an interval for each example, both float64 `(batch,)`.
+
+    Attributes:
+        lower: the lower ends, which belong to the intervals.
+        upper: the upper ends, which belong to the intervals.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> interval = metrics.gaussian_interval([0.0], [1.0], level=0.95)
+        >>> interval.upper.round(2).tolist()
+        [1.96]
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def gaussian_interval(
+    mean: ArrayLike, variance: ArrayLike, level: float = 0.9
+) -> PredictiveInterval:
+    """Central intervals of normal predictions.
+
+    `mean -+ Phi^-1((1 + level) / 2) sqrt(variance)`, with as much probability below the
+    interval as above it.
+
+    Args:
+        mean: the predictive means, finite, of shape `(batch,)`.
+        variance: the predictive variances, not below zero, of shape `(batch,)`, or one
+            number for all.
+        level: the probability that the interval holds, in `(0, 1)`.
+
+    Returns:
+        A `PredictiveInterval` of two float64 arrays of shape `(batch,)`.
+
+    Raises:
+        ValueError: if a value or shape breaks these rules.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> lower, upper = metrics.gaussian_interval([1.0], [4.0], level=0.6827)
+        >>> lower.round(3).tolist(), upper.round(3).tolist()
+        ([-1.0], [3.0])
+    """
+    mean = check_vector("mean", mean)
+    variance = check_variance("variance", variance, mean.shape)
+    half = NormalDist().inv_cdf((1 + _check_level(level)) / 2) * np.sqrt(variance)
+    return PredictiveInterval(mean - half, mean + half)
+
+
+def sample_interval(samples: ArrayLike, level: float = 0.9) -> PredictiveInterval:
+    """Central intervals between quantiles of draws.
+
+    From the quantile `(1 - level) / 2` to `(1 + level) / 2` of each example's draws,
+    interpolated linearly as in `numpy.quantile`. Few draws give narrow intervals:
+    no interval reaches beyond the draws.
+
+    Args:
+        samples: draws of shape `(draws, batch)` of the target, not of its mean only:
+            with the observation noise.
+        level: the probability that the interval holds, in `(0, 1)`.
+
+    Returns:
+        A `PredictiveInterval` of two float64 arrays of shape `(batch,)`.
+
+    Raises:
+        ValueError: if `samples` is not finite or has other axes, or `level` is outside
+            `(0, 1)`.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> samples = [[0.0], [1.0], [2.0], [3.0], [4.0]]
+        >>> lower, upper = metrics.sample_interval(samples, level=0.5)
+        >>> lower.tolist(), upper.tolist()
+        ([1.0], [3.0])
+    """
+    samples = check_samples(samples, name="samples")
+    level = _check_level(level)
+    ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return PredictiveInterval(*ends)
+
+
+def interval_coverage(
+    targets: ArrayLike, interval: tuple[ArrayLike, ArrayLike]
+) -> float:
+    """Fraction of the targets that lie in their intervals, the ends included.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
+            `(batch,)`.
+
+    Returns:
+        A float in `[0, 1]`: near the intervals' level if they are calibrated.
+
+    Raises:
+        ValueError: if a value is not finite, a shape does not fit, or an interval ends
+            before it begins.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.interval_coverage([0.0, 5.0], ([-1.0, -1.0], [1.0, 1.0]))
+        0.5
+    """
+    targets = check_vector("targets", targets)
+    lower, upper = _check_interval(interval, len(targets))
+    return float(np.mean((lower <= targets) & (targets <= upper)))
+
+
+def interval_width(interval: tuple[ArrayLike, ArrayLike]) -> float:
+    """Mean width of intervals: of two that cover alike, the narrower tells more.
+
+    Args:
+        interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
+            `(batch,)`.
+
+    Returns:
+        A float, not below zero, in the unit of the targets.
+
+    Raises:
+        ValueError: if a value is not finite, a shape does not fit, or an interval ends
+            before it begins.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.interval_width(([0.0, 0.0], [1.0, 2.0]))
+        1.5
+    """
+    lower, upper = _check_interval(interval)
+    return float(np.mean(upper - lower))
+
+
+class CoverageCurve(NamedTuple):
+    """Coverage of central intervals at several levels, two float64 arrays.
+
+    Attributes:
+        level: the probabilities that the intervals should hold.
+        coverage: the fractions of targets that they hold; `level` if calibrated, below
+            it if the predictions are too sure.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.coverage_curve([0.0], [0.0], [1.0], levels=[0.5]).coverage.tolist()
+        [1.0]
+    """
+
+    level: np.ndarray
+    coverage: np.ndarray
+
+
+def coverage_curve(
+    targets: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    levels: ArrayLike | None = None,
+) -> CoverageCurve:
+    """The calibration curve of normal predictions: coverage against level.
+
+    Each point is the `interval_coverage` of the `gaussian_interval` of its level.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        mean: the predictive means, of shape `(batch,)`.
+        variance: the predictive variances, not below zero, of shape `(batch,)`, or one
+            number for all.
+        levels: probabilities in `(0, 1)`, of shape `(points,)`; by default 0.05, 0.1
+            ... 0.95.
+
+    Returns:
+        A `CoverageCurve` of two arrays of shape `(points,)`.
+
+    Raises:
+        ValueError: if a value or shape breaks these rules.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Kuleshov et al., "Accurate uncertainties for deep learning using calibrated
+        regression", ICML 2018, whose quantiles are here central intervals.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> targets, mean = [0.5, 1.5], [0.0, 0.0]
+        >>> curve = metrics.coverage_curve(targets, mean, 1.0, levels=[0.2, 0.6, 0.95])
+        >>> curve.coverage.tolist()
+        [0.0, 0.5, 1.0]
+    """
+    if levels is None:
+        levels = np.arange(1, 20) / 20
+    levels = check_vector("levels", levels)
+    coverage = [
+        interval_coverage(targets, gaussian_interval(mean, variance, level))
+        for level in levels
+    ]
+    return CoverageCurve(levels, np.array(coverage))
+
+
+def _check_level(level: Any) -> float:
+    array = as_float_array("level", level, np.float64)
+    if array.ndim != 0 or not 0 < array < 1:
+        raise ValueError(
+            f"`level` must be a probability in (0, 1). Received: level={level!r}"
+        )
+    return float(array)
+
+
+def _check_interval(
+    interval: tuple[ArrayLike, ArrayLike], batch: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the two ends as float64 arrays of shape `(batch,)`."""
+    if len(interval) != 2:
+        raise ValueError(
+            "`interval` must be a pair of lower and upper ends. "
+            f"Received: len(interval)={len(interval)}"
+        )
+    lower = check_vector("lower", interval[0], batch)
+    upper = check_vector("upper", interval[1], len(lower))
+    if np.any(lower > upper):
+        raise ValueError(
+            "`interval` must not end before it begins. "
+            f"Received: {np.sum(lower > upper)} of {len(lower)} with lower > upper"
+        )
+    return lower, upper

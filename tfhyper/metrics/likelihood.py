@@ -1,0 +1,94 @@
+"""Log-likelihood of a regression, under one normal or a mixture over the draws.
+
+The arguments and their rules are those at the top of `regression.py`; variances are
+above zero here. Densities, and so these scores, depend on the unit of the targets: in
+units `c` times as large the log-likelihood is `log(c)` larger.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.metrics._checks import check_samples, check_variance, check_vector
+from tfhyper.metrics.regression import errors_of
+
+
+def gaussian_log_likelihood(
+    targets: ArrayLike, mean: ArrayLike, variance: ArrayLike
+) -> float:
+    """Mean log-density of the targets under normal predictions, in nats.
+
+    `mean_i -(log(2 pi variance_i) + (targets_i - mean_i)**2 / variance_i) / 2`
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        mean: the predictive means, of shape `(batch,)`.
+        variance: the predictive variances, above zero, of shape `(batch,)`, or one
+            number for all.
+
+    Returns:
+        A float; larger is better.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of `regression.py`, or a
+            variance is 0.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> round(metrics.gaussian_log_likelihood([1.0], [0.0], [1.0]), 4)
+        -1.4189
+    """
+    squares = np.square(errors_of(targets, mean))
+    variance = check_variance("variance", variance, squares.shape, positive=True)
+    return mixture_log_likelihood(squares[np.newaxis], variance)
+
+
+def predictive_log_likelihood(
+    targets: ArrayLike, members: ArrayLike, noise_variance: ArrayLike
+) -> float:
+    """Mean log-density of the targets under the mixture of the draws, in nats.
+
+    `mean_i log(mean_t N(targets_i; members_ti, noise_variance_ti))`
+
+    which for one noise precision `tau = 1 / noise_variance` is
+
+    `mean_i logsumexp_t(-tau / 2 (targets_i - members_ti)**2) - log T
+    - log(2 pi) / 2 + log(tau) / 2`
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        members: each draw's means, of shape `(draws, batch)`.
+        noise_variance: above zero: a number, `(batch,)` or `(draws, batch)`.
+
+    Returns:
+        A float; larger is better.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of `regression.py`, or a
+            variance is 0.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Gal and Ghahramani, "Dropout as a Bayesian approximation", ICML 2016, section 4.
+        Teye et al., "Bayesian uncertainty estimation for batch normalized deep
+        networks", ICML 2018, section 4.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> members = [[-1.0], [1.0]]
+        >>> round(metrics.predictive_log_likelihood([0.0], members, 1.0), 4)
+        -1.4189
+    """
+    targets = check_vector("targets", targets)
+    members = check_samples(members, len(targets))
+    variance = check_variance(
+        "noise_variance", noise_variance, members.shape, positive=True
+    )
+    return mixture_log_likelihood(np.square(targets - members), variance)
+
+
+def mixture_log_likelihood(squares: np.ndarray, variance: np.ndarray) -> float:
+    """Returns the mean log-density for checked `(draws, batch)` squared errors."""
+    logs = -(squares / variance + np.log(2 * np.pi * variance)) / 2
+    largest = np.max(logs, axis=0)
+    return float(np.mean(largest + np.log(np.mean(np.exp(logs - largest), axis=0))))

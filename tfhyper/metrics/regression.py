@@ -1,0 +1,214 @@
+"""Error and CRPS of a regression, whose prediction is a distribution.
+
+Every function takes `targets`, finite numbers of shape `(batch,)`, and a prediction:
+
+- `mean` and `variance`, of shape `(batch,)`, of a normal distribution for each target;
+  `variance` may also be one number for all;
+- `members`, of shape `(draws, batch)`: each draw's prediction of the mean, around which
+  the target scatters with the `noise_variance` (`1 / tau`): a number, one for each
+  example `(batch,)`, or one for each draw and example `(draws, batch)`;
+- `samples`, of shape `(draws, batch)`: draws of the target itself, noise included.
+
+Means over the examples are returned. A `ValueError` is raised when a shape does not
+fit (a network's `(batch, 1)` needs its last axis dropped), a value is not finite or a
+variance below zero, and a `TypeError` when a value is no real number. `likelihood.py`
+holds the scores by density, under the same rules.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.metrics._checks import check_samples, check_variance, check_vector
+
+# Beyond it the normal density is 0, and the error function 1, in float64.
+_LARGEST_Z = 40.0
+
+
+def rmse(targets: ArrayLike, mean: ArrayLike) -> float:
+    """Root mean squared error, `sqrt(mean_i (targets_i - mean_i)**2)`.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        mean: the predictions, of shape `(batch,)`; for members, their mean over the
+            draws.
+
+    Returns:
+        A float, not below zero, in the unit of the targets.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.rmse([3.0, 4.0], [0.0, 4.0]).__round__(4)
+        2.1213
+    """
+    return float(np.sqrt(np.mean(np.square(errors_of(targets, mean)))))
+
+
+def crps_gaussian(targets: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> float:
+    """Mean continuous ranked probability score of normal predictions.
+
+    With `sigma = sqrt(variance)`, `z = (target - mean) / sigma`, and `Phi` and `phi`
+    the standard normal's distribution function and density,
+
+    `crps = mean_i sigma_i (z_i (2 Phi(z_i) - 1) + 2 phi(z_i) - 1 / sqrt(pi))`
+
+    the integral of the squared difference between the predicted distribution function
+    and the step at the target. Smaller is better. Where the variance is 0 it is the
+    absolute error, its limit.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        mean: the predictive means, of shape `(batch,)`.
+        variance: the predictive variances, not below zero, of shape `(batch,)`, or one
+            number for all.
+
+    Returns:
+        A float, not below zero, in the unit of the targets.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Gneiting and Raftery, "Strictly proper scoring rules, prediction, and
+        estimation", JASA 102, 2007, section 4.2, with the opposite sign.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> round(metrics.crps_gaussian([0.0], [0.0], [1.0]), 4)
+        0.2337
+    """
+    errors = errors_of(targets, mean)
+    return normal_crps(errors, check_variance("variance", variance, errors.shape))
+
+
+def crps_samples(targets: ArrayLike, samples: ArrayLike, fair: bool = False) -> float:
+    """Mean continuous ranked probability score, estimated from draws of the target.
+
+    For each target `y` and its draws `x_1 ... x_T`,
+
+    `crps = mean_t |x_t - y| - sum_s sum_t |x_s - x_t| / (2 D)`
+
+    with `D = T**2`, the score of the draws as they are, or with `fair`
+    `D = T (T - 1)`, which estimates without bias the score of the distribution that
+    they come from: it does not favour many draws, and can be below zero. The double sum
+    is taken over the sorted draws, in `O(T log T)`.
+
+    Args:
+        targets: finite numbers of shape `(batch,)`.
+        samples: draws of shape `(draws, batch)` of the target, not of its mean only:
+            with the observation noise.
+        fair: whether to correct the bias of few draws; needs at least 2.
+
+    Returns:
+        A float, in the unit of the targets; smaller is better.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of this module, or `fair`
+            is asked of one draw.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Gneiting and Raftery, JASA 102, 2007, eq. 21, with the opposite sign. Ferro,
+        "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140, 2014.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.crps_samples([0.0], [[-1.0], [1.0]])
+        0.5
+        >>> metrics.crps_samples([0.0], [[-1.0], [1.0]], fair=True)
+        0.0
+    """
+    targets = check_vector("targets", targets)
+    samples = check_samples(samples, len(targets), "samples")
+    draws = len(samples)
+    if fair and draws < 2:
+        raise ValueError(
+            "`samples` must hold at least two draws for the fair score. "
+            f"Received: samples.shape={samples.shape}"
+        )
+    deviations = np.sort(samples - targets, axis=0)
+    # In sorted order x_k is the larger of k pairs and the smaller of T - 1 - k.
+    signs = 2.0 * np.arange(draws) - (draws - 1)
+    pairs = draws * (draws - 1) if fair else draws**2
+    spread = signs @ deviations / pairs
+    return float(np.mean(np.mean(np.abs(deviations), axis=0) - spread))
+
+
+class PredictiveMoments(NamedTuple):
+    """Mean and variance of each example's prediction, each float64 `(batch,)`.
+
+    Attributes:
+        mean: the mean of the members.
+        variance: the variance of the members and of the noise together.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.predictive_moments([[0.0], [2.0]]).mean.tolist()
+        [1.0]
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def predictive_moments(
+    members: ArrayLike, noise_variance: ArrayLike = 0.0
+) -> PredictiveMoments:
+    """Mean and variance of the mixture of the draws, by the law of total variance.
+
+    `mean = mean_t members_t`
+
+    `variance = mean_t (members_t - mean)**2 + mean_t noise_variance_t`
+
+    the epistemic part, which comes from not knowing the weights, and the aleatoric.
+    The result fills the arguments of `crps_gaussian` and `gaussian_interval`.
+
+    Args:
+        members: each draw's means, of shape `(draws, batch)`.
+        noise_variance: not below zero: a number, `(batch,)` or `(draws, batch)`.
+
+    Returns:
+        A `PredictiveMoments` of two float64 arrays of shape `(batch,)`.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Teye et al., ICML 2018, section 3: the variance of the draws plus `1 / tau`.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> moments = metrics.predictive_moments([[0.0], [2.0]], noise_variance=0.5)
+        >>> metrics.crps_gaussian([1.0], *moments).__round__(4)
+        0.2862
+    """
+    members = check_samples(members)
+    noise = check_variance("noise_variance", noise_variance, members.shape)
+    noise = np.broadcast_to(noise, members.shape).mean(axis=0)
+    return PredictiveMoments(members.mean(axis=0), members.var(axis=0) + noise)
+
+
+def errors_of(targets: ArrayLike, mean: ArrayLike) -> np.ndarray:
+    """Returns `targets - mean`, both checked, as float64 of shape `(batch,)`."""
+    targets = check_vector("targets", targets)
+    return targets - check_vector("mean", mean, len(targets))
+
+
+def normal_crps(errors: np.ndarray, variance: np.ndarray) -> float:
+    """Returns the mean CRPS of `N(0, variance)` for checked errors."""
+    from scipy.special import erf
+
+    std = np.sqrt(variance)
+    infinite = np.full(errors.shape, np.inf)
+    z = np.divide(np.abs(errors), std, out=infinite, where=std > 0)
+    z = np.minimum(z, _LARGEST_Z)
+    density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
+    scores = np.abs(errors) * erf(z / np.sqrt(2))
+    return float(np.mean(scores + std * (2 * density - 1 / np.sqrt(np.pi))))
