@@ -341,6 +341,17 @@ def test_what_cannot_be_converted_is_named_with_the_way_out(layer):
     assert converted_layers(copy) == ["logits"]
 
 
+def test_a_vocabulary_goes_along():
+    words = keras.layers.IntegerLookup(output_mode="one_hot", name="words")
+    words.adapt([3, 4, 5])
+    inputs = keras.Input((1,), dtype="int64")
+    model = keras.Model(inputs, Dense(2)(words(inputs)))
+    copy = convert(model, small_kit("bayes"))
+    assert copy.get_layer("words").get_vocabulary() == words.get_vocabulary()
+    x = np.array([[5], [9]])
+    assert_same_prediction(model, at_the_mean(copy), x)
+
+
 def test_separable_convolutions_and_norms():
     def model():
         layer = keras.layers.SeparableConv2D(4, 3, name="separable")

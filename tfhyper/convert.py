@@ -123,13 +123,8 @@ def convert(
     converted = keras.Model(inputs, outputs, name=model.name)
     for operation, name, copy in copies.values():
         if id(operation) in replaced:
-            copy = converted.get_layer(name)
-        if isinstance(copy, StochasticKernel) and id(operation) in replaced:
-            bias = None if operation.bias is None else _to_numpy(operation.bias)
-            copy.set_mean(_to_numpy(operation.kernel), bias)
-            if moped:
-                copy.set_moped(moped_delta)
-        elif isinstance(operation, keras.Layer) and operation.weights:
+            _carry(operation, converted.get_layer(name), moped_delta if moped else None)
+        elif isinstance(operation, keras.Layer):
             graph.copy_weights(operation, copy)
     return converted
 
@@ -195,6 +190,18 @@ def _replace(kit, layer, path, moped):
         config = {**layer.get_config(), "prior_mean": "weight"}
         layer = type(layer).from_config(config)
     return layer
+
+
+def _carry(original, layer, moped_delta):
+    """Gives a kit's layer the trained weights of the one it replaces."""
+    if isinstance(layer, StochasticKernel):
+        # Copies: on some backends arrays share the memory of variables.
+        weights = (original.kernel, original.bias)
+        layer.set_mean(*(None if w is None else _to_numpy(w) for w in weights))
+        if moped_delta is not None:
+            layer.set_moped(moped_delta)
+    elif original.weights:
+        graph.copy_weights(original, layer)
 
 
 def _to_numpy(variable):

@@ -1,5 +1,6 @@
 """Rebuilding the graph of a Keras model with other layers in it."""
 
+import tempfile
 from collections.abc import Callable
 
 import keras
@@ -60,7 +61,12 @@ def clone(operation, name: str | None = None):
     config = operation.get_config()
     if name is not None and "name" in config:
         config = {**config, "name": name}
-    return operation.__class__.from_config(config)
+    copy = operation.__class__.from_config(config)
+    if hasattr(copy, "load_assets"):  # a vocabulary that was adapted to data
+        with tempfile.TemporaryDirectory() as folder:
+            operation.save_assets(folder)
+            copy.load_assets(folder)
+    return copy
 
 
 def walk(model: keras.Model, parents: tuple = ()):
