@@ -20,7 +20,7 @@ import tensorflow as tf  # noqa: E402
 import tensorflow_probability as tfp  # noqa: E402
 import tf_keras  # noqa: E402
 
-PAGE = pathlib.Path(tfhyper.__file__).parents[1] / "docs" / "from-tfp-layers.md"
+PAGE = pathlib.Path(tfhyper.__file__).parents[1] / "examples" / "from-tfp-layers.md"
 DRAWS = 500
 
 

@@ -347,3 +347,19 @@ def test_without_the_library_a_prior_is_an_import_error(monkeypatch):
     mean, scale = posterior_of(layer)
     expected = np.sum((scale**2 + mean**2) / (2 * 0.5**2) - 0.5 - np.log(scale / 0.5))
     assert float(to_numpy(layer.losses[0])) == pytest.approx(expected, rel=1e-6)
+
+
+@needs_probability
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tfd.HalfNormal(1.0),
+        lambda: tfd.Uniform(-5.0, 5.0),
+        lambda: tfd.LogNormal(0.0, 1.0),
+        lambda: tfd.Independent(tfd.HalfCauchy(np.zeros(4, "f"), 1.0), 1),
+    ],
+)
+def test_a_prior_that_is_0_somewhere_is_refused(make):
+    layer = BayesDense(4, prior=make())
+    with pytest.raises(ValueError, match="a density above 0 for every real weight"):
+        layer.build((None, 3))

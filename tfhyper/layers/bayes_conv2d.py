@@ -27,7 +27,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
                                     from the mean changes signs by example
 
     The last two cost about two convolutions, and give gradients of less
-    variance. Outside of training each call draws one kernel for the batch.
+    variance. Outside of training each call draws one kernel for the batch. A
+    frozen layer (`trainable=False`) still draws, and has no KL term.
 
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv2D`: filters,
@@ -41,7 +42,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
         prior_scale: float > 0, of the prior N(0, prior_scale^2).
         prior: a `tfp.distributions` distribution in its place, such as
             `tfhyper.layers.scale_mixture()`, whose event shape ends the kernel's
-            shape and whose batch shape broadcasts to the rest. KL(q || prior) is
+            shape and whose batch shape broadcasts to the rest, with a density
+            above 0 for every real weight. KL(q || prior) is
             exact where TFP has a formula, else estimated with one draw.
         trainable_prior_scale: bool, whether the scale of the Gaussian prior is
             learned with the posterior (empirical Bayes).

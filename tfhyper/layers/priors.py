@@ -127,6 +127,15 @@ def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
             f"Received: prior={config['class_name']} with event_shape={event} and "
             f"batch_shape={batch}"
         )
+    # A posterior that reaches where the prior is 0 is infinitely far from it.
+    for weight in (-100.0, -1.0, -0.1, 0.1, 1.0, 100.0):
+        weights = np.full(event, weight, keras.backend.standardize_dtype(prior.dtype))
+        if not np.isfinite(ops.convert_to_numpy(prior.log_prob(weights))).all():
+            raise ValueError(
+                "`prior` must have a density above 0 for every real weight, as the "
+                f"Gaussian posterior has. Received: prior={config['class_name']}, "
+                f"without one at {weight}"
+            )
 
 
 def check_single(name: str, value: Any, config: dict | None) -> None:
