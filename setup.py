@@ -44,7 +44,8 @@ setup(
         "absl-py",
         # TensorFlow Datasets needs it and does not say so.
         "importlib_resources",
-        "keras>=3",
+        # Bitwise operations, for the masks of MC dropout.
+        "keras>=3.8",
         "scikit-learn",
         "scipy",
         "tensorflow",

@@ -41,6 +41,8 @@ def make_kit(num_train: int) -> kits.LayerKit:
     """Returns the kit that the flags name."""
     if FLAGS.kit == "bayes":
         return kits.bayes(num_train, seed=FLAGS.seed)
+    if FLAGS.kit == "mc_dropout":
+        return kits.mc_dropout(seed=FLAGS.seed)
     if FLAGS.kit != "hyper":
         return kits.get(FLAGS.kit)
     return kits.hyper(
@@ -81,7 +83,8 @@ def main():
             decay_generator=FLAGS.decay_generator,
         )
 
-    common.report(train_common.fit(build, data, settings), data)
+    callbacks = [training.KLSchedule()] if FLAGS.kit == "bayes" else []
+    common.report(train_common.fit(build, data, settings, callbacks), data)
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ def test_moped_takes_posterior_and_prior_from_the_weights():
     assert float(to_numpy(layer.kl_divergence())) == pytest.approx(kl, rel=1e-4)
     x = {"a": images(), "b": images()[::-1]}
     assert_same_prediction(model, at_the_mean(copy), x)
-    # The default is the paper's tenth.
+    # The default.
     layer = convert(model, kit, moped=True).get_layer("second")
     w = np.abs(to_numpy(model.get_layer("second").kernel))
     scale = to_numpy(layer.kernel_posterior.scale)
