@@ -26,7 +26,7 @@ ALLOWED = {
     "posterior": {"checks", "layers", "metrics"},
     "pruning": {"checks", "layers", "posterior"},
     "analysis": {"checks", "metrics"},
-    "convert": {"kits", "layers", "posterior"},
+    "convert": {"checks", "kits", "layers", "posterior"},
 }
 ANY_BACKEND = (
     "checks",

@@ -1,5 +1,6 @@
 """Argument checks that every part shares."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,21 @@ def check_integer(
 def check_positive_integer(name: str, value: Any) -> int:
     """Returns `value` as an int, or raises ValueError unless it is one above zero."""
     return check_integer(name, value, 1)
+
+
+def check_number(name: str, value: Any, *, positive: bool = False) -> float:
+    """Returns `value` as a float, or raises ValueError unless it is finite and >= 0.
+
+    With `positive` it must be above 0.
+    """
+    is_number = isinstance(value, int | float | np.number)
+    is_number = is_number and not isinstance(value, bool)
+    if is_number and 0 <= value < math.inf and (value or not positive):
+        return float(value)
+    raise ValueError(
+        f"`{name}` must be a finite number {'>' if positive else '>='} 0. "
+        f"Received: {name}={value!r}"
+    )
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

@@ -1,6 +1,5 @@
 """A trained Keras model made stochastic."""
 
-import math
 from collections.abc import Callable, Iterable
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import kits
+from tfhyper.checks import check_number
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.stochastic import StochasticKernel
@@ -95,25 +95,19 @@ def convert(
     """
     graph.check_graph(model)
     kit = kits.get(kit)
-    is_number = isinstance(moped_delta, int | float | np.number)
-    if not (is_number and 0 < moped_delta < math.inf):
-        raise ValueError(
-            "`moped_delta` must be a finite number > 0. "
-            f"Received: moped_delta={moped_delta!r}"
-        )
+    check_number("moped_delta", moped_delta, positive=True)
     replaced = _find_replaced(model, kit, keep)
-    copies = {}  # id of an operation -> (operation, its name, what to call)
-    names = set()
+
+    def make(operation, name):
+        copy = graph.clone(operation, name)
+        if id(operation) in replaced:
+            copy = _replace(kit, copy, name, moped)
+        return copy
+
+    copies = graph.Copies(make)
 
     def call(operation, *args, **kwargs):
-        if id(operation) not in copies:
-            name = graph.free_name(operation.name, names)
-            names.add(name)
-            copy = graph.clone(operation, name)
-            if id(operation) in replaced:
-                copy = _replace(kit, copy, name, moped)
-            copies[id(operation)] = operation, name, copy
-        copy = copies[id(operation)][-1]
+        copy = copies.of(operation)
         if id(operation) not in replaced:
             return copy(*args, **kwargs)
         # The inputs alone: a mode given in the call is not for the kit's layers.
@@ -121,7 +115,7 @@ def convert(
 
     inputs, outputs = graph.rebuild(model, call)
     converted = keras.Model(inputs, outputs, name=model.name)
-    for operation, name, copy in copies.values():
+    for operation, name, copy in copies.made():
         if id(operation) in replaced:
             _carry(operation, converted.get_layer(name), moped_delta if moped else None)
         elif isinstance(operation, keras.Layer):

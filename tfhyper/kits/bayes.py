@@ -3,25 +3,18 @@
 import zlib
 from typing import Any
 
+from tfhyper import layers
 from tfhyper.checks import check_positive_integer
 from tfhyper.kits.kit import LayerKit, conv2d, counterpart, dense, through
-from tfhyper.layers import (
-    BayesConv1D,
-    BayesConv2D,
-    BayesConv2DTranspose,
-    BayesConv3D,
-    BayesDense,
-    BayesDepthwiseConv2D,
-)
 from tfhyper.layers.noise import check_seed, derive_seed
 
 LAYERS = (
-    BayesConv1D,
-    BayesConv2D,
-    BayesConv2DTranspose,
-    BayesConv3D,
-    BayesDense,
-    BayesDepthwiseConv2D,
+    layers.BayesConv1D,
+    layers.BayesConv2D,
+    layers.BayesConv2DTranspose,
+    layers.BayesConv3D,
+    layers.BayesDense,
+    layers.BayesDepthwiseConv2D,
 )
 
 
@@ -87,7 +80,7 @@ def bayes(
         "bias_posterior": bias_posterior,
     }
     # Bad arguments are refused here, at the door, not when a network is built.
-    options["prior"] = BayesConv2D(1, 1, **options).prior
+    options["prior"] = layers.BayesConv2D(1, 1, **options).prior
 
     def replace(layer, path):
         cls = counterpart(layer, LAYERS)

@@ -2,27 +2,19 @@
 
 import zlib
 
+from tfhyper import layers
 from tfhyper.checks import check_choice
 from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
-from tfhyper.layers import (
-    HyperConv1D,
-    HyperConv2D,
-    HyperConv2DTranspose,
-    HyperConv3D,
-    HyperDense,
-    HyperDepthwiseConv2D,
-    LatentCode,
-)
 from tfhyper.layers.noise import check_seed, derive_seed
 
 LAYERS = (
-    HyperConv1D,
-    HyperConv2D,
-    HyperConv2DTranspose,
-    HyperConv3D,
-    HyperDense,
-    HyperDepthwiseConv2D,
+    layers.HyperConv1D,
+    layers.HyperConv2D,
+    layers.HyperConv2DTranspose,
+    layers.HyperConv3D,
+    layers.HyperDense,
+    layers.HyperDepthwiseConv2D,
 )
 
 
@@ -75,7 +67,7 @@ def hyper(
         "deviation_scale": deviation_scale,
     }
     # Bad arguments are refused here, at the door, not when a network is built.
-    HyperConv2D(1, 1, code_units=code_units, prior=prior, **options)
+    layers.HyperConv2D(1, 1, code_units=code_units, prior=prior, **options)
 
     def open_network():
         codes = {}
@@ -88,7 +80,7 @@ def hyper(
 
             def apply(x):
                 if group not in codes:
-                    codes[group] = LatentCode(
+                    codes[group] = layers.LatentCode(
                         code_units,
                         prior,
                         seed=derive_seed(seed, zlib.crc32(group.encode())),

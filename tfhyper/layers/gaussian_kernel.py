@@ -1,12 +1,10 @@
 """The factorised Gaussian posterior: Bayes by Backprop."""
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
 from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed, derive_seed
@@ -60,12 +58,12 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
         super().__init__(*args, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
-        self.prior_scale = _check_positive("prior_scale", prior_scale)
+        self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
         self.prior = priors.serialize(prior)
         self.trainable_prior_scale = bool(trainable_prior_scale)
         self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
-        self.set_kl_weight(kl_weight)
-        self.initial_scale = _check_positive("initial_scale", initial_scale)
+        self.kl_weight = check_number("kl_weight", kl_weight)
+        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
@@ -229,12 +227,3 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "pruned": self.pruned,
             "seed": self.seed,
         }
-
-
-def _check_positive(name, value):
-    is_number = isinstance(value, int | float | np.number)
-    if not (is_number and 0 < value < math.inf):
-        raise ValueError(
-            f"`{name}` must be a finite number > 0. Received: {name}={value!r}"
-        )
-    return float(value)

@@ -3,10 +3,9 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
@@ -50,13 +49,7 @@ class GeneratedKernel(StochasticKernel):
         self.prior = self.latent_code.prior
         self.seed = self.latent_code.seed
         self.mean_kernel = bool(mean_kernel)
-        is_number = isinstance(deviation_scale, int | float | np.number)
-        if not (is_number and 0 <= deviation_scale < math.inf):
-            raise ValueError(
-                "`deviation_scale` must be a finite number >= 0. "
-                f"Received: deviation_scale={deviation_scale!r}"
-            )
-        self.deviation_scale = float(deviation_scale)
+        self.deviation_scale = check_number("deviation_scale", deviation_scale)
         self.generator_regularizer = keras.regularizers.get(generator_regularizer)
         constraint = getattr(self, f"{self.kernel_argument}_constraint")
         if constraint is not None and not self.mean_kernel:

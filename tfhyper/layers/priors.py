@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_number
+
 
 def probability_library() -> Any:
     """Returns TensorFlow Probability for this backend, or `None`."""
@@ -65,10 +67,7 @@ def scale_mixture(
             f"`mixture` must be in 0 < mixture < 1. Received: mixture={mixture!r}"
         )
     for name, scale in (("scale_1", scale_1), ("scale_2", scale_2)):
-        if not 0 < scale < float("inf"):
-            raise ValueError(
-                f"`{name}` must be a finite number > 0. Received: {name}={scale!r}"
-            )
+        check_number(name, scale, positive=True)
     tfd = _need_library().distributions
     return tfd.MixtureSameFamily(
         tfd.Categorical(probs=np.array([mixture, 1 - mixture], "float32")),

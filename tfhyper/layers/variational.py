@@ -1,9 +1,6 @@
 """Layers whose posterior has a density, so that the loss gains a KL divergence."""
 
-import math
-
 import keras
-import numpy as np
 
 # Weights that the prior regularises already: weight decay leaves them out.
 POSTERIOR_WEIGHTS = (
@@ -21,7 +18,8 @@ class VariationalLayer:
     The term kl_weight * kl_factor * KL(q || p) is the regularizer of one of the
     layer's variables. So `model.losses` holds it once for each layer, whatever
     the number of calls, before and after the first one, in `model.fit` and in
-    any other loop that adds `model.losses`.
+    any other loop that adds `model.losses`. `kl_weight` is a float >= 0, an
+    attribute of the layer; `kl_factor` a weight, which schedules set.
 
     Example:
 
@@ -29,16 +27,6 @@ class VariationalLayer:
     >>> layer.build((None, 64))
     >>> float(layer.losses[0]) == float(layer.kl_divergence()) / 60_000
     """
-
-    def set_kl_weight(self, kl_weight: float) -> None:
-        """Checks and keeps the constant factor of the KL term."""
-        is_number = isinstance(kl_weight, int | float | np.number)
-        if not (is_number and 0 <= kl_weight < math.inf):
-            raise ValueError(
-                "`kl_weight` must be a finite number >= 0, such as 1 / (number of "
-                f"training examples). Received: kl_weight={kl_weight!r}"
-            )
-        self.kl_weight = float(kl_weight)
 
     def build_kl_factor(self) -> None:
         """Makes the weight that schedules set, 1 at the start."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tfhyper import kits
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_choice, check_number, check_positive_integer
 from tfhyper.kits.kit import layer_name
 from tfhyper.models.residual import check_image_shape
 
@@ -63,16 +63,8 @@ def plain_network(
     """
     input_shape = check_image_shape(input_shape)
     check_positive_integer("num_classes", num_classes)
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"`activation` must be one of {sorted(ACTIVATIONS)}. "
-            f"Received: activation={activation!r}"
-        )
-    if not 0 < width_multiplier < float("inf"):
-        raise ValueError(
-            "`width_multiplier` must be a finite number > 0. "
-            f"Received: width_multiplier={width_multiplier!r}"
-        )
+    check_choice("activation", activation, ACTIVATIONS)
+    check_number("width_multiplier", width_multiplier, positive=True)
 
     def scaled(size):
         return max(1, round(size * width_multiplier))

@@ -86,6 +86,32 @@ def free_name(name: str, taken) -> str:
     return name
 
 
+class Copies:
+    """What stands for the operations of a graph in a new one, each made once.
+
+    Args:
+        make: `(operation, name)`, returns what is to be called in its place. The
+            name is the operation's own, unless another one has it.
+    """
+
+    def __init__(self, make: Callable):
+        self._make = make
+        self._made = {}  # id of an operation -> (operation, name, copy)
+        self._names = set()
+
+    def of(self, operation):
+        """Returns the copy of an operation."""
+        if id(operation) not in self._made:
+            name = free_name(operation.name, self._names)
+            self._names.add(name)
+            self._made[id(operation)] = operation, name, self._make(operation, name)
+        return self._made[id(operation)][-1]
+
+    def made(self) -> list[tuple]:
+        """Returns (operation, name, copy) of all, in the order of the graph."""
+        return list(self._made.values())
+
+
 def copy_weights(original: keras.Layer, copy: keras.Layer) -> None:
     """Gives a built copy of a layer the weights and other state of the original."""
     copy.set_weights(original.get_weights())

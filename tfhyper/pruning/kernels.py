@@ -114,20 +114,10 @@ def rebuild_with(
         The model, with weights as layers start with, and the pairs (layer of
         `model`, new layer) in the order of the graph.
     """
-    copies, names = {}, set()
-
-    def call(operation, *args, **kwargs):
-        if id(operation) not in copies:
-            name = operation.name
-            while name in names:  # of nested models
-                name += "_"
-            names.add(name)
-            copies[id(operation)] = (operation, _copy(operation, name, changes))
-        return copies[id(operation)][1](*args, **kwargs)
-
-    inputs, outputs = graph.rebuild(model, call)
+    copies = graph.Copies(lambda operation, name: _copy(operation, name, changes))
+    inputs, outputs = graph.rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
     copy = keras.Model(inputs, outputs, name=model.name)
-    pairs = [pair for pair in copies.values() if isinstance(pair[0], keras.Layer)]
+    pairs = [(x, new) for x, _, new in copies.made() if isinstance(x, keras.Layer)]
     if not model.trainable:
         copy.trainable = False  # of all layers, some of which may be on
         for layer, new in pairs:

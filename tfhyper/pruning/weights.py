@@ -1,13 +1,12 @@
 """Single weights set to zero."""
 
-import math
 from collections.abc import Iterable
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.pruning import kernels
@@ -136,12 +135,7 @@ def _check_amount(threshold, fraction):
     if fraction is not None:
         kernels.check_fraction(fraction)
         return
-    is_number = isinstance(threshold, int | float | np.number)
-    if not (is_number and 0 <= threshold < math.inf):
-        raise ValueError(
-            "`threshold` must be a finite number >= 0. "
-            f"Received: threshold={threshold!r}"
-        )
+    check_number("threshold", threshold)
 
 
 def _check_prior(layer):

@@ -3,10 +3,9 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers import variational_layers
 
 
@@ -57,11 +56,7 @@ class KLSchedule(keras.callbacks.Callback):
 
     def __init__(self, factor: float = 1.0):
         super().__init__()
-        if not (isinstance(factor, int | float | np.number) and 0 <= factor < math.inf):
-            raise ValueError(
-                f"`factor` must be a finite number >= 0. Received: factor={factor!r}"
-            )
-        self.constant = float(factor)
+        self.constant = check_number("factor", factor)
 
     def factor(self, epoch: int, batch: int, steps: int | None) -> float:
         """Returns the factor for one batch.

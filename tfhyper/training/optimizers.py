@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfhyper.checks import check_number
+
 
 @keras.saving.register_keras_serializable("tfhyper")
 class CoupledDecaySGD(keras.optimizers.SGD):
@@ -45,12 +47,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         **kwargs,
     ):
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
-        if not 0 <= coupled_decay < float("inf"):
-            raise ValueError(
-                "`coupled_decay` must be a finite number >= 0. "
-                f"Received: coupled_decay={coupled_decay!r}"
-            )
-        self.coupled_decay = float(coupled_decay)
+        self.coupled_decay = check_number("coupled_decay", coupled_decay)
         self.no_decay = tuple(no_decay)
 
     def update_step(self, gradient, variable, learning_rate):

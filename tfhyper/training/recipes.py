@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers import variational_layers
 from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
 from tfhyper.layers.variational import POSTERIOR_WEIGHTS
@@ -108,11 +108,7 @@ def compile_adam_recipe(
     """
     check_positive_integer("epochs", epochs)
     check_positive_integer("steps_per_epoch", steps_per_epoch)
-    if not 0 < learning_rate < float("inf"):
-        raise ValueError(
-            "`learning_rate` must be a finite number > 0. "
-            f"Received: learning_rate={learning_rate!r}"
-        )
+    check_number("learning_rate", learning_rate, positive=True)
     schedule = keras.optimizers.schedules.PolynomialDecay(
         learning_rate, epochs * steps_per_epoch, end_learning_rate=0.0
     )
