@@ -199,7 +199,11 @@ def main(argv):
     content = {
         "what": "LeNet-5 and AlexNet, plain and Bayesian: scores and pruning",
         "data": FLAGS.data_note,
-        "settings": settings,
+        "settings": {
+            **settings,
+            "lenet5_epochs": FLAGS.lenet5_epochs,
+            "alexnet_epochs": FLAGS.alexnet_epochs,
+        },
         **provenance(),
         "results": results,
     }
