@@ -103,6 +103,60 @@ class Batches:
                 yield batch, None
 
 
+class MiniBatches:
+    """Random mini-batches of one size, as training takes them.
+
+    Args:
+        name: the argument's name in error messages.
+        inputs: as for `Batches`. Of arrays each mini-batch is drawn without
+            replacement; a dataset's own batches are taken in their order, those
+            of another size left out, from the start again when they are used up.
+        batch_size: int > 1, examples in a mini-batch.
+        seed: int, from which those of arrays are drawn.
+
+    Raises:
+        ValueError: as `Batches`, and if there are no such batches.
+    """
+
+    def __init__(self, name, inputs, batch_size, seed):
+        self.batches = Batches(name, inputs, batch_size)
+        self.batch_size, self.seed = batch_size, seed
+        if self.batches.fixed:
+            count = count_examples(self.batches.inputs)
+            if batch_size > count:
+                raise self._too_large(f"{name} of {count} examples")
+
+    def _too_large(self, received):
+        return ValueError(
+            f"`batch_size` must not be above what `{self.batches.name}` holds: a "
+            "mini-batch of training must come out of it. Received: "
+            f"batch_size={self.batch_size}, {received}"
+        )
+
+    def take(self, count: int) -> Iterator:
+        """Yields the inputs of `count` mini-batches, the same ones each time."""
+        if self.batches.fixed:
+            inputs = self.batches.inputs
+            for i in range(count):
+                generator = np.random.default_rng((self.seed, i))
+                chosen = generator.choice(
+                    count_examples(inputs), self.batch_size, replace=False
+                )
+                yield keras.tree.map_structure(lambda x, c=chosen: x[c], inputs)
+            return
+        while count:
+            sizes = set()
+            for inputs, _ in self.batches:
+                sizes.add(count_examples(inputs))
+                if count_examples(inputs) == self.batch_size:
+                    yield inputs
+                    count -= 1
+                    if not count:
+                        return
+            if self.batch_size not in sizes:
+                raise self._too_large(f"a dataset with batches of {sorted(sizes)}")
+
+
 def count_examples(inputs) -> int:
     """Returns the number of examples of a batch."""
     return len(keras.tree.flatten(inputs)[0])

@@ -20,6 +20,8 @@ class PointNetwork:
 
     Args:
         model: a functional or built Sequential model.
+        frozen_norms: bool, count frozen BatchNorm layers among `batch_norms` if
+            all of them are frozen.
 
     Attributes:
         network: the plain `keras.Model`.
@@ -39,7 +41,7 @@ class PointNetwork:
     >>> logits = point.network.predict(x_test)
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, frozen_norms: bool = False):
         self.model = model
         self._copies = {}  # id of a layer of model -> (layer, its copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
@@ -50,11 +52,16 @@ class PointNetwork:
         self._inner_batch_norms = []  # names of layers that hold some of their own
         inputs, outputs = graph.rebuild(model, self._call)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
-        self.batch_norms = {
-            copy.name: copy
+        norms = [
+            copy
             for _, copy in self._copies.values()
-            if _is_trained_norm(copy) and id(copy) not in self._held
-        }
+            if isinstance(copy, keras.layers.BatchNormalization)
+            and id(copy) not in self._held
+        ]
+        trained = [norm for norm in norms if norm.trainable]
+        if not trained and frozen_norms:
+            trained = norms
+        self.batch_norms = {norm.name: norm for norm in trained}
         self._moments_network = None
         self.copy_weights()
 

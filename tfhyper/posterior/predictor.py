@@ -1,7 +1,8 @@
 """Averaging predictions over draws of a network."""
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -14,13 +15,13 @@ from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, graph
 from tfhyper.posterior.batch_norm import PooledMoments
-from tfhyper.posterior.batches import Batches, checksum, count_examples
+from tfhyper.posterior.batches import Batches, MiniBatches, checksum, count_examples
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, PredictionSum
 
 AVERAGING = ("branching",)
-BATCH_NORM = ("reestimate", "moving_average")
+BATCH_NORM = ("reestimate", "minibatch", "moving_average")
 OUTPUTS = ("logits", "probabilities")
 # Link -> the function of logits that gives the class probabilities.
 LINKS = {
@@ -43,7 +44,11 @@ class PosteriorPredictor:
     all the kernels that training went through. With `batch_norm="reestimate"`,
     `calibrate` sends training inputs through each draw, as in training, and
     keeps the exact moments (section 3.5). Without it, a draw of a generated
-    network predicts badly.
+    network predicts badly. With `batch_norm="minibatch"` the moments of a draw
+    are those of one random mini-batch of `batch_size` training inputs: Monte
+    Carlo Batch Normalization (Teye et al., 2018), which makes a posterior of
+    any trained network with BatchNorm. It goes together with other random
+    layers.
 
     Args:
         model: a trained functional or Sequential Keras model, whose output is
@@ -51,8 +56,10 @@ class PosteriorPredictor:
             after more training, make another, or call `calibrate` again.
         num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic`.
         averaging: `"branching"`: N networks, their outputs averaged.
-        batch_norm: `"reestimate"`, or `"moving_average"` to use the model's own
-            statistics for every draw.
+        batch_norm: `"reestimate"`; `"minibatch"`; or `"moving_average"` to use
+            the model's own statistics for every draw. Frozen BatchNorm layers
+            keep theirs, but with `"minibatch"` in a model that is frozen as a
+            whole; so do layers that are called with `training=False`.
         seed: int in 0 <= seed < 2**31, from which the draws are made.
         outputs: `"logits"` or `"probabilities"`, what the model gives; `None`
             to take the latter if its last layer ends in a softmax.
@@ -61,6 +68,8 @@ class PosteriorPredictor:
         deterministic: bool, True for the network at the posterior's mean, which
             is one draw: no averaging, and an epistemic uncertainty of 0. Layers
             with a Gaussian posterior have a mean kernel; generated ones do not.
+        batch_size: int > 1, of the mini-batches of `batch_norm="minibatch"`:
+            that of training. The smaller, the wider the posterior.
 
     Attributes:
         draws: list of `Draw`, N of them.
@@ -90,6 +99,7 @@ class PosteriorPredictor:
         outputs: str | None = None,
         link: str = "softmax",
         deterministic: bool = False,
+        batch_size: int | None = None,
     ):
         self.deterministic = bool(deterministic)
         if num_draws is None:
@@ -104,9 +114,16 @@ class PosteriorPredictor:
         self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORM)
         self.seed = check_seed(seed)
         self.model = model
-        self._point = PointNetwork(model)
-        if self.batch_norm == "reestimate":
+        self.batch_size = _check_batch_size(batch_norm, batch_size, deterministic)
+        self._point = self._make_point()
+        if self.batch_norm != "moving_average":
             self._point.check_batch_norms()
+        if self.batch_norm == "minibatch" and not self._point.batch_norms:
+            raise ValueError(
+                '`batch_norm="minibatch"` needs a model with BatchNorm layers, not '
+                f"called with `training=False`. Received: model={model.name!r} "
+                "without any"
+            )
         _check_classifier(self._point.network)
         if outputs is None:
             outputs = "probabilities" if _ends_in_softmax(model) else "logits"
@@ -123,41 +140,50 @@ class PosteriorPredictor:
             self.draws = [self._point.sample(self.seed, i) for i in range(num_draws)]
         self._weights = self._fingerprint()
 
+    def _make_point(self):
+        frozen_norms = self.batch_norm == "minibatch"
+        return PointNetwork(self.model, frozen_norms=frozen_norms)
+
     def calibrate(
-        self, inputs: Any, batch_size: int = 128, verbose: int = 1
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
     ) -> "PosteriorPredictor":
         """Gives each draw the BatchNorm moments of a pass over training inputs.
 
         Layer by layer, as in training: a layer sees inputs that the layers
         before it normalised by the same batch. The moments of the pass are
-        those of all its examples together.
+        those of all its examples together, and of `"minibatch"` those of the
+        draw's own mini-batch.
 
         Args:
             inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
                 batches (labels are ignored), best as training saw them, with its
-                augmentation. It is read once for each draw.
-            batch_size: int > 0, for arrays; best that of training.
+                augmentation. It is read once for each draw. With `"minibatch"`
+                each draw takes a random mini-batch of an array, or the next
+                batch of a dataset, whose batches must have the predictor's
+                `batch_size`.
+            batch_size: int > 0, for arrays; best that of training. 128 if left
+                out. Not with `"minibatch"`.
             verbose: 0 for silence, 1 for a progress bar.
 
         Returns:
             The predictor.
 
         Raises:
-            ValueError: if `inputs` is empty or not finite, if the moments come
-                out not finite, or with `batch_norm="moving_average"`.
+            ValueError: if `inputs` is empty or not finite, or too few for a
+                mini-batch; if the moments come out not finite; or with
+                `batch_norm="moving_average"`.
         """
         if self.batch_norm == "moving_average":
             raise ValueError(
                 '`batch_norm="moving_average"` uses the model\'s own statistics: '
                 'there is nothing to calibrate. Use `batch_norm="reestimate"`.'
             )
-        check_positive_integer("batch_size", batch_size)
-        data = Batches("inputs", inputs, batch_size)
+        passes = self._passes(inputs, batch_size)
         before = self._point.network.get_weights()
         self._point.copy_weights()
         try:
             moments = [
-                self._moments(draw, data)
+                self._moments(draw, next(passes))
                 for draw in self._progress("calibrate", self.draws, verbose)
             ]
         except BaseException:
@@ -169,7 +195,21 @@ class PosteriorPredictor:
         self._weights = self._fingerprint()
         return self
 
-    def _moments(self, draw: Draw, data: Batches) -> dict:
+    def _passes(self, inputs, batch_size) -> Iterator:
+        """Returns, for one draw after another, what is to be sent through it."""
+        if self.batch_norm == "minibatch":
+            if batch_size is not None:
+                raise ValueError(
+                    "`batch_size` is the predictor's own with `batch_norm="
+                    f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
+                )
+            found = MiniBatches("inputs", inputs, self.batch_size, self.seed)
+            return ([(x, None)] for x in found.take(self.num_draws))
+        batch_size = 128 if batch_size is None else batch_size
+        check_positive_integer("batch_size", batch_size)
+        return itertools.repeat(Batches("inputs", inputs, batch_size))
+
+    def _moments(self, draw: Draw, data: Iterable) -> dict:
         names = list(self._point.batch_norms)
         if not names:
             return {}
@@ -305,7 +345,7 @@ class PosteriorPredictor:
         if not isinstance(draw, Draw):
             self._check_calibrated()
             draw = self.draws[check_integer("draw", draw, 0, self.num_draws - 1)]
-        point = PointNetwork(self.model)
+        point = self._make_point()
         point.set(draw)
         return point.network
 
@@ -331,6 +371,7 @@ class PosteriorPredictor:
             "outputs": self.outputs,
             "link": self.link,
             "deterministic": self.deterministic,
+            "batch_size": self.batch_size,
         }
         archive.save(path, self.model, self.draws, settings, overwrite)
 
@@ -361,7 +402,7 @@ class PosteriorPredictor:
 
     def _check_calibrated(self):
         self._check_weights()
-        due = self.batch_norm == "reestimate" and self._point.batch_norms
+        due = self.batch_norm != "moving_average" and self._point.batch_norms
         if due and not all(draw.moments for draw in self.draws):
             raise ValueError(
                 "Call `calibrate(training inputs)` first: each draw needs BatchNorm "
@@ -389,6 +430,29 @@ class PosteriorPredictor:
         for i, draw in enumerate(draws, 1):
             yield draw
             bar.update(i)
+
+
+def _check_batch_size(batch_norm, batch_size, deterministic):
+    """Returns the size of MCBN's mini-batches, `None` if there are none."""
+    if batch_norm != "minibatch":
+        if batch_size is not None:
+            raise ValueError(
+                '`batch_size` is for `batch_norm="minibatch"`; give that of a pass to '
+                f"`calibrate`. Received: batch_size={batch_size!r}"
+            )
+        return None
+    if deterministic:
+        raise ValueError(
+            '`deterministic=True` needs one network: `batch_norm="reestimate"` or '
+            '"moving_average". Received: batch_norm="minibatch"'
+        )
+    if batch_size is None:
+        raise ValueError(
+            '`batch_size` must be given with `batch_norm="minibatch"`: that of '
+            "training."
+        )
+    # One example alone has no variance.
+    return check_integer("batch_size", batch_size, 2)
 
 
 def _check_classifier(network: keras.Model) -> None:
