@@ -29,7 +29,12 @@ from tfhyper import (
 )
 from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
-from tfhyper.posterior import Draw, PosteriorPredictor, Prediction
+from tfhyper.posterior import (
+    Draw,
+    PosteriorPredictor,
+    Prediction,
+    RegressionPrediction,
+)
 from tfhyper.version import __version__
 
 __all__ = [
@@ -37,6 +42,7 @@ __all__ = [
     "LayerKit",
     "PosteriorPredictor",
     "Prediction",
+    "RegressionPrediction",
     "__version__",
     "analysis",
     "convert",

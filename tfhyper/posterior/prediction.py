@@ -100,3 +100,88 @@ class PredictionSum:
             ),
             members=None if self.members is None else np.stack(self.members),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionPrediction:
+    """Average over the draws of a regression, with its uncertainty.
+
+    With m_t and v_t mean and variance of draw t, by the law of total variance,
+
+        mean      = mean_t m_t
+        aleatoric = mean_t v_t                    what the data leave open
+        epistemic = mean_t (m_t - mean)^2         what the weights leave open
+        variance  = aleatoric + epistemic
+
+    Attributes:
+        mean: float64 of shape (batch,), in the unit of the targets.
+        variance: float64 of shape (batch,), in its square, as the next two.
+        aleatoric: float64 of shape (batch,).
+        epistemic: float64 of shape (batch,).
+        members: float32 of shape (draws, batch), m_t, or `None` if not kept.
+        member_variance: float32 of shape (draws, batch), v_t, or `None`.
+
+    Example:
+
+    >>> prediction = predictor.predict(x_test)
+    >>> low, high = prediction.interval(0.95)
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+    members: np.ndarray | None = None
+    member_variance: np.ndarray | None = None
+
+    @property
+    def std(self) -> np.ndarray:
+        """The square root of `variance`."""
+        return np.sqrt(self.variance)
+
+    def interval(self, level: float = 0.9) -> metrics.PredictiveInterval:
+        """Returns the central interval of N(mean, variance).
+
+        Args:
+            level: float in (0, 1), the probability inside.
+        """
+        return metrics.gaussian_interval(self.mean, self.variance, level)
+
+
+class RegressionSum:
+    """Adds up means and variances, one member at a time."""
+
+    def __init__(self, keep_members: bool):
+        self.count = 0
+        self.members = [] if keep_members else None
+
+    def add(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        """Adds one draw's means and variances, each of shape (batch,)."""
+        wide = mean.astype(np.float64)
+        if not self.count:
+            # Differences from the first member, so that squares do not cancel.
+            self.first = wide
+            self.shift, self.squares, self.noise = np.zeros((3, len(wide)))
+        self.count += 1
+        self.shift += wide - self.first
+        self.squares += np.square(wide - self.first)
+        self.noise += variance
+        if self.members is not None:
+            self.members.append((mean, variance))
+
+    def result(self) -> RegressionPrediction:
+        """Returns the prediction of the members added so far."""
+        shift = self.shift / self.count
+        epistemic = np.maximum(self.squares / self.count - np.square(shift), 0.0)
+        aleatoric = self.noise / self.count
+        members = member_variance = None
+        if self.members is not None:
+            members, member_variance = map(np.stack, zip(*self.members, strict=True))
+        return RegressionPrediction(
+            mean=self.first + shift,
+            variance=aleatoric + epistemic,
+            aleatoric=aleatoric,
+            epistemic=epistemic,
+            members=members,
+            member_variance=member_variance,
+        )

@@ -13,21 +13,16 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive, graph
+from tfhyper.posterior import archive
 from tfhyper.posterior.batch_norm import PooledMoments
 from tfhyper.posterior.batches import Batches, MiniBatches, checksum, count_examples
 from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.outputs import REGRESSION, make_outputs
 from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.prediction import Prediction, PredictionSum
+from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 
 AVERAGING = ("branching",)
 BATCH_NORM = ("reestimate", "minibatch", "moving_average")
-OUTPUTS = ("logits", "probabilities")
-# Link -> the function of logits that gives the class probabilities.
-LINKS = {
-    "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
-    "normalized_softplus": metrics.normalized_softplus,
-}
 
 
 class PosteriorPredictor:
@@ -61,8 +56,10 @@ class PosteriorPredictor:
             keep theirs, but with `"minibatch"` in a model that is frozen as a
             whole; so do layers that are called with `training=False`.
         seed: int in 0 <= seed < 2**31, from which the draws are made.
-        outputs: `"logits"` or `"probabilities"`, what the model gives; `None`
-            to take the latter if its last layer ends in a softmax.
+        outputs: what the model gives: of a classifier `"logits"` or
+            `"probabilities"`, `None` to take the latter if its last layer ends in
+            a softmax; of a regression `"mean"`, (batch, 1), or
+            `"mean_and_variance"`, (batch, 2) or two outputs (batch, 1).
         link: how logits l become probabilities: `"softmax"`, or
             `"normalized_softplus"`, softplus(l_c) / sum_k softplus(l_k).
         deterministic: bool, True for the network at the posterior's mean, which
@@ -70,6 +67,8 @@ class PosteriorPredictor:
             with a Gaussian posterior have a mean kernel; generated ones do not.
         batch_size: int > 1, of the mini-batches of `batch_norm="minibatch"`:
             that of training. The smaller, the wider the posterior.
+        noise_variance: float >= 0, variance of the targets around the mean,
+            1 / tau, for `outputs="mean"`. `fit_noise` chooses it.
 
     Attributes:
         draws: list of `Draw`, N of them.
@@ -77,8 +76,9 @@ class PosteriorPredictor:
     Raises:
         TypeError: if the model's graph is not known.
         ValueError: for an argument out of range, a model that does not give
-            (batch, classes), or one with layers that a draw cannot reach;
-            with `deterministic`, for a layer whose mean kernel is not known.
+            what `outputs` says, or one with layers that a draw cannot reach;
+            with `deterministic`, for a layer whose mean kernel is not known;
+            with `"minibatch"`, for a model without BatchNorm.
 
     Example:
 
@@ -100,6 +100,7 @@ class PosteriorPredictor:
         link: str = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
+        noise_variance: float = 0.0,
     ):
         self.deterministic = bool(deterministic)
         if num_draws is None:
@@ -124,16 +125,7 @@ class PosteriorPredictor:
                 f"called with `training=False`. Received: model={model.name!r} "
                 "without any"
             )
-        _check_classifier(self._point.network)
-        if outputs is None:
-            outputs = "probabilities" if _ends_in_softmax(model) else "logits"
-        self.outputs = check_choice("outputs", outputs, OUTPUTS)
-        self.link = check_choice("link", link, LINKS)
-        if self.outputs == "probabilities" and self.link != "softmax":
-            raise ValueError(
-                '`link` must be "softmax" where the model gives probabilities: it is '
-                f"for logits. Received: link={link!r}"
-            )
+        self._outputs = make_outputs(model, outputs, link, noise_variance)
         if self.deterministic:
             self.draws = [self._point.mean()]
         else:
@@ -236,9 +228,10 @@ class PosteriorPredictor:
         batch_size: int = 128,
         keep_members: bool = True,
         verbose: int = 0,
-    ) -> Prediction:
+    ) -> Prediction | RegressionPrediction:
         """Returns the mean over the draws, and its uncertainty.
 
+        A `Prediction` of a classifier, a `RegressionPrediction` of a regression.
         Each draw's kernels are generated once; then it predicts as a plain
         network does.
 
@@ -266,35 +259,99 @@ class PosteriorPredictor:
         batch_size: int = 128,
         verbose: int = 0,
     ) -> dict[str, float]:
-        """Returns error, nll (nats), brier and ece of the averaged prediction.
+        """Returns the scores of the averaged prediction.
+
+        Of a classifier error, nll (nats), brier and ece; of a regression rmse,
+        crps, nll (nats), coverage_90 and width_90.
 
         Args:
             x: inputs as an array, or a `tf.data.Dataset` of (inputs, labels).
-            y: integer labels (examples,), where `x` is an array.
+            y: integer labels or, of a regression, targets (examples,), where
+                `x` is an array.
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
 
         Raises:
-            ValueError: as `predict`, and where labels are missing or out of
-                range.
+            ValueError: as `predict`; where labels are missing or out of range;
+                and for a regression without a noise variance.
         """
         check_positive_integer("batch_size", batch_size)
+        return self._outputs.report(*self._labelled(x, y, batch_size, verbose))
+
+    def fit_noise(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        score: str = "crps",
+        batch_size: int = 128,
+        verbose: int = 0,
+    ) -> "PosteriorPredictor":
+        """Chooses `noise_variance`, that of the targets, by held-out data.
+
+        For `outputs="mean"`. The draws predict once; the variance is then found
+        by a search along one line (`tfhyper.metrics.fit_noise_variance`).
+
+        Args:
+            x: inputs as an array, or a `tf.data.Dataset` of (inputs, targets).
+            y: targets (examples,), where `x` is an array.
+            score: `"crps"` or `"log_likelihood"`, the score to make best.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `evaluate`, and for any other `outputs`.
+        """
+        if self.outputs != "mean":
+            raise ValueError(
+                '`fit_noise` needs a predictor with `outputs="mean"`. '
+                f"Received: outputs={self.outputs!r}"
+            )
+        y, prediction = self._labelled(x, y, batch_size, verbose)
+        y = np.asarray(y).reshape(len(y), -1)
+        if y.shape[1] != 1:
+            raise ValueError(
+                "`y` must hold one target for each example. "
+                f"Received: y.shape={y.shape}"
+            )
+        self._outputs.noise_variance = metrics.fit_noise_variance(
+            y[:, 0], prediction.members, score
+        )
+        return self
+
+    def _labelled(self, x, y, batch_size, verbose):
+        """Returns labels and prediction of labelled data."""
+        check_positive_integer("batch_size", batch_size)
+        keep_members = self.outputs in REGRESSION
         prediction, labels = self._predict(
-            Batches("x", x, batch_size, labels=y), False, verbose
+            Batches("x", x, batch_size, labels=y), keep_members, verbose
         )
         if labels is None:
             raise ValueError("`y` must hold the labels where `x` brings none.")
-        return metrics.classification_report(labels, prediction.mean)
+        return labels, prediction
+
+    @property
+    def outputs(self) -> str:
+        """What the model gives: see the argument."""
+        return self._outputs.name
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the targets around the mean: see the argument."""
+        return getattr(self._outputs, "noise_variance", 0.0)
 
     def _predict(self, data, keep_members, verbose):
         self._check_calibrated()
-        total = PredictionSum(keep_members)
+        total = self._outputs.new_sum(keep_members)
         labels = first = None
         for draw in self._progress("predict", self.draws, verbose):
             self._point.set(draw)
-            probs, seen, found = [], [], []
+            parts, seen, found = [], [], []
             for x, y in self._located(data):
-                probs.append(self._probabilities(x))
+                raw = self._point.network.predict_on_batch(x)
+                parts.append(self._outputs.read(raw))
                 seen.append(None if data.fixed else checksum(x))
                 if y is not None:
                     found.append(y)
@@ -306,7 +363,7 @@ class PosteriorPredictor:
                     "draw. Received: a dataset that changed between two readings; "
                     "leave out its shuffling and augmentation."
                 )
-            total.add(np.concatenate(probs))
+            total.add(*map(np.concatenate, zip(*parts, strict=True)))
         return total.result(), labels
 
     def _located(self, data) -> Iterator[tuple]:
@@ -316,17 +373,6 @@ class PosteriorPredictor:
             self._point.start_at(start)
             yield x, y
             start += count_examples(x)
-
-    def _probabilities(self, x) -> np.ndarray:
-        outputs = self._point.network.predict_on_batch(x).astype(np.float32)
-        if not np.isfinite(outputs).all():
-            raise ValueError(
-                "A draw's output is not finite: training diverged, or the inputs "
-                "are far outside of what the network was trained on."
-            )
-        if self.outputs == "logits":
-            outputs = LINKS[self.link](outputs).astype(np.float32)
-        return outputs
 
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
@@ -369,7 +415,8 @@ class PosteriorPredictor:
             "batch_norm": self.batch_norm,
             "seed": self.seed,
             "outputs": self.outputs,
-            "link": self.link,
+            "link": getattr(self._outputs, "link", "softmax"),
+            "noise_variance": self.noise_variance,
             "deterministic": self.deterministic,
             "batch_size": self.batch_size,
         }
@@ -453,19 +500,3 @@ def _check_batch_size(batch_norm, batch_size, deterministic):
         )
     # One example alone has no variance.
     return check_integer("batch_size", batch_size, 2)
-
-
-def _check_classifier(network: keras.Model) -> None:
-    shapes = [tuple(output.shape) for output in network.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):
-        raise ValueError(
-            "`model` must have one output, (batch, classes) with two classes or "
-            f"more. Received: a model with outputs of the shapes {shapes}"
-        )
-
-
-def _ends_in_softmax(model: keras.Model) -> bool:
-    last = graph.last_operation(model)
-    activation = getattr(last, "activation", None)
-    # `keras.ops.softmax` is an operation, of a class without a public name.
-    return activation is keras.activations.softmax or type(last).__name__ == "Softmax"
