@@ -22,6 +22,8 @@ from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 
 AVERAGING = ("branching",)
+# Of the variance of the targets, see `fit_noise`.
+_SMALLEST_NOISE = 1e-4
 BATCH_NORM = ("reestimate", "minibatch", "moving_average")
 
 
@@ -289,7 +291,8 @@ class PosteriorPredictor:
         """Chooses `noise_variance`, that of the targets, by held-out data.
 
         For `outputs="mean"`. The draws predict once; the variance is then found
-        by a search along one line (`tfhyper.metrics.fit_noise_variance`).
+        by a search along one line (`tfhyper.metrics.fit_noise_variance`). It is
+        at least 0.0001 times the variance of `y`, so that there is a likelihood.
 
         Args:
             x: inputs as an array, or a `tf.data.Dataset` of (inputs, targets).
@@ -316,9 +319,10 @@ class PosteriorPredictor:
                 "`y` must hold one target for each example. "
                 f"Received: y.shape={y.shape}"
             )
-        self._outputs.noise_variance = metrics.fit_noise_variance(
-            y[:, 0], prediction.members, score
-        )
+        found = metrics.fit_noise_variance(y[:, 0], prediction.members, score)
+        # Draws that scatter enough by themselves leave none, and no likelihood.
+        floor = _SMALLEST_NOISE * float(np.var(y))
+        self._outputs.noise_variance = max(found, floor)
         return self
 
     def _labelled(self, x, y, batch_size, verbose):
@@ -336,6 +340,11 @@ class PosteriorPredictor:
     def outputs(self) -> str:
         """What the model gives: see the argument."""
         return self._outputs.name
+
+    @property
+    def link(self) -> str:
+        """How logits become probabilities: see the argument."""
+        return getattr(self._outputs, "link", "softmax")
 
     @property
     def noise_variance(self) -> float:
@@ -415,7 +424,7 @@ class PosteriorPredictor:
             "batch_norm": self.batch_norm,
             "seed": self.seed,
             "outputs": self.outputs,
-            "link": getattr(self._outputs, "link", "softmax"),
+            "link": self.link,
             "noise_variance": self.noise_variance,
             "deterministic": self.deterministic,
             "batch_size": self.batch_size,
