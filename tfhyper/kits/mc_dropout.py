@@ -5,8 +5,9 @@ import zlib
 import keras
 
 from tfhyper.kits.kit import LayerKit, conv2d, dense, layer_name, through
-from tfhyper.layers import Dropout, MCDropout
+from tfhyper.layers import MCDropout
 from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
 
 WEIGHTED = (
     keras.layers.Conv1D,
@@ -22,14 +23,6 @@ WEIGHTED = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-# Dropout that is off in prediction -> axes of its inputs, if it drops channels.
-DROPOUTS = {
-    Dropout: None,
-    keras.layers.Dropout: None,
-    keras.layers.SpatialDropout1D: 3,
-    keras.layers.SpatialDropout2D: 4,
-    keras.layers.SpatialDropout3D: 5,
-}
 
 
 def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
@@ -68,7 +61,7 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
 
     def replace(layer, path):
         if type(layer) in DROPOUTS:
-            return dropout(layer.rate, path, _noise_shape(layer))
+            return dropout(layer.rate, path, mask_shape(layer))
         if rate == 0:
             return layer
         before = dropout(rate, f"{path}/mc_dropout")
@@ -89,16 +82,6 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
         replace=replace,
         replaces=(*WEIGHTED, *DROPOUTS),
     )
-
-
-def _noise_shape(layer):
-    """Returns the shape of a stock dropout layer's masks."""
-    rank = DROPOUTS[type(layer)]
-    if rank is None:
-        return layer.noise_shape
-    first = getattr(layer, "data_format", None) == "channels_first"
-    channels = 1 if first else rank - 1
-    return tuple(None if axis in (0, channels) else 1 for axis in range(rank))
 
 
 def _is_dropped(x) -> bool:

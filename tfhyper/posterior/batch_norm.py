@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.posterior import graph
+
 
 class BatchMoments(keras.layers.Layer):
     """Normalises by the batch's own moments and hands them out.
@@ -46,6 +48,40 @@ class BatchMoments(keras.layers.Layer):
             ops.expand_dims(mean, 0),
             ops.expand_dims(variance, 0),
         )
+
+
+def moments_network(network: keras.Model, batch_norms: dict) -> keras.Model:
+    """Returns a network of the same layers, BatchNorm by the batch, and its moments.
+
+    Outputs, in order, the mean and then the variance of each of `batch_norms`, of
+    shape (1, channels). Dropout and the like are off, as they are in prediction.
+
+    Args:
+        network: a plain network, such as a `PointNetwork` has.
+        batch_norms: name -> BatchNorm layer of `network`.
+
+    Raises:
+        ValueError: if one of them is called more than once.
+    """
+    names = {id(layer): name for name, layer in batch_norms.items()}
+    found = {}
+
+    def call(operation, *args, **kwargs):
+        if id(operation) not in names:
+            same = isinstance(operation, keras.Layer)
+            operation = operation if same else graph.clone(operation)
+            return operation(*args, **kwargs)
+        name = names[id(operation)]
+        if name in found:
+            raise ValueError(
+                f"BatchNorm layer '{name}' is called more than once; its "
+                "moments would be those of one call. Use one layer a call."
+            )
+        outputs, *found[name] = BatchMoments(operation)(args[0])
+        return outputs
+
+    inputs, _ = graph.rebuild(network, call)
+    return keras.Model(inputs, [x for name in batch_norms for x in found[name]])
 
 
 class PooledMoments:

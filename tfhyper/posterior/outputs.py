@@ -6,11 +6,15 @@ from keras import ops
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
+from tfhyper.metrics._checks import check_vector
 from tfhyper.posterior import graph
 from tfhyper.posterior.prediction import PredictionSum, RegressionSum
 
 CLASSIFICATION = ("logits", "probabilities")
 REGRESSION = ("mean", "mean_and_variance")
+
+# Of the variance of the targets, see `PosteriorPredictor.fit_noise`.
+_SMALLEST_NOISE = 1e-4
 
 # Link -> the function of logits that gives the class probabilities.
 LINKS = {
@@ -64,6 +68,10 @@ class ClassOutputs:
         """Returns the scores of a prediction."""
         return metrics.classification_report(labels, prediction.mean)
 
+    def check_labels(self, labels):
+        """Returns labels as they are: `report` checks them with the prediction."""
+        return labels
+
 
 class RegressionOutputs:
     """Outputs of a regression: a mean, and perhaps a variance, for each example.
@@ -110,9 +118,10 @@ class RegressionOutputs:
     def read(self, raw) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
         if self.name == "mean":
-            mean = _finite(raw)[:, 0]
+            (mean,) = _finite(raw).T
             return mean, np.full_like(mean, self.noise_variance)
-        raw = np.concatenate(raw, -1) if isinstance(raw, list | tuple) else raw
+        # One output or two, in the order of `model.outputs`.
+        raw = np.concatenate(keras.tree.flatten(raw), -1)
         mean, variance = _finite(raw).T
         if not (variance > 0).all():
             raise ValueError(
@@ -127,17 +136,37 @@ class RegressionOutputs:
 
     def report(self, targets, prediction) -> dict[str, float]:
         """Returns the scores of a prediction that kept its members."""
-        targets = np.asarray(targets)
-        if targets.ndim == 2 and targets.shape[1] == 1:
-            targets = targets[:, 0]
-        if not (prediction.member_variance > 0).all():
-            raise ValueError(
-                "The likelihood of targets needs a noise variance above 0: call "
-                "`fit_noise` with held-out data, or give `noise_variance`."
-            )
         return metrics.regression_report(
             targets, prediction.members, prediction.member_variance
         )
+
+    def check_labels(self, targets) -> np.ndarray:
+        """Returns targets (examples,) in float64, of that shape or (examples, 1).
+
+        Raises:
+            ValueError: for another shape, or targets that are not finite.
+            TypeError: for targets that are no real numbers.
+        """
+        targets = np.asarray(targets)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = targets[:, 0]
+        return check_vector("y", targets)
+
+    def fit_noise(self, targets, prediction, score) -> None:
+        """Sets `noise_variance` to what scores best with members that were kept.
+
+        Raises:
+            ValueError: if there is no noise at all.
+        """
+        found = metrics.fit_noise_variance(targets, prediction.members, score)
+        # Draws that scatter enough by themselves leave none, and no likelihood.
+        found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
+        if found == 0:
+            raise ValueError(
+                "`y` must differ from the prediction, or between examples. Received: "
+                f"y={targets[0]} throughout, which every draw predicts"
+            )
+        self.noise_variance = found
 
 
 def make_outputs(model, outputs, link, noise_variance):

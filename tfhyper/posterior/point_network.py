@@ -5,8 +5,8 @@ from keras import ops
 
 from tfhyper.layers import LatentCode, StochasticLayer
 from tfhyper.layers.noise import derive_seed
-from tfhyper.posterior import graph
-from tfhyper.posterior.batch_norm import BatchMoments
+from tfhyper.layers.stock_dropout import as_mc_dropout, drops
+from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
 
 
@@ -22,9 +22,14 @@ class PointNetwork:
         model: a functional or built Sequential model.
         frozen_norms: bool, count frozen BatchNorm layers among `batch_norms` if
             all of them are frozen.
+        sample_dropout: bool, make dropout layers draw: those of stock Keras, of one
+            mask for the channel or not, and `tfhyper.layers.Dropout`.
 
     Attributes:
         network: the plain `keras.Model`.
+        sampled_dropouts: id of such a layer -> the `MCDropout` that stands for it,
+            those left out that drop nothing in training: of rate 0, or called with
+            `training=False`.
         batch_norms: name -> BatchNorm layer of `network`, those left out that
             keep their averages in training too: frozen (`trainable=False`), or
             called with `training=False`.
@@ -41,8 +46,15 @@ class PointNetwork:
     >>> logits = point.network.predict(x_test)
     """
 
-    def __init__(self, model: keras.Model, frozen_norms: bool = False):
+    def __init__(
+        self,
+        model: keras.Model,
+        frozen_norms: bool = False,
+        sample_dropout: bool = False,
+    ):
         self.model = model
+        self.sampled_dropouts = {}
+        self._sample_dropout = sample_dropout
         self._copies = {}  # id of a layer of model -> (layer, its copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
@@ -71,6 +83,10 @@ class PointNetwork:
             placeholder = keras.KerasTensor((1, operation.units), name=name)
             self._codes[id(placeholder)] = (placeholder, name)
             return placeholder
+        if self._is_sampled(operation) and kwargs.get("training") is not False:
+            if id(operation) not in self.sampled_dropouts:
+                self.sampled_dropouts[id(operation)] = as_mc_dropout(operation)
+            operation = self.sampled_dropouts[id(operation)]
         if id(operation) not in self._copies:
             self._copies[id(operation)] = (operation, self._copy(operation))
         copy = self._copies[id(operation)][1]
@@ -81,6 +97,9 @@ class PointNetwork:
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
         return copy(inputs)
+
+    def _is_sampled(self, operation) -> bool:
+        return self._sample_dropout and drops(operation)
 
     def _copy(self, operation):
         # Names must be unique also across nested models, which come out flat.
@@ -96,7 +115,8 @@ class PointNetwork:
     def _check_inside(self, layer):
         """Looks for what cannot be reached inside a layer made of layers."""
         for inner in layer._flatten_layers(include_self=False):
-            if isinstance(inner, StochasticLayer) and inner.sample_noise(0).size:
+            draws = isinstance(inner, StochasticLayer) and inner.sample_noise(0).size
+            if draws or self._is_sampled(inner):
                 raise ValueError(
                     f"Layer '{inner.name}' draws inside of layer '{layer.name}', "
                     "where a draw cannot fix it. Call it on keras.Input tensors of "
@@ -216,33 +236,10 @@ class PointNetwork:
 
     @property
     def moments_network(self) -> keras.Model:
-        """The same layers, BatchNorm by the batch, that gives all its moments.
-
-        Outputs, in order, the mean and then the variance of each of
-        `batch_norms`, of shape (1, channels). Dropout and the like are off, as
-        they are in prediction.
-        """
+        """The same layers, BatchNorm by the batch: `batch_norm.moments_network`."""
         if self._moments_network is None:
-            names = {id(layer): name for name, layer in self.batch_norms.items()}
-            found = {}
-
-            def call(operation, *args, **kwargs):
-                if id(operation) not in names:
-                    same = isinstance(operation, keras.Layer)
-                    operation = operation if same else graph.clone(operation)
-                    return operation(*args, **kwargs)
-                name = names[id(operation)]
-                if name in found:
-                    raise ValueError(
-                        f"BatchNorm layer '{name}' is called more than once; its "
-                        "moments would be those of one call. Use one layer a call."
-                    )
-                outputs, *found[name] = BatchMoments(operation)(args[0])
-                return outputs
-
-            inputs, _ = graph.rebuild(self.network, call)
-            self._moments_network = keras.Model(
-                inputs, [x for name in self.batch_norms for x in found[name]]
+            self._moments_network = batch_norm.moments_network(
+                self.network, self.batch_norms
             )
         return self._moments_network
 

@@ -1,30 +1,37 @@
 """Averaging predictions over draws of a network."""
 
-import itertools
-import math
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
-from tfhyper import metrics
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive
-from tfhyper.posterior.batch_norm import PooledMoments
-from tfhyper.posterior.batches import Batches, MiniBatches, checksum, count_examples
+from tfhyper.metrics.bounds import SCORES
+from tfhyper.posterior import archive, passes
+from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.calibration import Calibration, moments
 from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.fingerprint import fingerprint
 from tfhyper.posterior.outputs import REGRESSION, make_outputs
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 
 AVERAGING = ("branching",)
-# Of the variance of the targets, see `fit_noise`.
-_SMALLEST_NOISE = 1e-4
-BATCH_NORM = ("reestimate", "minibatch", "moving_average")
+DROPOUT = ("off", "sample")
+# What a file holds besides the model and the draws: arguments, by their names.
+_SETTINGS = (
+    "num_draws",
+    "averaging",
+    "batch_norm",
+    "seed",
+    "outputs",
+    "link",
+    "noise_variance",
+    "deterministic",
+    "batch_size",
+    "dropout",
+)
 
 
 class PosteriorPredictor:
@@ -45,7 +52,8 @@ class PosteriorPredictor:
     are those of one random mini-batch of `batch_size` training inputs: Monte
     Carlo Batch Normalization (Teye et al., 2018), which makes a posterior of
     any trained network with BatchNorm. It goes together with other random
-    layers.
+    layers, and so does dropout that is on in prediction (`dropout="sample"`), with
+    masks that are fixed for each draw and example (Gal and Ghahramani, 2016).
 
     Args:
         model: a trained functional or Sequential Keras model, whose output is
@@ -71,6 +79,11 @@ class PosteriorPredictor:
             that of training. The smaller, the wider the posterior.
         noise_variance: float >= 0, variance of the targets around the mean,
             1 / tau, for `outputs="mean"`. `fit_noise` chooses it.
+        dropout: `"off"`: `keras.layers.Dropout`, `SpatialDropout1D` ... `3D` and
+            `tfhyper.layers.Dropout` drop nothing, as in Keras' `predict`; or
+            `"sample"`: those with a rate above 0 draw masks, as
+            `tfhyper.layers.MCDropout` does, but where they are called with
+            `training=False`. With `deterministic` they drop nothing.
 
     Attributes:
         draws: list of `Draw`, N of them.
@@ -80,7 +93,8 @@ class PosteriorPredictor:
         ValueError: for an argument out of range, a model that does not give
             what `outputs` says, or one with layers that a draw cannot reach;
             with `deterministic`, for a layer whose mean kernel is not known;
-            with `"minibatch"`, for a model without BatchNorm.
+            with `"minibatch"`, for a model without BatchNorm; with
+            `dropout="sample"`, for one without such dropout.
 
     Example:
 
@@ -103,6 +117,7 @@ class PosteriorPredictor:
         deterministic: bool = False,
         batch_size: int | None = None,
         noise_variance: float = 0.0,
+        dropout: str = "off",
     ):
         self.deterministic = bool(deterministic)
         if num_draws is None:
@@ -114,29 +129,31 @@ class PosteriorPredictor:
                 f"is one mean. Received: num_draws={num_draws}"
             )
         self.averaging = check_choice("averaging", averaging, AVERAGING)
-        self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORM)
+        self.dropout = check_choice("dropout", dropout, DROPOUT)
         self.seed = check_seed(seed)
         self.model = model
-        self.batch_size = _check_batch_size(batch_norm, batch_size, deterministic)
+        self._calibration = Calibration(batch_norm, batch_size, deterministic)
         self._point = self._make_point()
-        if self.batch_norm != "moving_average":
-            self._point.check_batch_norms()
-        if self.batch_norm == "minibatch" and not self._point.batch_norms:
+        self._calibration.check_network(self._point)
+        if self.dropout == "sample" and not self._point.sampled_dropouts:
             raise ValueError(
-                '`batch_norm="minibatch"` needs a model with BatchNorm layers, not '
-                f"called with `training=False`. Received: model={model.name!r} "
-                "without any"
+                '`dropout="sample"` needs a model with Dropout layers whose rate is '
+                "above 0, not called with `training=False`. Received: "
+                f"model={model.name!r} without any"
             )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
         if self.deterministic:
             self.draws = [self._point.mean()]
         else:
             self.draws = [self._point.sample(self.seed, i) for i in range(num_draws)]
-        self._weights = self._fingerprint()
+        self._weights = fingerprint(self.model)
 
     def _make_point(self):
-        frozen_norms = self.batch_norm == "minibatch"
-        return PointNetwork(self.model, frozen_norms=frozen_norms)
+        return PointNetwork(
+            self.model,
+            frozen_norms=self._calibration.with_frozen,
+            sample_dropout=self.dropout == "sample",
+        )
 
     def calibrate(
         self, inputs: Any, batch_size: int | None = None, verbose: int = 1
@@ -167,62 +184,22 @@ class PosteriorPredictor:
                 mini-batch; if the moments come out not finite; or with
                 `batch_norm="moving_average"`.
         """
-        if self.batch_norm == "moving_average":
-            raise ValueError(
-                '`batch_norm="moving_average"` uses the model\'s own statistics: '
-                'there is nothing to calibrate. Use `batch_norm="reestimate"`.'
-            )
-        passes = self._passes(inputs, batch_size)
+        sent = self._calibration.passes(inputs, batch_size, self.num_draws, self.seed)
         before = self._point.network.get_weights()
         self._point.copy_weights()
         try:
-            moments = [
-                self._moments(draw, next(passes))
-                for draw in self._progress("calibrate", self.draws, verbose)
+            found = [
+                moments(self._point, draw, next(sent))
+                for draw in passes.progress("calibrate", self.draws, verbose)
             ]
         except BaseException:
             # All or nothing: the predictor is as it was.
             self._point.network.set_weights(before)
             raise
-        for draw, found in zip(self.draws, moments, strict=True):
-            draw.moments = found
-        self._weights = self._fingerprint()
+        for draw, values in zip(self.draws, found, strict=True):
+            draw.moments = values
+        self._weights = fingerprint(self.model)
         return self
-
-    def _passes(self, inputs, batch_size) -> Iterator:
-        """Returns, for one draw after another, what is to be sent through it."""
-        if self.batch_norm == "minibatch":
-            if batch_size is not None:
-                raise ValueError(
-                    "`batch_size` is the predictor's own with `batch_norm="
-                    f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
-                )
-            found = MiniBatches("inputs", inputs, self.batch_size, self.seed)
-            return ([(x, None)] for x in found.take(self.num_draws))
-        batch_size = 128 if batch_size is None else batch_size
-        check_positive_integer("batch_size", batch_size)
-        return itertools.repeat(Batches("inputs", inputs, batch_size))
-
-    def _moments(self, draw: Draw, data: Iterable) -> dict:
-        names = list(self._point.batch_norms)
-        if not names:
-            return {}
-        self._point.set(Draw(draw.noise))
-        pools = [PooledMoments() for _ in names]
-        for x, _ in self._located(data):
-            batch = self._point.moments_network.predict_on_batch(x)
-            for pool, mean, variance in zip(
-                pools, batch[::2], batch[1::2], strict=True
-            ):
-                pool.add(count_examples(x), mean[0], variance[0])
-        moments = {n: pool.result() for n, pool in zip(names, pools, strict=True)}
-        for name, values in moments.items():
-            if not np.isfinite(values).all():
-                raise ValueError(
-                    f"The moments of BatchNorm layer '{name}' are not finite: the "
-                    "weights of this draw overflow, or training diverged."
-                )
-        return moments
 
     def predict(
         self,
@@ -277,7 +254,12 @@ class PosteriorPredictor:
             ValueError: as `predict`; where labels are missing or out of range;
                 and for a regression without a noise variance.
         """
-        check_positive_integer("batch_size", batch_size)
+        if self.outputs == "mean" and not self.noise_variance:
+            raise ValueError(
+                "The likelihood of targets needs a noise variance above 0: call "
+                "`fit_noise` with held-out data, or give `noise_variance`. "
+                f"Received: noise_variance={self.noise_variance}"
+            )
         return self._outputs.report(*self._labelled(x, y, batch_size, verbose))
 
     def fit_noise(
@@ -312,29 +294,36 @@ class PosteriorPredictor:
                 '`fit_noise` needs a predictor with `outputs="mean"`. '
                 f"Received: outputs={self.outputs!r}"
             )
-        y, prediction = self._labelled(x, y, batch_size, verbose)
-        y = np.asarray(y).reshape(len(y), -1)
-        if y.shape[1] != 1:
-            raise ValueError(
-                "`y` must hold one target for each example. "
-                f"Received: y.shape={y.shape}"
-            )
-        found = metrics.fit_noise_variance(y[:, 0], prediction.members, score)
-        # Draws that scatter enough by themselves leave none, and no likelihood.
-        floor = _SMALLEST_NOISE * float(np.var(y))
-        self._outputs.noise_variance = max(found, floor)
+        check_choice("score", score, SCORES)
+        self._outputs.fit_noise(*self._labelled(x, y, batch_size, verbose), score)
         return self
 
     def _labelled(self, x, y, batch_size, verbose):
-        """Returns labels and prediction of labelled data."""
+        """Returns labels and prediction of labelled data, both checked."""
         check_positive_integer("batch_size", batch_size)
+        if y is not None:
+            y = self._outputs.check_labels(y)
+        data = Batches("x", x, batch_size, labels=y)
         keep_members = self.outputs in REGRESSION
-        prediction, labels = self._predict(
-            Batches("x", x, batch_size, labels=y), keep_members, verbose
-        )
+        prediction, labels = self._predict(data, keep_members, verbose)
         if labels is None:
             raise ValueError("`y` must hold the labels where `x` brings none.")
-        return labels, prediction
+        return self._outputs.check_labels(labels), prediction
+
+    def _predict(self, data, keep_members, verbose):
+        self._check_calibrated()
+        draws = passes.progress("predict", self.draws, verbose)
+        return passes.predict(self._point, draws, data, self._outputs, keep_members)
+
+    @property
+    def batch_norm(self) -> str:
+        """Where a draw's BatchNorm moments come from: see the argument."""
+        return self._calibration.batch_norm
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
+        return self._calibration.batch_size
 
     @property
     def outputs(self) -> str:
@@ -351,44 +340,12 @@ class PosteriorPredictor:
         """Variance of the targets around the mean: see the argument."""
         return getattr(self._outputs, "noise_variance", 0.0)
 
-    def _predict(self, data, keep_members, verbose):
-        self._check_calibrated()
-        total = self._outputs.new_sum(keep_members)
-        labels = first = None
-        for draw in self._progress("predict", self.draws, verbose):
-            self._point.set(draw)
-            parts, seen, found = [], [], []
-            for x, y in self._located(data):
-                raw = self._point.network.predict_on_batch(x)
-                parts.append(self._outputs.read(raw))
-                seen.append(None if data.fixed else checksum(x))
-                if y is not None:
-                    found.append(y)
-            if first is None:
-                first, labels = seen, np.concatenate(found) if found else None
-            elif seen != first:
-                raise ValueError(
-                    "`x` must give the same examples in the same order for every "
-                    "draw. Received: a dataset that changed between two readings; "
-                    "leave out its shuffling and augmentation."
-                )
-            total.add(*map(np.concatenate, zip(*parts, strict=True)))
-        return total.result(), labels
-
-    def _located(self, data) -> Iterator[tuple]:
-        """Yields batches, their place in the data told to the network."""
-        start = 0
-        for x, y in data:
-            self._point.start_at(start)
-            yield x, y
-            start += count_examples(x)
-
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
 
         It holds stock layers alone, no hypernetwork, and gives what the model
-        gives. Nested models come out flat. In place of `MCDropout` it has a layer
-        with the draw's masks, where example i of every batch has the mask of
+        gives. Nested models come out flat. In place of dropout that draws, it has a
+        layer with the draw's masks, where example i of every batch has the mask of
         example i of the data.
 
         Args:
@@ -418,17 +375,7 @@ class PosteriorPredictor:
             ValueError: if the model was trained since its weights were taken.
         """
         self._check_weights()
-        settings = {
-            "num_draws": self.num_draws,
-            "averaging": self.averaging,
-            "batch_norm": self.batch_norm,
-            "seed": self.seed,
-            "outputs": self.outputs,
-            "link": self.link,
-            "noise_variance": self.noise_variance,
-            "deterministic": self.deterministic,
-            "batch_size": self.batch_size,
-        }
+        settings = {name: getattr(self, name) for name in _SETTINGS}
         archive.save(path, self.model, self.draws, settings, overwrite)
 
     @classmethod
@@ -450,7 +397,7 @@ class PosteriorPredictor:
         return predictor
 
     def _check_weights(self):
-        if self._weights != self._fingerprint():
+        if self._weights != fingerprint(self.model):
             raise ValueError(
                 "The model was trained since its weights were taken: call "
                 "`calibrate` again, or make another predictor."
@@ -458,54 +405,4 @@ class PosteriorPredictor:
 
     def _check_calibrated(self):
         self._check_weights()
-        due = self.batch_norm != "moving_average" and self._point.batch_norms
-        if due and not all(draw.moments for draw in self.draws):
-            raise ValueError(
-                "Call `calibrate(training inputs)` first: each draw needs BatchNorm "
-                'statistics of its own. (`batch_norm="moving_average"` does without '
-                "and predicts worse.)"
-            )
-
-    def _fingerprint(self) -> int:
-        # Training, or loading, changes every weight: the smallest few tell, at a
-        # cost that no prediction feels. Counts of draws and moving averages change
-        # without training, and the factor of the KL divergence need not change.
-        weights = [
-            variable
-            for variable in self.model.weights
-            if "float" in variable.dtype
-            and variable.name not in ("moving_mean", "moving_variance", "kl_factor")
-        ]
-        weights.sort(key=lambda variable: math.prod(variable.shape))
-        return checksum([ops.convert_to_numpy(v) for v in weights[:8]])
-
-    def _progress(self, what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
-        if verbose:
-            print(f"{what}: {len(draws)} draws", flush=True)
-        bar = keras.utils.Progbar(len(draws), verbose=verbose, unit_name="draw")
-        for i, draw in enumerate(draws, 1):
-            yield draw
-            bar.update(i)
-
-
-def _check_batch_size(batch_norm, batch_size, deterministic):
-    """Returns the size of MCBN's mini-batches, `None` if there are none."""
-    if batch_norm != "minibatch":
-        if batch_size is not None:
-            raise ValueError(
-                '`batch_size` is for `batch_norm="minibatch"`; give that of a pass to '
-                f"`calibrate`. Received: batch_size={batch_size!r}"
-            )
-        return None
-    if deterministic:
-        raise ValueError(
-            '`deterministic=True` needs one network: `batch_norm="reestimate"` or '
-            '"moving_average". Received: batch_norm="minibatch"'
-        )
-    if batch_size is None:
-        raise ValueError(
-            '`batch_size` must be given with `batch_norm="minibatch"`: that of '
-            "training."
-        )
-    # One example alone has no variance.
-    return check_integer("batch_size", batch_size, 2)
+        self._calibration.check_done(self._point, self.draws)

@@ -1,0 +1,65 @@
+"""Data sent through the networks of the draws."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from tfhyper.posterior.batches import Batches, checksum, count_examples
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+
+
+def located(point: PointNetwork, data) -> Iterator[tuple]:
+    """Yields batches, their place in the data told to the network."""
+    start = 0
+    for x, y in data:
+        point.start_at(start)
+        yield x, y
+        start += count_examples(x)
+
+
+def progress(what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
+    """Yields the draws, and with `verbose` shows how many are done."""
+    if verbose:
+        print(f"{what}: {len(draws)} draws", flush=True)
+    bar = keras.utils.Progbar(len(draws), verbose=verbose, unit_name="draw")
+    for i, draw in enumerate(draws, 1):
+        yield draw
+        bar.update(i)
+
+
+def predict(point: PointNetwork, draws, data: Batches, outputs, keep_members: bool):
+    """Returns the prediction of an ensemble, and the labels that came with the data.
+
+    Args:
+        point: the network that `draws` are given to.
+        draws: iterable of `Draw`.
+        data: what to predict, read once for each draw.
+        outputs: what reads the network's outputs, see `posterior.outputs`.
+        keep_members: bool, whether the prediction keeps each draw's.
+
+    Raises:
+        ValueError: if the data are not the same in every reading, or an output
+            is not finite.
+    """
+    total = outputs.new_sum(keep_members)
+    labels = first = None
+    for draw in draws:
+        point.set(draw)
+        parts, seen, found = [], [], []
+        for x, y in located(point, data):
+            parts.append(outputs.read(point.network.predict_on_batch(x)))
+            seen.append(None if data.fixed else checksum(x))
+            if y is not None:
+                found.append(y)
+        if first is None:
+            first, labels = seen, np.concatenate(found) if found else None
+        elif seen != first:
+            raise ValueError(
+                "`x` must give the same examples in the same order for every "
+                "draw. Received: a dataset that changed between two readings; "
+                "leave out its shuffling and augmentation."
+            )
+        total.add(*map(np.concatenate, zip(*parts, strict=True)))
+    return total.result(), labels
