@@ -5,20 +5,15 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_choice, check_integer, check_positive_integer
-from tfhyper.layers.noise import check_seed
+from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.posterior import archive, passes
 from tfhyper.posterior.batches import Batches
-from tfhyper.posterior.calibration import Calibration, moments
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.fingerprint import fingerprint
+from tfhyper.posterior.ensemble import Ensemble
 from tfhyper.posterior.outputs import REGRESSION, make_outputs
-from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 
 AVERAGING = ("branching",)
-DROPOUT = ("off", "sample")
 # What a file holds besides the model and the draws: arguments, by their names.
 _SETTINGS = (
     "num_draws",
@@ -34,7 +29,7 @@ _SETTINGS = (
 )
 
 
-class PosteriorPredictor:
+class PosteriorPredictor(Ensemble):
     """An ensemble of draws of one trained network.
 
     A draw fixes all that is random in the network. Its prediction is that of a
@@ -119,87 +114,11 @@ class PosteriorPredictor:
         noise_variance: float = 0.0,
         dropout: str = "off",
     ):
-        self.deterministic = bool(deterministic)
-        if num_draws is None:
-            num_draws = 1 if self.deterministic else 16
-        self.num_draws = check_positive_integer("num_draws", num_draws)
-        if self.deterministic and self.num_draws != 1:
-            raise ValueError(
-                "`num_draws` must be 1, or left out, with `deterministic=True`: there "
-                f"is one mean. Received: num_draws={num_draws}"
-            )
         self.averaging = check_choice("averaging", averaging, AVERAGING)
-        self.dropout = check_choice("dropout", dropout, DROPOUT)
-        self.seed = check_seed(seed)
-        self.model = model
-        self._calibration = Calibration(batch_norm, batch_size, deterministic)
-        self._point = self._make_point()
-        self._calibration.check_network(self._point)
-        if self.dropout == "sample" and not self._point.sampled_dropouts:
-            raise ValueError(
-                '`dropout="sample"` needs a model with Dropout layers whose rate is '
-                "above 0, not called with `training=False`. Received: "
-                f"model={model.name!r} without any"
-            )
-        self._outputs = make_outputs(model, outputs, link, noise_variance)
-        if self.deterministic:
-            self.draws = [self._point.mean()]
-        else:
-            self.draws = [self._point.sample(self.seed, i) for i in range(num_draws)]
-        self._weights = fingerprint(self.model)
-
-    def _make_point(self):
-        return PointNetwork(
-            self.model,
-            frozen_norms=self._calibration.with_frozen,
-            sample_dropout=self.dropout == "sample",
+        super().__init__(
+            model, num_draws, batch_norm, seed, deterministic, batch_size, dropout
         )
-
-    def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
-    ) -> "PosteriorPredictor":
-        """Gives each draw the BatchNorm moments of a pass over training inputs.
-
-        Layer by layer, as in training: a layer sees inputs that the layers
-        before it normalised by the same batch. The moments of the pass are
-        those of all its examples together, and of `"minibatch"` those of the
-        draw's own mini-batch.
-
-        Args:
-            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
-                batches (labels are ignored), best as training saw them, with its
-                augmentation. It is read once for each draw. With `"minibatch"`
-                each draw takes a random mini-batch of an array, or the next
-                batch of a dataset, whose batches must have the predictor's
-                `batch_size`.
-            batch_size: int > 0, for arrays; best that of training. 128 if left
-                out. Not with `"minibatch"`.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Returns:
-            The predictor.
-
-        Raises:
-            ValueError: if `inputs` is empty or not finite, or too few for a
-                mini-batch; if the moments come out not finite; or with
-                `batch_norm="moving_average"`.
-        """
-        sent = self._calibration.passes(inputs, batch_size, self.num_draws, self.seed)
-        before = self._point.network.get_weights()
-        self._point.copy_weights()
-        try:
-            found = [
-                moments(self._point, draw, next(sent))
-                for draw in passes.progress("calibrate", self.draws, verbose)
-            ]
-        except BaseException:
-            # All or nothing: the predictor is as it was.
-            self._point.network.set_weights(before)
-            raise
-        for draw, values in zip(self.draws, found, strict=True):
-            draw.moments = values
-        self._weights = fingerprint(self.model)
-        return self
+        self._outputs = make_outputs(model, outputs, link, noise_variance)
 
     def predict(
         self,
@@ -251,8 +170,9 @@ class PosteriorPredictor:
             verbose: 0 for silence, 1 for a progress bar.
 
         Raises:
-            ValueError: as `predict`; where labels are missing or out of range;
-                and for a regression without a noise variance.
+            ValueError: as `predict`; where labels are missing or out of range, or
+                targets not finite or not one for each example; and for a
+                regression without a noise variance.
         """
         if self.outputs == "mean" and not self.noise_variance:
             raise ValueError(
@@ -287,7 +207,8 @@ class PosteriorPredictor:
             The predictor.
 
         Raises:
-            ValueError: as `evaluate`, and for any other `outputs`.
+            ValueError: as `predict`; for targets as `evaluate`, or if they are all
+                the same and predicted without an error; for any other `outputs`.
         """
         if self.outputs != "mean":
             raise ValueError(
@@ -316,16 +237,6 @@ class PosteriorPredictor:
         return passes.predict(self._point, draws, data, self._outputs, keep_members)
 
     @property
-    def batch_norm(self) -> str:
-        """Where a draw's BatchNorm moments come from: see the argument."""
-        return self._calibration.batch_norm
-
-    @property
-    def batch_size(self) -> int | None:
-        """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
-        return self._calibration.batch_size
-
-    @property
     def outputs(self) -> str:
         """What the model gives: see the argument."""
         return self._outputs.name
@@ -339,27 +250,6 @@ class PosteriorPredictor:
     def noise_variance(self) -> float:
         """Variance of the targets around the mean: see the argument."""
         return getattr(self._outputs, "noise_variance", 0.0)
-
-    def materialize(self, draw: int | Draw = 0) -> keras.Model:
-        """Returns a plain Keras model with the weights of one draw.
-
-        It holds stock layers alone, no hypernetwork, and gives what the model
-        gives. Nested models come out flat. In place of dropout that draws, it has a
-        layer with the draw's masks, where example i of every batch has the mask of
-        example i of the data.
-
-        Args:
-            draw: a `Draw`, or the index of one of `draws`.
-
-        Raises:
-            ValueError: if `draw` is out of range, or if `calibrate` is due.
-        """
-        if not isinstance(draw, Draw):
-            self._check_calibrated()
-            draw = self.draws[check_integer("draw", draw, 0, self.num_draws - 1)]
-        point = self._make_point()
-        point.set(draw)
-        return point.network
 
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes the model, the draws and the settings into one file.
@@ -395,14 +285,3 @@ class PosteriorPredictor:
             raise archive.broken(path, error) from error
         predictor.draws = draws
         return predictor
-
-    def _check_weights(self):
-        if self._weights != fingerprint(self.model):
-            raise ValueError(
-                "The model was trained since its weights were taken: call "
-                "`calibrate` again, or make another predictor."
-            )
-
-    def _check_calibrated(self):
-        self._check_weights()
-        self._calibration.check_done(self._point, self.draws)

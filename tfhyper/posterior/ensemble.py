@@ -1,0 +1,150 @@
+"""Draws of a network, without a word on what the network gives."""
+
+from typing import Any
+
+import keras
+
+from tfhyper.checks import check_choice, check_integer, check_positive_integer
+from tfhyper.layers.noise import check_seed
+from tfhyper.posterior import passes
+from tfhyper.posterior.calibration import Calibration, moments
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.fingerprint import fingerprint
+from tfhyper.posterior.point_network import PointNetwork
+
+DROPOUT = ("off", "sample")
+
+
+class Ensemble:
+    """The draws of one trained network, their BatchNorm moments, their networks.
+
+    What `tfhyper.PosteriorPredictor` stands on, where the arguments and what they
+    raise are described.
+    """
+
+    def __init__(
+        self, model, num_draws, batch_norm, seed, deterministic, batch_size, dropout
+    ):
+        self.deterministic = bool(deterministic)
+        if num_draws is None:
+            num_draws = 1 if self.deterministic else 16
+        self.num_draws = check_positive_integer("num_draws", num_draws)
+        if self.deterministic and self.num_draws != 1:
+            raise ValueError(
+                "`num_draws` must be 1, or left out, with `deterministic=True`: there "
+                f"is one mean. Received: num_draws={num_draws}"
+            )
+        self.dropout = check_choice("dropout", dropout, DROPOUT)
+        self.seed = check_seed(seed)
+        self.model = model
+        self._calibration = Calibration(batch_norm, batch_size, deterministic)
+        self._point = self._make_point()
+        self._calibration.check_network(self._point)
+        if self.dropout == "sample" and not self._point.sampled_dropouts:
+            raise ValueError(
+                '`dropout="sample"` needs a model with Dropout layers whose rate is '
+                "above 0, not called with `training=False`. Received: "
+                f"model={model.name!r} without any"
+            )
+        if self.deterministic:
+            self.draws = [self._point.mean()]
+        else:
+            self.draws = [
+                self._point.sample(self.seed, i) for i in range(self.num_draws)
+            ]
+        self._weights = fingerprint(self.model)
+
+    def _make_point(self):
+        return PointNetwork(
+            self.model,
+            frozen_norms=self._calibration.with_frozen,
+            sample_dropout=self.dropout == "sample",
+        )
+
+    def calibrate(
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+    ) -> "Ensemble":
+        """Gives each draw the BatchNorm moments of a pass over training inputs.
+
+        Layer by layer, as in training: a layer sees inputs that the layers
+        before it normalised by the same batch. The moments of the pass are
+        those of all its examples together, and of `"minibatch"` those of the
+        draw's own mini-batch.
+
+        Args:
+            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
+                batches (labels are ignored), best as training saw them, with its
+                augmentation. It is read once for each draw. With `"minibatch"`
+                each draw takes a random mini-batch of an array, or the next
+                batch of a dataset, whose batches must have the predictor's
+                `batch_size`.
+            batch_size: int > 0, for arrays; best that of training. 128 if left
+                out. Not with `"minibatch"`.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: if `inputs` is empty or not finite, or too few for a
+                mini-batch; if the moments come out not finite; or with
+                `batch_norm="moving_average"`.
+        """
+        sent = self._calibration.passes(inputs, batch_size, self.num_draws, self.seed)
+        before = self._point.network.get_weights()
+        self._point.copy_weights()
+        try:
+            found = [
+                moments(self._point, draw, next(sent))
+                for draw in passes.progress("calibrate", self.draws, verbose)
+            ]
+        except BaseException:
+            # All or nothing: the predictor is as it was.
+            self._point.network.set_weights(before)
+            raise
+        for draw, values in zip(self.draws, found, strict=True):
+            draw.moments = values
+        self._weights = fingerprint(self.model)
+        return self
+
+    def materialize(self, draw: int | Draw = 0) -> keras.Model:
+        """Returns a plain Keras model with the weights of one draw.
+
+        It holds stock layers alone, no hypernetwork, and gives what the model
+        gives. Nested models come out flat. In place of dropout that draws, it has a
+        layer with the draw's masks, where example i of every batch has the mask of
+        example i of the data.
+
+        Args:
+            draw: a `Draw`, or the index of one of `draws`.
+
+        Raises:
+            ValueError: if `draw` is out of range, or if `calibrate` is due.
+        """
+        if not isinstance(draw, Draw):
+            self._check_calibrated()
+            draw = self.draws[check_integer("draw", draw, 0, self.num_draws - 1)]
+        point = self._make_point()
+        point.set(draw)
+        return point.network
+
+    @property
+    def batch_norm(self) -> str:
+        """Where a draw's BatchNorm moments come from: see the argument."""
+        return self._calibration.batch_norm
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
+        return self._calibration.batch_size
+
+    def _check_weights(self):
+        if self._weights != fingerprint(self.model):
+            raise ValueError(
+                "The model was trained since its weights were taken: call "
+                "`calibrate` again, or make another predictor."
+            )
+
+    def _check_calibrated(self):
+        self._check_weights()
+        self._calibration.check_done(self._point, self.draws)
