@@ -43,8 +43,7 @@ class Ensemble:
         if self.dropout == "sample" and not self._point.sampled_dropouts:
             raise ValueError(
                 '`dropout="sample"` needs a model with Dropout layers whose rate is '
-                "above 0, not called with `training=False`. Received: "
-                f"model={model.name!r} without any"
+                f"above 0. Received: model={model.name!r} without any"
             )
         if self.deterministic:
             self.draws = [self._point.mean()]

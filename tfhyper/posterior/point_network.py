@@ -22,14 +22,12 @@ class PointNetwork:
         model: a functional or built Sequential model.
         frozen_norms: bool, count frozen BatchNorm layers among `batch_norms` if
             all of them are frozen.
-        sample_dropout: bool, make dropout layers draw: those of stock Keras, of one
-            mask for the channel or not, and `tfhyper.layers.Dropout`.
+        sample_dropout: bool, make stock dropout layers draw, and
+            `tfhyper.layers.Dropout`, if their rate is above 0.
 
     Attributes:
         network: the plain `keras.Model`.
-        sampled_dropouts: id of such a layer -> the `MCDropout` that stands for it,
-            those left out that drop nothing in training: of rate 0, or called with
-            `training=False`.
+        sampled_dropouts: id of such a layer -> the `MCDropout` that stands for it.
         batch_norms: name -> BatchNorm layer of `network`, those left out that
             keep their averages in training too: frozen (`trainable=False`), or
             called with `training=False`.
@@ -83,7 +81,8 @@ class PointNetwork:
             placeholder = keras.KerasTensor((1, operation.units), name=name)
             self._codes[id(placeholder)] = (placeholder, name)
             return placeholder
-        if self._is_sampled(operation) and kwargs.get("training") is not False:
+        # Not asking for `training=False`, which Keras notes of every dropout layer.
+        if self._is_sampled(operation):
             if id(operation) not in self.sampled_dropouts:
                 self.sampled_dropouts[id(operation)] = as_mc_dropout(operation)
             operation = self.sampled_dropouts[id(operation)]

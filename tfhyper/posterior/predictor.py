@@ -77,8 +77,8 @@ class PosteriorPredictor(Ensemble):
         dropout: `"off"`: `keras.layers.Dropout`, `SpatialDropout1D` ... `3D` and
             `tfhyper.layers.Dropout` drop nothing, as in Keras' `predict`; or
             `"sample"`: those with a rate above 0 draw masks, as
-            `tfhyper.layers.MCDropout` does, but where they are called with
-            `training=False`. With `deterministic` they drop nothing.
+            `tfhyper.layers.MCDropout` does, but with `deterministic`. All other
+            noise, such as `GaussianDropout` or an LSTM's dropout, stays off.
 
     Attributes:
         draws: list of `Draw`, N of them.
