@@ -3,11 +3,34 @@
 `load` gives `tf.data` pipelines whose order and augmentation are a pure function of the
 seed and the epoch, and `load_arrays` gives NumPy arrays. TensorFlow and TensorFlow
 Datasets are imported when they are first needed: the set that this package carries,
-`fashion_mnist_small`, comes as arrays without either.
+`fashion_mnist_small`, comes as arrays without either. `load_table` reads tables of
+numbers for regression.
 """
 
 from tfhyper.data.arrays import load_arrays
 from tfhyper.data.pipeline import Data, load
 from tfhyper.data.specs import DATASETS, DatasetSpec
+from tfhyper.data.tables import (
+    Standardization,
+    Table,
+    check_table,
+    fold_rows,
+    load_table,
+    split_rows,
+    standardization,
+)
 
-__all__ = ["DATASETS", "Data", "DatasetSpec", "load", "load_arrays"]
+__all__ = [
+    "DATASETS",
+    "Data",
+    "DatasetSpec",
+    "Standardization",
+    "Table",
+    "check_table",
+    "fold_rows",
+    "load",
+    "load_arrays",
+    "load_table",
+    "split_rows",
+    "standardization",
+]
