@@ -10,8 +10,6 @@ from tests.helpers.layers import normal, to_numpy
 from tfhyper import kits, layers
 from tfhyper.posterior import Draw, PosteriorPredictor
 
-stats = pytest.importorskip("scipy.stats")
-
 BN = keras.layers.BatchNormalization
 STOCK = {
     "dropout": (lambda: keras.layers.Dropout(0.4, name="drop"), (5, 4, 3), None),
@@ -101,6 +99,7 @@ def test_draws_are_those_of_the_network_with_mc_dropout():
 
 @pytest.mark.parametrize("name", STOCK)
 def test_masks_have_the_layers_rate_and_shape(name):
+    stats = pytest.importorskip("scipy.stats")
     make, shape, shared = STOCK[name]
     inputs = keras.Input(shape)
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(make()(inputs)))
@@ -206,6 +205,18 @@ def test_a_layer_that_is_called_in_inference_mode_draws():
     y = to_numpy(model(np.ones((4, 50)), training=True))
     assert 0.2 < np.mean(y == 0) < 0.8
     assert list(sampled(model, 1).draws[0].noise) == ["drop"]
+
+
+def test_layers_that_are_called_by_keyword():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((50,))
+    inner = keras.Input((50,))
+    base = keras.Model(inner, BN(name="norm")(inputs=inner))
+    x = keras.layers.Dropout(0.5, name="drop")(inputs=base(inputs=inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(layers.MCDropout(0.1)(inputs=x)))
+    x = normal(12, 50)
+    predictor = sampled(model).calibrate(x, verbose=0)
+    assert np.ptp(predictor.predict(x).members, axis=0).max() > 0.01
 
 
 def test_a_shared_layer_has_one_mask():

@@ -13,9 +13,10 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
         model: a functional or built Sequential model.
         call: `(operation, *args, **kwargs)`, called for each operation of the
             graph in order, with the arguments of the original call, the
-            tensors among them replaced by those of the new graph. Returns the
-            tensors that take the place of the operation's outputs. It must not
-            call the original operation: that would tie it into both graphs.
+            tensors among them replaced by those of the new graph, and `inputs`
+            always the first of `args`. Returns the tensors that take the place
+            of the operation's outputs. It must not call the original
+            operation: that would tie it into both graphs.
 
     Returns:
         The new inputs, and the outputs, in the structure of `model`'s.
@@ -34,6 +35,8 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
 
     def visit(operation, *args, **kwargs):
         training = kwargs.get("training")
+        if not args and "inputs" in kwargs:
+            args = (kwargs.pop("inputs"),)
 
         def visit_inner(inner, *args, **kwargs):
             # As in Keras, the mode that a model is called in is that of its layers.
