@@ -143,9 +143,9 @@ def test_the_mean_over_draws_is_that_of_the_linear_network():
     keras.utils.set_random_seed(0)
     model = vectors(keras.layers.Dropout(0.5))
     x = normal(4, 50)
-    predictor = sampled(model, 400)
+    predictor = sampled(model, 50)
     logits = np.array(
-        [predictor.materialize(i)(x) for i in range(0, 400, 8)], "float64"
+        [to_numpy(predictor.materialize(i)(x)) for i in range(50)], "float64"
     )
     kernel = to_numpy(model.layers[-1].kernel).astype("float64")
     # Var of a sum of x_j w_j m_j / (1 - p): sum (x_j w_j)^2 p / (1 - p).
