@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import metrics
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, check_number
 from tfhyper.metrics._checks import check_vector
 from tfhyper.posterior import graph
 from tfhyper.posterior.prediction import PredictionSum, RegressionSum
@@ -102,18 +102,12 @@ class RegressionOutputs:
                 f'`model` must have {rule} for `outputs="{outputs}"`. '
                 f"Received: a model with outputs of the shapes {shapes}"
             )
-        is_number = isinstance(noise_variance, int | float | np.number)
-        if not (is_number and 0 <= noise_variance < float("inf")):
-            raise ValueError(
-                "`noise_variance` must be a finite number >= 0. "
-                f"Received: noise_variance={noise_variance!r}"
-            )
+        self.noise_variance = check_number("noise_variance", noise_variance)
         if noise_variance and outputs == "mean_and_variance":
             raise ValueError(
                 '`noise_variance` is for `outputs="mean"`: the network gives a '
                 f"variance itself. Received: noise_variance={noise_variance!r}"
             )
-        self.noise_variance = float(noise_variance)
 
     def read(self, raw) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
