@@ -37,7 +37,8 @@ class Stack:
         self.build, self.learning_rate = build, learning_rate
         self.model = build()
         self._is_kernel = [v.name == "kernel" for v in self.model.trainable_variables]
-        self._train = tf.function(self._steps, jit_compile=True)
+        # Not compiled by XLA, which would compile it anew for other data.
+        self._train = tf.function(self._steps)
         self._predict = tf.function(self._forward)
 
     def start(self, seeds: list[int]) -> State:
@@ -66,8 +67,9 @@ class Stack:
             l2: a number for each copy.
             batches: int32 (steps, parts, batch), numbers of examples.
         """
-        arrays = [tf.constant(a, tf.float32) for a in (x, y, l2)]
-        return self._train(state, *arrays, tf.constant(batches, tf.int32))
+        parts = np.arange(batches.shape[1])[:, np.newaxis]
+        arrays = (np.asarray(x)[parts, batches], np.asarray(y)[parts, batches], l2)
+        return self._train(state, *[tf.constant(a, tf.float32) for a in arrays])
 
     def predict(self, state: State, x_train, x, passes: int = 1) -> np.ndarray:
         """Returns the predictions (copies, examples): the mean of some passes.
@@ -83,15 +85,10 @@ class Stack:
         arrays = [tf.constant(a, tf.float32) for a in (x_train, x)]
         return self._predict(state, *arrays, passes=passes).numpy()
 
-    def _steps(self, state, x, y, l2, batches):
-        for i in tf.range(tf.shape(batches)[0]):
-            rows = batches[i]
-            state = self._step(
-                state,
-                _for_each_copy(tf.gather(x, rows, batch_dims=1), l2),
-                _for_each_copy(tf.gather(y, rows, batch_dims=1), l2),
-                l2,
-            )
+    def _steps(self, state, x, y, l2):
+        for i in tf.range(x.shape[0]):
+            batch = _for_each_copy(x[i], l2), _for_each_copy(y[i], l2)
+            state = self._step(state, *batch, l2)
         return state
 
     def _step(self, state, x, y, l2):
