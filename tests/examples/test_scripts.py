@@ -182,3 +182,118 @@ def test_bad_flags_of_the_bayesian_cnn(tmp_path, flag, message):
     assert message in process.stderr
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "new").exists()
+
+
+def printed_value(output, name):
+    """Returns the number of a line "name number"."""
+    (row,) = (x.split() for x in output.splitlines() if x.split()[:1] == [name])
+    return float(row[1])
+
+
+def test_regression_of_a_table_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = 100 + 30 * x[:, 0] + 3 * rng.normal(size=200)
+    np.savetxt(tmp_path / "table.txt", np.column_stack([x, y]))
+    process = run_script(
+        "uci_regression.py",
+        f"--table={tmp_path / 'table.txt'}",
+        f"--workdir={tmp_path / 'runs'}",
+        "--epochs=20",
+        "--draws=20",
+    )
+    assert process.returncode == 0, process.stderr
+    scores = json.loads((tmp_path / "runs" / "scores.json").read_text())
+    # In the table's own unit: better than the mean, not better than the noise.
+    assert 2 < scores["rmse"] < 20
+    assert printed_value(process.stdout, "rmse") == pytest.approx(scores["rmse"], 1e-3)
+    assert (tmp_path / "runs" / "errors.png").read_bytes().startswith(b"\x89PNG")
+    predictor = tfhyper.PosteriorPredictor.load(tmp_path / "runs/predictor.tfhyper")
+    assert predictor.num_draws == 20 and predictor.noise_variance > 0
+    # The printed RMSE, by hand from the saved predictor and the published split.
+    order = np.arange(200)
+    np.random.RandomState(1).shuffle(order)
+    test, rest = order[:40], order[40:]
+    inner = np.arange(160)
+    np.random.RandomState(1).shuffle(inner)
+    train = rest[inner[32:]]
+    inputs = (x[test] - x[train].mean(0)) / x[train].std(0)
+    found = predictor.predict(inputs.astype("float32")).mean
+    found = found * y[train].std() + y[train].mean()
+    expected = np.sqrt(np.mean((found - y[test]) ** 2))
+    assert scores["rmse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_regression_of_the_default_table(tmp_path):
+    process = run_script(
+        "uci_regression.py", f"--workdir={tmp_path}", "--epochs=2", "--draws=5"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "283 training and 88 test rows" in process.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--table=none.txt"], "No such file"),
+        (["--batch_size=284"], "--batch_size must not be above the 283 training rows"),
+        (["--batch_size=1"], "`batch_size` must be"),
+        (["--epochs=0"], "--epochs must be positive"),
+    ],
+)
+def test_bad_flags_of_the_regression(tmp_path, flags, message):
+    process = run_script("uci_regression.py", f"--workdir={tmp_path / 'new'}", *flags)
+    assert process.returncode != 0
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def mc_batch_norm(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "mcbn"
+    process = run_script("mc_batch_norm.py", f"--workdir={workdir}", *TINY)
+    assert process.returncode == 0, process.stderr
+    return workdir, process.stdout
+
+
+def test_mc_batch_norm_stands_beside_the_plain_network(mc_batch_norm):
+    workdir, output = mc_batch_norm
+    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
+    labels = np.concatenate([y for _, y in data.test])
+    images = np.concatenate([x for x, _ in data.test])
+    model = keras.saving.load_model(workdir / "checkpoint-00002.keras")
+    plain = np.mean(model.predict(images, verbose=0).argmax(-1) == labels)
+    (row,) = (x.split() for x in output.splitlines() if x.split()[:1] == ["plain"])
+    assert float(row[1]) == pytest.approx(100 * plain)
+    assert float(row[-1]) == 0
+    scores = json.loads((workdir / "scores.json").read_text())
+    assert set(scores) == {"plain", "MCBN x3"}
+    assert scores["MCBN x3"]["epistemic"] > 0
+
+
+def test_mc_batch_norm_takes_a_saved_model(mc_batch_norm, tmp_path):
+    workdir, output = mc_batch_norm
+    model = workdir / "checkpoint-00002.keras"
+    flags = [f"--workdir={tmp_path}", f"--model={model}", *TINY]
+    process = run_script("mc_batch_norm.py", *flags)
+    assert process.returncode == 0, process.stderr
+    rows = [x for x in output.splitlines() if x.split()[:1] in (["plain"], ["MCBN"])]
+    assert len(rows) == 2 and all(row in process.stdout for row in rows)
+
+
+def test_mc_batch_norm_refuses_a_model_without_batch_norm(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    model.save(tmp_path / "plain.keras")
+    for path, message in (
+        ("plain.keras", "needs a model with BatchNorm layers"),
+        ("none.keras", "--model must be a file"),
+    ):
+        process = run_script(
+            "mc_batch_norm.py", f"--workdir={tmp_path}", f"--model={tmp_path / path}"
+        )
+        assert process.returncode != 0
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr

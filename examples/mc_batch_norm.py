@@ -1,0 +1,107 @@
+r"""Uncertainties of any trained classifier with BatchNorm, without retraining.
+
+    python examples/mc_batch_norm.py
+    python examples/mc_batch_norm.py --model=FILE.keras --dataset=cifar10 \
+        --data_dir=DIR --batch_size=32
+
+Monte Carlo Batch Normalization (Teye et al., 2018) beside the network as it is.
+Without --model a small wide residual network is trained first on the images that
+this package carries. --batch_size is that of the training: the smaller, the wider
+the posterior.
+"""
+
+import json
+import os
+
+import common
+import keras
+import numpy as np
+import train_common
+from absl import flags
+
+import tfhyper
+from tfhyper import metrics, models, training
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "A saved .keras model; trained here if left out.")
+FLAGS.set_default("workdir", "runs/mc_batch_norm")
+FLAGS.set_default("batch_size", 32)
+FLAGS.set_default("epochs", 5)
+
+
+def train(data: tfhyper.data.Data, settings: dict) -> keras.Model:
+    """Returns a wide residual network, trained in --workdir."""
+
+    def build():
+        keras.utils.set_random_seed(FLAGS.seed)
+        model = models.wide_resnet(
+            10,
+            1,
+            num_classes=data.spec.num_classes,
+            input_shape=data.spec.image_shape,
+        )
+        return training.compile_recipe(
+            model,
+            FLAGS.epochs,
+            data.steps_per_epoch,
+            learning_rate=FLAGS.learning_rate,
+        )
+
+    return train_common.fit(build, data, settings)
+
+
+def main():
+    common.check_flags()
+    settings = train_common.settings_of("")
+    if FLAGS.model is not None and not os.path.exists(FLAGS.model):
+        raise FileNotFoundError(f"--model must be a file. Received: {FLAGS.model}")
+    data = common.load_data(settings)
+    if FLAGS.model is not None:
+        model = keras.saving.load_model(FLAGS.model)
+    else:
+        train_common.set_precision()
+        model = train(data, settings)
+
+    plain = tfhyper.PosteriorPredictor(
+        model, num_draws=1, batch_norm="moving_average", seed=FLAGS.draw_seed
+    )
+    drawn = tfhyper.PosteriorPredictor(
+        model,
+        num_draws=FLAGS.draws,
+        batch_norm="minibatch",
+        batch_size=FLAGS.batch_size,
+        seed=FLAGS.draw_seed,
+    )
+    # Augmented, as training saw them; each draw takes one batch.
+    drawn.calibrate(data.epoch(0))
+    labels = np.concatenate([y for _, y in data.test])
+    names = {"plain": plain, f"MCBN x{FLAGS.draws}": drawn}
+    scores = {}
+    print(f"\n{model.name}, {len(labels)} test images of {data.spec.name}")
+    print(
+        f"{'':>12} {'accuracy %':>11} {'NLL':>7} {'ECE':>7} {'aleatoric':>10} "
+        f"{'epistemic':>10}"
+    )
+    for name, predictor in names.items():
+        prediction = predictor.predict(data.test)
+        found = metrics.classification_report(labels, prediction.mean)
+        found["aleatoric"] = float(prediction.aleatoric.mean())
+        found["epistemic"] = float(prediction.epistemic.mean())
+        scores[name] = found
+        print(
+            f"{name:>12} {100 * (1 - found['error']):11.2f} {found['nll']:7.4f} "
+            f"{found['ece']:7.4f} {found['aleatoric']:10.4f} {found['epistemic']:10.4f}"
+        )
+    print("   NLL and uncertainties in nats, means over the images\n")
+    os.makedirs(FLAGS.workdir, exist_ok=True)
+    path = os.path.join(FLAGS.workdir, "scores.json")
+    with open(path, "w") as file:
+        json.dump(scores, file, indent=2)
+    print(f"written: {path}")
+    path = os.path.join(FLAGS.workdir, "predictor.tfhyper")
+    drawn.save(path, overwrite=True)
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    common.run(main)
