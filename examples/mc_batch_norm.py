@@ -20,7 +20,7 @@ import train_common
 from absl import flags
 
 import tfhyper
-from tfhyper import metrics, models, training
+from tfhyper import kits, metrics, models, training
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "A saved .keras model; trained here if left out.")
@@ -39,6 +39,7 @@ def train(data: tfhyper.data.Data, settings: dict) -> keras.Model:
             1,
             num_classes=data.spec.num_classes,
             input_shape=data.spec.image_shape,
+            kit=kits.deterministic(),
         )
         return training.compile_recipe(
             model,

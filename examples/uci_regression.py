@@ -59,7 +59,7 @@ def make_model(features: int) -> keras.Model:
 
 def main():
     common.check_flags()
-    for name in ("epochs", "batch_size", "units"):
+    for name in ("epochs", "units"):
         if FLAGS[name].value < 1:
             raise ValueError(
                 f"--{name} must be positive. Received: --{name}={FLAGS[name].value}"
@@ -67,9 +67,9 @@ def main():
     table = load_table()
     rest, test = data.split_rows(len(table.y), FLAGS.split)
     train, held_out = (rest[part] for part in data.split_rows(len(rest), FLAGS.split))
-    if FLAGS.batch_size > len(train):
+    if not 2 <= FLAGS.batch_size <= len(train):
         raise ValueError(
-            f"--batch_size must not be above the {len(train)} training rows. "
+            f"--batch_size must be from 2 to {len(train)}, the training rows. "
             f"Received: --batch_size={FLAGS.batch_size}"
         )
     x = data.standardization(table.x[train]).apply(table.x).astype("float32")

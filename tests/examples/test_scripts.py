@@ -236,8 +236,8 @@ def test_regression_of_the_default_table(tmp_path):
     "flags, message",
     [
         (["--table=none.txt"], "No such file"),
-        (["--batch_size=284"], "--batch_size must not be above the 283 training rows"),
-        (["--batch_size=1"], "`batch_size` must be"),
+        (["--batch_size=284"], "--batch_size must be from 2 to 283"),
+        (["--batch_size=1"], "--batch_size must be from 2 to 283"),
         (["--epochs=0"], "--epochs must be positive"),
     ],
 )
