@@ -53,18 +53,17 @@ class PointNetwork:
         self.model = model
         self.sampled_dropouts = {}
         self._sample_dropout = sample_dropout
-        self._copies = {}  # id of a layer of model -> (layer, its copy)
+        self._copies = graph.Copies(self._copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
         self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
-        self._names = set()  # of the copies
         self._held = set()  # ids of copies that are called with training=False
         self._inner_batch_norms = []  # names of layers that hold some of their own
         inputs, outputs = graph.rebuild(model, self._call)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         norms = [
             copy
-            for _, copy in self._copies.values()
+            for _, _, copy in self._copies.made()
             if isinstance(copy, keras.layers.BatchNormalization)
             and id(copy) not in self._held
         ]
@@ -86,9 +85,7 @@ class PointNetwork:
             if id(operation) not in self.sampled_dropouts:
                 self.sampled_dropouts[id(operation)] = as_mc_dropout(operation)
             operation = self.sampled_dropouts[id(operation)]
-        if id(operation) not in self._copies:
-            self._copies[id(operation)] = (operation, self._copy(operation))
-        copy = self._copies[id(operation)][1]
+        copy = self._copies.of(operation)
         if not isinstance(operation, StochasticLayer):
             if kwargs.get("training") is False:
                 self._held.add(id(copy))
@@ -100,10 +97,7 @@ class PointNetwork:
     def _is_sampled(self, operation) -> bool:
         return self._sample_dropout and drops(operation)
 
-    def _copy(self, operation):
-        # Names must be unique also across nested models, which come out flat.
-        name = graph.free_name(operation.name, self._names)
-        self._names.add(name)
+    def _copy(self, operation, name):
         if isinstance(operation, StochasticLayer):
             copy = operation.point_layer()
             return copy if copy.name == name else graph.clone(copy, name)
@@ -161,7 +155,7 @@ class PointNetwork:
 
     def copy_weights(self) -> None:
         """Copies the model's present weights, all but those that are drawn."""
-        for original, copy in self._copies.values():
+        for original, _, copy in self._copies.made():
             if isinstance(original, keras.Layer) and not isinstance(
                 original, StochasticLayer
             ):
@@ -210,7 +204,7 @@ class PointNetwork:
                 "The draw was made for another network: it holds moments for the "
                 f"BatchNorm layers {unknown}, which this one has not."
             )
-        for original, copy in self._copies.values():
+        for original, _, copy in self._copies.made():
             if isinstance(original, StochasticLayer):
                 noise = draw.noise[self._sources[id(original)]]
                 for variable, value in zip(
