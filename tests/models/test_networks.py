@@ -16,6 +16,7 @@ PLAIN = {"width_multiplier": 0.25, "num_classes": 4, "input_shape": (32, 32, 3)}
 SMALLEST = {
     "alexnet": PLAIN,
     "lenet5": PLAIN,
+    "resnet_cifar": {"depth": 8, "num_classes": 4, "input_shape": (8, 8, 3)},
     "wide_resnet": {
         "depth": 10,
         "width": 1,
