@@ -40,8 +40,8 @@ def resnet_cifar(
     Example:
 
     >>> model = tfhyper.models.resnet_cifar(32, kit="deterministic")
-    >>> model.count_params()  # with BatchNorm's 2,272 moving averages
-    466906
+    >>> model.count_params()  # 2,272 of them moving averages
+    466426
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR
