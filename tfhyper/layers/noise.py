@@ -69,6 +69,14 @@ class DrawCounter:
             return self.draws[0] + 0
         return self.draws[1] + _INFERENCE_OFFSET
 
+    def last_count(self):
+        """Returns the number of the last draw in training, 0 before the first one.
+
+        What the loss says of a draw, such as an estimate of its KL divergence, it
+        can say with the same noise: a regularizer is called after the layer.
+        """
+        return ops.maximum(self.draws[0] - 1, 0)
+
     def next_count(self, training: bool | None):
         """Returns the number of the next draw, and counts it as made."""
         count = self.current_count(training)

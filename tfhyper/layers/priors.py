@@ -68,7 +68,7 @@ def scale_mixture(
         )
     for name, scale in (("scale_1", scale_1), ("scale_2", scale_2)):
         check_number(name, scale, positive=True)
-    tfd = _need_library().distributions
+    tfd = need_library().distributions
     return tfd.MixtureSameFamily(
         tfd.Categorical(probs=np.array([mixture, 1 - mixture], "float32")),
         tfd.Normal(np.zeros(2, "float32"), np.array([scale_1, scale_2], "float32")),
@@ -98,7 +98,7 @@ def serialize(prior: Any) -> dict | None:
 def deserialize(config: dict) -> Any:
     """Returns the TFP distribution of a dict from `serialize`."""
     prior = _from_config(config)
-    if not isinstance(prior, _need_library().distributions.Distribution):
+    if not isinstance(prior, need_library().distributions.Distribution):
         raise _bad("prior", type(prior).__name__, config)
     # TensorFlow's dtypes have a `name`, JAX's are types; several make a list.
     dtype = getattr(prior.dtype, "name", getattr(prior.dtype, "__name__", ""))
@@ -183,7 +183,7 @@ def kl_divergence(mean, scale, config: dict, noise, mask=None):
         mask: tensor of that shape, 0 for weights to leave out, for priors of
             single weights; or `None`.
     """
-    tfd = _need_library().distributions
+    tfd = need_library().distributions
     prior = deserialize(config)
     # In the prior's precision: numbers from NumPy make a prior of float64.
     dtype, prior_dtype = mean.dtype, keras.backend.standardize_dtype(prior.dtype)
@@ -206,7 +206,7 @@ def _total(values, mask):
     return ops.sum(values if mask is None else ops.where(mask > 0, values, 0.0))
 
 
-def _need_library():
+def need_library():
     library = probability_library()
     if library is None:
         raise ImportError(
@@ -218,7 +218,7 @@ def _need_library():
 
 
 def _kinds():
-    library = _need_library()
+    library = need_library()
     return {
         "distribution": (library.distributions, library.distributions.Distribution),
         "bijector": (library.bijectors, library.bijectors.Bijector),

@@ -9,6 +9,8 @@ POSTERIOR_WEIGHTS = (
     "bias_mean",
     "bias_rho",
     "prior_rho",
+    "flow_hidden",
+    "flow_output",
 )
 
 
