@@ -16,6 +16,7 @@ ROOT = pathlib.Path(tfhyper.__file__).parent
 # A part of the package -> the parts it may import, besides itself.
 ALLOWED = {
     "checks": set(),
+    "text": set(),
     "version": set(),
     "layers": {"checks"},
     "data": {"checks"},
@@ -24,11 +25,12 @@ ALLOWED = {
     "models": {"checks", "kits", "layers"},
     "training": {"checks", "layers"},
     "posterior": {"checks", "layers", "metrics"},
-    "pruning": {"checks", "layers", "posterior"},
-    "analysis": {"checks", "metrics"},
+    "pruning": {"checks", "layers", "posterior", "text"},
+    "analysis": {"checks", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "kits", "layers", "posterior"},
 }
 ANY_BACKEND = (
+    "analysis",
     "checks",
     "convert",
     "kits",

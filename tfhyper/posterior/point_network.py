@@ -1,5 +1,7 @@
 """The plain network that a draw makes of a stochastic one."""
 
+from collections.abc import Iterator
+
 import keras
 from keras import ops
 
@@ -204,18 +206,25 @@ class PointNetwork:
                 "The draw was made for another network: it holds moments for the "
                 f"BatchNorm layers {unknown}, which this one has not."
             )
-        for original, _, copy in self._copies.made():
-            if isinstance(original, StochasticLayer):
-                noise = draw.noise[self._sources[id(original)]]
-                for variable, value in zip(
-                    copy.weights, original.point_weights(noise), strict=True
-                ):
-                    # A copy: JAX gives the memory of a network's variables away
-                    # in prediction, and the model's bias must not go with it.
-                    variable.assign(ops.copy(value))
+        for copy, values in self.drawn_weights(draw):
+            for variable, value in zip(copy.weights, values, strict=True):
+                # A copy: JAX gives the memory of a network's variables away
+                # in prediction, and the model's bias must not go with it.
+                variable.assign(ops.copy(value))
         for name, (mean, variance) in draw.moments.items():
             self.batch_norms[name].moving_mean.assign(mean)
             self.batch_norms[name].moving_variance.assign(variance)
+
+    def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
+        """Yields layers of `network` and their weights of a draw, made one by one.
+
+        All that stand for a `StochasticLayer`, in the order of the graph. The
+        network is not changed.
+        """
+        for original, _, copy in self._copies.made():
+            if isinstance(original, StochasticLayer):
+                noise = draw.noise[self._sources[id(original)]]
+                yield copy, original.point_weights(noise)
 
     def start_at(self, index: int) -> None:
         """Tells where in the data the next batch begins.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from tfhyper.layers import StochasticLayer
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.pruning import kernels
+from tfhyper.text import align
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +99,7 @@ class PruningReport:
         if self.accuracy is not None:
             before, after = self.accuracy.before, self.accuracy.after
             rows.append(("accuracy", f"{before:.4f}", f"{after:.4f}", ""))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths))
-            ).rstrip()
-            for row in rows
-        )
+        return align(rows)
 
 
 def report(
