@@ -95,7 +95,9 @@ class Ensemble:
         try:
             found = [
                 moments(self._point, draw, next(sent))
-                for draw in passes.progress("calibrate", self.draws, verbose)
+                for draw in passes.progress(
+                    "calibrate", self.draws, self.num_draws, verbose
+                )
             ]
         except BaseException:
             # All or nothing: the predictor is as it was.
@@ -126,6 +128,10 @@ class Ensemble:
         point = self._make_point()
         point.set(draw)
         return point.network
+
+    def _networks(self):
+        self._check_calibrated()
+        return ((self._point, draw) for draw in self.draws)
 
     @property
     def batch_norm(self) -> str:

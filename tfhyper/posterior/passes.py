@@ -1,12 +1,11 @@
 """Data sent through the networks of the draws."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from tfhyper.posterior.batches import Batches, checksum, count_examples
-from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 
 
@@ -19,22 +18,22 @@ def located(point: PointNetwork, data) -> Iterator[tuple]:
         start += count_examples(x)
 
 
-def progress(what: str, draws: list[Draw], verbose: int) -> Iterator[Draw]:
-    """Yields the draws, and with `verbose` shows how many are done."""
+def progress(what: str, draws: Iterable, count: int, verbose: int) -> Iterator:
+    """Yields `count` draws, and with `verbose` shows how many are done."""
     if verbose:
-        print(f"{what}: {len(draws)} draws", flush=True)
-    bar = keras.utils.Progbar(len(draws), verbose=verbose, unit_name="draw")
+        print(f"{what}: {count} draws", flush=True)
+    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="draw")
     for i, draw in enumerate(draws, 1):
         yield draw
         bar.update(i)
 
 
-def predict(point: PointNetwork, draws, data: Batches, outputs, keep_members: bool):
+def predict(networks, data: Batches, outputs, keep_members: bool):
     """Returns the prediction of an ensemble, and the labels that came with the data.
 
     Args:
-        point: the network that `draws` are given to.
-        draws: iterable of `Draw`.
+        networks: iterable of pairs, a `Draw` and before it the `PointNetwork`
+            that it is given to.
         data: what to predict, read once for each draw.
         outputs: what reads the network's outputs, see `posterior.outputs`.
         keep_members: bool, whether the prediction keeps each draw's.
@@ -45,7 +44,7 @@ def predict(point: PointNetwork, draws, data: Batches, outputs, keep_members: bo
     """
     total = outputs.new_sum(keep_members)
     labels = first = None
-    for draw in draws:
+    for point, draw in networks:
         point.set(draw)
         parts, seen, found = [], [], []
         for x, y in located(point, data):

@@ -1,19 +1,15 @@
 """Averaging predictions over draws of a network."""
 
-from typing import Any
-
 import keras
-from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_choice, check_positive_integer
-from tfhyper.metrics.bounds import SCORES
-from tfhyper.posterior import archive, passes
-from tfhyper.posterior.batches import Batches
+from tfhyper.checks import check_choice
+from tfhyper.posterior import archive
+from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.ensemble import Ensemble
-from tfhyper.posterior.outputs import REGRESSION, make_outputs
-from tfhyper.posterior.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.outputs import make_outputs
 
 AVERAGING = ("branching",)
+_KIND = "PosteriorPredictor"
 # What a file holds besides the model and the draws: arguments, by their names.
 _SETTINGS = (
     "num_draws",
@@ -29,7 +25,7 @@ _SETTINGS = (
 )
 
 
-class PosteriorPredictor(Ensemble):
+class PosteriorPredictor(Ensemble, Averaged):
     """An ensemble of draws of one trained network.
 
     A draw fixes all that is random in the network. Its prediction is that of a
@@ -120,137 +116,6 @@ class PosteriorPredictor(Ensemble):
         )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
 
-    def predict(
-        self,
-        x: Any,
-        batch_size: int = 128,
-        keep_members: bool = True,
-        verbose: int = 0,
-    ) -> Prediction | RegressionPrediction:
-        """Returns the mean over the draws, and its uncertainty.
-
-        A `Prediction` of a classifier, a `RegressionPrediction` of a regression.
-        Each draw's kernels are generated once; then it predicts as a plain
-        network does.
-
-        Args:
-            x: inputs, an array or a `tf.data.Dataset` of batches, with or
-                without labels. A dataset is read once for each draw and must
-                give the same examples in the same order each time.
-            batch_size: int > 0, for arrays.
-            keep_members: bool, keep the N predictions: draws x examples x
-                classes x 4 bytes.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Raises:
-            ValueError: if `x` is empty, not finite or comes in another order
-                for another draw; if `calibrate` is due; or if a draw's output
-                is not finite.
-        """
-        check_positive_integer("batch_size", batch_size)
-        return self._predict(Batches("x", x, batch_size), keep_members, verbose)[0]
-
-    def evaluate(
-        self,
-        x: Any,
-        y: ArrayLike | None = None,
-        batch_size: int = 128,
-        verbose: int = 0,
-    ) -> dict[str, float]:
-        """Returns the scores of the averaged prediction.
-
-        Of a classifier error, nll (nats), brier and ece; of a regression rmse,
-        crps, nll (nats), coverage_90 and width_90.
-
-        Args:
-            x: inputs as an array, or a `tf.data.Dataset` of (inputs, labels).
-            y: integer labels or, of a regression, targets (examples,), where
-                `x` is an array.
-            batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Raises:
-            ValueError: as `predict`; where labels are missing or out of range, or
-                targets not finite or not one for each example; and for a
-                regression without a noise variance.
-        """
-        if self.outputs == "mean" and not self.noise_variance:
-            raise ValueError(
-                "The likelihood of targets needs a noise variance above 0: call "
-                "`fit_noise` with held-out data, or give `noise_variance`. "
-                f"Received: noise_variance={self.noise_variance}"
-            )
-        return self._outputs.report(*self._labelled(x, y, batch_size, verbose))
-
-    def fit_noise(
-        self,
-        x: Any,
-        y: ArrayLike | None = None,
-        score: str = "crps",
-        batch_size: int = 128,
-        verbose: int = 0,
-    ) -> "PosteriorPredictor":
-        """Chooses `noise_variance`, that of the targets, by held-out data.
-
-        For `outputs="mean"`. The draws predict once; the variance is then found
-        by a search along one line (`tfhyper.metrics.fit_noise_variance`). It is
-        at least 0.0001 times the variance of `y`, so that there is a likelihood.
-
-        Args:
-            x: inputs as an array, or a `tf.data.Dataset` of (inputs, targets).
-            y: targets (examples,), where `x` is an array.
-            score: `"crps"` or `"log_likelihood"`, the score to make best.
-            batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Returns:
-            The predictor.
-
-        Raises:
-            ValueError: as `predict`; for targets as `evaluate`, or if they are all
-                the same and predicted without an error; for any other `outputs`.
-        """
-        if self.outputs != "mean":
-            raise ValueError(
-                '`fit_noise` needs a predictor with `outputs="mean"`. '
-                f"Received: outputs={self.outputs!r}"
-            )
-        check_choice("score", score, SCORES)
-        self._outputs.fit_noise(*self._labelled(x, y, batch_size, verbose), score)
-        return self
-
-    def _labelled(self, x, y, batch_size, verbose):
-        """Returns labels and prediction of labelled data, both checked."""
-        check_positive_integer("batch_size", batch_size)
-        if y is not None:
-            y = self._outputs.check_labels(y)
-        data = Batches("x", x, batch_size, labels=y)
-        keep_members = self.outputs in REGRESSION
-        prediction, labels = self._predict(data, keep_members, verbose)
-        if labels is None:
-            raise ValueError("`y` must hold the labels where `x` brings none.")
-        return self._outputs.check_labels(labels), prediction
-
-    def _predict(self, data, keep_members, verbose):
-        self._check_calibrated()
-        draws = passes.progress("predict", self.draws, verbose)
-        return passes.predict(self._point, draws, data, self._outputs, keep_members)
-
-    @property
-    def outputs(self) -> str:
-        """What the model gives: see the argument."""
-        return self._outputs.name
-
-    @property
-    def link(self) -> str:
-        """How logits become probabilities: see the argument."""
-        return getattr(self._outputs, "link", "softmax")
-
-    @property
-    def noise_variance(self) -> float:
-        """Variance of the targets around the mean: see the argument."""
-        return getattr(self._outputs, "noise_variance", 0.0)
-
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes the model, the draws and the settings into one file.
 
@@ -266,7 +131,7 @@ class PosteriorPredictor(Ensemble):
         """
         self._check_weights()
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        archive.save(path, self.model, self.draws, settings, overwrite)
+        archive.save(path, _KIND, [self.model], self.draws, settings, overwrite)
 
     @classmethod
     def load(cls, path: str) -> "PosteriorPredictor":
@@ -276,12 +141,12 @@ class PosteriorPredictor(Ensemble):
             FileNotFoundError: if there is no file.
             ValueError: if it is torn, or not one of `save`.
         """
-        model, draws, settings = archive.load(path)
+        (model,), draws, settings = archive.load(path, _KIND)
         try:
             predictor = cls(model, **settings)
             for draw in draws:
                 predictor._point.set(draw)
         except (TypeError, ValueError) as error:
-            raise archive.broken(path, error) from error
+            raise archive.broken(path, _KIND, error) from error
         predictor.draws = draws
         return predictor

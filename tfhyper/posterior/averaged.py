@@ -1,0 +1,166 @@
+"""What is done with networks whose predictions are averaged."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.metrics.bounds import SCORES
+from tfhyper.posterior import passes
+from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.prediction import Prediction, RegressionPrediction
+
+
+class Averaged:
+    """Prediction and scores of some networks, wherever they come from.
+
+    What `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` share.
+
+    Attributes:
+        num_draws: int, how many networks there are.
+    """
+
+    # What reads the networks' outputs: see `posterior.outputs`.
+    _outputs = None
+
+    def _networks(self) -> Iterable[tuple[PointNetwork, Draw]]:
+        """Returns the networks, each as a draw and what it is to be given to.
+
+        Raises:
+            ValueError: if `calibrate` is due.
+        """
+        raise NotImplementedError
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 128,
+        keep_members: bool = True,
+        verbose: int = 0,
+    ) -> Prediction | RegressionPrediction:
+        """Returns the mean over the draws, and its uncertainty.
+
+        A `Prediction` of a classifier, a `RegressionPrediction` of a regression.
+        Each draw's kernels are generated once; then it predicts as a plain
+        network does.
+
+        Args:
+            x: inputs, an array or a `tf.data.Dataset` of batches, with or
+                without labels. A dataset is read once for each draw and must
+                give the same examples in the same order each time.
+            batch_size: int > 0, for arrays.
+            keep_members: bool, keep the N predictions: draws x examples x
+                classes x 4 bytes.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: if `x` is empty, not finite or comes in another order
+                for another draw; if `calibrate` is due; or if a draw's output
+                is not finite.
+        """
+        check_positive_integer("batch_size", batch_size)
+        return self._predict(Batches("x", x, batch_size), keep_members, verbose)[0]
+
+    def evaluate(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+    ) -> dict[str, float]:
+        """Returns the scores of the averaged prediction.
+
+        Of a classifier error, nll (nats), brier and ece; of a regression rmse,
+        crps, nll (nats), coverage_90 and width_90.
+
+        Args:
+            x: inputs as an array, or a `tf.data.Dataset` of (inputs, labels).
+            y: integer labels or, of a regression, targets (examples,), where
+                `x` is an array.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: as `predict`; where labels are missing or out of range, or
+                targets not finite or not one for each example; and for a
+                regression without a noise variance.
+        """
+        if self.outputs == "mean" and not self.noise_variance:
+            raise ValueError(
+                "The likelihood of targets needs a noise variance above 0: call "
+                "`fit_noise` with held-out data, or give `noise_variance`. "
+                f"Received: noise_variance={self.noise_variance}"
+            )
+        return self._outputs.report(*self._labelled(x, y, batch_size, verbose))
+
+    def fit_noise(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        score: str = "crps",
+        batch_size: int = 128,
+        verbose: int = 0,
+    ) -> "Averaged":
+        """Chooses `noise_variance`, that of the targets, by held-out data.
+
+        For `outputs="mean"`. The draws predict once; the variance is then found
+        by a search along one line (`tfhyper.metrics.fit_noise_variance`). It is
+        at least 0.0001 times the variance of `y`, so that there is a likelihood.
+
+        Args:
+            x: inputs as an array, or a `tf.data.Dataset` of (inputs, targets).
+            y: targets (examples,), where `x` is an array.
+            score: `"crps"` or `"log_likelihood"`, the score to make best.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `predict`; for targets as `evaluate`, or if they are all
+                the same and predicted without an error; for any other `outputs`.
+        """
+        if self.outputs != "mean":
+            raise ValueError(
+                '`fit_noise` needs a predictor with `outputs="mean"`. '
+                f"Received: outputs={self.outputs!r}"
+            )
+        check_choice("score", score, SCORES)
+        self._outputs.fit_noise(*self._labelled(x, y, batch_size, verbose), score)
+        return self
+
+    def _labelled(self, x, y, batch_size, verbose):
+        """Returns labels and prediction of labelled data, both checked."""
+        check_positive_integer("batch_size", batch_size)
+        if y is not None:
+            y = self._outputs.check_labels(y)
+        data = Batches("x", x, batch_size, labels=y)
+        keep_members = self.outputs in REGRESSION
+        prediction, labels = self._predict(data, keep_members, verbose)
+        if labels is None:
+            raise ValueError("`y` must hold the labels where `x` brings none.")
+        return self._outputs.check_labels(labels), prediction
+
+    def _predict(self, data, keep_members, verbose):
+        networks = passes.progress("predict", self._networks(), self.num_draws, verbose)
+        return passes.predict(networks, data, self._outputs, keep_members)
+
+    @property
+    def outputs(self) -> str:
+        """What the model gives: see the argument."""
+        return self._outputs.name
+
+    @property
+    def link(self) -> str:
+        """How logits become probabilities: see the argument."""
+        return getattr(self._outputs, "link", "softmax")
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the targets around the mean: see the argument."""
+        return getattr(self._outputs, "noise_variance", 0.0)
