@@ -65,7 +65,7 @@ class PointNetwork:
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         norms = [
             copy
-            for _, _, copy in self._copies.made()
+            for _, copy in self._pairs()
             if isinstance(copy, keras.layers.BatchNormalization)
             and id(copy) not in self._held
         ]
@@ -87,14 +87,27 @@ class PointNetwork:
             if id(operation) not in self.sampled_dropouts:
                 self.sampled_dropouts[id(operation)] = as_mc_dropout(operation)
             operation = self.sampled_dropouts[id(operation)]
-        copy = self._copies.of(operation)
         if not isinstance(operation, StochasticLayer):
-            if kwargs.get("training") is False:
-                self._held.add(id(copy))
-            return copy(*args, **kwargs)
+            return self._call_fixed(operation, *args, **kwargs)
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
-        return copy(inputs)
+        return self._call_drawn(operation, inputs)
+
+    def _call_fixed(self, operation, *args, **kwargs):
+        """Calls what stands for an operation that does not draw."""
+        copy = self._copies.of(operation)
+        if kwargs.get("training") is False:
+            self._held.add(id(copy))
+        return copy(*args, **kwargs)
+
+    def _call_drawn(self, operation, inputs):
+        """Calls what stands for a `StochasticLayer`."""
+        return self._copies.of(operation)(inputs)
+
+    def _pairs(self) -> Iterator[tuple]:
+        """Yields operations and what stands for them, in the order of the graph."""
+        for original, _, copy in self._copies.made():
+            yield original, copy
 
     def _is_sampled(self, operation) -> bool:
         return self._sample_dropout and drops(operation)
@@ -157,11 +170,14 @@ class PointNetwork:
 
     def copy_weights(self) -> None:
         """Copies the model's present weights, all but those that are drawn."""
-        for original, _, copy in self._copies.made():
+        for original, copy in self._pairs():
             if isinstance(original, keras.Layer) and not isinstance(
                 original, StochasticLayer
             ):
-                graph.copy_weights(original, copy)
+                self._copy_layer_weights(original, copy)
+
+    def _copy_layer_weights(self, original, copy):
+        graph.copy_weights(original, copy)
 
     def sample(self, seed: int, index: int) -> Draw:
         """Returns draw number `index` of the ensemble of `seed`, without moments."""
