@@ -3,7 +3,10 @@
 from tfhyper import kits
 
 # What a kit cannot do without.
-ARGUMENTS = {"bayes": {"num_examples": 100}}
+ARGUMENTS = {
+    "bayes": {"num_examples": 100},
+    "bayesian_hypernet": {"num_examples": 100},
+}
 
 
 def make_kit(name, **options):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tfhyper.kits.bayes import bayes
+from tfhyper.kits.bayesian_hypernet import bayesian_hypernet
 from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
@@ -11,6 +12,7 @@ from tfhyper.kits.strategies import STRATEGIES
 
 KITS: dict[str, Callable[[], LayerKit]] = {
     "bayes": bayes,
+    "bayesian_hypernet": bayesian_hypernet,
     "deterministic": deterministic,
     "hyper": hyper,
     "mc_dropout": mc_dropout,
@@ -21,6 +23,7 @@ __all__ = [
     "LayerKit",
     "STRATEGIES",
     "bayes",
+    "bayesian_hypernet",
     "deterministic",
     "get",
     "hyper",

@@ -4,8 +4,14 @@ import zlib
 from typing import Any
 
 from tfhyper import layers
-from tfhyper.checks import check_positive_integer
-from tfhyper.kits.kit import LayerKit, conv2d, counterpart, dense, through
+from tfhyper.kits.kit import (
+    LayerKit,
+    conv2d,
+    counterpart,
+    dense,
+    through,
+    weight_of_kl,
+)
 from tfhyper.layers.noise import check_seed, derive_seed
 
 LAYERS = (
@@ -62,20 +68,13 @@ def bayes(
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
-    if num_examples is None:
-        raise ValueError(
-            "`num_examples` must be given: the KL divergence is divided by the "
-            "number of training examples. Write kit=tfhyper.kits.bayes("
-            'num_examples=len(x_train)) in place of kit="bayes".'
-        )
-    check_positive_integer("num_examples", num_examples)
     seed = check_seed(seed)
     options = {
         "estimator": estimator,
         "prior_scale": prior_scale,
         "prior": prior,
         "trainable_prior_scale": trainable_prior_scale,
-        "kl_weight": 1.0 / num_examples,
+        "kl_weight": weight_of_kl("bayes", num_examples),
         "initial_scale": initial_scale,
         "bias_posterior": bias_posterior,
     }

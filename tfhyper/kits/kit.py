@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from tfhyper.checks import check_positive_integer
 from tfhyper.layers import Dropout
 
 
@@ -52,6 +53,21 @@ def through(replace, maker):
 def counterpart(layer, classes):
     """Returns the one of `classes` that stands for a stock layer's class."""
     return next(cls for cls in classes if cls.point_class is type(layer))
+
+
+def weight_of_kl(kit, num_examples):
+    """Returns 1 / num_examples, for the KL divergence in the loss of one example.
+
+    Raises:
+        ValueError: if `num_examples` is missing or not a positive integer.
+    """
+    if num_examples is None:
+        raise ValueError(
+            "`num_examples` must be given: the KL divergence is divided by the "
+            f"number of training examples. Write kit=tfhyper.kits.{kit}("
+            f'num_examples=len(x_train)) in place of kit="{kit}".'
+        )
+    return 1.0 / check_positive_integer("num_examples", num_examples)
 
 
 def batch_norm(*, name):

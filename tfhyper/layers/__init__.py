@@ -6,6 +6,8 @@ from tfhyper.layers.bayes_conv2d_transpose import BayesConv2DTranspose
 from tfhyper.layers.bayes_conv3d import BayesConv3D
 from tfhyper.layers.bayes_dense import BayesDense
 from tfhyper.layers.bayes_depthwise_conv2d import BayesDepthwiseConv2D
+from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
+from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
@@ -26,6 +28,8 @@ __all__ = [
     "BayesConv3D",
     "BayesDense",
     "BayesDepthwiseConv2D",
+    "BayesHyperConv2D",
+    "BayesHyperDense",
     "Dropout",
     "HyperConv1D",
     "HyperConv2D",

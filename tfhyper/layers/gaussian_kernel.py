@@ -79,12 +79,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             )
         if self.pruned:
             priors.check_single("pruned", pruned, self.prior)
-        name = f"{self.kernel_argument}_regularizer"
-        if getattr(self, name) is not None:
-            raise ValueError(
-                f"`{name}` must be None: the prior is the regularizer. "
-                f"Received: {name}={getattr(self, name)!r}"
-            )
+        self.check_no_regularizer()
 
     def build(self, input_shape):
         self.build_counter()

@@ -207,6 +207,7 @@ def _total(values, mask):
 
 
 def need_library():
+    """Returns TensorFlow Probability, or raises ImportError where it is not."""
     library = probability_library()
     if library is None:
         raise ImportError(

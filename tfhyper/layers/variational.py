@@ -9,6 +9,8 @@ POSTERIOR_WEIGHTS = (
     "bias_mean",
     "bias_rho",
     "prior_rho",
+    "g_location",
+    "g_log_scale",
     "flow_hidden",
     "flow_output",
 )
@@ -43,8 +45,21 @@ class VariationalLayer:
             name="kl_factor",
         )
 
+    def check_no_regularizer(self) -> None:
+        """Raises ValueError for a regularizer of the kernel."""
+        name = f"{self.kernel_argument}_regularizer"
+        if getattr(self, name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: the prior is the regularizer. "
+                f"Received: {name}={getattr(self, name)!r}"
+            )
+
     def kl_divergence(self):
-        """Returns KL(q || p) in nats, summed over all weights: a scalar tensor."""
+        """Returns KL(q || p) in nats, summed over all weights: a scalar tensor.
+
+        Where it has no formula, an estimate with one draw, which is a function of
+        the weights alone: their counts of draws say which draw.
+        """
         raise NotImplementedError
 
     def weighted_kl(self, _=None):

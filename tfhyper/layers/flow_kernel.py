@@ -1,0 +1,162 @@
+"""The posterior of Bayesian hypernetworks: a flow over the scales of filters."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_integer, check_number, check_positive_integer
+from tfhyper.layers.flows import RealNVPFlow
+from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
+from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.layers.variational import VariationalLayer
+
+# Below it the square of a filter's norm is taken as it: no division by 0.
+_TINY_SQUARE = 1e-12
+# The norm of a filter of He's kernel: fan_in weights of variance 2 / fan_in.
+_HE_NORM = math.sqrt(2.0)
+
+
+class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
+    """Kernel = g v / |v|, one random g for each filter: the layers BayesHyper*.
+
+    With f the layer's `RealNVPFlow` and z ~ N(0, I), as long as there are filters,
+
+        g = location + exp(log_scale) f(z)
+        log q(g) = log N(z; 0, I) - sum log_scale - log |det df/dz|
+
+    The filters' directions v, location, log_scale, the flow's weights and the bias
+    are plain variables. The loss gains kl_weight (log q(g) - log p(g)) with the
+    prior p(g) = N(prior_mean, prior_scale^2) and the g of the last call in
+    training: an estimate of KL(q || p) from one draw, that of the kernel itself.
+    """
+
+    def __init__(
+        self,
+        *args,
+        num_couplings: int = 4,
+        hidden_units: int = 32,
+        prior_mean: float = 0.0,
+        prior_scale: float = 1.0,
+        kl_weight: float = 1.0,
+        initial_scale: float = 0.1,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
+        super().__init__(*args, **kwargs)
+        self.num_couplings = check_integer("num_couplings", num_couplings, 0)
+        self.hidden_units = check_positive_integer("hidden_units", hidden_units)
+        # Not below 0: g and v with both signs changed are the same kernel.
+        self.prior_mean = check_number("prior_mean", prior_mean)
+        self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
+        self.kl_weight = check_number("kl_weight", kl_weight)
+        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
+        self.seed = check_seed(seed)
+        self.check_no_regularizer()
+
+    def build(self, input_shape):
+        self.build_counter()
+        self.build_kl_factor()
+        super().build(input_shape)
+        self.built = True
+
+    def build_kernel(self, shape, **options):
+        # The KL divergence of the whole layer is the regularizer of one variable.
+        options = {**options, "regularizer": self.weighted_kl}
+        self.direction = self.add_weight(shape, name="direction", **options)
+        self.units = shape[-1]
+        # The norms that the initializer gave: the layer starts from its kernel.
+        self.location = self.add_weight(
+            shape=(self.units,),
+            initializer=lambda *_, **__: _norms(self.direction),
+            name="g_location",
+        )
+        self.log_scale = self.add_weight(
+            shape=(self.units,),
+            initializer=keras.initializers.Constant(
+                math.log(self.initial_scale * _HE_NORM)
+            ),
+            name="g_log_scale",
+        )
+        self.flow = RealNVPFlow(
+            self, "flow", self.units, self.num_couplings, self.hidden_units
+        )
+
+    def scales(self, code):
+        """Returns g for a code z, and log |det dg/dz|.
+
+        Args:
+            code: float tensor of shape (1, filters).
+
+        Returns:
+            Tensors of shape (1, filters) and (1,).
+        """
+        code = ops.cast(code, self.variable_dtype)
+        changed, log_det = self.flow.forward(code)
+        scales = self.location + ops.exp(self.log_scale) * changed
+        return scales, log_det + ops.sum(self.log_scale)
+
+    def generate(self, code):
+        """Returns the kernel for a code z of shape (1, filters)."""
+        return self.scales(code)[0] * self.direction / _norms(self.direction)
+
+    def log_ratio(self, code):
+        """Returns log q(g) - log p(g) for the g of one code: a scalar, in nats."""
+        code = ops.cast(code, self.variable_dtype)
+        scales, log_det = self.scales(code)
+        standard = (scales - self.prior_mean) / self.prior_scale
+        # The constants of the two Gaussians cancel but for the prior's scale.
+        halves = 0.5 * ops.sum(ops.square(standard) - ops.square(code))
+        return halves + self.units * math.log(self.prior_scale) - ops.sum(log_det)
+
+    def kl_divergence(self):
+        return self.log_ratio(self._code(self.last_count()))
+
+    def _code(self, count):
+        seed = StatelessSeed(self.seed, count)
+        return keras.random.normal((1, self.units), dtype="float32", seed=seed)
+
+    def call(self, inputs, training=None):
+        kernel = self.generate(self._code(self.next_count(training)))
+        return self.operate_and_activate(inputs, kernel)
+
+    def set_mean(self, kernel, bias=None):
+        """Makes trained weights of a stock layer the kernel of the code z = 0.
+
+        For a layer that is not trained yet, whose flow maps 0 to 0.
+        """
+        norms = np.sqrt(np.sum(np.square(kernel), axis=tuple(range(kernel.ndim - 1))))
+        # A filter of zeros has no direction: it keeps the one it has.
+        self.direction.assign(ops.where(norms > 0, kernel, self.direction))
+        self.location.assign(norms)
+        if self.bias is not None:
+            self.bias.assign(bias)
+
+    def sample_noise(self, seed):
+        generator = np.random.default_rng(seed)
+        return generator.standard_normal((1, self.units), dtype="float32")
+
+    def point_weights(self, noise):
+        return self.with_bias(self.generate(noise))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_couplings": self.num_couplings,
+            "hidden_units": self.hidden_units,
+            "prior_mean": self.prior_mean,
+            "prior_scale": self.prior_scale,
+            "kl_weight": self.kl_weight,
+            "initial_scale": self.initial_scale,
+            "seed": self.seed,
+        }
+
+
+def _norms(direction):
+    """Returns the norm of each filter of a kernel, its last axis."""
+    squares = ops.sum(
+        ops.square(direction), axis=tuple(range(len(direction.shape) - 1))
+    )
+    return ops.sqrt(ops.maximum(squares, _TINY_SQUARE))
