@@ -30,6 +30,7 @@ from tfhyper import (
 from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
 from tfhyper.posterior import (
+    DeepEnsemble,
     Draw,
     PosteriorPredictor,
     Prediction,
@@ -38,6 +39,7 @@ from tfhyper.posterior import (
 from tfhyper.version import __version__
 
 __all__ = [
+    "DeepEnsemble",
     "Draw",
     "LayerKit",
     "PosteriorPredictor",

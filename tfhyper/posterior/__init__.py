@@ -1,11 +1,13 @@
-"""Draws of a network, and the predictor that averages over them."""
+"""Draws of a network, ensembles of networks, and predictors that average."""
 
+from tfhyper.posterior.deep_ensemble import DeepEnsemble
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 from tfhyper.posterior.predictor import PosteriorPredictor
 
 __all__ = [
+    "DeepEnsemble",
     "Draw",
     "PointNetwork",
     "PosteriorPredictor",

@@ -18,13 +18,15 @@ def located(point: PointNetwork, data) -> Iterator[tuple]:
         start += count_examples(x)
 
 
-def progress(what: str, draws: Iterable, count: int, verbose: int) -> Iterator:
-    """Yields `count` draws, and with `verbose` shows how many are done."""
+def progress(
+    what: str, items: Iterable, count: int, verbose: int, unit: str = "draw"
+) -> Iterator:
+    """Yields `count` items, and with `verbose` shows how many are done."""
     if verbose:
-        print(f"{what}: {count} draws", flush=True)
-    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="draw")
-    for i, draw in enumerate(draws, 1):
-        yield draw
+        print(f"{what}: {count} {unit}s", flush=True)
+    bar = keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
+    for i, item in enumerate(items, 1):
+        yield item
         bar.update(i)
 
 

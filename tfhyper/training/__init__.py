@@ -7,9 +7,15 @@ from tfhyper.training.kl import (
     SonderbyKLWarmup,
     kl_divergence,
 )
+from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.optimizers import CoupledDecaySGD
-from tfhyper.training.recipes import compile_adam_recipe, compile_recipe
+from tfhyper.training.recipes import (
+    compile_adam_recipe,
+    compile_imagenet_recipe,
+    compile_recipe,
+)
 from tfhyper.training.schedules import step_schedule
+from tfhyper.training.train_ensemble import train_ensemble
 from tfhyper.training.workdir import Workdir, fit_in_workdir
 
 __all__ = [
@@ -17,11 +23,14 @@ __all__ = [
     "CoupledDecaySGD",
     "KLSchedule",
     "LinearKLWarmup",
+    "SmoothedCrossentropy",
     "SonderbyKLWarmup",
     "Workdir",
     "compile_adam_recipe",
+    "compile_imagenet_recipe",
     "compile_recipe",
     "fit_in_workdir",
     "kl_divergence",
     "step_schedule",
+    "train_ensemble",
 ]

@@ -1,0 +1,112 @@
+"""The same training several times, from different weights."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tfhyper.checks import check_positive_integer
+from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.training.workdir import Workdir, fit_in_workdir
+
+
+def train_ensemble(
+    build: Callable[[int], keras.Model],
+    data: Callable[[int], Any],
+    epochs: int,
+    num_members: int,
+    workdir: str,
+    *,
+    seed: int = 0,
+    settings: dict | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int = 1,
+) -> list[str]:
+    """Trains the members of an ensemble, one after another, each in a folder.
+
+    Member i is trained in `workdir/member_i` by `fit_in_workdir`, with initial
+    weights and an order of the data of its own: the ensemble of Lakshminarayanan
+    et al. (2017), and with `compile_recipe` Ensemble-MAP of Ukai et al. (2019,
+    section 4.4), or Ensemble-MLE with its `weight_decay=0`.
+
+    A call that was killed goes on when it is made again: members that are done stay
+    as they are, and the one that was at work goes on from its last epoch, to the
+    weights that it would have had. Member i does not depend on how many there are,
+    so more can be trained later.
+
+    Args:
+        build: called with a member's seed, returns a compiled model. The seeds of
+            Python, NumPy and Keras are set to it before, so that layers without a
+            seed of their own begin with different weights.
+        data: called with a member's seed, returns what `fit_in_workdir` reads, with
+            that seed's order.
+        epochs: int > 0, epochs of each member.
+        num_members: int > 0.
+        workdir: the folder of the members' folders, made if it is not there.
+        seed: int in 0 <= seed < 2**31, from which the members' seeds are derived.
+        settings: what another call must have the same to go on in this folder,
+            names to JSON values, besides `epochs` and `seed`.
+        callbacks: more Keras callbacks, for one member after another.
+        verbose: as in `model.fit`; 0 for silence.
+
+    Returns:
+        The paths of the trained models, `.keras` files, as
+        `tfhyper.DeepEnsemble` takes them.
+
+    Raises:
+        ValueError: for an argument out of range; if the folder was made with other
+            settings; if a checkpoint is torn, or a training diverges.
+
+    Example:
+
+    >>> def build(seed):
+    ...     return tfhyper.training.compile_recipe(
+    ...         tfhyper.models.wide_resnet(10, 1), epochs=20, steps_per_epoch=391
+    ...     )
+    >>> def data(seed):
+    ...     return tfhyper.data.load("cifar10", seed=seed)
+    >>> paths = tfhyper.training.train_ensemble(build, data, 20, 4, "runs/map")
+    >>> ensemble = tfhyper.DeepEnsemble(paths)
+
+    Reference:
+        Lakshminarayanan, Pritzel, Blundell: Simple and scalable predictive
+        uncertainty estimation using deep ensembles, NeurIPS 2017.
+    """
+    epochs = check_positive_integer("epochs", epochs)
+    num_members = check_positive_integer("num_members", num_members)
+    seed = check_seed(seed)
+    folders = [
+        Workdir(
+            os.path.join(workdir, f"member_{i}"),
+            {**(settings or {}), "epochs": epochs, "seed": seed, "member": i},
+        )
+        for i in range(num_members)
+    ]
+    for i, folder in enumerate(folders):
+        member = f"member_{i} ({i + 1} of {num_members})"
+        if _last(folder)[0] >= epochs:
+            if verbose:
+                print(f"{member}: trained before, {_last(folder)[1]}", flush=True)
+            continue
+        if verbose:
+            print(f"{member}: training in {folder.path}", flush=True)
+        _train(folder, build, data, epochs, derive_seed(seed, i), callbacks, verbose)
+        if verbose:
+            print(f"{member}: written {_last(folder)[1]}", flush=True)
+    return [_last(folder)[1] for folder in folders]
+
+
+def _train(folder, build, data, epochs, seed, callbacks, verbose):
+    def build_member():
+        keras.utils.set_random_seed(seed)
+        return build(seed)
+
+    fit_in_workdir(
+        folder, build_member, data(seed), epochs, callbacks=callbacks, verbose=verbose
+    )
+
+
+def _last(folder):
+    """Returns (epochs done, path) of the newest checkpoint, (0, None) without one."""
+    return folder.checkpoints()[-1] if folder.checkpoints() else (0, None)
