@@ -14,33 +14,30 @@ import tensorflow as tf
 def normalize(
     images: tf.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> tf.Tensor:
-    """Maps uint8 images to float32 with the given mean and deviation taken out.
-
-    Computes `(images / 255 - mean) / std`, channel by channel.
+    """Takes mean and deviation out: `(images - mean) / std`, channel by channel.
 
     Args:
-        images: uint8 tensor `(..., channels)` with values 0 to 255.
-        mean: Mean of each channel in units of 0 to 1; length `channels`.
-        std: Standard deviation of each channel in units of 0 to 1, positive; length
-            `channels`.
+        images: float32 tensor `(..., channels)` in units of 0 to 1.
+        mean: Mean of each channel in the same units; length `channels`.
+        std: Standard deviation of each channel, positive; length `channels`.
 
     Returns:
         A float32 tensor with the shape of `images`.
 
     Raises:
-        TypeError: If `images` is not uint8.
+        TypeError: If `images` is not float32.
         ValueError: If `mean` or `std` does not have one entry per channel, or an entry
             of `std` is not positive.
 
     Example:
-        >>> images = tf.constant([0, 255], shape=(2, 1, 1, 1), dtype=tf.uint8)
+        >>> images = tf.constant([0.0, 1.0], shape=(2, 1, 1, 1))
         >>> normalize(images, mean=(0.5,), std=(0.25,))[:, 0, 0, 0].numpy().tolist()
         [-2.0, 2.0]
     """
     images = tf.convert_to_tensor(images)
-    if images.dtype != tf.uint8:
+    if images.dtype != tf.float32:
         raise TypeError(
-            "`images` must be a uint8 tensor with values 0 to 255. "
+            "`images` must be a float32 tensor in units of 0 to 1. "
             f"Received: images.dtype={images.dtype.name}"
         )
     channels = images.shape[-1]
@@ -52,9 +49,7 @@ def normalize(
             )
     if min(std) <= 0:
         raise ValueError(f"`std` must be positive. Received: std={std}")
-    mean = tf.constant(mean, tf.float32)
-    std = tf.constant(std, tf.float32)
-    return (tf.cast(images, tf.float32) / 255.0 - mean) / std
+    return (images - tf.constant(mean, tf.float32)) / tf.constant(std, tf.float32)
 
 
 def random_flip(images: tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:

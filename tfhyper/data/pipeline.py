@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfhyper.checks import check_integer
+from tfhyper.checks import check_integer, check_number
 from tfhyper.data import sources
 from tfhyper.data.arrays import read_sizes, with_statistics
 from tfhyper.data.specs import DatasetSpec
@@ -127,6 +127,8 @@ def load(
     std: Sequence[float] | None = None,
     download: bool = False,
     cache: bool = True,
+    image_size: int | None = None,
+    color_jitter: float = 0.0,
 ) -> Data:
     """Loads a data set as `tf.data` pipelines.
 
@@ -135,8 +137,15 @@ def load(
     2016 (arXiv:1605.07146): a random crop from the normalised image padded by four
     pixels of zeros and, where `spec.flip` holds, a random horizontal flip.
 
-    Images of ImageNet are resized to 256 pixels on the shorter side; a window of
-    224 x 224 is cut at random for training, and from the centre otherwise.
+    Those of ImageNet (`imagenet2012`) are augmented as in fb.resnet.torch, after
+    Szegedy et al. 2015 and Krizhevsky et al. 2012: a random window of 8 % to all of the
+    area and of 3/4 to 4/3 width by height is resized to 224 x 224 pixels, the colours
+    get noise along their principal components (standard deviation 0.1), and half of
+    the images are flipped. For testing, the shorter side is resized to 256 pixels and
+    the central 224 x 224 are cut out. He et al., "Deep residual learning for image
+    recognition", CVPR 2016 (arXiv:1512.03385) cut 224 x 224 from images resized to 256
+    to 480 instead. TensorFlow Datasets prepares the set from two archives that one
+    must fetch by hand; an error says where it looks for them.
 
     Args:
         name: A key of `DATASETS`, or the name of another image-classification set of
@@ -158,6 +167,13 @@ def load(
             shuffles all examples evenly. `False`: read them from disk in each epoch,
             with files shuffled, and examples in blocks of 2048. ImageNet is always read
             from disk and `fashion_mnist_small` always held in memory.
+        image_size: Side of ImageNet's prepared images in pixels, from 16 to 1024,
+            instead of 224; for testing the shorter side is then `image_size / 0.875`.
+            `None` for sets whose images have one size.
+        color_jitter: Scale brightness, contrast and saturation of the training images
+            by factors uniform in `1 - color_jitter` to `1 + color_jitter`: a number in
+            0 <= color_jitter < 1, and 0 unless the images are RGB. fb.resnet.torch has
+            0.4.
 
     Returns:
         A `Data`.
@@ -166,7 +182,8 @@ def load(
         TypeError: If `name` is not a string.
         ValueError: If an argument is out of its range, the name is unknown, or the set
             is not one of images of one size with one label each.
-        FileNotFoundError: If the set is known but not prepared and `download` is false.
+        FileNotFoundError: If the set is known but not prepared and `download` is false,
+            or the archives that it is to be prepared from are not there.
 
     Example:
         >>> data = load("fashion_mnist_small", batch_size=100, train_examples=1000)
@@ -176,6 +193,9 @@ def load(
     check_integer("batch_size", batch_size, 1)
     check_integer("seed", seed, 0, 2**31 - 1)
     source = sources.open_source(name, data_dir, download)
+    spec = source.spec.with_image_size(image_size)
+    source = dataclasses.replace(source, spec=spec)
+    color_jitter = _check_color_jitter(color_jitter, spec)
     num_train, num_test = read_sizes(source, train_examples, test_examples)
     in_memory = source.builder is None or (cache and source.spec.resize is None)
     arrays = source.arrays("train", num_train) if in_memory else None
@@ -191,7 +211,7 @@ def load(
         train = streams.from_disk(source, "train", num_train, batch_size, augment)
         test = streams.from_disk(source, "test", num_test, batch_size, False)
     train_stream = streams.Stream(
-        spec, train, num_train, batch_size, augment, int(seed)
+        spec, train, num_train, batch_size, augment, int(seed), color_jitter
     )
     test_stream = streams.Stream(spec, test, num_test, batch_size, False, int(seed))
     return Data(
@@ -205,3 +225,15 @@ def load(
         seed=int(seed),
         _stream=train_stream,
     )
+
+
+def _check_color_jitter(value: float, spec: DatasetSpec) -> float:
+    """Returns the strength of the colour jitter if images of `spec` can have it."""
+    in_range = check_number("color_jitter", value) < 1
+    if not in_range or (value and spec.image_shape[-1] != 3):
+        raise ValueError(
+            "`color_jitter` must be in 0 <= color_jitter < 1, and 0 for images that "
+            f"are not RGB. Received: color_jitter={value!r} for images of shape "
+            f"{spec.image_shape}"
+        )
+    return float(value)

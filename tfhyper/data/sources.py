@@ -106,8 +106,9 @@ def open_source(
     Raises:
         TypeError: If `name` is not a string.
         ValueError: If the name is unknown or the set is not one of images of one size
-            with one label each.
-        FileNotFoundError: If the set is known but not prepared and `download` is false.
+            with one label each, or one of `DATASETS` with other images or classes.
+        FileNotFoundError: If the set is known but not prepared and `download` is false,
+            or the archives that it is to be prepared from are not there.
 
     Example:
         >>> open_source("fashion_mnist_small").spec.num_classes
@@ -122,6 +123,8 @@ def open_source(
     builder = _builder(name, data_dir, download)
     known = DATASETS.get(builder.name)
     image_key, label_key = _keys(builder)
+    if known:
+        _check_known(known, builder, image_key, label_key)
     spec = known or _spec_of(builder, image_key, label_key)
     for split in (spec.train_split, spec.test_split):
         if split not in builder.info.splits:
@@ -151,18 +154,38 @@ def _builder(name: str, data_dir: str | None, download: bool) -> Any:
             "set of TensorFlow Datasets, or one prepared in "
             f"`data_dir`.{hint} Received: name={name!r}, data_dir={data_dir!r}"
         ) from error
-    if not builder.is_prepared():
-        if not download:
-            # What to type: the default folder needs no argument.
-            folder = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
-            raise FileNotFoundError(
-                f"The data set '{name}' is not prepared: looked in "
-                f"'{builder.data_path}'. Prepare it with "
-                f"`tensorflow_datasets.load('{name}'{folder})`, or call this function "
-                "with `download=True`, or give the folder that holds it as `data_dir`."
-            )
+    if builder.is_prepared():
+        return builder
+    missing = _how_to_prepare(builder, name, data_dir)
+    if not download:
+        raise FileNotFoundError(missing)
+    try:
         builder.download_and_prepare()
+    except AssertionError as error:
+        # What TensorFlow Datasets raises if archives fetched by hand are not there.
+        if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            raise
+        raise FileNotFoundError(missing) from error
     return builder
+
+
+def _how_to_prepare(builder: Any, name: str, data_dir: str | None) -> str:
+    """Returns the message for a set that is not prepared."""
+    # What to type: the default folder needs no argument.
+    folder = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
+    by_hand = ""
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        by_hand = (
+            "Its archives are fetched by hand, into "
+            f"'{builder.data_dir_root / 'downloads' / 'manual'}': "
+            f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} "
+        )
+    return (
+        f"The data set '{name}' is not prepared: looked in '{builder.data_path}'. "
+        f"{by_hand}Prepare it with `tensorflow_datasets.load('{name}'{folder})`, or "
+        "call this function with `download=True`, or give the folder that holds it as "
+        "`data_dir`."
+    )
 
 
 def _keys(builder: Any) -> tuple[str, str]:
@@ -183,6 +206,27 @@ def _keys(builder: Any) -> tuple[str, str]:
             f"label. Received: name='{builder.name}' with features {features}"
         )
     return keys[0], keys[1]
+
+
+def _check_known(
+    spec: DatasetSpec, builder: Any, image_key: str, label_key: str
+) -> None:
+    """Raises ValueError unless a prepared set is what `spec` says."""
+    image, label = (builder.info.features[key] for key in (image_key, label_key))
+    varies = spec.resize is not None
+    shape = (None, None, spec.image_shape[-1]) if varies else spec.image_shape
+    stored = " in jpeg" if varies else ""
+    rule = f"uint8 images of shape {shape}{stored} and {spec.num_classes} classes"
+    stored = f" in {image.encoding_format}" if varies else ""
+    received = (
+        f"{np.dtype(image.np_dtype).name} images of shape {image.shape}{stored} and "
+        f"{label.num_classes} classes"
+    )
+    if rule != received:
+        raise ValueError(
+            f"'{spec.name}' must have {rule}. Received: the set in "
+            f"'{builder.data_path}' with {received}"
+        )
 
 
 def _spec_of(builder: Any, image_key: str, label_key: str) -> DatasetSpec:

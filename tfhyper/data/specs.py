@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfhyper.checks import check_integer
+
+# Side of the central window over the shorter side of the image that it is cut from:
+# 224 pixels of 256.
+_CENTRE = 0.875
 _DIGITS = tuple("0123456789")
 _FASHION = (
     "T-shirt/top",
@@ -47,8 +52,9 @@ class DatasetSpec:
         train_split: Name of the split trained on.
         test_split: Name of the split tested on.
         class_names: Name of each class by label, or `None`.
-        resize: For sets whose images vary in size: the shorter side is resized to this
-            many pixels before cropping. `None`: the images have `image_shape`.
+        resize: For sets of JPEGs that vary in size: the shorter side is resized to this
+            many pixels before the centre is cut out for testing. `None`: the images
+            have `image_shape`.
         source: Where the set comes from.
         license: The terms it comes under, as far as its authors state them.
 
@@ -70,6 +76,40 @@ class DatasetSpec:
     resize: int | None = None
     source: str = ""
     license: str = ""
+
+    def with_image_size(self, image_size: int | None) -> DatasetSpec:
+        """Returns the spec of a set with prepared images of another size.
+
+        Args:
+            image_size: Side of the prepared images in pixels, from 16 to 1024; `None`:
+                as it is.
+
+        Returns:
+            A `DatasetSpec`, whose `resize` is `image_size / 0.875`.
+
+        Raises:
+            ValueError: If `image_size` is out of its range, or given for a set whose
+                images have one size.
+
+        Example:
+            >>> from tfhyper.data import DATASETS
+            >>> DATASETS["imagenet2012"].with_image_size(64).resize
+            73
+        """
+        if image_size is None:
+            return self
+        if self.resize is None:
+            raise ValueError(
+                "`image_size` must be None for a set whose images have one size: "
+                f"{self.image_shape} for '{self.name}'. Received: "
+                f"image_size={image_size!r}"
+            )
+        size = check_integer("image_size", image_size, 16, 1024)
+        return dataclasses.replace(
+            self,
+            image_shape=(size, size, self.image_shape[-1]),
+            resize=round(size / _CENTRE),
+        )
 
 
 _SPECS = (

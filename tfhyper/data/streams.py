@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfhyper.data import augment
+from tfhyper.data import augment, colors, imagenet
 from tfhyper.data.sources import Source
 from tfhyper.data.specs import DatasetSpec
 
@@ -23,7 +23,7 @@ SHUFFLE_BLOCK = 2048
 OPEN_FILES = 16
 
 # What a key is folded with for each use, so that the uses draw independently.
-_ORDER, _BLOCKS, _WINDOWS, _CROPS, _FLIPS = range(5)
+_ORDER, _BLOCKS, _WINDOWS, _CROPS, _FLIPS, _JITTER, _LIGHTING = range(7)
 
 # Maps a key of shape (2,), or `None` for the stored order, to uint8 images and labels.
 Batches = Callable[[tf.Tensor | None], tf.data.Dataset]
@@ -39,6 +39,7 @@ class Stream:
         batch_size: Examples in a batch.
         augment: Whether `epochs` and `epoch_by_epoch` augment.
         seed: Seed of order and augmentation.
+        color_jitter: Strength of the colour jitter; 0: none.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Stream:
         batch_size: int,
         augment: bool,
         seed: int,
+        color_jitter: float = 0.0,
     ):
         self.steps = -(-size // batch_size)
         self._spec = spec
         self._batches = batches
         self._augment = augment
         self._seed = seed
+        self._color_jitter = color_jitter
         with tf.device("CPU:0"):
             self._epochs_begun = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -102,14 +105,22 @@ class Stream:
         spec = self._spec
 
         def finish(images, labels, key, step):
+            def draw(use):
+                return _fold_in(_fold_in(key, use), step)
+
+            images = tf.cast(images, tf.float32) / 255.0
+            if augmented and self._color_jitter:
+                images = colors.random_color_jitter(
+                    images, self._color_jitter, draw(_JITTER)
+                )
+            # Images that were resized have had a random window already.
+            if augmented and spec.resize is not None:
+                images = colors.random_lighting(images, draw(_LIGHTING))
             images = augment.normalize(images, spec.mean, spec.std)
             if augmented and spec.resize is None:
-                # Sets that are resized have had their random window already.
-                crops = _fold_in(_fold_in(key, _CROPS), step)
-                images = augment.random_crop(images, PADDING, crops)
+                images = augment.random_crop(images, PADDING, draw(_CROPS))
             if augmented and spec.flip:
-                flips = _fold_in(_fold_in(key, _FLIPS), step)
-                images = augment.random_flip(images, flips)
+                images = augment.random_flip(images, draw(_FLIPS))
             return images, labels
 
         dataset = dataset.map(
@@ -161,6 +172,10 @@ def from_disk(
     features = tfds.decode.PartialDecoding(
         {source.image_key: True, source.label_key: True}
     ).extract_features(info.features)
+    decoders = {}
+    if spec.resize is not None:
+        # As bytes: of a training image only the window is decoded.
+        decoders[source.image_key] = tfds.decode.SkipDecoding()
 
     def read(path, skip_take):
         return tf.data.TFRecordDataset(path).skip(skip_take[0]).take(skip_take[1])
@@ -187,13 +202,13 @@ def from_disk(
             records = records.prefetch(1).unbatch()
 
         def decode(index, record):
-            example = features.deserialize_example(record)
+            example = features.deserialize_example(record, decoders=decoders)
             image = example[source.image_key]
-            if spec.resize is not None:
-                window = None
-                if augmented and key is not None:
-                    window = _fold_in(_fold_in(key, _WINDOWS), index)
-                image = _window(image, spec, window)
+            if spec.resize is not None and augmented and key is not None:
+                window = _fold_in(_fold_in(key, _WINDOWS), index)
+                image = imagenet.random_image(image, spec, window)
+            elif spec.resize is not None:
+                image = imagenet.central_image(image, spec)
             image = tf.ensure_shape(image, spec.image_shape)
             return image, tf.cast(example[source.label_key], tf.int32)
 
@@ -216,19 +231,3 @@ def _fold_in(key: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
 def _shuffled(values: tf.Tensor, key: tf.Tensor, use: int | tf.Tensor) -> tf.Tensor:
     """Returns `values` permuted along the first axis by the key."""
     return tf.random.experimental.stateless_shuffle(values, seed=_fold_in(key, use))
-
-
-def _window(image: tf.Tensor, spec: DatasetSpec, key: tf.Tensor | None) -> tf.Tensor:
-    """Resizes the shorter side to `spec.resize`; cuts the centre or a random window."""
-    size = tf.cast(tf.shape(image)[:2], tf.float64)
-    scale = spec.resize / tf.reduce_min(size)
-    image = tf.image.resize(
-        image, tf.cast(tf.round(size * scale), tf.int32), antialias=True
-    )
-    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
-    if key is not None:
-        return tf.image.stateless_random_crop(image, spec.image_shape, seed=key)
-    height, width, _ = spec.image_shape
-    top = (tf.shape(image)[0] - height) // 2
-    left = (tf.shape(image)[1] - width) // 2
-    return image[top : top + height, left : left + width]
