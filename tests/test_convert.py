@@ -11,7 +11,7 @@ from tfhyper.posterior import PointNetwork
 
 Dense, Conv2D = keras.layers.Dense, keras.layers.Conv2D
 SMALL = {"hyper": {"code_units": 2, "hidden_units": 2}}
-STOCHASTIC = [name for name in kits.KITS if name != "deterministic"]
+STOCHASTIC = [name for name in kits.KITS if make_kit(name).replaces]
 IMAGE = (8, 8, 3)
 
 

@@ -8,6 +8,7 @@ from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
+from tfhyper.kits.static_hypernet import static_hypernet
 from tfhyper.kits.strategies import STRATEGIES
 
 KITS: dict[str, Callable[[], LayerKit]] = {
@@ -16,6 +17,7 @@ KITS: dict[str, Callable[[], LayerKit]] = {
     "deterministic": deterministic,
     "hyper": hyper,
     "mc_dropout": mc_dropout,
+    "static_hypernet": static_hypernet,
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "get",
     "hyper",
     "mc_dropout",
+    "static_hypernet",
 ]
 
 

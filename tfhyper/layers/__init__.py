@@ -15,9 +15,11 @@ from tfhyper.layers.hyper_conv2d_transpose import HyperConv2DTranspose
 from tfhyper.layers.hyper_conv3d import HyperConv3D
 from tfhyper.layers.hyper_dense import HyperDense
 from tfhyper.layers.hyper_depthwise_conv2d import HyperDepthwiseConv2D
+from tfhyper.layers.kernel_generator import KernelGenerator
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.priors import scale_mixture
+from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
 
@@ -37,8 +39,10 @@ __all__ = [
     "HyperConv3D",
     "HyperDense",
     "HyperDepthwiseConv2D",
+    "KernelGenerator",
     "LatentCode",
     "MCDropout",
+    "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",
     "scale_mixture",

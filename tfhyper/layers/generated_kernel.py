@@ -9,7 +9,7 @@ from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
-GENERATOR_WEIGHTS = ("generator_hidden", "generator_output")
+GENERATOR_WEIGHTS = ("generator_hidden", "generator_output", "generator_embeddings")
 
 
 class GeneratedKernel(StochasticKernel):
@@ -125,9 +125,7 @@ class GeneratedKernel(StochasticKernel):
             code = self.latent_code.next_code(training)
         _check_code_shape(code.shape, self._generator_inputs)
         kernel = self.generate(code)
-        regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
-        if regularizer is not None:
-            self.add_loss(regularizer(kernel))
+        self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 
     def compute_output_shape(self, inputs_shape, code_shape=None):

@@ -18,7 +18,7 @@ from keras import ops
 class StochasticLayer:
     """A layer whose randomness a draw can fix.
 
-    The posterior package knows layers through these three methods alone.
+    The posterior package knows layers through these methods alone.
 
     Example:
 
@@ -44,7 +44,7 @@ class StochasticLayer:
     def point_layer(self) -> keras.Layer | None:
         """Returns the unbuilt stock layer that one draw turns this layer into.
 
-        `None` for a layer that only makes noise for others. One whose noise
+        `None` for a layer that only makes codes for others. One whose noise
         differs from example to example has a scalar variable `first_example`, the
         place in the data of its batch's first example, which a predictor sets.
         """
@@ -53,6 +53,15 @@ class StochasticLayer:
     def point_weights(self, noise: Any) -> list:
         """Returns the weights of `point_layer()` for one draw, in its order."""
         raise NotImplementedError
+
+    def code_of(self, noise: np.ndarray) -> Any:
+        """Returns what `point_weights` takes for a draw's noise of this layer.
+
+        The noise itself, but for a layer that makes codes for others (without a
+        `point_layer`) whose code holds more than noise: the `point_weights` of
+        the layers that are called with the code then take what it gives.
+        """
+        return noise
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise that gives the posterior's mean; `None` if unknown."""
@@ -118,6 +127,12 @@ class StochasticKernel(StochasticLayer):
     @kernel.setter
     def kernel(self, value):
         pass  # some stock layers set it in `build`
+
+    def add_kernel_loss(self, kernel) -> None:
+        """Adds the regularizer's term of a kernel made in this call, if any."""
+        regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
+        if regularizer is not None:
+            self.add_loss(regularizer(kernel))
 
     def operate_and_activate(self, inputs, kernel, bias=None):
         """Returns activation(operation(inputs, kernel) + bias)."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
-from tfhyper.layers import LatentCode, StochasticLayer
+from tfhyper.layers import StochasticLayer
 from tfhyper.layers.noise import derive_seed
 from tfhyper.layers.stock_dropout import as_mc_dropout, drops
 from tfhyper.posterior import batch_norm, graph
@@ -15,8 +15,8 @@ from tfhyper.posterior.draws import Draw
 class PointNetwork:
     """A network of stock Keras layers beside a stochastic one.
 
-    Stochastic layers become what `point_layer` says, latent codes vanish, all
-    else is copied. `set(draw)` then gives it the weights of one draw, so that
+    Stochastic layers become what `point_layer` says, what makes codes for them
+    vanishes, all else is copied. `set(draw)` then gives it the weights of one draw, so that
     averaging over draws costs what plain networks cost: kernels are generated
     once per draw, never per batch.
 
@@ -36,7 +36,7 @@ class PointNetwork:
 
     Raises:
         TypeError: if the graph of `model` is not known.
-        ValueError: if a layer's code does not come straight from a LatentCode,
+        ValueError: if a layer's code does not come straight from what makes codes,
             or a layer draws inside another layer.
 
     Example:
@@ -62,6 +62,7 @@ class PointNetwork:
         self._held = set()  # ids of copies that are called with training=False
         self._inner_batch_norms = []  # names of layers that hold some of their own
         inputs, outputs = graph.rebuild(model, self._call)
+        outputs = self._finish(outputs)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         norms = [
             copy
@@ -77,11 +78,11 @@ class PointNetwork:
         self.copy_weights()
 
     def _call(self, operation, *args, **kwargs):
-        if isinstance(operation, LatentCode):
-            name = self._noise_of(operation)
-            placeholder = keras.KerasTensor((1, operation.units), name=name)
-            self._codes[id(placeholder)] = (placeholder, name)
-            return placeholder
+        if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
+            placeholders = operation.compute_output_spec(*args)
+            for tensor in keras.tree.flatten(placeholders):
+                self._codes[id(tensor)] = (tensor, self._noise_of(operation))
+            return placeholders
         # Not asking for `training=False`, which Keras notes of every dropout layer.
         if self._is_sampled(operation):
             if id(operation) not in self.sampled_dropouts:
@@ -103,6 +104,17 @@ class PointNetwork:
     def _call_drawn(self, operation, inputs):
         """Calls what stands for a `StochasticLayer`."""
         return self._copies.of(operation)(inputs)
+
+    def _finish(self, outputs):
+        """Returns the outputs of `network`, from those of the last calls."""
+        return outputs
+
+    def draws(self, operation) -> bool:
+        """Whether a draw fixes something of an operation of the graph."""
+        source = self._sources.get(id(operation))
+        return (
+            source is not None and self._noise_layers[source].sample_noise(0).size > 0
+        )
 
     def _pairs(self) -> Iterator[tuple]:
         """Yields operations and what stands for them, in the order of the graph."""
@@ -152,14 +164,16 @@ class PointNetwork:
         return name
 
     def _find_source(self, layer, code):
+        found = {self._codes.get(id(x), (x, None))[1] for x in keras.tree.flatten(code)}
         if code is None:
             source = self._noise_of(layer)
-        elif id(code) in self._codes:
-            source = self._codes[id(code)][1]
+        elif len(found) == 1 and None not in found:
+            (source,) = found
         else:
             raise ValueError(
-                f"The code of layer '{layer.name}' must come straight from a "
-                "tfhyper.layers.LatentCode of the same model, so that a draw can "
+                f"The code of layer '{layer.name}' must come straight from one "
+                "tfhyper.layers.LatentCode of the same model, or from one "
+                "tfhyper.layers.KernelGenerator, so that a draw can "
                 f"fix it. Received: code={code!r}"
             )
         if self._sources.setdefault(id(layer), source) != source:
@@ -239,8 +253,9 @@ class PointNetwork:
         """
         for original, _, copy in self._copies.made():
             if isinstance(original, StochasticLayer):
-                noise = draw.noise[self._sources[id(original)]]
-                yield copy, original.point_weights(noise)
+                source = self._sources[id(original)]
+                code = self._noise_layers[source].code_of(draw.noise[source])
+                yield copy, original.point_weights(code)
 
     def start_at(self, index: int) -> None:
         """Tells where in the data the next batch begins.
