@@ -35,8 +35,8 @@ def save(
         kind: name of the predictor's class, a key of `_FORMATS`.
         models: its models, taken one at a time.
         draws: those of all models.
-        settings: names to JSON values; `num_draws` among them counts the draws,
-            and `num_models` the models, 1 if it is left out.
+        settings: names to JSON values; `num_models` among them counts the models,
+            1 if it is left out.
         overwrite: bool, replace a file that is there.
 
     Raises:
@@ -59,7 +59,8 @@ def save(
             arrays = io.BytesIO()
             np.savez(arrays, **to_arrays(draws))
             archive.writestr(_DRAWS, arrays.getvalue())
-            settings = {"format": _FORMATS[kind], **settings}
+            head = {"format": _FORMATS[kind], "draws": len(draws)}
+            settings = {**head, **settings}
             archive.writestr(_SETTINGS, json.dumps(settings, indent=2))
         os.replace(whole, path)
 
@@ -80,7 +81,9 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
             if settings.pop("format") != _FORMATS[kind]:
                 raise ValueError("another format")
             with np.load(io.BytesIO(archive.read(_DRAWS)), allow_pickle=False) as file:
-                draws = from_arrays(dict(file), settings["num_draws"])
+                # Files of before had as many as were averaged over.
+                count = settings.pop("draws", settings.get("num_draws"))
+                draws = from_arrays(dict(file), count)
             models = [
                 _read_model(archive, _model(i))
                 for i in range(settings.get("num_models", 1))

@@ -21,11 +21,16 @@ class Averaged:
     What `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` share.
 
     Attributes:
-        num_draws: int, how many networks there are.
+        num_draws: int, how many draws are averaged over.
     """
 
     # What reads the networks' outputs: see `posterior.outputs`.
     _outputs = None
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks predict."""
+        return self.num_draws
 
     def _networks(self) -> Iterable[tuple[PointNetwork, Draw]]:
         """Returns the networks, each as a draw and what it is to be given to.
@@ -147,7 +152,9 @@ class Averaged:
         return self._outputs.check_labels(labels), prediction
 
     def _predict(self, data, keep_members, verbose):
-        networks = passes.progress("predict", self._networks(), self.num_draws, verbose)
+        networks = passes.progress(
+            "predict", self._networks(), self.num_networks, verbose
+        )
         return passes.predict(networks, data, self._outputs, keep_members)
 
     @property

@@ -1,5 +1,6 @@
 """Draws of a network, without a word on what the network gives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +11,9 @@ from tfhyper.posterior import passes
 from tfhyper.posterior.calibration import Calibration, moments
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.fingerprint import fingerprint
+from tfhyper.posterior.forms import AVERAGING
 from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.text import align
 
 DROPOUT = ("off", "sample")
 
@@ -23,9 +26,18 @@ class Ensemble:
     """
 
     def __init__(
-        self, model, num_draws, batch_norm, seed, deterministic, batch_size, dropout
+        self,
+        model,
+        num_draws,
+        averaging,
+        batch_norm,
+        seed,
+        deterministic,
+        batch_size,
+        dropout,
     ):
         self.deterministic = bool(deterministic)
+        self.averaging = check_choice("averaging", averaging, AVERAGING)
         if num_draws is None:
             num_draws = 1 if self.deterministic else 16
         self.num_draws = check_positive_integer("num_draws", num_draws)
@@ -49,16 +61,25 @@ class Ensemble:
             self.draws = [self._point.mean()]
         else:
             self.draws = [
-                self._point.sample(self.seed, i) for i in range(self.num_draws)
+                self._point.sample(self.seed, i)
+                for i in range(1 if self._inside else self.num_draws)
             ]
         self._weights = fingerprint(self.model)
 
     def _make_point(self):
-        return PointNetwork(
-            self.model,
-            frozen_norms=self._calibration.with_frozen,
-            sample_dropout=self.dropout == "sample",
-        )
+        options = {
+            "frozen_norms": self._calibration.with_frozen,
+            "sample_dropout": self.dropout == "sample",
+        }
+        if self._inside:
+            form = AVERAGING[self.averaging]
+            return form(self.model, self.num_draws, **options)
+        return PointNetwork(self.model, **options)
+
+    @property
+    def _inside(self) -> bool:
+        """Whether one network holds all the draws."""
+        return self.averaging != "branching" and self.num_draws > 1
 
     def calibrate(
         self, inputs: Any, batch_size: int | None = None, verbose: int = 1
@@ -89,14 +110,14 @@ class Ensemble:
                 mini-batch; if the moments come out not finite; or with
                 `batch_norm="moving_average"`.
         """
-        sent = self._calibration.passes(inputs, batch_size, self.num_draws, self.seed)
+        sent = self._calibration.passes(inputs, batch_size, len(self.draws), self.seed)
         before = self._point.network.get_weights()
         self._point.copy_weights()
         try:
             found = [
                 moments(self._point, draw, next(sent))
                 for draw in passes.progress(
-                    "calibrate", self.draws, self.num_draws, verbose
+                    "calibrate", self.draws, len(self.draws), verbose
                 )
             ]
         except BaseException:
@@ -111,7 +132,8 @@ class Ensemble:
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
 
-        It holds stock layers alone, no hypernetwork, and gives what the model
+        With `"parallelizing"` and `"widening"` that is the one network that holds
+        all the draws, and averages over them. It holds stock layers alone, no hypernetwork, and gives what the model
         gives. Nested models come out flat. In place of dropout that draws, it has a
         layer with the draw's masks, where example i of every batch has the mask of
         example i of the data.
@@ -124,10 +146,47 @@ class Ensemble:
         """
         if not isinstance(draw, Draw):
             self._check_calibrated()
-            draw = self.draws[check_integer("draw", draw, 0, self.num_draws - 1)]
+            draw = self.draws[check_integer("draw", draw, 0, len(self.draws) - 1)]
         point = self._make_point()
         point.set(draw)
         return point.network
+
+    def parameters(self) -> dict[str, int]:
+        """Returns how many parameters there are: trained, of a draw, averaged over.
+
+        Moving averages of BatchNorm included. `"averaged"` counts what the N draws
+        come to as plain networks: N networks with `"branching"`, in the residual
+        blocks N times as many with `"parallelizing"`, N^2 with `"widening"`.
+        """
+        one = self._point.network.count_params()
+        averaged = one if self._inside else one * self.num_draws
+        if self._inside:
+            one = PointNetwork(self.model).network.count_params()
+        return {"trained": self.model.count_params(), "draw": one, "averaged": averaged}
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Prints the averaging form and its numbers of parameters.
+
+        Args:
+            print_fn: takes the text.
+        """
+        counts = self.parameters()
+        form = f"x{self.num_draws} {self.averaging}"
+        noise = sum(x.size for x in self.draws[0].noise.values())
+        rows = [
+            (f"Predictor of '{self.model.name}'", "Parameters"),
+            ("trained model", f"{counts['trained']:,}"),
+            ("plain network of one draw", f"{counts['draw']:,}"),
+            (form, f"{counts['averaged']:,}"),
+            ("", "Noise"),
+            ("all draws", f"{noise * len(self.draws):,}"),
+        ]
+        print_fn(align(rows))
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks predict: 1 if one holds all the draws."""
+        return len(self.draws)
 
     def _networks(self):
         self._check_calibrated()

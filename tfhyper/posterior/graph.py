@@ -105,10 +105,15 @@ class Copies:
     def of(self, operation):
         """Returns the copy of an operation."""
         if id(operation) not in self._made:
-            name = free_name(operation.name, self._names)
-            self._names.add(name)
+            name = self.take_name(operation.name)
             self._made[id(operation)] = operation, name, self._make(operation, name)
         return self._made[id(operation)][-1]
+
+    def take_name(self, name: str) -> str:
+        """Returns a name that no copy has, and none will have."""
+        name = free_name(name, self._names)
+        self._names.add(name)
+        return name
 
     def made(self) -> list[tuple]:
         """Returns (operation, name, copy) of all, in the order of the graph."""

@@ -2,13 +2,11 @@
 
 import keras
 
-from tfhyper.checks import check_choice
 from tfhyper.posterior import archive
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.ensemble import Ensemble
 from tfhyper.posterior.outputs import make_outputs
 
-AVERAGING = ("branching",)
 _KIND = "PosteriorPredictor"
 # What a file holds besides the model and the draws: arguments, by their names.
 _SETTINGS = (
@@ -46,12 +44,21 @@ class PosteriorPredictor(Ensemble, Averaged):
     layers, and so does dropout that is on in prediction (`dropout="sample"`), with
     masks that are fixed for each draw and example (Gal and Ghahramani, 2016).
 
+    Draws can also be averaged inside of one network, in which BatchNorm's affine
+    parameters are repeated (section 3.4 and figure 4): the paper pairs
+    `"branching"` with the strategy all-in-one, `"parallelizing"` with block-wise and
+    `"widening"` with layer-wise; all forms take all networks whose layers draw.
+
     Args:
         model: a trained functional or Sequential Keras model, whose output is
             (batch, classes). The predictor takes its weights as they are now:
             after more training, make another, or call `calibrate` again.
         num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic`.
-        averaging: `"branching"`: N networks, their outputs averaged.
+        averaging: `"branching"`: N networks, their predictions averaged;
+            `"parallelizing"`: N times each residual block, their outputs averaged;
+            or `"widening"`: N times the channels in all that draws, with N^2 draws
+            of each kernel, averaged behind the last random layer. The latter two
+            are one network, with one member that has no epistemic part.
         batch_norm: `"reestimate"`; `"minibatch"`; or `"moving_average"` to use
             the model's own statistics for every draw. Frozen BatchNorm layers
             keep theirs, but with `"minibatch"` in a model that is frozen as a
@@ -77,7 +84,8 @@ class PosteriorPredictor(Ensemble, Averaged):
             noise, such as `GaussianDropout` or an LSTM's dropout, stays off.
 
     Attributes:
-        draws: list of `Draw`, N of them.
+        draws: list of `Draw`, N of them; where one network holds all N, of one,
+            whose noise is that of the N (or N^2) draws stacked.
 
     Raises:
         TypeError: if the model's graph is not known.
@@ -110,9 +118,15 @@ class PosteriorPredictor(Ensemble, Averaged):
         noise_variance: float = 0.0,
         dropout: str = "off",
     ):
-        self.averaging = check_choice("averaging", averaging, AVERAGING)
         super().__init__(
-            model, num_draws, batch_norm, seed, deterministic, batch_size, dropout
+            model,
+            num_draws,
+            averaging,
+            batch_norm,
+            seed,
+            deterministic,
+            batch_size,
+            dropout,
         )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
 

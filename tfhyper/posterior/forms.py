@@ -1,0 +1,57 @@
+"""The forms of model averaging: where the draws of a network are averaged."""
+
+from tfhyper.posterior.side_by_side import SideBySide
+
+
+class Parallelizing(SideBySide):
+    """Each residual block N times, the mean of its outputs behind it.
+
+    A block is what lies between two points that all paths through the network
+    meet in, and which has more than one path. Copy i of each block has the weights
+    of draw i. Random layers outside of blocks are averaged as they come.
+    """
+
+    averaging = "parallelizing"
+
+    @classmethod
+    def ends(cls, calls):
+        drawn = [segment for segment in calls.segments() if segment[1]]
+        _check_draws(cls.averaging, calls, drawn)
+        if not any(branches for branches, _, _ in drawn):
+            raise ValueError(
+                '`averaging="parallelizing"` needs a model with residual blocks, '
+                "whose paths part and meet, and layers that draw in them. "
+                f"Received: model={calls.model.name!r} without any"
+            )
+        return {end for *_, end in drawn if end is not None}
+
+
+class Widening(SideBySide):
+    """N times the channels, the mean of the copies behind the last random layer.
+
+    The kernel between two tensors of N copies has N^2 draws,
+
+        output_j = 1/N sum_i W_ij * input_i,    i, j = 1 ... N.
+    """
+
+    averaging = "widening"
+    mixes = True
+
+    @classmethod
+    def ends(cls, calls):
+        drawn = [segment for segment in calls.segments() if segment[1]]
+        _check_draws(cls.averaging, calls, drawn)
+        end = drawn[-1][-1]
+        return set() if end is None else {end}
+
+
+def _check_draws(averaging, calls, drawn):
+    if not drawn:
+        raise ValueError(
+            f'`averaging="{averaging}"` needs a model with layers that draw. '
+            f"Received: model={calls.model.name!r}, whose layers have fixed weights"
+        )
+
+
+# Name -> the network that holds all draws; with branching each has its own.
+AVERAGING = {"branching": None, "parallelizing": Parallelizing, "widening": Widening}

@@ -1,0 +1,284 @@
+"""Networks that hold N draws of their random layers side by side."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.layers import StochasticLayer
+from tfhyper.posterior import graph
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.segments import Calls
+from tfhyper.posterior.wide import Wide, is_channelwise, is_of_numbers, widen
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+@dataclasses.dataclass
+class _Made:
+    """What stands for one operation.
+
+    Attributes:
+        original: the operation.
+        layers: one layer that holds all copies, or a layer for each copy.
+        arrange: of a random layer that became one layer: called with the weights
+            of all draws, returns its weights.
+    """
+
+    original: object
+    layers: list
+    arrange: object = None
+
+
+class SideBySide(PointNetwork):
+    """A plain network that averages over draws inside of itself.
+
+    From its first random layer on, a part of the network has N times the channels:
+    copy i of a tensor is in the channels i C ... (i + 1) C - 1. BatchNorm's affine
+    parameters are repeated, and layers that do not draw treat each copy alike. At
+    the end of the part stands the mean of the copies. A subclass says where parts
+    end (`ends`) and whether a random layer mixes the copies (`mixes`).
+
+    Grouped, depthwise and transposed convolutions, and random layers without a
+    kernel, never mix: copy i has draw i.
+
+    Args:
+        model: a functional or built Sequential model.
+        num_draws: int > 1, N.
+        **options: as for `PointNetwork`.
+
+    Raises:
+        ValueError: as `PointNetwork`, or if no layer draws, or nothing can be
+            averaged.
+    """
+
+    averaging = ""  # the form's name
+    mixes = False
+
+    def __init__(self, model: keras.Model, num_draws: int, **options):
+        self.num_copies = num_draws
+        self._made = {}  # (id of an operation, whether its input is wide) -> _Made
+        calls = Calls(model, **options)
+        self._ends = self.ends(calls)
+        self._check_memory(calls.drawn_weights * self.noise_count)
+        self._number = -1
+        super().__init__(model, **options)
+
+    @classmethod
+    def ends(cls, calls: "Calls") -> set[int]:
+        """Returns the numbers of the calls whose outputs are averaged."""
+        raise NotImplementedError
+
+    def _check_memory(self, weights):
+        # Held twice for a moment: as drawn, and in the network. In float32.
+        needed, available = 2 * 4 * weights, available_memory()
+        if available is not None and needed > available:
+            raise ValueError(
+                f'`num_draws` is too large for `averaging="{self.averaging}"`: its '
+                f"{weights:,} drawn weights need {needed / 2**30:.1f} GiB, and "
+                f"{available / 2**30:.1f} GiB are free. "
+                f"Received: num_draws={self.num_copies}"
+            )
+
+    @property
+    def noise_count(self) -> int:
+        """Draws of each random layer: N, or N^2 where copies are mixed."""
+        return self.num_copies ** (2 if self.mixes else 1)
+
+    def sample(self, seed: int, index: int) -> Draw:
+        """Returns draw number `index`: the noise of N, or N^2, draws stacked."""
+        first = index * self.noise_count
+        draws = [
+            super(SideBySide, self).sample(seed, first + i)
+            for i in range(self.noise_count)
+        ]
+        names = draws[0].noise
+        return Draw({n: np.stack([draw.noise[n] for draw in draws]) for n in names})
+
+    def _call(self, operation, *args, **kwargs):
+        self._number += 1
+        outputs = super()._call(operation, *args, **kwargs)
+        if self._number in self._ends:
+            outputs = self._mean(outputs, self._name(operation, "mean"))
+        return outputs
+
+    def _finish(self, outputs):
+        return keras.tree.map_structure(
+            lambda x: self._mean(x, self._copies.take_name("mean")), outputs
+        )
+
+    def _mean(self, x, name):
+        return x.mean(name) if isinstance(x, Wide) else x
+
+    def _call_fixed(self, operation, *args, **kwargs):
+        leaves = keras.tree.flatten((args, kwargs))
+        wide = next((x for x in leaves if isinstance(x, Wide)), None)
+        if wide is None:
+            return super()._call_fixed(operation, *args, **kwargs)
+        if isinstance(operation, keras.layers.BatchNormalization):
+            axis, rank = operation.axis, len(wide.tensor.shape)
+            together = axis % rank == wide.axis % rank
+        else:
+            together = is_channelwise(operation, wide.axis)
+        if not together:
+            return self._call_each(operation, wide.axis, args, kwargs)
+        made = self._make(operation, lambda name: [graph.clone(operation, name)])
+        (layer,) = made.layers
+        if kwargs.get("training") is False:
+            self._held.add(id(layer))
+        name = self._name(operation, "wide")
+        args, kwargs = keras.tree.map_structure(
+            lambda x: (
+                widen(x, wide.copies, wide.axis, name).tensor
+                if isinstance(x, Wide | keras.KerasTensor)
+                else x
+            ),
+            (args, kwargs),
+        )
+        return Wide(layer(*args, **kwargs), wide.copies, wide.axis)
+
+    def _call_each(self, operation, axis, args, kwargs):
+        """Calls a layer of its own on each copy, and joins what they give."""
+        count = self.num_copies
+        made = self._make(
+            operation,
+            lambda name: [self._copy(operation, f"{name}_{i}") for i in range(count)],
+        )
+        outputs = []
+        for i, layer in enumerate(made.layers):
+            if kwargs.get("training") is False:
+                self._held.add(id(layer))
+            own_args, own_kwargs = keras.tree.map_structure(
+                lambda x, i=i: x.split()[i] if isinstance(x, Wide) else x,
+                (args, kwargs),
+            )
+            outputs.append(layer(*own_args, **own_kwargs))
+        name = self._name(operation, "join")
+        join = keras.layers.Concatenate(axis=axis, name=name)
+        return keras.tree.map_structure(
+            lambda *parts: Wide(join(list(parts)), count, axis), *outputs
+        )
+
+    def _call_drawn(self, operation, inputs):
+        if not self.draws(operation) and not isinstance(inputs, Wide):
+            return super()._call_drawn(operation, inputs)
+        point = operation.point_layer()
+        axis = getattr(operation, "channel_axis", -1)
+        if isinstance(inputs, Wide):
+            axis = inputs.axis
+        arrange, changes = self._arrangement(point, inputs)
+        if arrange is None:
+            return self._call_each(operation, axis, [inputs], {})
+        if "groups" in changes or type(point) is keras.layers.DepthwiseConv2D:
+            inputs = widen(inputs, self.num_copies, axis, self._name(operation, "wide"))
+        config = {**point.get_config(), **changes}
+        made = self._make(
+            operation,
+            lambda name: [type(point).from_config({**config, "name": name})],
+            isinstance(inputs, Wide),
+            arrange,
+        )
+        x = inputs.tensor if isinstance(inputs, Wide) else inputs
+        return Wide(made.layers[0](x), self.num_copies, axis)
+
+    def _arrangement(self, point, inputs):
+        """Returns how the kernels of all draws are one, and the layer's arguments.
+
+        `None` where there has to be a layer for each copy.
+        """
+        count, wide = self.num_copies, isinstance(inputs, Wide)
+        if not is_of_numbers(getattr(point, "activation", None)):
+            return None, {}
+        if type(point) in _CONVOLUTIONS:
+            filters = {"filters": count * point.filters}
+            if not wide and point.groups == 1:
+                return functools.partial(_side_by_side, -1, count), filters
+            if self.mixes and point.groups == 1:
+                return functools.partial(_mixing, count), filters
+            groups = {"groups": count * point.groups}
+            return functools.partial(_side_by_side, -1, count), {**filters, **groups}
+        if type(point) is keras.layers.DepthwiseConv2D:
+            return functools.partial(_side_by_side, -2, count), {}
+        if type(point) is keras.layers.Dense and (self.mixes or not wide):
+            arrange = functools.partial(_mixing, count)
+            if not wide:
+                arrange = functools.partial(_side_by_side, -1, count)
+            return arrange, {"units": count * point.units}
+        return None, {}
+
+    def _make(self, operation, make, wide=True, arrange=None) -> _Made:
+        """Returns what `make(name)` made for an operation, once for all calls."""
+        key = id(operation), wide
+        if key not in self._made:
+            name = self._name(operation)
+            self._made[key] = _Made(operation, make(name), arrange)
+        return self._made[key]
+
+    def _name(self, operation, suffix=None):
+        name = operation.name if suffix is None else f"{operation.name}_{suffix}"
+        return self._copies.take_name(name)
+
+    def _pairs(self):
+        yield from super()._pairs()
+        for made in self._made.values():
+            for layer in made.layers:
+                yield made.original, layer
+
+    def _copy_layer_weights(self, original, copy):
+        if [w.shape for w in original.weights] == [w.shape for w in copy.weights]:
+            super()._copy_layer_weights(original, copy)
+        else:  # a BatchNorm of all copies
+            times = self.num_copies
+            copy.set_weights([np.tile(w, times) for w in original.get_weights()])
+
+    def drawn_weights(self, draw: Draw):
+        for original, copy in super()._pairs():
+            if isinstance(original, StochasticLayer):  # one that does not draw
+                noise = draw.noise[self._sources[id(original)]]
+                yield copy, original.point_weights(noise[0])
+        for made in self._made.values():
+            if not isinstance(made.original, StochasticLayer):
+                continue
+            noise = draw.noise[self._sources[id(made.original)]]
+            if len(noise) != self.noise_count:
+                raise ValueError(
+                    "The draw was made for another network: it holds noise of "
+                    f"{len(noise)} draws, the network takes {self.noise_count}."
+                )
+            weights = (made.original.point_weights(one) for one in noise)
+            if made.arrange is None:
+                yield from zip(made.layers, weights, strict=False)
+            else:
+                yield made.layers[0], made.arrange(weights)
+
+
+def _side_by_side(axis, count, weights):
+    """Returns a kernel (..., N C) of N kernels, copy i by draw i, and the bias."""
+    kernels, *biases = zip(*[next(weights) for _ in range(count)], strict=True)
+    joined = [ops.concatenate(bias, axis=0) for bias in biases]
+    return [ops.concatenate(kernels, axis=axis), *joined]
+
+
+def _mixing(count, weights):
+    """Returns a kernel (..., N C, N C') of N^2, output j = mean_i W_ij x_i + b_ij."""
+    rows, sums = [], None
+    for _ in range(count):
+        kernel, *bias = _side_by_side(-1, count, weights)
+        rows.append(kernel)
+        sums = (
+            bias if sums is None else [a + b for a, b in zip(sums, bias, strict=True)]
+        )
+    return [ops.concatenate(rows, axis=-2) / count, *[b / count for b in sums]]
+
+
+def available_memory() -> int | None:
+    """Returns the bytes of memory that are free, `None` if that is not known."""
+    try:
+        with open("/proc/meminfo") as file:
+            sizes = dict(line.split(":", 1) for line in file)
+        return 1024 * int(sizes["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return None
