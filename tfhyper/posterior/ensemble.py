@@ -133,8 +133,9 @@ class Ensemble:
         """Returns a plain Keras model with the weights of one draw.
 
         With `"parallelizing"` and `"widening"` that is the one network that holds
-        all the draws, and averages over them. It holds stock layers alone, no hypernetwork, and gives what the model
-        gives. Nested models come out flat. In place of dropout that draws, it has a
+        all the draws, and averages over them. It holds stock layers alone, no
+        hypernetwork, and gives what the model gives. Nested models come out flat. In
+        place of dropout that draws, it has a
         layer with the draw's masks, where example i of every batch has the mask of
         example i of the data.
 

@@ -1,5 +1,6 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
+from tfhyper.posterior.segments import Calls
 from tfhyper.posterior.side_by_side import SideBySide
 
 
@@ -14,7 +15,8 @@ class Parallelizing(SideBySide):
     averaging = "parallelizing"
 
     @classmethod
-    def ends(cls, calls):
+    def ends(cls, calls: Calls) -> set[int]:
+        """Returns the ends of what draws."""
         drawn = [segment for segment in calls.segments() if segment[1]]
         _check_draws(cls.averaging, calls, drawn)
         if not any(branches for branches, _, _ in drawn):
@@ -38,7 +40,8 @@ class Widening(SideBySide):
     mixes = True
 
     @classmethod
-    def ends(cls, calls):
+    def ends(cls, calls: Calls) -> set[int]:
+        """Returns the end of the last part that draws."""
         drawn = [segment for segment in calls.segments() if segment[1]]
         _check_draws(cls.averaging, calls, drawn)
         end = drawn[-1][-1]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -234,7 +235,8 @@ class SideBySide(PointNetwork):
             times = self.num_copies
             copy.set_weights([np.tile(w, times) for w in original.get_weights()])
 
-    def drawn_weights(self, draw: Draw):
+    def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
+        """Yields layers of `network` and their weights of all draws."""
         for original, copy in super()._pairs():
             if isinstance(original, StochasticLayer):  # one that does not draw
                 noise = draw.noise[self._sources[id(original)]]

@@ -1,0 +1,232 @@
+"""The trainings behind the tables of Ukai et al. (2019), at three scales."""
+
+import dataclasses
+import functools
+import os
+
+import keras
+
+import tfhyper
+from tfhyper import kits, models, training
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: what it depends on, besides the scale.
+
+    Attributes:
+        network: as the paper calls it, a key of `Scale.networks`.
+        kit: a key of `tfhyper.kits.KITS`.
+        prior: of the codes.
+        strategy: which layers share them.
+        units: hidden units and size of the codes.
+        weight_decay: 0 for maximum likelihood.
+        dataset: of TensorFlow Datasets.
+        seed: of weights, codes and data order.
+    """
+
+    network: str = "WRN-28-4"
+    kit: str = "hyper"
+    prior: str = "normal"
+    strategy: str = "all_in_one"
+    units: int = 32
+    weight_decay: float = 5e-4
+    dataset: str = "cifar10"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        parts = [self.network]
+        if self.kit == "hyper":
+            parts += [self.prior, self.strategy, str(self.units)]
+        else:
+            parts += [self.kit, f"decay{self.weight_decay:g}"]
+        return "-".join([*parts, self.dataset, f"seed{self.seed}"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How large the networks, the data and the number of runs are.
+
+    Attributes:
+        networks: the paper's name -> (builder in `tfhyper.models`, its options).
+        epochs: of CIFAR-10 by the paper's name of the network, 800 for others.
+        train_examples: first so many training images; `None` for all.
+        test_examples: likewise.
+        seeds: trainings whose median is printed.
+        draws: drawn from each training: groups of N are made of them.
+        groups: groups of N whose median is printed, the paper's five runs.
+        members: of the ensembles of trained networks.
+        units: of the figure over hidden units.
+    """
+
+    networks: dict[str, tuple[str, dict]]
+    epochs: dict[str, int]
+    train_examples: int | None
+    test_examples: int | None
+    seeds: tuple[int, ...]
+    draws: int
+    groups: int = 5
+    members: int = 16
+    units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
+
+
+SCALES = {
+    # Every line of code, in a few minutes.
+    "smoke": Scale(
+        networks={
+            "WRN-28-10": ("wide_resnet", {"depth": 10, "width": 1}),
+            "WRN-28-4": ("wide_resnet", {"depth": 10, "width": 1}),
+            "WRN-16-4": ("wide_resnet", {"depth": 10, "width": 1}),
+            "ResNeXt-29-8x64d": (
+                "resnext",
+                {"depth": 11, "cardinality": 2, "base_width": 4},
+            ),
+            "PyramidNet-110-48": ("pyramidnet", {"depth": 8, "alpha": 6}),
+        },
+        epochs={"": 1},
+        train_examples=256,
+        test_examples=200,
+        seeds=(0,),
+        draws=4,
+        groups=2,
+        members=2,
+        units=(8, 32),
+    ),
+    # An hour or two on two cores.
+    "cpu": Scale(
+        networks={
+            "WRN-28-10": ("wide_resnet", {"depth": 10, "width": 2}),
+            "WRN-28-4": ("wide_resnet", {"depth": 10, "width": 1}),
+            "WRN-16-4": ("wide_resnet", {"depth": 10, "width": 1}),
+            "ResNeXt-29-8x64d": (
+                "resnext",
+                {"depth": 11, "cardinality": 4, "base_width": 4},
+            ),
+            "PyramidNet-110-48": ("pyramidnet", {"depth": 14, "alpha": 32}),
+        },
+        epochs={"": 30},
+        train_examples=5000,
+        test_examples=5000,
+        seeds=(0, 1, 2),
+        draws=16,
+        members=4,
+        units=(8, 32, 128),
+    ),
+    "paper": Scale(
+        networks={
+            "WRN-28-10": ("wide_resnet", {"depth": 28, "width": 10}),
+            "WRN-28-4": ("wide_resnet", {"depth": 28, "width": 4}),
+            "WRN-28-1": ("wide_resnet", {"depth": 28, "width": 1}),
+            "WRN-16-4": ("wide_resnet", {"depth": 16, "width": 4}),
+            "ResNeXt-29-8x64d": (
+                "resnext",
+                {"depth": 29, "cardinality": 8, "base_width": 64},
+            ),
+            "PyramidNet-110-48": ("pyramidnet", {"depth": 110, "alpha": 48}),
+            "ResNet-50": ("resnet50", {}),
+        },
+        epochs={
+            "": 800,
+            "WRN-16-4": 160,
+            "ResNeXt-29-8x64d": 900,
+            "PyramidNet-110-48": 600,
+            "ResNet-50": 90,
+        },
+        train_examples=None,
+        test_examples=None,
+        seeds=(0, 1, 2),
+        draws=80,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """Where runs are trained and kept.
+
+    Attributes:
+        scale: key of `SCALES`.
+        data_dir: folder of prepared data sets.
+        workdir: folder of the trainings.
+        batch_size: images in a batch.
+        verbose: of `model.fit`.
+    """
+
+    scale: str
+    data_dir: str | None
+    workdir: str
+    batch_size: int = 128
+    verbose: int = 2
+
+    @property
+    def sizes(self) -> Scale:
+        """What the scale's name stands for."""
+        return SCALES[self.scale]
+
+    def data(self, run: Run) -> tfhyper.data.Data:
+        """Returns the data of a run."""
+        return _load(
+            run.dataset,
+            self.data_dir,
+            self.batch_size,
+            self.sizes.train_examples,
+            self.sizes.test_examples,
+            run.seed,
+        )
+
+    def model(self, run: Run) -> keras.Model:
+        """Trains a run, takes it up where it was stopped, or reads what it gave."""
+        data = self.data(run)
+        epochs = self.sizes.epochs.get(run.network, self.sizes.epochs[""])
+
+        def build():
+            keras.utils.set_random_seed(run.seed)
+            builder, options = self.sizes.networks[run.network]
+            network = models.NETWORKS[builder](
+                num_classes=data.spec.num_classes,
+                input_shape=data.spec.image_shape,
+                kit=make_kit(run, data.num_train),
+                **options,
+            )
+            return training.compile_recipe(
+                network, epochs, data.steps_per_epoch, weight_decay=run.weight_decay
+            )
+
+        settings = {**dataclasses.asdict(run), "scale": self.scale, "epochs": epochs}
+        settings["batch_size"] = self.batch_size
+        workdir = training.Workdir(os.path.join(self.workdir, run.name), settings)
+        print(f"== {run.name}")
+        model, _ = training.fit_in_workdir(
+            workdir, build, data, epochs, verbose=self.verbose
+        )
+        return model
+
+
+def make_kit(run: Run, num_train: int) -> kits.LayerKit:
+    """Returns the layers of a run: hypernetworks in the paper's own form."""
+    if run.kit == "hyper":
+        return kits.hyper(
+            run.strategy,
+            run.prior,
+            code_units=run.units,
+            hidden_units=run.units,
+            mean_kernel=False,
+            seed=run.seed,
+        )
+    if run.kit == "deterministic":
+        return kits.deterministic()
+    return kits.KITS[run.kit](num_train, seed=run.seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(dataset, data_dir, batch_size, train_examples, test_examples, seed):
+    return tfhyper.data.load(
+        dataset,
+        data_dir=data_dir,
+        batch_size=batch_size,
+        train_examples=train_examples,
+        test_examples=test_examples,
+        seed=seed,
+    )
