@@ -16,9 +16,9 @@ class PointNetwork:
     """A network of stock Keras layers beside a stochastic one.
 
     Stochastic layers become what `point_layer` says, what makes codes for them
-    vanishes, all else is copied. `set(draw)` then gives it the weights of one draw, so that
-    averaging over draws costs what plain networks cost: kernels are generated
-    once per draw, never per batch.
+    vanishes, all else is copied. `set(draw)` then gives it the weights of one
+    draw, so that averaging over draws costs what plain networks cost: kernels are
+    generated once per draw, never per batch.
 
     Args:
         model: a functional or built Sequential model.
