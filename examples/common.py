@@ -64,22 +64,34 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 
 
 def report(model, data: tfhyper.data.Data) -> None:
-    """Prints x1 and xN scores; writes them, the predictor and pictures."""
-    batches = -1
-    if FLAGS.calibration_examples is not None:
-        batches = -(-FLAGS.calibration_examples // data.batch_size)
+    """Reports on the draws of a trained network, as `report_predictor` does."""
     predictor = tfhyper.PosteriorPredictor(
         model, num_draws=FLAGS.draws, seed=FLAGS.draw_seed
     )
+    predictor.calibrate(calibration_data(data))
+    report_predictor(predictor, data)
+
+
+def calibration_data(data: tfhyper.data.Data):
+    """Returns what draws take their BatchNorm moments from, as the flags say."""
+    batches = -1
+    if FLAGS.calibration_examples is not None:
+        batches = -(-FLAGS.calibration_examples // data.batch_size)
     # Augmented, as training saw them: BatchNorm's moments are those of training.
-    predictor.calibrate(data.epoch(0).take(batches))
+    return data.epoch(0).take(batches)
+
+
+def report_predictor(predictor, data: tfhyper.data.Data) -> None:
+    """Prints x1 and xN scores; writes them, the predictor and pictures."""
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 
     singles = prediction.members[:SINGLES]
     scores = {
         "x1": metrics.single_draw_report(labels, singles),
-        f"x{FLAGS.draws}": metrics.classification_report(labels, prediction.mean),
+        f"x{predictor.num_draws}": metrics.classification_report(
+            labels, prediction.mean
+        ),
     }
     print(f"\n{len(labels)} test images of {data.spec.name}")
     print(

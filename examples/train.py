@@ -13,6 +13,7 @@ import keras
 import train_common
 from absl import flags
 
+import tfhyper
 from tfhyper import kits, models, training
 from tfhyper.layers.latent_code import PRIORS
 
@@ -37,12 +38,12 @@ SETTINGS = (
 )
 
 
-def make_kit(num_train: int) -> kits.LayerKit:
+def make_kit(num_train: int, seed: int) -> kits.LayerKit:
     """Returns the kit that the flags name."""
     if FLAGS.kit == "bayes":
-        return kits.bayes(num_train, seed=FLAGS.seed)
+        return kits.bayes(num_train, seed=seed)
     if FLAGS.kit == "mc_dropout":
-        return kits.mc_dropout(seed=FLAGS.seed)
+        return kits.mc_dropout(seed=seed)
     if FLAGS.kit != "hyper":
         return kits.get(FLAGS.kit)
     return kits.hyper(
@@ -52,8 +53,36 @@ def make_kit(num_train: int) -> kits.LayerKit:
         hidden_units=FLAGS.hidden_units,
         mean_kernel=FLAGS.mean_kernel,
         deviation_scale=FLAGS.deviation_scale,
-        seed=FLAGS.seed,
+        seed=seed,
     )
+
+
+def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
+    """Returns the network that the flags name, compiled."""
+    keras.utils.set_random_seed(seed)
+    options = {}
+    if FLAGS.network == "wide_resnet":
+        options = {name: FLAGS[name].value for name in ("depth", "width")}
+        options["dropout"] = FLAGS.dropout
+    model = models.NETWORKS[FLAGS.network](
+        num_classes=data.spec.num_classes,
+        input_shape=data.spec.image_shape,
+        kit=make_kit(data.num_train, seed),
+        **options,
+    )
+    return training.compile_recipe(
+        model,
+        FLAGS.epochs,
+        data.steps_per_epoch,
+        learning_rate=FLAGS.learning_rate,
+        weight_decay=FLAGS.weight_decay,
+        decay_generator=FLAGS.decay_generator,
+    )
+
+
+def make_callbacks() -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that the kit needs."""
+    return [training.KLSchedule()] if FLAGS.kit == "bayes" else []
 
 
 def main():
@@ -63,28 +92,10 @@ def main():
     train_common.set_precision()
 
     def build():
-        keras.utils.set_random_seed(FLAGS.seed)
-        options = {}
-        if FLAGS.network == "wide_resnet":
-            options = {name: FLAGS[name].value for name in ("depth", "width")}
-            options["dropout"] = FLAGS.dropout
-        model = models.NETWORKS[FLAGS.network](
-            num_classes=data.spec.num_classes,
-            input_shape=data.spec.image_shape,
-            kit=make_kit(data.num_train),
-            **options,
-        )
-        return training.compile_recipe(
-            model,
-            FLAGS.epochs,
-            data.steps_per_epoch,
-            learning_rate=FLAGS.learning_rate,
-            weight_decay=FLAGS.weight_decay,
-            decay_generator=FLAGS.decay_generator,
-        )
+        return make_model(data, FLAGS.seed)
 
-    callbacks = [training.KLSchedule()] if FLAGS.kit == "bayes" else []
-    common.report(train_common.fit(build, data, settings, callbacks), data)
+    model = train_common.fit(build, data, settings, make_callbacks())
+    common.report(model, data)
 
 
 if __name__ == "__main__":

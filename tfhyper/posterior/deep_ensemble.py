@@ -198,7 +198,7 @@ class DeepEnsemble(Averaged):
             ValueError: if a model changed since its weights were taken.
         """
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        settings.update(num_draws=self.num_draws, num_models=self.num_members)
+        settings["num_models"] = self.num_members
         models = map(self._members.model, range(self.num_members))
         archive.save(path, _KIND, models, self._draws(), settings, overwrite)
 
@@ -215,8 +215,7 @@ class DeepEnsemble(Averaged):
         """
         models, draws, settings = archive.load(path, _KIND)
         try:
-            for name in ("num_draws", "num_models"):  # as there are models
-                settings.pop(name, None)
+            settings.pop("num_models", None)
             ensemble = cls(models, **settings)
             ensemble._members.set_draws(draws)
         except (TypeError, ValueError) as error:

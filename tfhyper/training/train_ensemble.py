@@ -32,8 +32,9 @@ def train_ensemble(
 
     A call that was killed goes on when it is made again: members that are done stay
     as they are, and the one that was at work goes on from its last epoch, to the
-    weights that it would have had. Member i does not depend on how many there are,
-    so more can be trained later.
+    weights that it would have had (with `tfhyper.layers.Dropout`: that of Keras does
+    not save its state). Member i does not depend on how many there are, so more can
+    be trained later.
 
     Args:
         build: called with a member's seed, returns a compiled model. The seeds of
