@@ -6,6 +6,7 @@ from tfhyper import kits
 ARGUMENTS = {
     "bayes": {"num_examples": 100},
     "bayesian_hypernet": {"num_examples": 100},
+    "mnf": {"num_examples": 100},
 }
 
 

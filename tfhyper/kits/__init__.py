@@ -8,6 +8,7 @@ from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
+from tfhyper.kits.mnf import mnf
 from tfhyper.kits.static_hypernet import static_hypernet
 from tfhyper.kits.strategies import STRATEGIES
 
@@ -17,6 +18,7 @@ KITS: dict[str, Callable[[], LayerKit]] = {
     "deterministic": deterministic,
     "hyper": hyper,
     "mc_dropout": mc_dropout,
+    "mnf": mnf,
     "static_hypernet": static_hypernet,
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "get",
     "hyper",
     "mc_dropout",
+    "mnf",
     "static_hypernet",
 ]
 

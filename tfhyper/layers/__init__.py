@@ -18,6 +18,8 @@ from tfhyper.layers.hyper_depthwise_conv2d import HyperDepthwiseConv2D
 from tfhyper.layers.kernel_generator import KernelGenerator
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.mc_dropout import MCDropout
+from tfhyper.layers.mnf_conv2d import MNFConv2D
+from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
@@ -42,6 +44,8 @@ __all__ = [
     "KernelGenerator",
     "LatentCode",
     "MCDropout",
+    "MNFConv2D",
+    "MNFDense",
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",

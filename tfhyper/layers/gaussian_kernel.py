@@ -137,12 +137,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def _locally_reparameterized(self, inputs, count):
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.location)
-        # Squares of usual scales vanish in float16, those of inputs over 255 overflow.
-        half = self.compute_dtype == "float16"
-        squares = ops.square(ops.cast(inputs, "float32" if half else inputs.dtype))
-        variance = self.operate(squares, ops.square(kernel.scale))
-        deviation = ops.sqrt(ops.maximum(variance, _TINY_VARIANCE))
-        deviation = self.to_compute_dtype(deviation)
+        deviation = output_deviation(self, inputs, kernel.scale)
         noise = self._normal(_OUTPUT, count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
@@ -222,3 +217,18 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "pruned": self.pruned,
             "seed": self.seed,
         }
+
+
+def output_deviation(layer, inputs, scale):
+    """Returns sqrt(x^2 * scale^2), of the outputs of a kernel of independent weights.
+
+    Args:
+        layer: a `StochasticKernel`, whose operation * is.
+        inputs: tensor x in the layer's compute dtype, which the result has, too.
+        scale: tensor of the kernel's shape, the weights' standard deviations.
+    """
+    # Squares of usual scales vanish in float16, those of inputs over 255 overflow.
+    half = layer.compute_dtype == "float16"
+    squares = ops.square(ops.cast(inputs, "float32" if half else inputs.dtype))
+    variance = layer.operate(squares, ops.square(scale))
+    return layer.to_compute_dtype(ops.sqrt(ops.maximum(variance, _TINY_VARIANCE)))

@@ -13,6 +13,7 @@ POSTERIOR_WEIGHTS = (
     "g_log_scale",
     "flow_hidden",
     "flow_output",
+    "multiplier_",
 )
 
 

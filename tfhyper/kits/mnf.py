@@ -1,0 +1,93 @@
+"""Multiplicative normalizing flows over all kernels (Louizos and Welling, 2017)."""
+
+import math
+import zlib
+
+from tfhyper import layers
+from tfhyper.kits.kit import (
+    LayerKit,
+    conv2d,
+    counterpart,
+    dense,
+    through,
+    weight_of_kl,
+)
+from tfhyper.layers.noise import check_seed, derive_seed
+
+LAYERS = (layers.MNFConv2D, layers.MNFDense)
+
+
+def mnf(
+    num_examples: int | None = None,
+    *,
+    estimator: str = "local_reparameterization",
+    num_flows: int = 2,
+    flow_width: int = 50,
+    prior_scale: float = 1.0,
+    initial_scale: float = 1e-3,
+    multiplier_scale: float = math.sqrt(0.1),
+    seed: int | None = None,
+) -> LayerKit:
+    """Returns the kit of 2D convolutions and dense layers with normalizing flows.
+
+    Each layer adds its bound of KL(q || p), divided by num_examples, to the loss.
+    Beside a loss that is the mean over the batch, their sum is the negative lower
+    bound of the evidence of one example; `tfhyper.training.KLSchedule` multiplies
+    it. BatchNorm's affine parameters and biases are plain variables.
+
+    Args:
+        num_examples: int > 0, the number of training examples. Must be given.
+        estimator: these and the next are described in `tfhyper.layers.MNFConv2D`.
+        num_flows: int >= 0.
+        flow_width: int > 0.
+        prior_scale: float > 0, of the prior N(0, prior_scale^2).
+        initial_scale: float > 0, of the kernel given z, times sqrt(2 / fan_in).
+        multiplier_scale: float > 0, of z_0.
+        seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
+            derived, or `None` for a fresh one.
+
+    Raises:
+        ValueError: if `num_examples` is missing or not positive, and as
+            `tfhyper.layers.MNFConv2D`.
+
+    Example:
+
+    >>> kit = tfhyper.kits.mnf(num_examples=50_000)
+    >>> model = tfhyper.models.lenet5(kit=kit)
+
+    Reference:
+        Louizos and Welling: Multiplicative normalizing flows for variational
+        Bayesian neural networks, ICML 2017.
+    """
+    seed = check_seed(seed)
+    options = {
+        "estimator": estimator,
+        "num_flows": num_flows,
+        "flow_width": flow_width,
+        "prior_scale": prior_scale,
+        "kl_weight": weight_of_kl("mnf", num_examples),
+        "initial_scale": initial_scale,
+        "multiplier_scale": multiplier_scale,
+    }
+    # Bad arguments are refused here, at the door, not when a network is built.
+    layers.MNFConv2D(1, 1, **options)
+
+    def replace(layer, path):
+        return counterpart(layer, LAYERS).from_config(
+            {
+                **layer.get_config(),
+                # The prior takes the place of a regularizer.
+                "kernel_regularizer": None,
+                "seed": derive_seed(seed, zlib.crc32(path.encode())),
+                **options,
+            }
+        )
+
+    return LayerKit(
+        name="mnf",
+        conv=through(replace, conv2d),
+        stem=through(replace, conv2d),
+        dense=through(replace, dense),
+        replace=replace,
+        replaces=tuple(cls.point_class for cls in LAYERS),
+    )
