@@ -1,18 +1,65 @@
-"""Figures about predictions and training.
+"""Analyses of predictions, posteriors and networks, and figures of them.
 
-They return a `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and
-comes with `pip install tfhyper[plots]`.
+One function returns the numbers, in NumPy arrays or a small dataclass; another one, its
+name ending in `_plot`, draws them:
+
+- `fault_table`, `fault_plot`: how many members err on the same examples.
+- `error_curve`, `error_curve_plot`: scores against the number of draws.
+- `weight_correlation`, `correlation_plot`: pairs of weights, in and across blocks.
+- `weight_pairs`, `weight_pair_plot`: the draws of two weights.
+- `complexity`, `complexity_plot`: multiply-adds of a network and of its draws.
+
+The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
+are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and comes with
+`pip install tfhyper[plots]`.
 """
 
+from tfhyper.analysis.complexity import (
+    Complexity,
+    LayerComplexity,
+    complexity,
+    complexity_plot,
+)
+from tfhyper.analysis.correlation import (
+    WeightCorrelation,
+    WeightPairs,
+    weight_correlation,
+    weight_pairs,
+)
+from tfhyper.analysis.curves import (
+    ErrorCurve,
+    error_curve,
+    error_curve_plot,
+    hidden_units_plot,
+)
 from tfhyper.analysis.errors import uncertainty_error_plot
 from tfhyper.analysis.examples import extreme_examples
+from tfhyper.analysis.faults import FaultTable, fault_plot, fault_table
 from tfhyper.analysis.plots import reliability_diagram, training_curves
 from tfhyper.analysis.uncertainty import uncertainty_map
+from tfhyper.analysis.weights import correlation_plot, weight_pair_plot
 
 __all__ = [
+    "Complexity",
+    "ErrorCurve",
+    "FaultTable",
+    "LayerComplexity",
+    "WeightCorrelation",
+    "WeightPairs",
+    "complexity",
+    "complexity_plot",
+    "correlation_plot",
+    "error_curve",
+    "error_curve_plot",
     "extreme_examples",
+    "fault_plot",
+    "fault_table",
+    "hidden_units_plot",
     "reliability_diagram",
     "training_curves",
     "uncertainty_error_plot",
     "uncertainty_map",
+    "weight_correlation",
+    "weight_pair_plot",
+    "weight_pairs",
 ]

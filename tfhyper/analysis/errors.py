@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.analysis._figures import BLUE, GREY, VERMILION, new_figure, tidy
+from tfhyper.analysis._figures import BLUE, GREY, VERMILION, figure_for, tidy
 from tfhyper.checks import check_integer
 from tfhyper.metrics._checks import check_variance
 from tfhyper.metrics.regression import errors_of
@@ -78,10 +78,7 @@ def uncertainty_error_plot(
 
     order = np.argsort(std, kind="stable")
     errors, std = errors[order], std[order]
-    if figure is None:
-        figure = new_figure((4.6, 3.2), None)
-    if title is not None:
-        figure.suptitle(title)
+    figure = figure_for(figure, (4.6, 3.2), title)
     axes = figure.subplots()
     places = np.arange(1, len(errors) + 1)
     for level, color in _BANDS:

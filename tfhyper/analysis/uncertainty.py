@@ -6,14 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper import metrics
-from tfhyper.analysis._figures import BLUE, GREEN, GREY, VERMILION, new_figure
+from tfhyper.analysis._figures import COLORS, figure_for
 from tfhyper.checks import check_finite
 from tfhyper.metrics._checks import check_labels, check_members
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
-
-COLORS = (BLUE, VERMILION, GREEN, GREY)
 
 
 def uncertainty_map(
@@ -87,10 +85,7 @@ def uncertainty_map(
         "Aleatoric": metrics.expected_entropy(members),
         "Epistemic": metrics.mutual_information(members),
     }
-    if figure is None:
-        figure = new_figure((9.6, 3.0), None)
-    if title is not None:
-        figure.suptitle(title)
+    figure = figure_for(figure, (9.6, 3.0), title)
     row = figure.subplots(1, 3, sharex=True, sharey=True)
     top = panels["Total"].max()
     for axes, (name, values) in zip(row, panels.items(), strict=True):
