@@ -5,9 +5,10 @@ import functools
 import os
 
 import keras
+import numpy as np
 
 import tfhyper
-from tfhyper import kits, models, training
+from tfhyper import analysis, kits, metrics, models, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,16 @@ class Scale:
         train_examples: first so many training images; `None` for all.
         test_examples: likewise.
         seeds: trainings whose median is printed.
-        draws: drawn from each training: groups of N are made of them.
+        draws: drawn from each training: groups of N are made of them. The largest N
+            is 16, or `draws` if that is less.
         groups: groups of N whose median is printed, the paper's five runs.
         members: of the ensembles of trained networks.
         units: of the figure over hidden units.
+        unit_seeds: its trainings.
+        form_draws: the N of averaging inside of the network.
+        form_groups: networks of each of them.
+        form_examples: training images for BatchNorm's moments of those; `None` for
+            all.
     """
 
     networks: dict[str, tuple[str, dict]]
@@ -70,6 +77,10 @@ class Scale:
     groups: int = 5
     members: int = 16
     units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
+    unit_seeds: tuple[int, ...] = (0, 1, 2)
+    form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
+    form_groups: int = 5
+    form_examples: int | None = None
 
 
 SCALES = {
@@ -93,6 +104,9 @@ SCALES = {
         groups=2,
         members=2,
         units=(8, 32),
+        unit_seeds=(0,),
+        form_draws=(1, 2),
+        form_groups=1,
     ),
     # An hour or two on two cores.
     "cpu": Scale(
@@ -113,6 +127,10 @@ SCALES = {
         draws=16,
         members=4,
         units=(8, 32, 128),
+        unit_seeds=(0,),
+        form_draws=(1, 2, 4, 8),
+        form_groups=1,
+        form_examples=2048,
     ),
     "paper": Scale(
         networks={
@@ -190,18 +208,84 @@ class Lab:
                 kit=make_kit(run, data.num_train),
                 **options,
             )
+            if run.dataset == "imagenet2012":
+                return training.compile_imagenet_recipe(
+                    network, epochs, data.steps_per_epoch, batch_size=self.batch_size
+                )
             return training.compile_recipe(
                 network, epochs, data.steps_per_epoch, weight_decay=run.weight_decay
             )
 
         settings = {**dataclasses.asdict(run), "scale": self.scale, "epochs": epochs}
         settings["batch_size"] = self.batch_size
-        workdir = training.Workdir(os.path.join(self.workdir, run.name), settings)
+        workdir = training.Workdir(self._file(run, ""), settings)
         print(f"== {run.name}")
         model, _ = training.fit_in_workdir(
             workdir, build, data, epochs, verbose=self.verbose
         )
         return model
+
+    def labels(self, run: Run) -> np.ndarray:
+        """Returns the labels of the test images of a run."""
+        return np.concatenate([y for _, y in self.data(run).test])
+
+    def members(self, run: Run) -> np.ndarray:
+        """Returns the probabilities (draws, examples, classes) of a run's draws."""
+        draws = 1 if run.kit == "deterministic" else self.sizes.draws
+
+        def predict():
+            data = self.data(run)
+            batch_norm = "moving_average" if draws == 1 else "reestimate"
+            predictor = tfhyper.PosteriorPredictor(
+                self.model(run), draws, batch_norm=batch_norm, seed=run.seed
+            )
+            if draws > 1:
+                # One epoch as in training: section 3.5.
+                predictor.calibrate(data.epoch(0))
+            return predictor.predict(data.test, verbose=1).members
+
+        return self._kept(run, f"members_{draws}", predict)
+
+    def form_curve(self, run: Run, form: str) -> analysis.ErrorCurve:
+        """Returns the error by N of a form of averaging."""
+        sizes = self.sizes
+
+        def predict(count, group):
+            data = self.data(run)
+            predictor = tfhyper.PosteriorPredictor(
+                self.model(run), count, form, seed=1000 * group + run.seed
+            )
+            images = data.epoch(0)
+            if sizes.form_examples is not None:
+                images = images.take(-(-sizes.form_examples // self.batch_size))
+            predictor.calibrate(images)
+            return predictor.predict(data.test, verbose=1).mean
+
+        labels = self.labels(run)
+        scores = np.empty((sizes.form_groups, len(sizes.form_draws)))
+        for group in range(sizes.form_groups):
+            for i, count in enumerate(sizes.form_draws):
+                probs = self._kept(
+                    run,
+                    f"{form}_{count}_group{group}",
+                    functools.partial(predict, count, group),
+                )
+                scores[group, i] = metrics.error(labels, probs)
+        median = np.median(scores, axis=0)
+        return analysis.ErrorCurve(np.array(sizes.form_draws), median, scores, "Error")
+
+    def _kept(self, run, name, compute) -> np.ndarray:
+        """Returns what was computed before for a run, or computes it."""
+        path = self._file(run, f"{name}.npy")
+        if not os.path.exists(path):
+            value = compute()
+            with open(f"{path}.part", "wb") as file:
+                np.save(file, value)
+            os.replace(f"{path}.part", path)
+        return np.load(path)
+
+    def _file(self, run, name):
+        return os.path.join(self.workdir, run.name, name)
 
 
 def make_kit(run: Run, num_train: int) -> kits.LayerKit:
