@@ -24,6 +24,10 @@ flags.DEFINE_integer(
 
 # A single draw is judged by the median of so many (Ukai et al., 2019, 4.1).
 SINGLES = 5
+# From so many classes on the top-5 error is customary, as on ImageNet.
+MANY_CLASSES = 100
+# Most and least certain images that a picture shows.
+EXAMPLES = 8
 
 
 def run(main):
@@ -60,6 +64,8 @@ def load_data(settings: dict) -> tfhyper.data.Data:
         seed=settings["seed"],
         download=settings["download"],
         augment=settings.get("augment", True),
+        image_size=settings.get("image_size"),
+        color_jitter=settings.get("color_jitter", 0.0),
     )
 
 
@@ -93,14 +99,21 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
             labels, prediction.mean
         ),
     }
+    many_classes = data.spec.num_classes >= MANY_CLASSES
+    if many_classes:
+        for s, members in zip(scores.values(), (singles, [prediction.mean])):
+            errors = [metrics.top_k_error(labels, member, 5) for member in members]
+            s["top_5_error"] = float(np.median(errors))
     print(f"\n{len(labels)} test images of {data.spec.name}")
     print(
         f"{'':>5} {'error %':>8} {'NLL':>7} {'Brier':>7} {'ECE':>7} {'accuracy %':>11}"
+        + " top-5 error %" * many_classes
     )
     for name, s in scores.items():
+        top_5 = f" {100 * s['top_5_error']:13.2f}" if many_classes else ""
         print(
             f"{name:>5} {100 * s['error']:8.2f} {s['nll']:7.4f} {s['brier']:7.4f} "
-            f"{s['ece']:7.4f} {100 * (1 - s['error']):11.2f}"
+            f"{s['ece']:7.4f} {100 * (1 - s['error']):11.2f}{top_5}"
         )
     print(f"   x1: median of {len(singles)} draws. NLL in nats.\n")
     wrong = prediction.mean.argmax(-1) != labels
@@ -116,6 +129,17 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
     write_results(predictor, prediction, labels, data, scores)
 
 
+def images_of(batches, rows: np.ndarray) -> np.ndarray:
+    """Returns the images of some rows, in increasing order, of a dataset."""
+    found, start = [], 0
+    for images, _ in batches:
+        stop = start + len(images)
+        here = rows[(rows >= start) & (rows < stop)]
+        found.append(images.numpy()[here - start])
+        start = stop
+    return np.concatenate(found)
+
+
 def write_results(predictor, prediction, labels, data, scores) -> None:
     """Writes the predictor, the scores and two pictures, and says where."""
     path = os.path.join(FLAGS.workdir, "predictor.tfhyper")
@@ -125,7 +149,10 @@ def write_results(predictor, prediction, labels, data, scores) -> None:
     with open(path, "w") as file:
         json.dump(scores, file, indent=2)
     print(f"written: {path}")
-    images = np.concatenate([x for x, _ in data.test])
+    # Only these images are held: those of ImageNet would not fit.
+    order = np.argsort(prediction.total, kind="stable")
+    rows = np.unique([*order[:EXAMPLES], *order[-EXAMPLES:]])
+    images = images_of(data.test, rows)
     images = np.clip(images * data.spec.std + data.spec.mean, 0, 1)
     title = f"{data.spec.name}, x{predictor.num_draws}"
     figures = {
@@ -134,10 +161,11 @@ def write_results(predictor, prediction, labels, data, scores) -> None:
         ),
         "examples": analysis.extreme_examples(
             images,
-            labels,
-            prediction.mean,
-            prediction.total,
+            labels[rows],
+            prediction.mean[rows],
+            prediction.total[rows],
             class_names=data.spec.class_names,
+            num=EXAMPLES,
             title=title,
         ),
     }

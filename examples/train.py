@@ -3,6 +3,8 @@ r"""Trains a network whose weights have a posterior, and averages over its draws
     python examples/train.py
     python examples/train.py --dataset=cifar10 --data_dir=DIR --depth=28 --width=4 \
         --prior=normal --epochs=200 --workdir=runs/cifar10
+    python examples/train.py --dataset=imagenet2012 --data_dir=DIR --network=resnet50 \
+        --recipe=imagenet --batch_size=256 --epochs=90 --workdir=runs/imagenet
 
 A run that was stopped goes on from its last epoch when it is started again with
 the same flags.
@@ -17,6 +19,8 @@ import tfhyper
 from tfhyper import kits, models, training
 from tfhyper.layers.latent_code import PRIORS
 
+RECIPES = ("cifar", "imagenet")
+
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("network", "wide_resnet", sorted(models.NETWORKS), "Network.")
 flags.DEFINE_integer("depth", 10, "Depth of a wide_resnet.")
@@ -29,12 +33,18 @@ flags.DEFINE_integer("code_units", 32, "Size of a code.")
 flags.DEFINE_integer("hidden_units", 32, "Hidden units of a generator.")
 flags.DEFINE_bool("mean_kernel", True, "Mean kernel plus generated deviation.")
 flags.DEFINE_float("deviation_scale", 0.3, "Scale of that deviation.")
-flags.DEFINE_float("weight_decay", 5e-4, "Weight decay; 0 is maximum likelihood.")
+flags.DEFINE_enum("recipe", "cifar", RECIPES, "Schedule of the learning rate.")
+flags.DEFINE_float(
+    "weight_decay",
+    None,
+    "Weight decay; the recipe's own by default: 5e-4, 1e-4 of imagenet. 0 is maximum "
+    "likelihood.",
+)
 flags.DEFINE_bool("decay_generator", False, "Decay the generators' weights too.")
 
 SETTINGS = (
     "network depth width dropout kit strategy prior code_units hidden_units "
-    "mean_kernel deviation_scale weight_decay decay_generator"
+    "mean_kernel deviation_scale recipe weight_decay decay_generator"
 )
 
 
@@ -70,14 +80,18 @@ def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
         kit=make_kit(data.num_train, seed),
         **options,
     )
-    return training.compile_recipe(
-        model,
-        FLAGS.epochs,
-        data.steps_per_epoch,
-        learning_rate=FLAGS.learning_rate,
-        weight_decay=FLAGS.weight_decay,
-        decay_generator=FLAGS.decay_generator,
-    )
+    options = {
+        "learning_rate": FLAGS.learning_rate,
+        "decay_generator": FLAGS.decay_generator,
+    }
+    if FLAGS.weight_decay is not None:
+        options["weight_decay"] = FLAGS.weight_decay
+    sizes = FLAGS.epochs, data.steps_per_epoch
+    if FLAGS.recipe == "imagenet":
+        return training.compile_imagenet_recipe(
+            model, *sizes, batch_size=data.batch_size, **options
+        )
+    return training.compile_recipe(model, *sizes, **options)
 
 
 def make_callbacks() -> list[keras.callbacks.Callback]:

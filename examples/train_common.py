@@ -15,6 +15,8 @@ flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
 flags.DEFINE_bool("download", False, "Download the data set if it is not there.")
 flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
 flags.DEFINE_integer("test_examples", None, "First so many images; all by default.")
+flags.DEFINE_integer("image_size", None, "Side of ImageNet's images; 224 by default.")
+flags.DEFINE_float("color_jitter", 0.0, "Strength of the jitter of colours; 0: none.")
 flags.DEFINE_integer("epochs", 20, "Epochs.")
 flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
 flags.DEFINE_float("learning_rate", 0.1, "First learning rate.")
@@ -24,8 +26,8 @@ flags.DEFINE_enum(
 )
 
 _SETTINGS = (
-    "dataset data_dir download train_examples test_examples epochs batch_size "
-    "learning_rate seed mixed_precision"
+    "dataset data_dir download train_examples test_examples image_size color_jitter "
+    "epochs batch_size learning_rate seed mixed_precision"
 )
 
 
