@@ -1,13 +1,11 @@
 """Sets of TensorFlow Datasets, prepared by the tests themselves."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.helpers.tfds_sets import collect, normalised, prepare
 from tfhyper.data import DATASETS, load, load_arrays
 
 
@@ -15,58 +13,6 @@ def make_examples(count, shape, classes, seed):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, *shape)).astype(np.uint8)
     return images, rng.integers(0, classes, count)
-
-
-def prepare(
-    data_dir, name, version, splits, image_shape, classes, extra=None, shards=1, **kw
-):
-    """Writes `{split: (images, labels)}` as a set of TFDS, in the order given."""
-    extra = extra or {}
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=image_shape, encoding_format="png"),
-            "label": tfds.features.ClassLabel(num_classes=classes),
-            **{key: feature for key, (feature, _) in extra.items()},
-        }
-    )
-    values = {key: value for key, (_, value) in extra.items()}
-    folder = pathlib.Path(data_dir) / name / version
-    folder.mkdir(parents=True)
-    template = tfds.core.ShardedFileTemplate(
-        dataset_name=name, data_dir=folder, filetype_suffix="tfrecord"
-    )
-    infos = []
-    for split, examples in splits.items():
-        records = [
-            features.serialize_example({"image": image, "label": label, **values})
-            for image, label in zip(*examples, strict=True)
-        ]
-        pieces = np.array_split(np.arange(len(records)), shards)
-        for shard, piece in enumerate(pieces):
-            file = f"{name}-{split}.tfrecord-{shard:05d}-of-{shards:05d}"
-            with tf.io.TFRecordWriter(str(folder / file)) as writer:
-                for i in piece:
-                    writer.write(records[i])
-        infos.append(
-            tfds.core.SplitInfo(
-                name=split,
-                shard_lengths=[len(piece) for piece in pieces],
-                num_bytes=sum(map(len, records)),
-                filename_template=template.replace(split=split),
-            )
-        )
-    tfds.folder_dataset.write_metadata(
-        data_dir=str(folder), features=features, split_infos=infos, **kw
-    )
-
-
-def collect(dataset):
-    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
-
-
-def normalised(images, mean, std):
-    return (images / 255 - np.array(mean)) / np.array(std)
 
 
 @pytest.fixture(scope="module")
@@ -166,48 +112,6 @@ def test_a_set_of_the_table(tmp_path):
     np.testing.assert_array_equal(labels, splits["test"][1])
 
 
-def test_imagenet_is_resized_and_cropped(tmp_path):
-    # Red is the column and green the row, so that a window's place can be read off.
-    column, row = np.meshgrid(np.arange(512) // 2, np.arange(256))
-    wide = np.stack([column, row, 0 * row], axis=-1).astype(np.uint8)
-    # At half the size this has the number of the column as its value.
-    large = np.tile((np.arange(512) // 2)[None, :, None], (600, 1, 3)).astype(np.uint8)
-    splits = {
-        "train": ([wide] * 6, [0, 1, 2, 3, 4, 999]),
-        "validation": ([wide, large], [5, 6]),
-    }
-    extra = {"file_name": (tfds.features.Text(), "x.jpg")}
-    prepare(
-        str(tmp_path), "imagenet2012", "5.1.0", splits, (None, None, 3), 1000, extra
-    )
-    data = load("imagenet2012", data_dir=str(tmp_path), batch_size=4)
-
-    def pixels(images):
-        return (images * np.array(data.spec.std) + np.array(data.spec.mean)) * 255
-
-    images, labels = collect(data.test)
-    np.testing.assert_array_equal(labels, [5, 6])
-    assert images.shape == (2, 224, 224, 3)
-    np.testing.assert_allclose(pixels(images[0]), wide[16:240, 144:368], atol=1e-3)
-    halved = np.broadcast_to(np.arange(16, 240)[None, :, None], (224, 224, 3))
-    np.testing.assert_allclose(pixels(images[1]), halved, atol=1 + 1e-3)
-    images, labels = collect(data.epoch(0))
-    assert sorted(labels) == [0, 1, 2, 3, 4, 999]
-    np.testing.assert_array_equal(images, collect(data.epoch(0))[0])
-    places = set()
-    for image in pixels(images).round().astype(int):
-        mirrored = image[0, 0, 0] > image[0, -1, 0]
-        image = image[:, ::-1] if mirrored else image
-        top = image[0, 0, 1]
-        # Two columns share each value: the second pixel tells which is first.
-        left = 2 * image[0, 0, 0] + int(image[0, 1, 0] != image[0, 0, 0])
-        np.testing.assert_array_equal(image, wide[top : top + 224, left : left + 224])
-        places.add((top, left))
-    assert len(places) > 3
-    with pytest.raises(ValueError, match="`name` must be a set that fits in memory"):
-        load_arrays("imagenet2012", data_dir=str(tmp_path))
-
-
 def test_sets_that_cannot_be_served(tmp_path):
     folder = str(tmp_path)
     examples = make_examples(2, (4, 4, 3), 2, 0)
@@ -222,6 +126,11 @@ def test_sets_that_cannot_be_served(tmp_path):
     prepare(folder, "two_labels", "1.0.0", splits, (4, 4, 3), 2, extra)
     with pytest.raises(ValueError, match="must be an image-classification set"):
         load("two_labels", data_dir=folder)
+    prepare(folder, "cifar100", "3.0.2", splits, (4, 4, 3), 2)
+    with pytest.raises(ValueError) as info:
+        load("cifar100", data_dir=folder)
+    assert "must have uint8 images of shape (32, 32, 3) and 100" in str(info.value)
+    assert "with uint8 images of shape (4, 4, 3) and 2 classes" in str(info.value)
 
 
 def test_a_missing_set_says_where_it_was_looked_for_and_how_to_prepare_it(tmp_path):

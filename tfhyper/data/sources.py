@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from tfhyper.data import builders
 from tfhyper.data.specs import DATASETS, DatasetSpec
 
 EMBEDDED = "fashion_mnist_small"
@@ -120,11 +120,11 @@ def open_source(
         with np.load(_EMBEDDED_FILE, allow_pickle=False) as file:
             sizes = len(file["y_train"]), len(file["y_test"])
         return Source(DATASETS[name], *sizes)
-    builder = _builder(name, data_dir, download)
+    builder = builders.open_builder(name, data_dir, download)
     known = DATASETS.get(builder.name)
     image_key, label_key = _keys(builder)
     if known:
-        _check_known(known, builder, image_key, label_key)
+        builders.check_stored(builder, known, image_key, label_key)
     spec = known or _spec_of(builder, image_key, label_key)
     for split in (spec.train_split, spec.test_split):
         if split not in builder.info.splits:
@@ -137,55 +137,6 @@ def open_source(
         for split in (spec.train_split, spec.test_split)
     )
     return Source(spec, *sizes, builder, image_key, label_key)
-
-
-def _builder(name: str, data_dir: str | None, download: bool) -> Any:
-    """Returns the builder of a prepared set; raises as `open_source` says."""
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.registered.DatasetNotFoundError as error:
-        names = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
-        matches = difflib.get_close_matches(name, dict.fromkeys(names), n=3)
-        hint = f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
-        raise ValueError(
-            f"`name` must be one of {sorted(DATASETS)}, another image-classification "
-            "set of TensorFlow Datasets, or one prepared in "
-            f"`data_dir`.{hint} Received: name={name!r}, data_dir={data_dir!r}"
-        ) from error
-    if builder.is_prepared():
-        return builder
-    missing = _how_to_prepare(builder, name, data_dir)
-    if not download:
-        raise FileNotFoundError(missing)
-    try:
-        builder.download_and_prepare()
-    except AssertionError as error:
-        # What TensorFlow Datasets raises if archives fetched by hand are not there.
-        if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-            raise
-        raise FileNotFoundError(missing) from error
-    return builder
-
-
-def _how_to_prepare(builder: Any, name: str, data_dir: str | None) -> str:
-    """Returns the message for a set that is not prepared."""
-    # What to type: the default folder needs no argument.
-    folder = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
-    by_hand = ""
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        by_hand = (
-            "Its archives are fetched by hand, into "
-            f"'{builder.data_dir_root / 'downloads' / 'manual'}': "
-            f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} "
-        )
-    return (
-        f"The data set '{name}' is not prepared: looked in '{builder.data_path}'. "
-        f"{by_hand}Prepare it with `tensorflow_datasets.load('{name}'{folder})`, or "
-        "call this function with `download=True`, or give the folder that holds it as "
-        "`data_dir`."
-    )
 
 
 def _keys(builder: Any) -> tuple[str, str]:
@@ -206,27 +157,6 @@ def _keys(builder: Any) -> tuple[str, str]:
             f"label. Received: name='{builder.name}' with features {features}"
         )
     return keys[0], keys[1]
-
-
-def _check_known(
-    spec: DatasetSpec, builder: Any, image_key: str, label_key: str
-) -> None:
-    """Raises ValueError unless a prepared set is what `spec` says."""
-    image, label = (builder.info.features[key] for key in (image_key, label_key))
-    varies = spec.resize is not None
-    shape = (None, None, spec.image_shape[-1]) if varies else spec.image_shape
-    stored = " in jpeg" if varies else ""
-    rule = f"uint8 images of shape {shape}{stored} and {spec.num_classes} classes"
-    stored = f" in {image.encoding_format}" if varies else ""
-    received = (
-        f"{np.dtype(image.np_dtype).name} images of shape {image.shape}{stored} and "
-        f"{label.num_classes} classes"
-    )
-    if rule != received:
-        raise ValueError(
-            f"'{spec.name}' must have {rule}. Received: the set in "
-            f"'{builder.data_path}' with {received}"
-        )
 
 
 def _spec_of(builder: Any, image_key: str, label_key: str) -> DatasetSpec:
