@@ -3,9 +3,12 @@
 from tfhyper.models.alexnet import alexnet
 from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
+from tfhyper.models.pyramidnet import pyramidnet
 from tfhyper.models.registry import NETWORKS
 from tfhyper.models.residual import residual_network
+from tfhyper.models.resnet50 import resnet50
 from tfhyper.models.resnet_cifar import resnet_cifar
+from tfhyper.models.resnext import resnext
 from tfhyper.models.wide_resnet import wide_resnet
 
 __all__ = [
@@ -13,7 +16,10 @@ __all__ = [
     "alexnet",
     "lenet5",
     "plain_network",
+    "pyramidnet",
     "residual_network",
+    "resnet50",
     "resnet_cifar",
+    "resnext",
     "wide_resnet",
 ]

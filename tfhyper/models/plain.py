@@ -7,7 +7,7 @@ import keras
 from tfhyper import kits
 from tfhyper.checks import check_choice, check_number, check_positive_integer
 from tfhyper.kits.kit import layer_name
-from tfhyper.models.residual import check_image_shape
+from tfhyper.models.sizes import check_image_shape, scaled
 
 ACTIVATIONS = ("softplus", "relu")
 # The smallest images that all of these networks take.
@@ -65,10 +65,6 @@ def plain_network(
     check_positive_integer("num_classes", num_classes)
     check_choice("activation", activation, ACTIVATIONS)
     check_number("width_multiplier", width_multiplier, positive=True)
-
-    def scaled(size):
-        return max(1, round(size * width_multiplier))
-
     kit = kits.get(kit)
     x = inputs = keras.Input(input_shape, name="images")
     missing = [max(0, SIZE - size) for size in input_shape[:2]]
@@ -80,7 +76,7 @@ def plain_network(
             pad = keras.layers.ZeroPadding2D(conv["padding"], name=f"conv{i}_pad")
             x = pad(x)
         x = kit.conv(
-            scaled(conv["filters"]),
+            scaled(conv["filters"], width_multiplier),
             conv["kernel_size"],
             strides=conv.get("strides", 1),
             padding="valid",
@@ -92,7 +88,7 @@ def plain_network(
             x = keras.layers.MaxPooling2D(2, name=f"conv{i}_pool")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     for i, size in enumerate(units, 1):
-        x = kit.dense(scaled(size), name=f"dense{i}")(x)
+        x = kit.dense(scaled(size, width_multiplier), name=f"dense{i}")(x)
         x = _activate(x, activation, f"dense{i}")
     return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
 

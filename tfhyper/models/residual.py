@@ -7,6 +7,7 @@ import keras
 from tfhyper import kits
 from tfhyper.checks import check_positive_integer
 from tfhyper.models import blocks
+from tfhyper.models.sizes import check_image_shape
 
 
 def residual_network(
@@ -63,14 +64,3 @@ def residual_network(
     x = head(kit, x, "head")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
-
-
-def check_image_shape(shape) -> tuple[int, int, int]:
-    """Returns `shape` as a tuple if it is three positive ints."""
-    shape = tuple(shape)
-    if len(shape) != 3:
-        raise ValueError(
-            "`input_shape` must be (height, width, channels). "
-            f"Received: input_shape={shape}"
-        )
-    return tuple(check_positive_integer("input_shape", size) for size in shape)

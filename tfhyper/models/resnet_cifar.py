@@ -1,9 +1,11 @@
 """Residual networks for small images."""
 
-from tfhyper.checks import check_positive_integer
+import keras
+
 from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
+from tfhyper.models.sizes import blocks_per_stage, doubling_stages
 
 
 def resnet_cifar(
@@ -13,20 +15,20 @@ def resnet_cifar(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     kit: str | LayerKit = "hyper",
-):
+) -> keras.Model:
     """Returns the ResNet for CIFAR-10 of He et al. (2016), such as ResNet-32.
 
     A 3x3 stem of 16 channels, three stages of (depth - 2) / 6 blocks of two
     convolutions with 16, 32 and 64 channels, the second and third starting with
-    strides 2, global average pooling, logits. ResNet-32 has 0.46 million
-    parameters, ResNet-110 1.7 million.
+    strides 2, global average pooling, logits. Shortcuts have no parameters:
+    pixels are left out, channels filled up with zeros. ResNet-32 has 0.46 million
+    parameters, ResNet-110 1.7 million, in both forms.
 
     Args:
         depth: int, 6 n + 2 with n >= 1: 20, 32, 44, 56, 110.
-        preactivation: bool. `False`: convolution, norm, ReLU, and shortcuts without
-            parameters; `True`: norm, ReLU, convolution ("Identity mappings in deep
-            residual networks", 2016), and shortcuts as in `wide_resnet`, whose
-            block this is.
+        preactivation: bool. `False`: convolution, norm, ReLU; `True`: norm, ReLU,
+            convolution. Then the first block's shortcut starts behind its first
+            ReLU, and norm and ReLU follow the last block.
         num_classes: int > 0.
         input_shape: (height, width, channels).
         kit: a `LayerKit` or its name.
@@ -45,17 +47,12 @@ def resnet_cifar(
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR
-        2016, section 4.2 and table 6.
+        2016, section 4.2 and table 6. The same: Identity mappings in deep
+        residual networks, ECCV 2016, appendix.
     """
-    check_positive_integer("depth", depth)
-    if depth < 8 or (depth - 2) % 6:
-        raise ValueError(
-            "`depth` must be 6 n + 2 with n >= 1, such as 20, 32, 110. "
-            f"Received: depth={depth}"
-        )
-    widths = [(strides, [width] * ((depth - 2) // 6)) for strides, width in _STAGES]
+    size = blocks_per_stage(depth, 6, 2, "20, 32, 110")
     if preactivation:
-        form = {"block": blocks.preact_block}
+        form = {"block": _preact_block}
     else:
         form = {
             "block": blocks.post_activation_block,
@@ -67,10 +64,14 @@ def resnet_cifar(
         kit,
         input_shape,
         num_classes,
-        stages=widths,
+        stages=doubling_stages(16, [size] * 3),
         name=f"{prefix}_cifar_{depth}",
         **form,
     )
 
 
-_STAGES = ((1, 16), (2, 32), (2, 64))
+def _preact_block(kit, x, width, strides, *, name):
+    first = name == "stage1_block1"
+    return blocks.preact_block(
+        kit, x, width, strides, name=name, project=False, split_after_activation=first
+    )

@@ -8,6 +8,7 @@ from tfhyper.checks import check_positive_integer
 from tfhyper.kits import LayerKit
 from tfhyper.models.blocks import preact_block
 from tfhyper.models.residual import residual_network
+from tfhyper.models.sizes import blocks_per_stage, doubling_stages
 
 
 def wide_resnet(
@@ -49,24 +50,15 @@ def wide_resnet(
     Reference:
         Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, table 1.
     """
-    check_positive_integer("depth", depth)
+    blocks = blocks_per_stage(depth, 6, 4, "10, 16, 28")
     check_positive_integer("width", width)
-    if depth < 10 or (depth - 4) % 6:
-        raise ValueError(
-            "`depth` must be 6 n + 4 with n >= 1, such as 10, 16, 28. "
-            f"Received: depth={depth}"
-        )
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in 0 <= dropout < 1. Received: {dropout}")
-    blocks = (depth - 4) // 6
     return residual_network(
         kit,
         input_shape,
         num_classes,
         block=functools.partial(preact_block, dropout=dropout),
-        stages=[
-            (strides, [channels * width] * blocks)
-            for strides, channels in ((1, 16), (2, 32), (2, 64))
-        ],
+        stages=doubling_stages(16 * width, [blocks] * 3),
         name=f"wide_resnet_{depth}_{width}",
     )
