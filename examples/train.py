@@ -80,17 +80,21 @@ def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
         kit=make_kit(data.num_train, seed),
         **options,
     )
+    return compile_model(model, data)
+
+
+def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
+    """Compiles a network with the recipe that the flags name, and returns it."""
+    sizes = FLAGS.epochs, data.steps_per_epoch
     options = {
         "learning_rate": FLAGS.learning_rate,
         "decay_generator": FLAGS.decay_generator,
     }
     if FLAGS.weight_decay is not None:
         options["weight_decay"] = FLAGS.weight_decay
-    sizes = FLAGS.epochs, data.steps_per_epoch
     if FLAGS.recipe == "imagenet":
-        return training.compile_imagenet_recipe(
-            model, *sizes, batch_size=data.batch_size, **options
-        )
+        options["batch_size"] = data.batch_size
+        return training.compile_imagenet_recipe(model, *sizes, **options)
     return training.compile_recipe(model, *sizes, **options)
 
 
