@@ -9,6 +9,7 @@ from keras import ops
 from tfhyper.checks import check_integer, check_number, check_positive_integer
 from tfhyper.layers.flows import RealNVPFlow
 from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
+from tfhyper.layers.priors import need_library
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.layers.variational import VariationalLayer
 
@@ -110,6 +111,28 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         # The constants of the two Gaussians cancel but for the prior's scale.
         halves = 0.5 * ops.sum(ops.square(standard) - ops.square(code))
         return halves + self.units * math.log(self.prior_scale) - ops.sum(log_det)
+
+    def posterior(self):
+        """Returns q(g) as a distribution of TensorFlow Probability, over (filters,).
+
+        Raises:
+            ImportError: if this backend has no TensorFlow Probability.
+        """
+        library = need_library()
+        tfb, tfd = library.bijectors, library.distributions
+        location, log_scale = map(
+            ops.convert_to_tensor, (self.location, self.log_scale)
+        )
+        return tfd.TransformedDistribution(
+            tfd.Sample(tfd.Normal(ops.zeros_like(location[0]), 1.0), self.units),
+            tfb.Chain(
+                [
+                    tfb.Shift(location),
+                    tfb.Scale(log_scale=log_scale),
+                    self.flow.bijector(),
+                ]
+            ),
+        )
 
     def kl_divergence(self):
         return self.log_ratio(self._code(self.last_count()))

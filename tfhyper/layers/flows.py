@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfhyper.checks import check_integer, check_positive_integer
-from tfhyper.layers.priors import need_library, probability_library
+from tfhyper.layers.priors import need_library
 
 
 class RealNVPFlow:
@@ -22,8 +22,7 @@ class RealNVPFlow:
     near the identity, and f(0) = 0. A vector of one component has no half to
     keep: its flow is the identity.
 
-    The variables are the layer's own. Bijectors of TensorFlow Probability where
-    it is there, the formula elsewhere.
+    The variables are the layer's own.
 
     Args:
         layer: a built or building layer, whose `add_weight` makes the variables.
@@ -114,11 +113,6 @@ class RealNVPFlow:
         Returns:
             Tensors of shape (..., units) and (...).
         """
-        library = probability_library()
-        if library is not None:
-            bijector = self.bijector()
-            log_det = bijector.forward_log_det_jacobian(z, event_ndims=1)
-            return bijector.forward(z), log_det + ops.zeros_like(z[..., 0])
         log_det = ops.zeros_like(z[..., 0])
         for i in range(len(self.couplings)):
             first, last = z[..., : self.kept], z[..., self.kept :]
@@ -133,8 +127,10 @@ class RealNVPFlow:
     def bijector(self):
         """Returns the flow as a bijector of TensorFlow Probability.
 
+        For its distributions: `forward` alone takes half as long to compile.
+
         Raises:
-            ImportError: where there is none for the backend.
+            ImportError: if this backend has no TensorFlow Probability.
         """
         tfb = need_library().bijectors
 
