@@ -118,9 +118,10 @@ def check_strength(name: str, value: float) -> float:
         >>> check_strength("strength", 0)
         0.0
     """
-    if check_number(name, value) >= 1:
+    strength = check_number(name, value)
+    if strength >= 1:
         raise ValueError(f"`{name}` must be below 1. Received: {name}={value!r}")
-    return float(value)
+    return strength
 
 
 def _rgb_batch(images: tf.Tensor) -> tf.Tensor:

@@ -99,7 +99,7 @@ def random_window(
 
     Example:
         >>> top, left, height, width = random_window(300, 400, seed=(1, 2)).numpy()
-        >>> 0 <= top <= 300 - height and 0 <= left <= 400 - width
+        >>> bool(0 <= top <= 300 - height and 0 <= left <= 400 - width)
         True
     """
     height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfhyper.checks import check_integer, check_number
+from tfhyper.checks import check_integer
 from tfhyper.data import sources
 from tfhyper.data.arrays import read_sizes, with_statistics
 from tfhyper.data.specs import DatasetSpec
@@ -195,14 +195,19 @@ def load(
     source = sources.open_source(name, data_dir, download)
     spec = source.spec.with_image_size(image_size)
     source = dataclasses.replace(source, spec=spec)
-    color_jitter = _check_color_jitter(color_jitter, spec)
+
+    from tfhyper.data import colors, streams
+
+    color_jitter = colors.check_strength("color_jitter", color_jitter)
+    if color_jitter and spec.image_shape[-1] != 3:
+        raise ValueError(
+            "`color_jitter` must be 0 for images that are not RGB. Received: "
+            f"color_jitter={color_jitter} for images of shape {spec.image_shape}"
+        )
     num_train, num_test = read_sizes(source, train_examples, test_examples)
     in_memory = source.builder is None or (cache and source.spec.resize is None)
     arrays = source.arrays("train", num_train) if in_memory else None
     spec = with_statistics(source, mean, std, num_train, arrays)
-
-    from tfhyper.data import streams
-
     batch_size = int(batch_size)
     if in_memory:
         train = streams.from_memory(*arrays, batch_size)
@@ -225,15 +230,3 @@ def load(
         seed=int(seed),
         _stream=train_stream,
     )
-
-
-def _check_color_jitter(value: float, spec: DatasetSpec) -> float:
-    """Returns the strength of the colour jitter if images of `spec` can have it."""
-    in_range = check_number("color_jitter", value) < 1
-    if not in_range or (value and spec.image_shape[-1] != 3):
-        raise ValueError(
-            "`color_jitter` must be in 0 <= color_jitter < 1, and 0 for images that "
-            f"are not RGB. Received: color_jitter={value!r} for images of shape "
-            f"{spec.image_shape}"
-        )
-    return float(value)
