@@ -297,3 +297,32 @@ def test_mc_batch_norm_refuses_a_model_without_batch_norm(tmp_path):
         assert process.returncode != 0
         assert message in process.stderr
         assert "Traceback" not in process.stderr
+
+
+def test_deep_ensemble_prints_the_scores_of_all_its_members(tmp_path):
+    flags = ["--network=lenet5", "--members=2", *TINY, "--draws=1", "--epochs=1"]
+    process = run_script("deep_ensemble.py", f"--workdir={tmp_path}", *flags)
+    assert process.returncode == 0, process.stderr
+    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
+    labels = np.concatenate([y for _, y in data.test])
+    images = np.concatenate([x for x, _ in data.test])
+    probs = []
+    for i in range(2):
+        path = tmp_path / f"member_{i}" / "checkpoint-00001.keras"
+        assert f"member_{i} ({i + 1} of 2): written {path}" in process.stdout
+        logits = keras.saving.load_model(path).predict(images, verbose=0)
+        probs.append(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
+    nll = -np.log(np.mean(probs, 0)[np.arange(100), labels]).mean()
+    assert printed_scores(process.stdout, "x2")[1] == pytest.approx(nll, abs=2e-4)
+    ensemble = tfhyper.DeepEnsemble.load(tmp_path / "predictor.tfhyper")
+    np.testing.assert_allclose(ensemble.predict(images).members, probs, atol=1e-5)
+
+
+def test_deep_ensemble_needs_members(tmp_path):
+    process = run_script(
+        "deep_ensemble.py", f"--workdir={tmp_path / 'new'}", "--members=0"
+    )
+    assert process.returncode != 0
+    assert "`num_members` must be a positive integer" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "new").exists()
