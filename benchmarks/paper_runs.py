@@ -62,6 +62,8 @@ class Scale:
         members: of the ensembles of trained networks.
         units: of the figure over hidden units.
         unit_seeds: its trainings.
+        weight_draws: of correlations. Those of 10,000 draws of independent weights
+            are 0.008 in the mean by chance.
         form_draws: the N of averaging inside of the network.
         form_groups: networks of each of them.
         form_examples: training images for BatchNorm's moments of those; `None` for
@@ -78,6 +80,7 @@ class Scale:
     members: int = 16
     units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     unit_seeds: tuple[int, ...] = (0, 1, 2)
+    weight_draws: int = 10_000
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
     form_examples: int | None = None
@@ -105,6 +108,7 @@ SCALES = {
         members=2,
         units=(8, 32),
         unit_seeds=(0,),
+        weight_draws=100,
         form_draws=(1, 2),
         form_groups=1,
     ),

@@ -307,7 +307,9 @@ def correlations(lab: Lab) -> Found:
     rows, results, first = [], {}, {}
     for strategy in STRATEGIES:
         found = [
-            analysis.weight_correlation(lab.model(run), seed=run.seed)
+            analysis.weight_correlation(
+                lab.model(run), num_draws=lab.sizes.weight_draws, seed=run.seed
+            )
             for run in seeds(lab, prior="uniform", strategy=strategy)
         ]
         first[strategy] = found[0]
