@@ -253,9 +253,13 @@ class PointNetwork:
         """
         for original, _, copy in self._copies.made():
             if isinstance(original, StochasticLayer):
-                source = self._sources[id(original)]
-                code = self._noise_layers[source].code_of(draw.noise[source])
-                yield copy, original.point_weights(code)
+                noise = draw.noise[self._sources[id(original)]]
+                yield copy, self._weights_of(original, noise)
+
+    def _weights_of(self, layer, noise):
+        """Returns what a `StochasticLayer` is with the noise of its source."""
+        source = self._noise_layers[self._sources[id(layer)]]
+        return layer.point_weights(source.code_of(noise))
 
     def start_at(self, index: int) -> None:
         """Tells where in the data the next batch begins.

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import keras
 
-from tfhyper.layers import LatentCode
 from tfhyper.posterior.point_network import PointNetwork
 
 
@@ -80,7 +79,7 @@ class _Recorder(PointNetwork):
     def _call(self, operation, *args, **kwargs):
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
-        if not isinstance(operation, LatentCode):
+        if not any(id(x) in self._codes for x in keras.tree.flatten(outputs)):
             stands_for = self.sampled_dropouts.get(id(operation), operation)
             tensors = [
                 x

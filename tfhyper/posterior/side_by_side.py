@@ -240,7 +240,7 @@ class SideBySide(PointNetwork):
         for original, copy in super()._pairs():
             if isinstance(original, StochasticLayer):  # one that does not draw
                 noise = draw.noise[self._sources[id(original)]]
-                yield copy, original.point_weights(noise[0])
+                yield copy, self._weights_of(original, noise[0])
         for made in self._made.values():
             if not isinstance(made.original, StochasticLayer):
                 continue
@@ -250,7 +250,7 @@ class SideBySide(PointNetwork):
                     "The draw was made for another network: it holds noise of "
                     f"{len(noise)} draws, the network takes {self.noise_count}."
                 )
-            weights = (made.original.point_weights(one) for one in noise)
+            weights = (self._weights_of(made.original, one) for one in noise)
             if made.arrange is None:
                 yield from zip(made.layers, weights, strict=False)
             else:
