@@ -5,6 +5,8 @@ r"""Trains a network whose weights have a posterior, and averages over its draws
         --prior=normal --epochs=200 --workdir=runs/cifar10
     python examples/train.py --dataset=imagenet2012 --data_dir=DIR --network=resnet50 \
         --recipe=imagenet --batch_size=256 --epochs=90 --workdir=runs/imagenet
+    python examples/train.py --dataset=cifar10 --data_dir=DIR --network=resnext \
+        --depth=29 --network_options=cardinality=8,base_width=64 --workdir=runs/resnext
 
 A run that was stopped goes on from its last epoch when it is started again with
 the same flags.
@@ -12,6 +14,7 @@ the same flags.
 
 import common
 import keras
+import network_flags
 import train_common
 from absl import flags
 
@@ -22,10 +25,6 @@ from tfhyper.layers.latent_code import PRIORS
 RECIPES = ("cifar", "imagenet")
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("network", "wide_resnet", sorted(models.NETWORKS), "Network.")
-flags.DEFINE_integer("depth", 10, "Depth of a wide_resnet.")
-flags.DEFINE_integer("width", 1, "Width of a wide_resnet.")
-flags.DEFINE_float("dropout", 0.0, "Dropout inside the blocks of a wide_resnet.")
 flags.DEFINE_enum("kit", "hyper", sorted(kits.KITS), "Layers of the network.")
 flags.DEFINE_enum("strategy", "all_in_one", sorted(kits.STRATEGIES), "Shared codes.")
 flags.DEFINE_enum("prior", "uniform", sorted(PRIORS), "Prior of the codes.")
@@ -43,7 +42,7 @@ flags.DEFINE_float(
 flags.DEFINE_bool("decay_generator", False, "Decay the generators' weights too.")
 
 SETTINGS = (
-    "network depth width dropout kit strategy prior code_units hidden_units "
+    f"{network_flags.SETTINGS} kit strategy prior code_units hidden_units "
     "mean_kernel deviation_scale recipe weight_decay decay_generator"
 )
 
@@ -70,15 +69,11 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
 def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
     """Returns the network that the flags name, compiled."""
     keras.utils.set_random_seed(seed)
-    options = {}
-    if FLAGS.network == "wide_resnet":
-        options = {name: FLAGS[name].value for name in ("depth", "width")}
-        options["dropout"] = FLAGS.dropout
     model = models.NETWORKS[FLAGS.network](
         num_classes=data.spec.num_classes,
         input_shape=data.spec.image_shape,
         kit=make_kit(data.num_train, seed),
-        **options,
+        **network_flags.network_options(),
     )
     return compile_model(model, data)
 

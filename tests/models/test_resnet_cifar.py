@@ -1,11 +1,10 @@
-"""ResNets for CIFAR-10: published sizes, and the shortcut without parameters."""
+"""ResNets for CIFAR-10: published sizes, both forms."""
 
 import keras
 import numpy as np
 import pytest
 
-from tfhyper import kits
-from tfhyper.models import blocks, resnet_cifar
+from tfhyper.models import resnet_cifar
 
 
 # He et al. (CVPR 2016), table 6, in millions.
@@ -31,38 +30,43 @@ def test_parameters_written_out():
     assert len(convs) == 31
 
 
-def test_preactivation_has_the_same_depth():
-    model = resnet_cifar(20, preactivation=True, kit="deterministic")
+# He et al. (ECCV 2016): the form with pre-activation has as many.
+@pytest.mark.parametrize("depth", [20, 110])
+def test_preactivation_adds_no_parameters(depth):
+    plain, model = (
+        resnet_cifar(depth, preactivation=form, kit="deterministic")
+        for form in (False, True)
+    )
     convs = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
-    # The two of size 1 are shortcuts, which depth does not count.
-    assert sum(conv.kernel_size == (3, 3) for conv in convs) == 19
-    assert len(convs) == 21
+    assert len(convs) == depth - 1
+    # The BatchNorm behind the last block has 48 channels more than that behind the
+    # stem; those before the blocks that change the width have 16 and 32 less.
+    assert model.count_params() == plain.count_params()
 
 
-def test_padded_shortcut():
-    inputs = keras.Input((4, 6, 3))
-    model = keras.Model(inputs, blocks.padded_shortcut(inputs, 5, 2, name="block"))
-    x = np.random.default_rng(0).normal(size=(2, 4, 6, 3)).astype("float32")
-    expected = np.zeros((2, 2, 3, 5), "float32")
-    expected[..., :3] = x[:, ::2, ::2]
-    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+def test_preactivation_splits_as_published():
+    """The first activation comes before the first split, shortcuts have no layer."""
+    model = resnet_cifar(14, preactivation=True, kit="deterministic")
 
+    def feeds(name):
+        node = model.get_layer(name)._inbound_nodes[0]
+        return [x._keras_history.operation.name for x in node.input_tensors]
 
-def test_block_against_its_formula():
-    """relu(x + norm(conv(relu(norm(conv(x)))))), with fresh BatchNorm."""
-    inputs = keras.Input((5, 5, 4))
-    kit = kits.deterministic().for_network()
-    outputs = blocks.post_activation_block(kit, inputs, 4, 1, name="block")
-    model = keras.Model(inputs, outputs)
-    x = np.random.default_rng(0).normal(size=(2, 5, 5, 4)).astype("float32")
-    scale = 1 / np.sqrt(1 + 1e-5)
-    first, second = (model.get_layer(f"block_conv{i}") for i in (1, 2))
-    y = np.maximum(np.array(first(x)) * scale, 0)
-    expected = np.maximum(x + np.array(second(y)) * scale, 0)
-    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    assert feeds("stage1_block1_add")[0] == "stage1_block1_pre1_relu"
+    assert feeds("stage1_block1_pre1_norm") == ["stem"]
+    assert feeds("stage1_block2_add")[0] == "stage1_block1_add"
+    assert feeds("stage2_block1_add")[0] == "stage2_block1_shortcut_pad"
+    assert feeds("stage2_block1_shortcut_pad") == ["stage2_block1_shortcut_pool"]
+    assert feeds("stage2_block1_shortcut_pool") == ["stage1_block2_add"]
+    assert feeds("head_norm") == ["stage3_block2_add"]
 
 
 @pytest.mark.parametrize("depth", [2, 31, 33])
 def test_depth_of_no_member_of_the_family_is_refused(depth):
     with pytest.raises(ValueError, match=f"6 n \\+ 2.*depth={depth}"):
         resnet_cifar(depth)
+
+
+def test_preactivation_is_said_or_not():
+    with pytest.raises(ValueError, match="`preactivation` must be.*'no'"):
+        resnet_cifar(20, preactivation="no")

@@ -179,6 +179,7 @@ def test_batch_norm_and_initialisation_of_the_reference_code():
         ({"dropout": 1.5}, "`dropout` must be in 0 <= dropout < 1.*1.5"),
         ({"dropout": 1.0}, "`dropout` must be in 0 <= dropout < 1.*1.0"),
         ({"dropout": -0.1}, "`dropout` must be in 0 <= dropout < 1.*-0.1"),
+        ({"dropout": "half"}, "`dropout` must be in 0 <= dropout < 1.*half"),
         ({"kit": "bayesian"}, "`kit` must be one of.*'bayesian'"),
     ],
 )

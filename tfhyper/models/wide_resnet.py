@@ -1,6 +1,7 @@
 """Wide residual networks."""
 
 import functools
+import numbers
 
 import keras
 
@@ -52,7 +53,7 @@ def wide_resnet(
     """
     blocks = blocks_per_stage(depth, 6, 4, "10, 16, 28")
     check_positive_integer("width", width)
-    if not 0 <= dropout < 1:
+    if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
         raise ValueError(f"`dropout` must be in 0 <= dropout < 1. Received: {dropout}")
     return residual_network(
         kit,

@@ -1,0 +1,66 @@
+"""Flags that choose a network and its arguments."""
+
+import ast
+import inspect
+import re
+
+from absl import flags
+
+from tfhyper import models
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("network", "wide_resnet", sorted(models.NETWORKS), "Network.")
+flags.DEFINE_integer("depth", None, "Depth of the network; 10 of a wide_resnet.")
+flags.DEFINE_integer("width", None, "Width of a wide_resnet; 1 by default.")
+flags.DEFINE_float("dropout", None, "Dropout inside the blocks of a wide_resnet.")
+flags.DEFINE_string(
+    "network_options",
+    "",
+    "Arguments of tfhyper.models.NETWORK: cardinality=8,base_width=64 or "
+    "stage_blocks=(3,4,23,3).",
+)
+
+SETTINGS = "network depth width dropout network_options"
+_SMALL = {"wide_resnet": {"depth": 10, "width": 1}}
+_PAIR = r"\w+=(?:\([^()]*\)|[^,()]+)"
+
+
+def network_options() -> dict:
+    """Returns the arguments of the network that the flags give.
+
+    Raises:
+        ValueError: for text of another form, an argument that the network does not
+            have, or one given twice.
+    """
+    text = FLAGS.network_options.replace(" ", "")
+    if text and not re.fullmatch(f"{_PAIR}(,{_PAIR})*", text):
+        raise ValueError(
+            "--network_options must be name=value,name=value. "
+            f"Received: --network_options={FLAGS.network_options}"
+        )
+    pairs = [pair.split("=", 1) for pair in re.findall(_PAIR, text)]
+    pairs = [(name, _value(value)) for name, value in pairs]
+    for name in ("depth", "width", "dropout"):
+        if FLAGS[name].value is not None:
+            pairs.append((name, FLAGS[name].value))
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError(f"Network options must be given once. Received: {pairs}")
+    builder = models.NETWORKS[FLAGS.network]
+    known = set(inspect.signature(builder).parameters)
+    # What the data and --kit say.
+    known -= {"num_classes", "input_shape", "kit"}
+    if not options.keys() <= known:
+        raise ValueError(
+            f"Network options of {FLAGS.network} must be among {sorted(known)}. "
+            f"Received: {', '.join(sorted(options.keys() - known))}"
+        )
+    return {**_SMALL.get(FLAGS.network, {}), **options}
+
+
+def _value(text: str):
+    """Returns a number, bool or tuple, or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
