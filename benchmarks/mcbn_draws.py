@@ -29,7 +29,7 @@ flags.DEFINE_list("draw_sizes", ["8", "32", "128"], "Images in a draw's batch.")
 flags.DEFINE_string(
     "figure", "benchmarks/results/mcbn_draws.png", "The figure of the curves."
 )
-FLAGS.set_default("draws", 64)
+FLAGS.set_default("draws", 32)
 FLAGS.set_default("workdir", "runs/mcbn_draws")
 FLAGS.set_default("output", "benchmarks/results/mcbn_draws.json")
 LEARNING_RATE = 0.05  # half of that of batches of 128

@@ -71,8 +71,12 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 
 def report(model, data: tfhyper.data.Data) -> None:
     """Reports on the draws of a trained network, as `report_predictor` does."""
+    draws = any(
+        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.sample_noise(0).size
+        for layer in model.layers
+    )
     predictor = tfhyper.PosteriorPredictor(
-        model, num_draws=FLAGS.draws, seed=FLAGS.draw_seed
+        model, num_draws=FLAGS.draws if draws else 1, seed=FLAGS.draw_seed
     )
     predictor.calibrate(calibration_data(data))
     report_predictor(predictor, data)

@@ -24,7 +24,7 @@ ALLOWED = {
     "kits": {"checks", "layers"},
     "models": {"checks", "kits", "layers"},
     "training": {"checks", "layers"},
-    "posterior": {"checks", "layers", "metrics"},
+    "posterior": {"checks", "layers", "metrics", "text"},
     "pruning": {"checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "kits", "layers", "posterior"},

@@ -146,12 +146,13 @@ def test_a_deterministic_network_gives_the_model_itself():
         models.wide_resnet(10, 1, num_classes=3, input_shape=IMAGE, kit="deterministic")
     )
     x = images()
-    prediction = PosteriorPredictor(
-        model, num_draws=4, batch_norm="moving_average"
-    ).predict(x)
+    with pytest.raises(ValueError, match="draw nothing.*num_draws=4"):
+        PosteriorPredictor(model, num_draws=4)
+    predictor = PosteriorPredictor(model, batch_norm="moving_average")
+    assert predictor.num_draws == len(predictor.draws) == 1
+    prediction = predictor.predict(x)
     expected = softmax(model(x, training=False))
     np.testing.assert_allclose(prediction.mean, expected, atol=1e-5)
-    np.testing.assert_array_equal(prediction.members, prediction.members[[0] * 4])
     np.testing.assert_allclose(prediction.epistemic, 0, atol=1e-12)
     np.testing.assert_allclose(prediction.variance.epistemic, 0, atol=1e-12)
     assert prediction.aleatoric.max() > 1e-2

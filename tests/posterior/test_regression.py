@@ -154,7 +154,7 @@ def test_intervals_are_of_ninety_percent_by_default():
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_intervals_cover_at_their_level(level):
     x, _, y = known_data(4000, 0.7)
-    predictor = PosteriorPredictor(known(), 2, outputs="mean", noise_variance=0.49)
+    predictor = PosteriorPredictor(known(), 1, outputs="mean", noise_variance=0.49)
     low, high = predictor.predict(x).interval(level)
     inside = np.mean((low <= y) & (y <= high))
     # 4 standard errors of the fraction.
@@ -194,7 +194,7 @@ def test_evaluate_is_that_of_numpy(heads):
 def test_datasets_bring_their_targets():
     tf = pytest.importorskip("tensorflow")
     x, _, y = known_data(50, 0.5)
-    predictor = PosteriorPredictor(known(), 2, outputs="mean")
+    predictor = PosteriorPredictor(known(), 1, outputs="mean")
     arrays = predictor.fit_noise(x, y).noise_variance
     scores = predictor.evaluate(x, y)
     for targets in (y, y[:, None]):
@@ -220,7 +220,7 @@ def test_noise_by_the_likelihood_is_the_mean_squared_error():
 
 def test_noise_by_the_crps_is_that_of_the_data():
     x, exact, y = known_data(4000, 0.7)
-    predictor = PosteriorPredictor(known(), 3, outputs="mean").fit_noise(x, y)
+    predictor = PosteriorPredictor(known(), 1, outputs="mean").fit_noise(x, y)
     found = predictor.noise_variance
     # The CRPS is somewhat less efficient than the likelihood: 5 of its errors.
     assert found == pytest.approx(0.49, rel=5 * np.sqrt(2 / 4000))
@@ -234,7 +234,7 @@ def test_noise_by_the_crps_is_that_of_the_data():
 def test_noise_of_targets_with_a_large_offset():
     # Powers of two are exact in float32, as are the sums here: errors stay known.
     x, exact, y = known_data(2000, 50.0, offset=2.0**20)
-    predictor = PosteriorPredictor(known(2.0**20), 2, outputs="mean")
+    predictor = PosteriorPredictor(known(2.0**20), 1, outputs="mean")
     predictor.fit_noise(x, y, score="log_likelihood")
     expected = np.mean((y - exact) ** 2)
     assert predictor.noise_variance == pytest.approx(expected, rel=1e-3)
@@ -254,7 +254,7 @@ def test_draws_that_scatter_enough_leave_the_smallest_noise():
 
 
 def test_constant_targets_without_an_error_are_refused():
-    predictor = PosteriorPredictor(known(3.0), 2, outputs="mean")
+    predictor = PosteriorPredictor(known(3.0), 1, outputs="mean")
     with pytest.raises(ValueError, match="`y` must differ.*y=3.0 throughout"):
         predictor.fit_noise(np.zeros((5, 2), "float32"), np.full(5, 3.0))
     assert predictor.noise_variance == 0
@@ -301,7 +301,7 @@ def test_variances_not_above_zero_are_refused(value):
 
 
 def test_scores_need_a_noise_variance():
-    predictor = PosteriorPredictor(known(), 2, outputs="mean")
+    predictor = PosteriorPredictor(known(), 1, outputs="mean")
     x, _, y = known_data(10, 1.0)
     message = "needs a noise variance above 0: call `fit_noise`.*noise_variance=0.0"
     with pytest.raises(ValueError, match=message):
@@ -360,7 +360,7 @@ class Batches:
 
 
 def test_bad_targets_are_refused():
-    predictor = PosteriorPredictor(known(), 2, outputs="mean", noise_variance=1.0)
+    predictor = PosteriorPredictor(known(), 1, outputs="mean", noise_variance=1.0)
     x, _, y = known_data(6, 1.0)
     nan = np.where(np.arange(6) == 4, np.nan, y)
     for call in (predictor.evaluate, predictor.fit_noise):
@@ -385,7 +385,7 @@ def test_bad_targets_are_refused():
 
 
 def test_bad_targets_are_refused_before_the_draws_predict(monkeypatch):
-    predictor = PosteriorPredictor(known(), 2, outputs="mean", noise_variance=1.0)
+    predictor = PosteriorPredictor(known(), 1, outputs="mean", noise_variance=1.0)
     monkeypatch.setattr(predictor, "_predict", None)
     with pytest.raises(ValueError, match="`y` must be finite"):
         predictor.evaluate(np.zeros((3, 2)), np.full(3, np.nan))
@@ -394,13 +394,13 @@ def test_bad_targets_are_refused_before_the_draws_predict(monkeypatch):
 def test_unknown_scores_are_refused():
     x, _, y = known_data(6, 1.0)
     with pytest.raises(ValueError, match="`score` must be one of.*'rmse'"):
-        PosteriorPredictor(known(), 2, outputs="mean").fit_noise(x, y, score="rmse")
+        PosteriorPredictor(known(), 1, outputs="mean").fit_noise(x, y, score="rmse")
 
 
 def test_a_diverged_network_is_an_error():
     model = known()
     model.set_weights([np.full((2, 1), np.nan), np.zeros(1)])
-    predictor = PosteriorPredictor(model, 2, outputs="mean")
+    predictor = PosteriorPredictor(model, outputs="mean")
     with pytest.raises(ValueError, match="output is not finite.*diverged"):
         predictor.predict(np.ones((3, 2), "float32"))
 

@@ -38,9 +38,9 @@ class Ensemble:
     ):
         self.deterministic = bool(deterministic)
         self.averaging = check_choice("averaging", averaging, AVERAGING)
-        if num_draws is None:
-            num_draws = 1 if self.deterministic else 16
-        self.num_draws = check_positive_integer("num_draws", num_draws)
+        if num_draws is not None:
+            check_positive_integer("num_draws", num_draws)
+        self.num_draws = num_draws or (1 if deterministic else 16)
         if self.deterministic and self.num_draws != 1:
             raise ValueError(
                 "`num_draws` must be 1, or left out, with `deterministic=True`: there "
@@ -57,6 +57,14 @@ class Ensemble:
                 '`dropout="sample"` needs a model with Dropout layers whose rate is '
                 f"above 0. Received: model={model.name!r} without any"
             )
+        if not self._inside and not self._varies():
+            if num_draws is not None and num_draws > 1:
+                raise ValueError(
+                    "`num_draws` must be 1, or left out, for a model whose layers draw "
+                    "nothing: all draws would be the same. "
+                    f"Received: num_draws={num_draws}, model={model.name!r}"
+                )
+            self.num_draws = 1
         if self.deterministic:
             self.draws = [self._point.mean()]
         else:
@@ -75,6 +83,11 @@ class Ensemble:
             form = AVERAGING[self.averaging]
             return form(self.model, self.num_draws, **options)
         return PointNetwork(self.model, **options)
+
+    def _varies(self):
+        """Whether one draw differs from another."""
+        noise = self._point.sample(self.seed, 0).noise
+        return self.batch_norm == "minibatch" or any(x.size for x in noise.values())
 
     @property
     def _inside(self) -> bool:

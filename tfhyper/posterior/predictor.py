@@ -53,7 +53,8 @@ class PosteriorPredictor(Ensemble, Averaged):
         model: a trained functional or Sequential Keras model, whose output is
             (batch, classes). The predictor takes its weights as they are now:
             after more training, make another, or call `calibrate` again.
-        num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic`.
+        num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic` or if
+            nothing in the model draws.
         averaging: `"branching"`: N networks, their predictions averaged;
             `"parallelizing"`: N times each residual block, their outputs averaged;
             or `"widening"`: N times the channels in all that draws, with N^2 draws
@@ -92,7 +93,8 @@ class PosteriorPredictor(Ensemble, Averaged):
         ValueError: for an argument out of range, a model that does not give
             what `outputs` says, or one with layers that a draw cannot reach;
             with `deterministic`, for a layer whose mean kernel is not known;
-            with `"minibatch"`, for a model without BatchNorm; with
+            with more than one draw, for a model that draws nothing; with
+            `"minibatch"`, for a model without BatchNorm; with
             `dropout="sample"`, for one without such dropout.
 
     Example:
