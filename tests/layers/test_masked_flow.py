@@ -27,10 +27,14 @@ def noise(size, seed=0):
     return rng.normal(size=(size, SIZE)), rng.integers(0, 2, (STEPS, size, SIZE)) * 1.0
 
 
+def run(flow, z, masks):
+    return [to_numpy(x) for x in flow(ops.array(z), ops.array(masks))]
+
+
 def test_values_are_those_of_the_equations(flow):
     layer, flow = flow
     z, masks = noise(7)
-    found = [to_numpy(x) for x in flow(ops.array(z), ops.array(masks))]
+    found = run(flow, z, masks)
     expected = mnf.flow(weights_of(layer), "flow", z, masks)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -43,7 +47,7 @@ def test_log_determinant_is_that_of_the_numerical_jacobian(flow, seed):
     # 2 SIZE points around z, all with the masks of z.
     around = z + step * np.concatenate([np.eye(SIZE), -np.eye(SIZE)])
     masks = np.repeat(masks, 2 * SIZE, axis=1)
-    outputs, log_det = (to_numpy(x) for x in flow[1](ops.array(around), masks))
+    outputs, log_det = run(flow[1], around, masks)
     jacobian = (outputs[:SIZE] - outputs[SIZE:]) / (2 * step)
     expected = np.linalg.slogdet(jacobian)[1]
     assert expected < -0.1
@@ -54,13 +58,13 @@ def test_log_determinant_is_that_of_the_numerical_jacobian(flow, seed):
 def test_what_a_mask_keeps_stays(flow):
     z, masks = noise(4)
     masks[:] = masks[0]
-    found, _ = flow[1](ops.array(z), ops.array(masks))
+    found, _ = run(flow[1], z, masks)
     kept = masks[0] > 0
-    np.testing.assert_allclose(to_numpy(found)[kept], z[kept], rtol=1e-6)
-    assert np.abs(to_numpy(found) - z)[~kept].min() > 1e-6
-    found, log_det = flow[1](ops.array(z), np.ones_like(masks))
-    np.testing.assert_allclose(to_numpy(found), z, rtol=1e-6)
-    assert not to_numpy(log_det).any()
+    np.testing.assert_allclose(found[kept], z[kept], rtol=1e-6)
+    assert np.abs(found - z)[~kept].min() > 1e-6
+    found, log_det = run(flow[1], z, np.ones_like(masks))
+    np.testing.assert_allclose(found, z, rtol=1e-6)
+    assert not log_det.any()
 
 
 def test_no_steps_are_the_identity():
@@ -89,9 +93,7 @@ def test_set_center_keeps_the_mean():
     flow = MaskedFlow(layer, "flow", SIZE, num_flows=2, width=4)
     mnf.randomise(layer)
     flow.set_center(1.0)
-    _, masks = noise(1)
-    masks = masks[:2].astype("float32")
-    z = np.random.default_rng(1).normal(size=(1, SIZE)).astype("float32")
+    z, masks = (x.astype("float32") for x in noise(1))
     # Opposite deviations from 1 stay opposite.
-    up, down = (to_numpy(flow(ops.array(x), masks)[0]) for x in (1 + z, 1 - z))
+    up, down = (run(flow, x, masks[:2])[0] for x in (1 + z, 1 - z))
     np.testing.assert_allclose(up + down, 2.0, rtol=1e-5)

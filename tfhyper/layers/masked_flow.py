@@ -3,6 +3,7 @@
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 # A gate starts near sigmoid(2) = 0.88: a step keeps most of what it is given.
@@ -103,8 +104,8 @@ class _Step:
 
     def set_center(self, center):
         for (kernel, bias), value in ((self._shift, center), (self._gate, _GATE_BIAS)):
-            kernel.assign(ops.zeros_like(kernel))
-            bias.assign(ops.full_like(bias, value))
+            kernel.assign(np.zeros(kernel.shape))
+            bias.assign(np.full(bias.shape, value))
 
 
 def _linear(inputs, weights):

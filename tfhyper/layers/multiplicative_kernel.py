@@ -129,7 +129,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def set_mean(self, kernel, bias=None):
         super().set_mean(kernel, bias)
         # Now the mean of z is 1 exactly, and the kernel's mean is `kernel`.
-        self.multiplier_mean.assign(ops.ones_like(self.multiplier_mean))
+        self.multiplier_mean.assign(np.ones(self.flow.size))
         self.flow.set_center(1.0)
 
     def call(self, inputs, training=None):
