@@ -1,6 +1,7 @@
 """Every network with every kit: gradients, files, mixed precision, the graph."""
 
 import importlib.util
+import itertools
 import shutil
 
 import keras
@@ -26,7 +27,7 @@ SMALLEST = {
     "resnext": {
         "depth": 11,
         "cardinality": 2,
-        "base_width": 16,
+        "base_width": 32,
         "width_multiplier": 1 / 16,
         **SMALL,
     },
@@ -38,10 +39,15 @@ POINT_KITS = {"deterministic", "static_hypernet"}
 # again: the published PyramidNet has them all the same.
 ABSORBED = {"pyramidnet": ("stem_norm/beta", "post_norm/beta")}
 ROUNDING = 1e-7
-# Each network and each kit once, where all pairs would take long.
+# Each network and each kit once or more, where all pairs would take long.
 FEW = [
     (list(NETWORKS)[i % len(NETWORKS)], list(KITS)[i % len(KITS)])
     for i in range(max(len(NETWORKS), len(KITS)))
+]
+MIXED = FEW + [
+    pair
+    for pair in itertools.product(("lenet5", "wide_resnet"), KITS)
+    if pair not in FEW
 ]
 X = {
     size: np.random.default_rng(0).normal(size=(6, size, size, 3)).astype("float32")
@@ -68,10 +74,10 @@ def test_gradients_and_files(network, kit, tmp_path):
     model, x = build(network, kit)
     check_gradients(model, x, ABSORBED.get(network, ()))
     # A small rate: a network that collapses predicts the same with every draw.
-    training.compile_recipe(model, 1, 2, learning_rate=1e-3, jit_compile=False)
+    training.compile_recipe(model, 1, 1, learning_rate=1e-3, jit_compile=False)
     # Operation by operation: compiling all these networks would take minutes.
     model.run_eagerly = True
-    model.fit(x, Y, batch_size=3, verbose=0)
+    model.fit(x, Y, verbose=0)
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
     assert {w.path for w in copy.optimizer.variables} == {
@@ -81,12 +87,12 @@ def test_gradients_and_files(network, kit, tmp_path):
     for _ in range(2):
         draws.append(ops.convert_to_numpy(model(x)))
         np.testing.assert_array_equal(ops.convert_to_numpy(copy(x)), draws[-1])
-    stochastic = any(
+    replaced = any(
         isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout)
         for layer in model.layers
     )
-    assert stochastic == (kit not in POINT_KITS)
-    assert stochastic != np.array_equal(*draws)
+    assert replaced == (kit != "deterministic")
+    assert np.array_equal(*draws) == (kit in POINT_KITS)
 
 
 def check_gradients(model, x, absorbed):
@@ -105,8 +111,7 @@ def check_gradients(model, x, absorbed):
     model.set_weights(before)
 
 
-@pytest.mark.parametrize("kit", KITS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network, kit", MIXED)
 def test_one_step_in_mixed_precision(network, kit):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -115,15 +120,7 @@ def test_one_step_in_mixed_precision(network, kit):
     finally:
         keras.config.set_dtype_policy(before)
     training.compile_recipe(model, epochs=1, steps_per_epoch=1, jit_compile=False)
-    model.run_eagerly = True
-    check_step(model, x)
-    outputs = model(x)
-    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
-    convs = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
-    assert {conv.compute_dtype for conv in convs} == {"bfloat16"}
-
-
-def check_step(model, x):
+    model.run_eagerly = (network, kit) not in FEW
     weights = [w.copy() for w in model.get_weights()]
     loss, *_ = model.train_on_batch(x, Y)
     assert np.isfinite(loss)
@@ -134,14 +131,10 @@ def check_step(model, x):
         assert np.isfinite(new).all(), variable.path
         if variable.path in trainable:
             assert not np.array_equal(new, old), variable.path
-
-
-@pytest.mark.parametrize("network, kit", FEW)
-def test_one_compiled_step_and_prediction(network, kit):
-    model, x = build(network, kit)
-    training.compile_recipe(model, epochs=1, steps_per_epoch=1, jit_compile=False)
-    check_step(model, x)
-    assert np.isfinite(model.predict(x, verbose=0)).all()
+    outputs = model(x)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    convs = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
+    assert {conv.compute_dtype for conv in convs} == {"bfloat16"}
 
 
 @pytest.mark.parametrize("network, kit", FEW)
@@ -165,17 +158,12 @@ def test_layers_come_in_order_and_their_names_are_paths(network, kit):
     assert blocks == sorted(blocks)
 
 
-needs_graphviz = pytest.mark.skipif(
-    importlib.util.find_spec("pydot") is None or shutil.which("dot") is None,
-    reason="needs pydot and graphviz",
-)
-
-
-@needs_graphviz
+@pytest.mark.skipif(not importlib.util.find_spec("pydot"), reason="needs pydot")
 @pytest.mark.parametrize("network, kit", FEW)
 def test_the_graph_can_be_drawn(network, kit, tmp_path):
     model, _ = build(network, kit)
     dot = keras.utils.model_to_dot(model, show_layer_names=True).to_string()
-    assert all(layer.name in dot for layer in model.layers)
-    keras.utils.plot_model(model, tmp_path / "model.png")
-    assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
+    assert all(f"<b>{layer.name}</b>" in dot for layer in model.layers)
+    if shutil.which("dot"):
+        keras.utils.plot_model(model, tmp_path / "model.png")
+        assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
