@@ -69,15 +69,19 @@ def load_data(settings: dict) -> tfhyper.data.Data:
     )
 
 
-def report(model, data: tfhyper.data.Data) -> None:
+def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None:
     """Reports on the draws of a trained network, as `report_predictor` does."""
     draws = any(
         isinstance(layer, tfhyper.layers.StochasticLayer) and layer.sample_noise(0).size
         for layer in model.layers
     )
     predictor = tfhyper.PosteriorPredictor(
-        model, num_draws=FLAGS.draws if draws else 1, seed=FLAGS.draw_seed
+        model,
+        num_draws=FLAGS.draws if draws else 1,
+        averaging=averaging,
+        seed=FLAGS.draw_seed,
     )
+    predictor.summary()
     predictor.calibrate(calibration_data(data))
     report_predictor(predictor, data)
 
@@ -96,18 +100,18 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 
+    # One network that holds all draws has no single ones.
     singles = prediction.members[:SINGLES]
+    members = {"x1": singles} if predictor.num_networks == predictor.num_draws else {}
+    members[f"x{predictor.num_draws}"] = [prediction.mean]
     scores = {
-        "x1": metrics.single_draw_report(labels, singles),
-        f"x{predictor.num_draws}": metrics.classification_report(
-            labels, prediction.mean
-        ),
+        n: metrics.single_draw_report(labels, np.array(m)) for n, m in members.items()
     }
     many_classes = data.spec.num_classes >= MANY_CLASSES
     if many_classes:
-        for s, members in zip(scores.values(), (singles, [prediction.mean])):
-            errors = [metrics.top_k_error(labels, member, 5) for member in members]
-            s["top_5_error"] = float(np.median(errors))
+        for name, probs in members.items():
+            errors = [metrics.top_k_error(labels, member, 5) for member in probs]
+            scores[name]["top_5_error"] = float(np.median(errors))
     print(f"\n{len(labels)} test images of {data.spec.name}")
     print(
         f"{'':>5} {'error %':>8} {'NLL':>7} {'Brier':>7} {'ECE':>7} {'accuracy %':>11}"
@@ -119,7 +123,9 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
             f"{name:>5} {100 * s['error']:8.2f} {s['nll']:7.4f} {s['brier']:7.4f} "
             f"{s['ece']:7.4f} {100 * (1 - s['error']):11.2f}{top_5}"
         )
-    print(f"   x1: median of {len(singles)} draws. NLL in nats.\n")
+    if "x1" in scores:
+        print(f"   x1: median of {len(singles)} draws.")
+    print("   NLL in nats.\n")
     wrong = prediction.mean.argmax(-1) != labels
     print(f"{'uncertainty, nats':>20} {'total':>7} {'aleatoric':>10} {'epistemic':>10}")
     for name, rows in (("right answers", ~wrong), ("wrong answers", wrong)):

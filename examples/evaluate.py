@@ -1,6 +1,7 @@
 """Evaluates a training of examples/train.py: scores, uncertainty, pictures.
 
 python examples/evaluate.py --workdir=runs/train --draws=16
+python examples/evaluate.py --workdir=runs/train --draws=4 --averaging=widening
 """
 
 import json
@@ -12,6 +13,12 @@ from absl import flags
 from tfhyper import training
 
 FLAGS = flags.FLAGS
+flags.DEFINE_enum(
+    "averaging",
+    "branching",
+    ["branching", "parallelizing", "widening"],
+    "Where draws are averaged: behind N networks, or inside of one.",
+)
 
 
 def main():
@@ -28,7 +35,7 @@ def main():
     if model is None:
         raise FileNotFoundError(f"There is no checkpoint in {FLAGS.workdir} yet.")
     print(f"{model.name} after {epoch} epochs, from {FLAGS.workdir}")
-    common.report(model, common.load_data(settings))
+    common.report(model, common.load_data(settings), FLAGS.averaging)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,16 @@ def test_other_flags_in_the_same_workdir_are_refused(trained):
     assert {path.name: path.read_bytes() for path in workdir.iterdir()} == before
 
 
+def test_evaluate_averages_inside_of_the_network(trained):
+    folder, _ = trained
+    flags = ["--draws=2", "--averaging=widening", "--calibration_examples=100"]
+    result = run_script("evaluate.py", f"--workdir={folder}", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "x2 widening" in result.stdout  # and its number of parameters
+    scores = json.loads((folder / "scores.json").read_text())
+    assert list(scores) == ["x2"]
+
+
 def test_evaluate_takes_other_numbers_of_draws(trained):
     workdir, _ = trained
     process = run_script(

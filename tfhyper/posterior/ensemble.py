@@ -185,7 +185,7 @@ class Ensemble:
             print_fn: takes the text.
         """
         counts = self.parameters()
-        form = f"x{self.num_draws} {self.averaging}"
+        form = f"averaged, x{self.num_draws} {self.averaging}"
         noise = sum(x.size for x in self.draws[0].noise.values())
         rows = [
             (f"Predictor of '{self.model.name}'", "Parameters"),
