@@ -43,7 +43,8 @@ def randomise(layer):
 def numpy_scales(layer, z):
     """Returns g of some codes and log |det dg/dz|, in float64."""
     weights = weights_of(layer)
-    x, log_det = (to_numpy(t).astype("float64") for t in layer.flow.forward(z))
+    found = layer.flow.forward(ops.convert_to_tensor(z))
+    x, log_det = (to_numpy(t).astype("float64") for t in found)
     scale = np.exp(weights["g_log_scale"])
     return weights["g_location"] + scale * x, log_det + np.log(scale).sum()
 

@@ -152,7 +152,8 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         """
         norms = np.sqrt(np.sum(np.square(kernel), axis=tuple(range(kernel.ndim - 1))))
         # A filter of zeros has no direction: it keeps the one it has.
-        self.direction.assign(ops.where(norms > 0, kernel, self.direction))
+        present = ops.convert_to_numpy(self.direction)
+        self.direction.assign(np.where(norms > 0, kernel, present))
         self.location.assign(norms)
         if self.bias is not None:
             self.bias.assign(bias)

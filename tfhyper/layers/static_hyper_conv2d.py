@@ -24,7 +24,7 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     use their embeddings best. The deviation of the embeddings gives the kernel
     He's for its own number of channels.
 
-    It draws nothing: each draw of a posterior makes the same `keras.layers.Conv2D`
+    It draws nothing: a `tfhyper.PosteriorPredictor` makes one `keras.layers.Conv2D`
     of it. A trained kernel cannot be put into it.
 
     Args:
