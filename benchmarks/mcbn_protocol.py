@@ -24,7 +24,7 @@ from stacked import Stack, shuffled_batches
 
 import tfhyper
 from tfhyper import data, metrics
-from tfhyper.layers import BayesDense, MCDropout
+from tfhyper.layers import BayesDense, MCDropout, MNFDense
 
 UNITS = 50
 FOLDS = 5
@@ -56,12 +56,21 @@ def dropout_network(features: int, rate: float) -> keras.Model:
 
 def bayes_network(features: int, kl_weight: float) -> keras.Model:
     """Returns three layers with Gaussian posteriors, under 0.5 MSE + weight KL."""
-    options = {"kl_weight": kl_weight, "initial_scale": 0.1}
+    make = functools.partial(BayesDense, kl_weight=kl_weight, initial_scale=0.1)
+    return _variational_network(features, make, "bayes")
+
+
+def mnf_network(features: int, kl_weight: float) -> keras.Model:
+    """Returns the same with multiplicative normalizing flows, 2 of width 50."""
+    make = functools.partial(MNFDense, kl_weight=kl_weight)
+    return _variational_network(features, make, "mnf")
+
+
+def _variational_network(features, make, name):
     x = inputs = keras.Input((features,))
     for i in range(2):
-        x = BayesDense(UNITS, activation="relu", seed=i, **options)(x)
-    outputs = BayesDense(1, seed=2, **options)(x)
-    return keras.Model(inputs, outputs, name="bayes")
+        x = make(UNITS, activation="relu", seed=i)(x)
+    return keras.Model(inputs, make(1, seed=2)(x), name=name)
 
 
 def _dense(units, **options):
@@ -107,6 +116,9 @@ METHODS = {
     "mc_dropout": Method("MC dropout", "CUDO", "dropout_rates", dropout_network),
     "bayes": Method(
         "Bayes by Backprop", "CUBBB", "kl_weights", bayes_network, decays=False
+    ),
+    "mnf": Method(
+        "Normalizing flows", "CUMNF", "kl_weights", mnf_network, decays=False
     ),
 }
 
