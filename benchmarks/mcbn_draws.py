@@ -107,16 +107,14 @@ def plot(results: dict, plain: dict) -> None:
         curves, f"MCBN, ResNet-{FLAGS.depth}, {FLAGS.data_note}"
     )
     axes = figure.axes[0]
-    axes.axhline(-plain["nll"], color="0.35", linestyle="--", linewidth=1)
-    axes.annotate(
-        "moving averages, one pass",
-        (0.99, -plain["nll"]),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize="small",
+    axes.axhline(
+        -plain["nll"],
+        color="0.35",
+        linestyle="--",
+        linewidth=1,
+        label="moving averages, one pass",
     )
+    axes.legend(loc="lower right", frameon=False, fontsize="small")
     figure.savefig(FLAGS.figure)
     print(f"written: {FLAGS.figure}")
 
