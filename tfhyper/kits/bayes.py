@@ -1,18 +1,10 @@
 """Gaussian posteriors over all kernels: Bayes by Backprop (Blundell et al., 2015)."""
 
-import zlib
 from typing import Any
 
 from tfhyper import layers
-from tfhyper.kits.kit import (
-    LayerKit,
-    conv2d,
-    counterpart,
-    dense,
-    through,
-    weight_of_kl,
-)
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
+from tfhyper.layers.noise import check_seed
 
 LAYERS = (
     layers.BayesConv1D,
@@ -80,24 +72,4 @@ def bayes(
     }
     # Bad arguments are refused here, at the door, not when a network is built.
     options["prior"] = layers.BayesConv2D(1, 1, **options).prior
-
-    def replace(layer, path):
-        cls = counterpart(layer, LAYERS)
-        return cls.from_config(
-            {
-                **layer.get_config(),
-                # The prior takes the place of a regularizer.
-                f"{cls.kernel_argument}_regularizer": None,
-                "seed": derive_seed(seed, zlib.crc32(path.encode())),
-                **options,
-            }
-        )
-
-    return LayerKit(
-        name="bayes",
-        conv=through(replace, conv2d),
-        stem=through(replace, conv2d),
-        dense=through(replace, dense),
-        replace=replace,
-        replaces=tuple(cls.point_class for cls in LAYERS),
-    )
+    return variational_kit("bayes", LAYERS, options, seed)

@@ -1,12 +1,14 @@
 """The layers that a skeleton is filled with."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 
 import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers import Dropout
+from tfhyper.layers.noise import derive_seed
 
 
 def layer_name(path: str) -> str:
@@ -125,3 +127,35 @@ class LayerKit:
     def for_network(self) -> "LayerKit":
         """Returns the kit with fresh state for one network."""
         return dataclasses.replace(self, **self.open())
+
+
+def variational_kit(name, classes, options, seed) -> LayerKit:
+    """Returns the kit that gives every kernel a posterior of its own.
+
+    Args:
+        name: of the kit.
+        classes: layers with a `point_class`, which they stand for.
+        options: their arguments, besides those of the stock layers.
+        seed: int, from which the seeds of all layers are derived.
+    """
+
+    def replace(layer, path):
+        cls = counterpart(layer, classes)
+        return cls.from_config(
+            {
+                **layer.get_config(),
+                # The prior takes the place of a regularizer.
+                f"{cls.kernel_argument}_regularizer": None,
+                "seed": derive_seed(seed, zlib.crc32(path.encode())),
+                **options,
+            }
+        )
+
+    return LayerKit(
+        name=name,
+        conv=through(replace, conv2d),
+        stem=through(replace, conv2d),
+        dense=through(replace, dense),
+        replace=replace,
+        replaces=tuple(cls.point_class for cls in classes),
+    )

@@ -1,18 +1,10 @@
 """Multiplicative normalizing flows over all kernels (Louizos and Welling, 2017)."""
 
 import math
-import zlib
 
 from tfhyper import layers
-from tfhyper.kits.kit import (
-    LayerKit,
-    conv2d,
-    counterpart,
-    dense,
-    through,
-    weight_of_kl,
-)
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
+from tfhyper.layers.noise import check_seed
 
 LAYERS = (layers.MNFConv2D, layers.MNFDense)
 
@@ -71,23 +63,4 @@ def mnf(
     }
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.MNFConv2D(1, 1, **options)
-
-    def replace(layer, path):
-        return counterpart(layer, LAYERS).from_config(
-            {
-                **layer.get_config(),
-                # The prior takes the place of a regularizer.
-                "kernel_regularizer": None,
-                "seed": derive_seed(seed, zlib.crc32(path.encode())),
-                **options,
-            }
-        )
-
-    return LayerKit(
-        name="mnf",
-        conv=through(replace, conv2d),
-        stem=through(replace, conv2d),
-        dense=through(replace, dense),
-        replace=replace,
-        replaces=tuple(cls.point_class for cls in LAYERS),
-    )
+    return variational_kit("mnf", LAYERS, options, seed)

@@ -44,7 +44,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
 
         KL(q(W | z) || p(W)) + log q(z) - log r(z | W)
 
-    whose mean is above KL(q(W) || p(W)) (Louizos and Welling, 2017, equation 6).
+    whose mean is above KL(q(W) || p(W)) (Louizos and Welling, 2017).
     The entropy of z_0 stands for its part of log q(z). Of r, with a second flow
     that takes z to z_b,
 
