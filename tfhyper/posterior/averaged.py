@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_positive_integer
@@ -39,6 +40,38 @@ class Averaged:
             ValueError: if `calibrate` is due.
         """
         raise NotImplementedError
+
+    def materialize(self, draw: int = 0) -> keras.Model:
+        """Returns a plain Keras model with the weights of one draw."""
+        raise NotImplementedError
+
+    def materialize_average(self) -> keras.Model:
+        """Returns one plain Keras model that gives the averaged prediction.
+
+        All the networks of the draws side by side, and the mean of what they give:
+        class probabilities (batch, classes) in float32, or of a regression a list of
+        mean and variance, (batch, 1) each. It needs nothing of tfhyper to load, but
+        where dropout draws (see `materialize`).
+
+        Raises:
+            ValueError: if `calibrate` is due.
+
+        Example:
+
+        >>> model = predictor.materialize_average()
+        >>> model.save("average.keras")
+        >>> keras.saving.load_model("average.keras").predict(x_test).shape
+        (2000, 10)
+        """
+        networks = [self.materialize(i) for i in range(self.num_networks)]
+        inputs = keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
+            networks[0].input,
+        )
+        for i, network in enumerate(networks):
+            network.name = f"draw{i}"
+        outputs = self._outputs.average([network(inputs) for network in networks])
+        return keras.Model(inputs, outputs, name="average")
 
     def predict(
         self,

@@ -148,9 +148,9 @@ class Ensemble:
         With `"parallelizing"` and `"widening"` that is the one network that holds
         all the draws, and averages over them. It holds stock layers alone, no
         hypernetwork, and gives what the model gives. Nested models come out flat. In
-        place of dropout that draws, it has a
-        layer with the draw's masks, where example i of every batch has the mask of
-        example i of the data.
+        place of dropout that draws, it has a layer with the draw's masks, where
+        example i of every batch has the mask of example i of the data. All draws in
+        one model are what `materialize_average` gives.
 
         Args:
             draw: a `Draw`, or the index of one of `draws`.

@@ -16,6 +16,13 @@ REGRESSION = ("mean", "mean_and_variance")
 # Of the variance of the targets, see `PosteriorPredictor.fit_noise`.
 _SMALLEST_NOISE = 1e-4
 
+# The same, for tensors of a graph.
+_SYMBOLIC_LINKS = {
+    "softmax": ops.softmax,
+    "normalized_softplus": lambda x: (
+        ops.softplus(x) / ops.sum(ops.softplus(x), axis=-1, keepdims=True)
+    ),
+}
 # Link -> the function of logits that gives the class probabilities.
 LINKS = {
     "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
@@ -59,6 +66,15 @@ class ClassOutputs:
         if self.name == "logits":
             probs = LINKS[self.link](probs).astype(np.float32)
         return (probs,)
+
+    def average(self, outputs: list):
+        """Returns the mean probabilities of networks' symbolic outputs."""
+        members = [
+            keras.layers.Activation("linear", dtype="float32")(x) for x in outputs
+        ]
+        if self.name == "logits":
+            members = [_SYMBOLIC_LINKS[self.link](x) for x in members]
+        return ops.mean(ops.stack(members), axis=0)
 
     def new_sum(self, keep_members: bool) -> PredictionSum:
         """Returns what adds up the members."""
@@ -123,6 +139,19 @@ class RegressionOutputs:
                 f"softplus or exp. Received: a variance of {variance.min()}"
             )
         return mean, variance
+
+    def average(self, outputs: list):
+        """Returns mean and variance, each (batch, 1), of networks' symbolic outputs."""
+        parts = [keras.tree.flatten(x) for x in outputs]
+        members = ops.stack(
+            [x[0] if len(x) == 1 else ops.concatenate(x, axis=-1) for x in parts]
+        )  # (draws, batch, 1 or 2)
+        means = members[..., :1]
+        mean = ops.mean(means, axis=0)
+        variance = ops.mean(ops.square(means - mean), axis=0)
+        if self.name == "mean":
+            return [mean, variance + self.noise_variance]
+        return [mean, variance + ops.mean(members[..., 1:], axis=0)]
 
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the members."""
