@@ -9,7 +9,7 @@ from tfhyper.models import pyramidnet
 SMALL = {"depth": 14, "alpha": 9, "num_classes": 4, "input_shape": (8, 8, 3)}
 
 
-# Han et al. (CVPR 2017), tables 4 and 5, say 1.7, 3.8, 28.3, 27.0 million, with
+# The page of the code of Han et al. (2017) says 1.7, 3.8, 28.3, 27.0 million, with
 # these numbers of features before the classifier. The counts are those that the
 # tests of another library of networks, osmr's imgclsmob, assert for its own.
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def pyramidnet(
     >>> model = tfhyper.models.pyramidnet(110, 48, kit="deterministic")
 
     Reference:
-        Han, Kim, Kim: Deep pyramidal residual networks, CVPR 2017, tables 4 and
-        5. Widths are rounded as in the authors' code; the paper rounds down.
+        Han, Kim, Kim: Deep pyramidal residual networks, CVPR 2017. Widths are
+        rounded as in the code of the authors; the paper rounds down.
     """
     if check_choice("bottleneck", bottleneck, (False, True)):
         size = blocks_per_stage(depth, 9, 2, "164, 200, 272")
