@@ -39,10 +39,11 @@ def convert(
     """Returns a stochastic copy of a trained model, layers of a kit in its graph.
 
     Every layer of a class in `kit.replaces` is replaced by the kit's. Its trained
-    kernel w becomes the mean of a Gaussian posterior, or the mean kernel beside
-    which a generated one has a deviation; MC dropout keeps the layer and puts
-    masks before it. Biases, and all other layers, are copied with their weights.
-    At the posterior's mean the copy predicts what `model` does.
+    kernel w becomes the mean of a Gaussian posterior, the mean kernel beside
+    which a generated one has a deviation, or the kernel of code z = 0 of a Bayesian
+    hypernetwork; MC dropout keeps the layer and puts masks before it. Biases, and
+    all other layers, are copied with their weights. At the posterior's mean, or
+    that code, the copy predicts what `model` does.
 
     Layers without weights, norms and layers adapted to data are copied, as are
     layers of this package that are in the model already. A shared layer stays one
