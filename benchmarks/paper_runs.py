@@ -56,12 +56,14 @@ class Scale:
         train_examples: first so many training images; `None` for all.
         test_examples: likewise.
         seeds: trainings whose median is printed.
+        strategy_seeds: of those with each strategy, as the forms of averaging cost
+            more than the training.
         draws: drawn from each training: groups of N are made of them. The largest N
             is 16, or `draws` if that is less.
         groups: groups of N whose median is printed, the paper's five runs.
         members: of the ensembles of trained networks.
         units: of the figure over hidden units.
-        unit_seeds: its trainings.
+        unit_seeds: the trainings with other numbers of units.
         weight_draws: of correlations. Those of 10,000 draws of independent weights
             are 0.008 in the mean by chance.
         form_draws: the N of averaging inside of the network.
@@ -80,6 +82,7 @@ class Scale:
     members: int = 16
     units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     unit_seeds: tuple[int, ...] = (0, 1, 2)
+    strategy_seeds: tuple[int, ...] = (0, 1, 2)
     weight_draws: int = 10_000
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
@@ -108,6 +111,7 @@ SCALES = {
         members=2,
         units=(8, 32),
         unit_seeds=(0,),
+        strategy_seeds=(0,),
         weight_draws=100,
         form_draws=(1, 2),
         form_groups=1,
@@ -132,6 +136,7 @@ SCALES = {
         members=4,
         units=(8, 32, 128),
         unit_seeds=(0,),
+        strategy_seeds=(0,),
         form_draws=(1, 2, 4, 8),
         form_groups=1,
         form_examples=2048,

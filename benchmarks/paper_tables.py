@@ -56,6 +56,11 @@ def seeds(lab: Lab, **options) -> list[Run]:
     return [Run(seed=seed, **options) for seed in lab.sizes.seeds]
 
 
+def strategy_seeds(lab: Lab, **options) -> list[Run]:
+    """Returns a run for each of the scale's seeds of strategies."""
+    return [Run(seed=seed, **options) for seed in lab.sizes.strategy_seeds]
+
+
 def curves(lab: Lab, runs: Iterable[Run], metric="error") -> analysis.ErrorCurve:
     """Returns the error by N of several trainings: their medians, all scores."""
     found = []
@@ -243,7 +248,7 @@ def forms(lab: Lab) -> Found:
     lines = {}
     for prior in ("normal", "uniform"):
         for strategy, form in pairs.items():
-            runs = seeds(lab, prior=prior, strategy=strategy)
+            runs = strategy_seeds(lab, prior=prior, strategy=strategy)
             found = [lab.form_curve(run, form) for run in runs]
             scores = np.concatenate([curve.scores for curve in found])
             title = f"{PRIOR_TITLES[prior]}, {strategy}, {form}"
@@ -310,7 +315,7 @@ def correlations(lab: Lab) -> Found:
             analysis.weight_correlation(
                 lab.model(run), num_draws=lab.sizes.weight_draws, seed=run.seed
             )
-            for run in seeds(lab, prior="uniform", strategy=strategy)
+            for run in strategy_seeds(lab, prior="uniform", strategy=strategy)
         ]
         first[strategy] = found[0]
         values = np.array([(one.within, one.across) for one in found])

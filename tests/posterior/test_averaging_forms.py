@@ -63,7 +63,7 @@ def test_parallelizing_is_the_mean_behind_each_block(block_wise):
         inputs = network.get_layer(start).output
         return keras.Function(inputs, network.get_layer(end).output)
 
-    x = np.array(
+    x = ops.convert_to_numpy(
         keras.Function(plain[0].inputs[0], plain[0].get_layer("stem").output)(X)
     )
     ends = ["stem"] + [f"stage{s}_block1_add" for s in (1, 2, 3)]
@@ -84,7 +84,7 @@ def test_widening_is_a_network_of_mixed_copies(layer_wise):
         layer = layer_wise.get_layer(name)
         noise = draw.noise[f"code_{name}"]
         assert len(noise) == count**2
-        return layer.point_weights(noise[i * count + j])[0]
+        return ops.convert_to_tensor(layer.point_weights(noise[i * count + j])[0])
 
     def conv(copies, name, strides=1):
         """Of one tensor, copy j is made with the kernel (0, j)."""
@@ -114,6 +114,7 @@ def test_widening_is_a_network_of_mixed_copies(layer_wise):
         x = x * count if len(x) == 1 else x
         x = [a + b for a, b in zip(x, y, strict=True)]
     (expected,) = each([sum(x) / count], "head_norm", "head_relu", "pool", "logits")
+    expected = ops.convert_to_numpy(expected)
     np.testing.assert_allclose(outputs_of(form.network, X), expected, atol=1e-5)
 
 
