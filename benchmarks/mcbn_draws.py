@@ -83,7 +83,8 @@ def score(labels: np.ndarray, members: np.ndarray) -> dict:
     """Returns the curves by the number of draws, and the scores of all."""
     found = {"report": metrics.classification_report(labels, members)}
     for metric in ("log_likelihood", "error"):
-        curve = analysis.error_curve(labels, members, metric, repeats=REPEATS)
+        repeats = min(REPEATS, len(members))
+        curve = analysis.error_curve(labels, members, metric, repeats=repeats)
         found[metric] = {
             "sizes": curve.sizes.tolist(),
             "median": curve.median.tolist(),

@@ -47,7 +47,8 @@ def read_json(path: str) -> dict | None:
 def markdown_table(header: list[str], rows: list[list]) -> str:
     """Returns a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    lines = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _command() -> str:
