@@ -12,6 +12,8 @@ A run that was stopped goes on from its last epoch when it is started again with
 the same flags.
 """
 
+import inspect
+
 import common
 import keras
 import network_flags
@@ -47,22 +49,21 @@ SETTINGS = (
 )
 
 
+def kit_takes(name: str) -> bool:
+    """Returns whether the kit that the flags name has an argument."""
+    return name in inspect.signature(kits.KITS[FLAGS.kit]).parameters
+
+
 def make_kit(num_train: int, seed: int) -> kits.LayerKit:
     """Returns the kit that the flags name."""
-    if FLAGS.kit == "bayes":
-        return kits.bayes(num_train, seed=seed)
-    if FLAGS.kit == "mc_dropout":
-        return kits.mc_dropout(seed=seed)
-    if FLAGS.kit != "hyper":
-        return kits.get(FLAGS.kit)
-    return kits.hyper(
-        FLAGS.strategy,
-        FLAGS.prior,
-        code_units=FLAGS.code_units,
-        hidden_units=FLAGS.hidden_units,
-        mean_kernel=FLAGS.mean_kernel,
-        deviation_scale=FLAGS.deviation_scale,
-        seed=seed,
+    options = {"num_examples": num_train, "seed": seed}
+    if FLAGS.kit == "hyper":
+        names = (
+            "strategy prior code_units hidden_units mean_kernel deviation_scale".split()
+        )
+        options.update({name: FLAGS[name].value for name in names})
+    return kits.KITS[FLAGS.kit](
+        **{name: value for name, value in options.items() if kit_takes(name)}
     )
 
 
@@ -95,7 +96,7 @@ def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
 
 def make_callbacks() -> list[keras.callbacks.Callback]:
     """Returns the callbacks that the kit needs."""
-    return [training.KLSchedule()] if FLAGS.kit == "bayes" else []
+    return [training.KLSchedule()] if kit_takes("num_examples") else []
 
 
 def main():
