@@ -57,6 +57,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "test": [
             "matplotlib",
+            "pydot",
             "pytest",
             "pytest-xdist",
             "ruff",
