@@ -30,6 +30,7 @@ from tfhyper import (
 from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
 from tfhyper.posterior import (
+    AnytimePrediction,
     DeepEnsemble,
     Draw,
     PosteriorPredictor,
@@ -39,6 +40,7 @@ from tfhyper.posterior import (
 from tfhyper.version import __version__
 
 __all__ = [
+    "AnytimePrediction",
     "DeepEnsemble",
     "Draw",
     "LayerKit",

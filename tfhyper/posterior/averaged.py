@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.posterior import passes
+from tfhyper.posterior.anytime import Anytime
 from tfhyper.posterior.batches import Batches
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.outputs import REGRESSION
@@ -16,7 +17,7 @@ from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 
 
-class Averaged:
+class Averaged(Anytime):
     """Prediction and scores of some networks, wherever they come from.
 
     What `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` share.

@@ -133,6 +133,8 @@ class DeepEnsemble(Averaged):
         self._outputs = self._members.outputs
         self.num_members = len(self._members)
         self.num_draws = self.num_members * self.draws_per_member
+        if self.num_members > 1:
+            self._draws_together = self.draws_per_member
 
     def _networks(self):
         for member in self._members:

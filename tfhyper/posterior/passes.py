@@ -55,12 +55,22 @@ def predict(networks, data: Batches, outputs, keep_members: bool):
             if y is not None:
                 found.append(y)
         if first is None:
-            first, labels = seen, np.concatenate(found) if found else None
-        elif seen != first:
-            raise ValueError(
-                "`x` must give the same examples in the same order for every "
-                "draw. Received: a dataset that changed between two readings; "
-                "leave out its shuffling and augmentation."
-            )
+            labels = np.concatenate(found) if found else None
+        first = check_same(seen, first)
         total.add(*map(np.concatenate, zip(*parts, strict=True)))
     return total.result(), labels
+
+
+def check_same(seen: list, first: list | None) -> list:
+    """Returns the checksums of a reading, the same as those of the first, if any.
+
+    Raises:
+        ValueError: if they are others.
+    """
+    if first is not None and seen != first:
+        raise ValueError(
+            "`x` must give the same examples in the same order for every "
+            "draw. Received: a dataset that changed between two readings; "
+            "leave out its shuffling and augmentation."
+        )
+    return seen
