@@ -29,6 +29,10 @@ class GeneratedKernel(StochasticKernel):
     `deviation_scale` is about the size of the deviation over that of the mean.
     """
 
+    # features @ generator_output. While a training step is traced, it may be a product
+    # whose gradient for the weights is packed: `tfhyper.training.fast_generator`.
+    output_product = staticmethod(ops.matmul)
+
     def __init__(
         self,
         *args,
@@ -111,7 +115,7 @@ class GeneratedKernel(StochasticKernel):
         features = ops.relu(ops.matmul(code, self.generator_hidden))
         if self.mean_kernel:
             features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
-        kernel = ops.matmul(features, self.generator_output)
+        kernel = self.output_product(features, self.generator_output)
         kernel = ops.reshape(kernel, self.kernel_shape)
         return ops.add(kernel, self.mean) if self.mean_kernel else kernel
 
