@@ -7,6 +7,7 @@ from fractions import Fraction
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 
 from tests.helpers.layers import normal
 from tfhyper import AnytimePrediction, DeepEnsemble, PosteriorPredictor, layers
@@ -100,6 +101,20 @@ def test_errors_of_simulated_draws_are_as_rare_as_stated(draws, classes, confide
     errors = np.mean(label != full_label(population[:, None]))
     rate = 1 - confidence
     assert errors <= rate + 4 * math.sqrt(rate * confidence / 4000)
+
+
+def test_an_interval_by_students_t_would_not_do():
+    """Why the rule is another: the same population, a t interval at each draw."""
+    members = POPULATIONS["7:6"]
+    draws, lead = len(members), members[..., 0] - members[..., 1]
+    label = np.full(lead.shape[1], -1)
+    for n in range(2, draws):
+        error = lead[:n].std(0, ddof=1) * math.sqrt((1 - n / draws) / n)
+        mean = lead[:n].mean(0)
+        stops = (label < 0) & (abs(mean) > scipy.stats.t.ppf(0.99, n - 1) * error)
+        label[stops] = mean[stops] < 0
+    assert np.mean(label == 1) == pytest.approx(0.19, abs=0.005)
+    assert np.mean(race(members, 0.99)[1] == 1) == pytest.approx(6e-4, abs=5e-5)
 
 
 # When it stops.
@@ -321,17 +336,18 @@ def test_datasets_are_read_as_arrays_are(case):
     np.testing.assert_allclose(found.mean, expected.mean, atol=1e-5)
 
 
-class Shuffled:
-    def __init__(self):
-        self.rng = np.random.default_rng(0)
+class Changing:
+    def __init__(self, *readings):
+        self.readings = itertools.cycle(readings)
 
     def __iter__(self):
-        yield self.rng.permutation(X)
+        yield next(self.readings)
 
 
-def test_datasets_that_change_are_refused():
+@pytest.mark.parametrize("second", [X[::-1], X[:5], np.repeat(X, 2, axis=0)])
+def test_datasets_that_change_are_refused(second):
     with pytest.raises(ValueError, match="same examples in the same order"):
-        predictor().predict_anytime(Shuffled())
+        predictor().predict_anytime(Changing(X, second))
 
 
 def test_inputs_may_have_parts():

@@ -98,7 +98,8 @@ class Anytime:
                 With dropout that draws, whose masks go by the place of an input, a
                 batch is left out only as a whole.
             confidence: float in 0 < confidence <= 1; 1 for what is certain alone.
-            min_draws: int from 1 to `num_draws`, the fewest draws of an input.
+            min_draws: int from 1 to `num_draws`, the fewest draws of an input. Of a
+                `DeepEnsemble`, each model gives all its draws or none.
             batch_size: int > 0, for arrays and for what is left of a dataset.
             check: bool, go on to all N draws of all inputs, to compare with the full
                 average; saves nothing.
@@ -174,11 +175,9 @@ def predict(
     for i, (point, draw) in enumerate(networks, 1):
         point.set(draw)
         wanted = None if check or race is None else race.running
-        probs, seen = _read(point, data, outputs, wanted)
-        first = check_same(seen, first)
+        probs, first = _read(point, data, outputs, wanted, first)
         if race is None:
-            rounds = num_draws // together
-            race = Race(*probs.shape, rounds, confidence)
+            race = Race(*probs.shape, num_draws // together, confidence)
         if check:
             full = full + probs.astype(np.float64)
             probs = probs[race.running]
@@ -198,8 +197,12 @@ def predict(
     )
 
 
-def _read(point, data, outputs, wanted):
-    """Returns the probabilities of the inputs wanted, and a checksum of all data."""
+def _read(point, data, outputs, wanted, first):
+    """Returns the probabilities of the inputs wanted, and checksums of all data.
+
+    `wanted` is bool (inputs,), or `None` for all of them; `first` the checksums of
+    the first reading, or `None` if this is it.
+    """
     found, seen = [], []
 
     def send(batch):
@@ -225,7 +228,8 @@ def _read(point, data, outputs, wanted):
 
     for batch, count in packed(parts(), data.batch_size):
         found.append(send(batch)[:count])
-    return np.concatenate(found), seen
+    first = check_same(seen, first)
+    return np.concatenate(found), first
 
 
 def packed(parts, batch_size: int):

@@ -11,11 +11,12 @@ theirs, class w is out
     good, S_n(r) - S_n(w) > N - n;
   at a confidence 1 - a: if a bet against it has made 1 / a of 1.
 
-Bet i, before draw i is seen, is on the class r that then leads the others:
+Bet i, before draw i is seen, is on the class r that then leads the others (at first
+on one of them, whatever it is):
 
     y_i = (1 + p_i(r) - p_i(w)) / 2                       in [0, 1]
-    e_i = 1/2 - (S_(i-1)(r) - S_(i-1)(w)) / (2 (N - i + 1))
-    W_n = mean over f of prod_(i <= n) (1 - f + f y_i / e_i)
+    e_i = 1/2 - (S_(i-1)(r) - S_(i-1)(w)) / (2 (N - i + 1))      at most 1
+    W_n = mean over f in {1/2, 1} of prod_(i <= n) (1 - f + f y_i / e_i)
 
 If w is the winner, then r makes up at most what it is behind: the draws that are
 left have a mean y of at most e_i, and in a random order that is the most to expect
@@ -24,9 +25,14 @@ starts at 1, and P(W_n >= 1 / a for any n) <= a (Ville's inequality; the marting
 of draws without replacement is that of Waudby-Smith and Ramdas, 2020). The label is
 another than that of all N draws only if the winner was thrown out, hence with a
 probability of at most a: at every N, for all distributions of the draws, with all
-looks and classes in it. An interval by Student's t or the normal distribution would
-stop after fewer draws, and more often be wrong than it says: after two draws that
-agree by chance it knows of no variance.
+looks and classes in it. An interval by Student's t would stop after fewer draws, and
+be wrong more often than it says: after two draws that agree by chance it knows of no
+variance. At 0.99, with 7 draws sure of one class and 6 of another, it is wrong in 19%
+of their orders, the bets in 0.06%.
+
+Reference:
+    Waudby-Smith, Ramdas: Confidence sequences for sampling without replacement,
+    NeurIPS 2020.
 """
 
 import numpy as np
@@ -82,7 +88,7 @@ class Race:
         self.rounds[rows] += 1
         if may_stop:
             behind = ~out
-            np.put_along_axis(behind, self.label[rows, None], False, -1)
+            behind[np.arange(len(rows)), _mean(total, self.rounds[rows]).argmax(-1)] = 0
             self.running[rows] = behind.any(-1)
 
     def _bet(self, rows, total, probs):
@@ -98,12 +104,16 @@ class Race:
     @property
     def mean(self) -> np.ndarray:
         """float32 (size, classes), the means of the draws so far."""
-        return (self.total / self.rounds[:, None]).astype(np.float32)
+        return _mean(self.total, self.rounds)
 
     @property
     def label(self) -> np.ndarray:
         """int64 (size,), the leading classes."""
         return self.mean.argmax(-1)
+
+
+def _mean(total, rounds):
+    return (total / rounds[:, None]).astype(np.float32)
 
 
 def _rivals(total):
