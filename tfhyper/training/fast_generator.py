@@ -19,7 +19,6 @@ from collections.abc import Iterator
 import keras
 
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.posterior.graph import walk
 
 # Optimizers whose update of a number depends on the gradient of that number alone.
 ELEMENTWISE = (
@@ -51,8 +50,7 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     >>> tfhyper.training.use_fast_generator(model)
     []
     """
-    layers = [line[-1] for line in walk(model)]
-    layers = [layer for layer in layers if isinstance(layer, GeneratedKernel)]
+    layers = [x for x in model._flatten_layers() if isinstance(x, GeneratedKernel)]
     reasons = why_not(model, layers)
     if reasons:
         return reasons
