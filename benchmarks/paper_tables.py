@@ -72,6 +72,11 @@ def curves(lab: Lab, runs: Iterable[Run], metric="error") -> analysis.ErrorCurve
             lab.labels(run), members, metric, sizes=sizes, repeats=groups
         )
         found.append(curve)
+    return pooled(found)
+
+
+def pooled(found: list[analysis.ErrorCurve]) -> analysis.ErrorCurve:
+    """Returns the curves of several trainings as one: medians, all scores."""
     scores = np.concatenate([curve.scores for curve in found])
     medians = np.median([curve.median for curve in found], axis=0)
     return analysis.ErrorCurve(found[0].sizes, medians, scores, found[0].label)
@@ -254,13 +259,8 @@ def forms(lab: Lab) -> Found:
     for prior in ("normal", "uniform"):
         for strategy, form in pairs.items():
             runs = strategy_seeds(lab, prior=prior, strategy=strategy)
-            found = [lab.form_curve(run, form) for run in runs]
-            scores = np.concatenate([curve.scores for curve in found])
             title = f"{PRIOR_TITLES[prior]}, {strategy}, {form}"
-            median = np.median([curve.median for curve in found], axis=0)
-            lines[title] = analysis.ErrorCurve(
-                found[0].sizes, median, scores, found[0].label
-            )
+            lines[title] = pooled([lab.form_curve(run, form) for run in runs])
     return by_curves(lines, {}, "Strategies and forms of averaging")
 
 

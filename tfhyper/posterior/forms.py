@@ -17,8 +17,7 @@ class Parallelizing(SideBySide):
     @classmethod
     def ends(cls, calls: Calls) -> set[int]:
         """Returns the ends of what draws."""
-        drawn = [segment for segment in calls.segments() if segment[1]]
-        _check_draws(cls.averaging, calls, drawn)
+        drawn = _drawn(cls.averaging, calls)
         if not any(branches for branches, _, _ in drawn):
             raise ValueError(
                 '`averaging="parallelizing"` needs a model with residual blocks, '
@@ -42,18 +41,20 @@ class Widening(SideBySide):
     @classmethod
     def ends(cls, calls: Calls) -> set[int]:
         """Returns the end of the last part that draws."""
-        drawn = [segment for segment in calls.segments() if segment[1]]
-        _check_draws(cls.averaging, calls, drawn)
+        drawn = _drawn(cls.averaging, calls)
         end = drawn[-1][-1]
         return set() if end is None else {end}
 
 
-def _check_draws(averaging, calls, drawn):
+def _drawn(averaging, calls):
+    """Returns the segments that draw, or raises ValueError if there are none."""
+    drawn = [segment for segment in calls.segments() if segment[1]]
     if not drawn:
         raise ValueError(
             f'`averaging="{averaging}"` needs a model with layers that draw. '
             f"Received: model={calls.model.name!r}, whose layers have fixed weights"
         )
+    return drawn
 
 
 # Name -> the network that holds all draws; with branching each has its own.

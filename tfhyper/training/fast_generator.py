@@ -76,12 +76,15 @@ def why_not(model: keras.Model, layers: list) -> list[str]:
         reasons.append("the model has no generated kernels")
     if not isinstance(inner, ELEMENTWISE):
         reasons.append(f"{type(inner).__name__} is not known to be elementwise")
-    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+    needs = {
+        "clipnorm": "needs the whole gradient",
+        "clipvalue": "needs the whole gradient",
+        "global_clipnorm": "needs the whole gradient",
+        "gradient_accumulation_steps": "sums gradients of different codes",
+    }
+    for name, why in needs.items():
         if getattr(optimizer, name, None) or getattr(inner, name, None):
-            reasons.append(f"{name} needs the whole gradient")
-    for name in ("gradient_accumulation_steps",):
-        if getattr(optimizer, name, None) or getattr(inner, name, None):
-            reasons.append(f"{name} sums gradients of different codes")
+            reasons.append(f"{name} {why}")
     for layer in layers:
         if layer.generator_regularizer is not None:
             reasons.append(f"layer '{layer.name}' has a regularizer of its generator")
