@@ -1,5 +1,6 @@
 """Training: recipes, optimizers, schedules."""
 
+from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.kl import (
     BlundellKL,
     KLSchedule,
@@ -16,7 +17,7 @@ from tfhyper.training.recipes import (
 )
 from tfhyper.training.schedules import step_schedule
 from tfhyper.training.train_ensemble import train_ensemble
-from tfhyper.training.workdir import Workdir, fit_in_workdir
+from tfhyper.training.workdir import Workdir
 
 __all__ = [
     "BlundellKL",

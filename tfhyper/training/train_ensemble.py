@@ -8,7 +8,8 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.noise import check_seed, derive_seed
-from tfhyper.training.workdir import Workdir, fit_in_workdir
+from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.workdir import Workdir
 
 
 def train_ensemble(
@@ -57,7 +58,8 @@ def train_ensemble(
 
     Raises:
         ValueError: for an argument out of range; if the folder was made with other
-            settings; if a checkpoint is torn, or a training diverges.
+            settings; if none of a member's checkpoints can be used, or a training
+            diverges.
 
     Example:
 
@@ -86,16 +88,16 @@ def train_ensemble(
     ]
     for i, folder in enumerate(folders):
         member = f"member_{i} ({i + 1} of {num_members})"
-        if _last(folder)[0] >= epochs:
+        if folder.newest()[0] >= epochs:
             if verbose:
-                print(f"{member}: trained before, {_last(folder)[1]}", flush=True)
+                print(f"{member}: trained before, {folder.newest()[1]}", flush=True)
             continue
         if verbose:
             print(f"{member}: training in {folder.path}", flush=True)
         _train(folder, build, data, epochs, derive_seed(seed, i), callbacks, verbose)
         if verbose:
-            print(f"{member}: written {_last(folder)[1]}", flush=True)
-    return [_last(folder)[1] for folder in folders]
+            print(f"{member}: written {folder.newest()[1]}", flush=True)
+    return [folder.newest()[1] for folder in folders]
 
 
 def _train(folder, build, data, epochs, seed, callbacks, verbose):
@@ -106,8 +108,3 @@ def _train(folder, build, data, epochs, seed, callbacks, verbose):
     fit_in_workdir(
         folder, build_member, data(seed), epochs, callbacks=callbacks, verbose=verbose
     )
-
-
-def _last(folder):
-    """Returns (epochs done, path) of the newest checkpoint, (0, None) without one."""
-    return folder.checkpoints()[-1] if folder.checkpoints() else (0, None)

@@ -1,25 +1,29 @@
-"""A training in a folder: settings, checkpoints, history; resumed by itself."""
+"""The folder of a training: settings, checkpoints, history."""
 
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+import warnings
 
 import keras
 import numpy as np
 
 from tfhyper.checks import check_positive_integer
+from tfhyper.training.checkpoints import find_fault, set_aside, sha256
+from tfhyper.training.whole_files import disk_is_full, whole_file
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{5})\.keras")
+_CHECKSUMS = "checksums.json"
 
 
 class Workdir:
     """The folder of one training run.
 
     Holds `settings.json`, what the run was started with; `history.json`, the
-    metrics of each epoch; and `checkpoint-EEEEE.keras` after E epochs, model
-    and optimizer, the last `keep` of them. Every file is written under another
-    name and then renamed, so that a kill leaves the old one or the new one.
+    metrics of each epoch; `checkpoint-EEEEE.keras` after E epochs, model and
+    optimizer, the last `keep` of them; and `checksums.json`, their SHA-256. Every
+    file is written under another name, brought to disk and then renamed, so that a
+    kill leaves the old one or the new one.
 
     Args:
         path: the folder, made if it is not there.
@@ -67,37 +71,112 @@ class Workdir:
         found = (_CHECKPOINT.fullmatch(name) for name in os.listdir(self.path))
         return sorted((int(m[1]), self.file(m[0])) for m in found if m)
 
+    def newest(self) -> tuple[int, str | None]:
+        """Returns (epochs done, path) of the newest checkpoint that is whole.
+
+        (0, None) if there is none yet. Newer ones that are torn, or were not written
+        here, are named in a warning and renamed to `.torn`. Checkpoints older than
+        `checksums.json` are judged by the checksums inside the zip file alone.
+
+        Raises:
+            ValueError: if there are checkpoints and none is whole. They are left in
+                place, so that nothing starts again by itself.
+        """
+        faults = {}
+        known = self._read(_CHECKSUMS) or {}
+        for epoch, path in reversed(self.checkpoints()):
+            fault = self._fault(path, known)
+            if fault is None:
+                for bad, what in faults.items():
+                    warnings.warn(
+                        f"The checkpoint {bad} is not used: {what}. It is now "
+                        f"{set_aside(bad)}; {path} is used.",
+                        stacklevel=2,
+                    )
+                return epoch, path
+            faults[path] = fault
+        if faults:
+            raise ValueError(
+                f"No checkpoint in {self.path} can be used: "
+                + ", ".join(f"{bad}: {what}" for bad, what in faults.items())
+                + f". Remove them to start again, or {_CHECKSUMS} to take what is "
+                "not torn as it is."
+            )
+        return 0, None
+
+    def _fault(self, path, known):
+        name = os.path.basename(path)
+        if known and name not in known and name > min(known):
+            return f"it is foreign ({_CHECKSUMS} does not list it)"
+        return find_fault(path, known.get(name))
+
     def restore(self) -> tuple[keras.Model | None, int]:
-        """Returns the newest checkpoint's compiled model and its epochs.
+        """Returns the compiled model of the `newest` checkpoint, and its epochs.
 
         (None, 0) if there is none yet.
 
         Raises:
-            ValueError: if the file is torn; it is left in place.
+            ValueError: if there are checkpoints and none is whole, or one is whole
+                and Keras cannot load it, as when a class of its layers is not
+                imported. They are left in place.
         """
-        checkpoints = self.checkpoints()
-        if not checkpoints:
+        epoch, path = self.newest()
+        if path is None:
             return None, 0
-        epoch, path = checkpoints[-1]
         try:
             return keras.saving.load_model(path), epoch
         except Exception as error:
-            older = [older for _, older in checkpoints[:-1]]
-            way_out = f"resume from {older[-1]}" if older else "start again"
             raise ValueError(
-                f"The checkpoint {path} cannot be read: {error}. Remove it to "
-                f"{way_out}."
+                f"The checkpoint {path} is whole, but cannot be loaded: {error}"
             ) from error
 
     def save(self, model: keras.Model, epoch: int, history: dict) -> None:
-        """Writes the checkpoint after `epoch` epochs, and drops the oldest."""
+        """Writes the checkpoint after `epoch` epochs, and drops the oldest.
+
+        Raises:
+            ValueError: if a weight is NaN or infinite; nothing is written.
+            OSError: if writing fails, as on a full disk. What was there before is
+                intact, and no half of a file is left.
+        """
+        for weight in model.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                raise ValueError(
+                    self.diverged(f"{weight.path} is not finite after epoch {epoch}")
+                )
+        try:
+            self._save(model, epoch, history)
+        except Exception as error:
+            full = disk_is_full(error)
+            if not full and not isinstance(error, OSError):
+                raise
+            reason = "the disk is full" if full else error
+            message = (
+                f"Epoch {epoch} could not be saved in {self.path}: {reason}. What was "
+                "saved before it is intact: another run goes on from there."
+            )
+            number = getattr(error, "errno", None)
+            raise OSError(*([number] if number else []), message) from error
+
+    def _save(self, model, epoch, history):
         self._write("history.json", history)
         path = self.file(f"checkpoint-{epoch:05d}.keras")
-        temporary = self.file(".saving.keras")
-        model.save(temporary)
-        os.replace(temporary, path)
+        kept = {os.path.basename(old) for _, old in self.checkpoints()}
+        known = self._read(_CHECKSUMS) or {}
+        known = {name: value for name, value in known.items() if name in kept}
+        with whole_file(path) as temporary:
+            model.save(temporary)
+            known[os.path.basename(path)] = sha256(temporary)
+            # First, so that no checkpoint is there without its checksum.
+            self._write(_CHECKSUMS, known)
         for _, old in self.checkpoints()[: -self.keep]:
             os.remove(old)
+
+    def diverged(self, what: str) -> str:
+        """Returns the message of a training that diverged; `what` says how."""
+        return (
+            f"Training diverged: {what}. The checkpoints before it are kept in "
+            f"{self.path}. A lower learning rate may help."
+        )
 
     def history(self, epochs: int) -> dict:
         """Returns the metrics of the first `epochs` epochs: name -> list.
@@ -126,83 +205,5 @@ class Workdir:
         return value
 
     def _write(self, name, value):
-        temporary = self.file(f".{name}")
-        with open(temporary, "w") as file:
+        with whole_file(self.file(name)) as temporary, open(temporary, "w") as file:
             json.dump(value, file, indent=2)
-        os.replace(temporary, self.file(name))
-
-
-class _SaveEachEpoch(keras.callbacks.Callback):
-    """Saves after each epoch; stops a training that diverged."""
-
-    def __init__(self, workdir: Workdir, history: dict):
-        super().__init__()
-        self.workdir = workdir
-        self.history = history
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {name: float(value) for name, value in (logs or {}).items()}
-        if not np.isfinite(logs["loss"]):
-            raise ValueError(
-                f"Training diverged: the loss of epoch {epoch + 1} is {logs['loss']}. "
-                f"The checkpoint before it is kept in {self.workdir.path}. A lower "
-                "learning rate may help."
-            )
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-        self.workdir.save(self.model, epoch + 1, self.history)
-
-
-def fit_in_workdir(
-    workdir: Workdir,
-    build: Callable[[], keras.Model],
-    data,
-    epochs: int,
-    *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int = 1,
-) -> tuple[keras.Model, dict]:
-    """Trains with `model.fit`, from the newest checkpoint of a folder.
-
-    A run that was killed and started again ends with the weights it would have
-    had: codes and optimizer are in the checkpoint, and the order of the data is
-    a function of seed and epoch.
-
-    Args:
-        workdir: the folder.
-        build: returns a compiled model, for a run that starts.
-        data: has `train_from(epoch)`, a dataset from that epoch on, and
-            `steps_per_epoch`, as what `tfhyper.data.load` returns.
-        epochs: int > 0, all the epochs of the training.
-        callbacks: more Keras callbacks.
-        verbose: as in `model.fit`.
-
-    Returns:
-        The model, and the metrics of all epochs: name -> list.
-
-    Raises:
-        ValueError: if the newest checkpoint is torn, or training diverges.
-
-    Example:
-
-    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
-    >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
-    """
-    model, start = workdir.restore()
-    if model is None:
-        model = build()
-    elif verbose:
-        print(f"resuming after {start} of {epochs} epochs from {workdir.path}")
-    history = workdir.history(start)
-    if start < epochs:
-        model.fit(
-            data.train_from(start),
-            steps_per_epoch=data.steps_per_epoch,
-            initial_epoch=start,
-            epochs=epochs,
-            # Saved last: with the logs that the others add.
-            callbacks=[*callbacks, _SaveEachEpoch(workdir, history)],
-            shuffle=False,  # the dataset has its own order
-            verbose=verbose,
-        )
-    return model, history

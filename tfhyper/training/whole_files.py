@@ -1,0 +1,50 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[str]:
+    """Yields a name to write to; at the end the file is on disk and is `path`.
+
+    A process or machine that dies leaves the old file or the new one. After an
+    exception the old one stays, and what was written so far is removed.
+
+    Example:
+
+    >>> with whole_file("runs/scores.json") as temporary:
+    ...     with open(temporary, "w") as file:
+    ...         json.dump(scores, file)
+    """
+    folder, name = os.path.split(path)
+    # Hidden, with the same ending: Keras chooses the format by it.
+    temporary = os.path.join(folder, f".{name}")
+    try:
+        yield temporary
+        _to_disk(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        _to_disk(folder or ".", os.O_RDONLY)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Returns whether an error says that no space is left, or none of a quota."""
+    # HDF5 gives the text without the number.
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(
+        errno.ENOSPC
+    ) in str(error)
+
+
+def _to_disk(path, flags):
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
