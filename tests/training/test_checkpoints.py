@@ -206,6 +206,33 @@ def test_a_folder_that_cannot_be_written_is_read(run, monkeypatch):
     assert hashes(run) == before
 
 
+def test_a_reader_beside_a_run_at_work_disturbs_nothing(run, monkeypatch, recwarn):
+    """It reads between the writes of a save, and between its names and its sums."""
+    model, _ = Workdir(run, {}).restore()
+    found, replace, names_of = [], os.replace, Workdir.checkpoints
+
+    def read_replace_read(source, target):
+        found.append(Workdir(run, {}).newest()[0])
+        replace(source, target)
+        found.append(Workdir(run, {}).newest()[0])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", read_replace_read)
+        Workdir(run, {}, keep=3).save(model, 5, {"loss": [0.0] * 5})
+    assert found == [4, 4, 4, 4, 4, 5]
+
+    def list_then_save(workdir):
+        names = names_of(workdir)
+        monkeypatch.undo()
+        Workdir(run, {}, keep=3).save(model, 6, {"loss": [0.0] * 6})
+        return names
+
+    monkeypatch.setattr(Workdir, "checkpoints", list_then_save)
+    assert Workdir(run, {}).newest()[0] == 5
+    assert not [w for w in recwarn.list if "not used" in str(w.message)]
+    assert not list(run.glob("*.torn"))
+
+
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_checksums_are_those_of_the_files(tmp_path, keep):
     train(tmp_path, 4, keep=keep)

@@ -24,6 +24,9 @@ def find_fault(path: str, checksum: str | None) -> str | None:
         path: the file.
         checksum: the SHA-256 it was written with; `None` if it is not known, so that
             only the checksums inside the zip file are compared.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
     """
     try:
         if checksum is not None and sha256(path) == checksum:
@@ -31,6 +34,8 @@ def find_fault(path: str, checksum: str | None) -> str | None:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
             names = set(archive.namelist())
+    except FileNotFoundError:  # not a fault: dropped by a run at work
+        raise
     # zipfile raises errors of many classes for bytes that are not a zip file's.
     except Exception as error:
         return f"it is torn ({error})"

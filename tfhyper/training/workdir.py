@@ -83,8 +83,10 @@ class Workdir:
                 place, so that nothing starts again by itself.
         """
         faults = {}
+        # Read after the names: a run at work lists a checkpoint before it is there.
+        checkpoints = self.checkpoints()
         known = self._read(_CHECKSUMS) or {}
-        for epoch, path in reversed(self.checkpoints()):
+        for epoch, path in reversed(checkpoints):
             fault = self._fault(path, known)
             if fault is None:
                 for bad, what in faults.items():
