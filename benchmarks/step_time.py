@@ -14,16 +14,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import contextlib
 import importlib.util
-import time
 
 # Before TensorFlow: the other way round a process that uses both may crash.
 with contextlib.suppress(ImportError):
     import torch._dynamo  # noqa: F401
 
-import keras
 import numpy as np
 from absl import app, flags
 from report import markdown_table, provenance, write_json
+from timing import time_systems
 
 from tfhyper import kits, models, training
 from tfhyper.layers.gaussian_kernel import ESTIMATORS
@@ -217,34 +216,10 @@ def make_systems() -> dict:
     return systems
 
 
-def time_systems(systems: dict) -> dict:
-    """Returns name -> seconds and ratio, medians, and the spread of the ratio."""
-    bar = keras.utils.Progbar(FLAGS.warm_up + FLAGS.rounds, unit_name="round")
-    seconds = {name: [] for name in systems}
-    for i in range(FLAGS.warm_up + FLAGS.rounds):
-        for name, (step, _) in systems.items():
-            start = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - start)
-        bar.update(i + 1)
-    seconds = {name: np.array(s[FLAGS.warm_up :]) for name, s in seconds.items()}
-    found = {}
-    for name, (_, plain) in systems.items():
-        ratio = seconds[name] / seconds[plain]
-        low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
-        found[name] = {
-            "seconds": float(np.median(seconds[name])),
-            "against": plain,
-            "ratio": float(middle),
-            "ratio_quartiles": [float(low), float(high)],
-        }
-    return found
-
-
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    results = time_systems(make_systems())
+    results = time_systems(make_systems(), FLAGS.warm_up, FLAGS.rounds)
     rows = [
         [
             name,

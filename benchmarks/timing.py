@@ -1,0 +1,47 @@
+"""Times of systems that take turns, and their ratios to plain networks."""
+
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+
+def time_systems(
+    systems: dict[str, tuple[Callable, str]], warm_up: int, rounds: int
+) -> dict[str, dict]:
+    """Returns the time of each system, and its ratio to that of a plain network.
+
+    The systems take turns, in one process, so that what else the machine does
+    falls on all of them.
+
+    Args:
+        systems: name -> (function without arguments, name of the system that it
+            is measured against, which may be itself).
+        warm_up: int >= 0, rounds that are not timed.
+        rounds: int > 0, rounds that are.
+
+    Returns:
+        Name -> "seconds", the median over the rounds; "against"; "ratio", the
+        median of the ratio in one round; "ratio_quartiles" of it.
+    """
+    bar = keras.utils.Progbar(warm_up + rounds, unit_name="round")
+    seconds = {name: [] for name in systems}
+    for i in range(warm_up + rounds):
+        for name, (step, _) in systems.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+        bar.update(i + 1)
+    seconds = {name: np.array(s[warm_up:]) for name, s in seconds.items()}
+    found = {}
+    for name, (_, plain) in systems.items():
+        ratio = seconds[name] / seconds[plain]
+        low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
+        found[name] = {
+            "seconds": float(np.median(seconds[name])),
+            "against": plain,
+            "ratio": float(middle),
+            "ratio_quartiles": [float(low), float(high)],
+        }
+    return found
