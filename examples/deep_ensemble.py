@@ -40,6 +40,7 @@ def main():
         FLAGS.workdir,
         seed=FLAGS.seed,
         settings=settings,
+        keep=FLAGS.keep_checkpoints,
         callbacks=train.make_callbacks(),
     )
     plain = FLAGS.kit == "deterministic"

@@ -21,6 +21,9 @@ flags.DEFINE_integer("epochs", 20, "Epochs.")
 flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
 flags.DEFINE_float("learning_rate", 0.1, "First learning rate.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, noise and data order.")
+flags.DEFINE_integer(
+    "keep_checkpoints", 2, "Last checkpoints to keep in --workdir.", lower_bound=1
+)
 flags.DEFINE_enum(
     "mixed_precision", "none", ["none", "bfloat16", "float16"], "Compute dtype."
 )
@@ -51,7 +54,7 @@ def fit(
     """Trains in --workdir, from where a run before it stopped; returns the model."""
     # Bad flags end here, before the folder takes them for its own.
     new_model = build()
-    workdir = training.Workdir(FLAGS.workdir, settings)
+    workdir = training.Workdir(FLAGS.workdir, settings, FLAGS.keep_checkpoints)
     callbacks = list(callbacks)
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(workdir.file("tensorboard")))

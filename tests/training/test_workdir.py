@@ -119,6 +119,7 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path):
         "checksums.json",
         "history.json",
         "settings.json",
+        "training.lock",
     ]
     # What a kill in the middle of a save leaves behind.
     (parts / ".checkpoint-00003.keras").write_bytes(b"half a checkpoint")

@@ -1,6 +1,7 @@
 """Training: recipes, optimizers, schedules."""
 
 from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.folder_lock import WorkdirInUseError
 from tfhyper.training.kl import (
     BlundellKL,
     KLSchedule,
@@ -27,6 +28,7 @@ __all__ = [
     "SmoothedCrossentropy",
     "SonderbyKLWarmup",
     "Workdir",
+    "WorkdirInUseError",
     "compile_adam_recipe",
     "compile_imagenet_recipe",
     "compile_recipe",

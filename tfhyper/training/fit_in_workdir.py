@@ -93,7 +93,9 @@ def fit_in_workdir(
     Raises:
         ValueError: if training diverges, with the step and the epoch; if there are
             checkpoints and none can be used; or if `keep` is out of range.
-        OSError: if an epoch cannot be saved, as on a full disk.
+        WorkdirInUseError: if another training is at work in the folder.
+        OSError: if the folder cannot be written, before the first step; or if an
+            epoch cannot be saved, as on a full disk.
         SystemExit: after SIGTERM.
 
     Example:
@@ -104,7 +106,7 @@ def fit_in_workdir(
     if keep is not None:
         workdir.keep = check_positive_integer("keep", keep)
     message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
-    with SigtermStop(message) as stop:
+    with workdir.lock(), SigtermStop(message) as stop:
         model, start = workdir.restore()
         if model is None:
             model = build()
@@ -112,6 +114,7 @@ def fit_in_workdir(
             print(f"resuming after {start} of {epochs} epochs from {workdir.path}")
         history = workdir.history(start)
         if start < epochs:
+            workdir.check_writable()
             model.fit(
                 data.train_from(start),
                 steps_per_epoch=data.steps_per_epoch,

@@ -21,6 +21,7 @@ def train_ensemble(
     *,
     seed: int = 0,
     settings: dict | None = None,
+    keep: int = 2,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 1,
 ) -> list[str]:
@@ -49,6 +50,7 @@ def train_ensemble(
         seed: int in 0 <= seed < 2**31, from which the members' seeds are derived.
         settings: what another call must have the same to go on in this folder,
             names to JSON values, besides `epochs` and `seed`.
+        keep: int > 0, checkpoints to keep of each member.
         callbacks: more Keras callbacks, for one member after another.
         verbose: as in `model.fit`; 0 for silence.
 
@@ -60,6 +62,7 @@ def train_ensemble(
         ValueError: for an argument out of range; if the folder was made with other
             settings; if none of a member's checkpoints can be used, or a training
             diverges.
+        WorkdirInUseError: if another call is training the member that is next.
 
     Example:
 
@@ -83,6 +86,7 @@ def train_ensemble(
         Workdir(
             os.path.join(workdir, f"member_{i}"),
             {**(settings or {}), "epochs": epochs, "seed": seed, "member": i},
+            keep,
         )
         for i in range(num_members)
     ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterator
 
@@ -32,6 +33,46 @@ def whole_file(path: str) -> Iterator[str]:
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         _to_disk(folder or ".", os.O_RDONLY)
+
+
+def read_json(path: str) -> dict | None:
+    """Returns the JSON object of a file; `None` if there is no such file.
+
+    Raises:
+        ValueError: if the file holds anything else.
+    """
+    try:
+        with open(path) as file:
+            value = json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is not a JSON object.")
+    return value
+
+
+def write_json(path: str, value: dict) -> None:
+    """Writes a JSON object, whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "w") as file:
+        json.dump(value, file, indent=2)
+
+
+@contextlib.contextmanager
+def workdir_access(path: str, what: str) -> Iterator[None]:
+    """Names `workdir` in the errors of the system; `what` could not be done to it."""
+    received = f"Received: workdir={path!r}"
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        message = (
+            "`workdir` must be a folder, or where one can be made; a file is there"
+        )
+        raise ValueError(f"{message}. {received}") from error
+    except OSError as error:
+        message = f"`workdir` cannot be {what}: {error.strerror}. {received}"
+        raise OSError(error.errno, message) from error
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -1,8 +1,10 @@
 """The folder of a training: settings, checkpoints, history."""
 
+import contextlib
 import json
 import os
 import re
+import tempfile
 import warnings
 
 import keras
@@ -10,10 +12,18 @@ import numpy as np
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.training.checkpoints import find_fault, set_aside, sha256
-from tfhyper.training.whole_files import disk_is_full, whole_file
+from tfhyper.training.folder_lock import folder_lock
+from tfhyper.training.whole_files import (
+    disk_is_full,
+    read_json,
+    whole_file,
+    workdir_access,
+    write_json,
+)
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{5})\.keras")
 _CHECKSUMS = "checksums.json"
+_LOCK = "training.lock"
 
 
 class Workdir:
@@ -23,32 +33,40 @@ class Workdir:
     metrics of each epoch; `checkpoint-EEEEE.keras` after E epochs, model and
     optimizer, the last `keep` of them; and `checksums.json`, their SHA-256. Every
     file is written under another name, brought to disk and then renamed, so that a
-    kill leaves the old one or the new one.
+    kill leaves the old one or the new one. While a training is at work,
+    `training.lock` names its process.
 
     Args:
         path: the folder, made if it is not there.
         settings: what another run must have the same to go on in this folder:
             names to JSON values.
         keep: int > 0, checkpoints to keep.
+        chief: bool, whether this process writes: of the workers of one training,
+            one does. With `False` the same is read and checked, and nothing is made,
+            written, renamed or locked; the folder need not be there yet.
 
     Raises:
         ValueError: if the folder was made with other settings, a file of it
-            cannot be read, or `keep` is out of range.
+            cannot be read, a file is in its place, or `keep` is out of range.
+        OSError: if it is not there and cannot be made, or cannot be read.
 
     Example:
 
     >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20, "seed": 0})
     """
 
-    def __init__(self, path: str, settings: dict, keep: int = 2):
+    def __init__(self, path: str, settings: dict, keep: int = 2, *, chief: bool = True):
         self.path = os.fspath(path)
         self.keep = check_positive_integer("keep", keep)
+        self.chief = chief
         settings = json.loads(json.dumps(settings))
-        os.makedirs(self.path, exist_ok=True)
-        known = self._read("settings.json")
-        if known is None:
-            self._write("settings.json", settings)
-        elif known != settings:
+        with workdir_access(self.path, "made or read"):
+            if chief:
+                os.makedirs(self.path, exist_ok=True)
+            known = self._read("settings.json")
+            if known is None and chief:
+                self._write("settings.json", settings)
+        if known is not None and known != settings:
             different = sorted(
                 name
                 for name in {*known, *settings}
@@ -66,34 +84,71 @@ class Workdir:
         """Returns the path of a file of the folder."""
         return os.path.join(self.path, name)
 
+    def lock(self) -> contextlib.AbstractContextManager:
+        """Returns a context in which no other training can be at work in the folder.
+
+        The chief alone holds it. Where the file system has no locks it does nothing.
+
+        Raises:
+            WorkdirInUseError: if another training is at work; as the context begins.
+        """
+        return folder_lock(self.file(_LOCK)) if self.chief else contextlib.nullcontext()
+
+    def check_writable(self) -> None:
+        """Does nothing if checkpoints can be written, or this is not the chief.
+
+        Raises:
+            OSError: if no file can be made in the folder.
+        """
+        if self.chief:
+            with workdir_access(self.path, "written"):
+                tempfile.TemporaryFile(dir=self.path).close()
+
     def checkpoints(self) -> list[tuple[int, str]]:
         """Returns (epochs done, path) of the checkpoints, oldest first."""
-        found = (_CHECKPOINT.fullmatch(name) for name in os.listdir(self.path))
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            if self.chief:
+                raise
+            names = []  # the chief has not made it yet
+        found = (_CHECKPOINT.fullmatch(name) for name in names)
         return sorted((int(m[1]), self.file(m[0])) for m in found if m)
 
     def newest(self) -> tuple[int, str | None]:
         """Returns (epochs done, path) of the newest checkpoint that is whole.
 
         (0, None) if there is none yet. Newer ones that are torn, or were not written
-        here, are named in a warning and renamed to `.torn`. Checkpoints older than
-        `checksums.json` are judged by the checksums inside the zip file alone.
+        here, are named in a warning and, by the chief, renamed to `.torn`. Checkpoints
+        older than `checksums.json` are judged by the checksums inside the zip file
+        alone.
 
         Raises:
             ValueError: if there are checkpoints and none is whole. They are left in
                 place, so that nothing starts again by itself.
         """
+        while True:
+            checkpoints = self.checkpoints()
+            try:
+                return self._newest(checkpoints)
+            except FileNotFoundError:
+                # Dropped by a run at work, or set aside by the chief.
+                if self.checkpoints() == checkpoints:
+                    raise
+
+    def _newest(self, checkpoints):
         faults = {}
         # Read after the names: a run at work lists a checkpoint before it is there.
-        checkpoints = self.checkpoints()
         known = self._read(_CHECKSUMS) or {}
         for epoch, path in reversed(checkpoints):
             fault = self._fault(path, known)
             if fault is None:
                 for bad, what in faults.items():
+                    now = set_aside(bad) if self.chief else bad
                     warnings.warn(
-                        f"The checkpoint {bad} is not used: {what}. It is now "
-                        f"{set_aside(bad)}; {path} is used.",
-                        stacklevel=2,
+                        f"The checkpoint {bad} is not used: {what}. It is now {now}; "
+                        f"{path} is used.",
+                        stacklevel=3,
                     )
                 return epoch, path
             faults[path] = fault
@@ -135,16 +190,22 @@ class Workdir:
     def save(self, model: keras.Model, epoch: int, history: dict) -> None:
         """Writes the checkpoint after `epoch` epochs, and drops the oldest.
 
+        Workers that are not the chief check the weights and write nothing.
+
         Raises:
-            ValueError: if a weight is NaN or infinite; nothing is written.
+            ValueError: if a weight, or a variable of the optimizer, is NaN or
+                infinite; nothing is written.
             OSError: if writing fails, as on a full disk. What was there before is
                 intact, and no half of a file is left.
         """
-        for weight in model.weights:
+        slots = model.optimizer.variables if model.optimizer else []
+        for weight in [*model.weights, *slots]:
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
                 raise ValueError(
                     self.diverged(f"{weight.path} is not finite after epoch {epoch}")
                 )
+        if not self.chief:
+            return
         try:
             self._save(model, epoch, history)
         except Exception as error:
@@ -195,17 +256,7 @@ class Workdir:
         return {name: values[:epochs] for name, values in known.items()}
 
     def _read(self, name):
-        try:
-            with open(self.file(name)) as file:
-                value = json.load(file)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise ValueError(f"{self.file(name)} is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"{self.file(name)} is not a JSON object.")
-        return value
+        return read_json(self.file(name))
 
     def _write(self, name, value):
-        with whole_file(self.file(name)) as temporary, open(temporary, "w") as file:
-            json.dump(value, file, indent=2)
+        write_json(self.file(name), value)
