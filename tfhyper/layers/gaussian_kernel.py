@@ -154,14 +154,15 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         shape = [1] * len(tensor.shape)
         shape[0] = ops.shape(tensor)[0]
         shape[self.channel_axis] = tensor.shape[self.channel_axis]
-        seed = StatelessSeed(self._streams[stream], count)
+        seed = StatelessSeed(self._streams[stream], count, by_example=True)
         heads = keras.random.uniform(shape, seed=seed) < 0.5
         signs = 1.0 - 2.0 * ops.cast(heads, "float32")
         return tensor * ops.cast(signs, tensor.dtype)
 
     def _normal(self, stream, count, dtype="float32"):
         """Returns the function of a shape that draws N(0, 1)."""
-        seed = StatelessSeed(self._streams[stream], count)
+        by_example = stream == _OUTPUT
+        seed = StatelessSeed(self._streams[stream], count, by_example)
         return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
 
     def kl_divergence(self):

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfhyper.checks import check_integer
 from tfhyper.layers.masks import keep_mask
-from tfhyper.layers.noise import DrawCounter, check_seed
+from tfhyper.layers.noise import DrawCounter, check_seed, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 
@@ -128,7 +128,8 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
 
     def call(self, inputs, training=None):
         count = self.next_count(training)
-        key = ops.stack([ops.cast(self.seed, "int32"), ops.cast(count, "int32")])
+        seed = replica_seed(self.seed, by_example=True)
+        key = ops.stack([ops.cast(seed, "int32"), ops.cast(count, "int32")])
         return self.drop(inputs, key, ops.zeros((), "int32"))
 
     def sample_noise(self, seed):

@@ -1,6 +1,9 @@
 """Seeds for draws that are a function of (seed, count), not of hidden state."""
 
+import contextlib
 import random
+import threading
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -20,10 +23,12 @@ class StatelessSeed(keras.random.SeedGenerator):
     Args:
         seed: int, 0 <= seed < 2**31.
         count: int or integer scalar tensor, the number of the draw.
+        by_example: bool, whether each example of a batch has its part of the noise,
+            so that replicas, which have other examples, need other noise.
     """
 
-    def __init__(self, seed: int, count):
-        self._seed = seed
+    def __init__(self, seed: int, count, by_example: bool = False):
+        self._seed = replica_seed(seed, by_example)
         self._count = count
 
     def next(self, ordered=True):
@@ -35,6 +40,37 @@ class StatelessSeed(keras.random.SeedGenerator):
         dtype = "uint32" if keras.backend.backend() == "jax" else "int32"
         count = ops.cast(self._count, dtype)
         return ops.stack([ops.cast(self._seed, dtype), count])
+
+
+# Of each thread, as the replicas of a distributed training have.
+_replicas = threading.local()
+
+
+@contextlib.contextmanager
+def replica_streams(index, everything: bool) -> Iterator[None]:
+    """Within it, noise that belongs to examples differs from replica to replica.
+
+    Args:
+        index: int or int32 scalar tensor, the number of the replica. The noise of
+            replica 0 is that of a training on one device.
+        everything: bool, all other noise differs too.
+    """
+    before = getattr(_replicas, "now", None)
+    _replicas.now = index, everything
+    try:
+        yield
+    finally:
+        _replicas.now = before
+
+
+def replica_seed(seed: int, by_example: bool):
+    """Returns the seed of a draw on the replica at work: int, or int32 scalar."""
+    index, everything = getattr(_replicas, "now", None) or (None, False)
+    if index is None or not (everything or by_example):
+        return seed
+    # Far apart: the layers' own seeds are random. Not negative, as all seeds.
+    mixed = ops.cast(seed, "int32") + ops.cast(index, "int32") * 0x1E3779B9
+    return ops.bitwise_and(mixed, 2**31 - 1)
 
 
 # Calls with training=False count from here, so that the two streams of one

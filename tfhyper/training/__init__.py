@@ -1,5 +1,6 @@
-"""Training: recipes, optimizers, schedules."""
+"""Training: recipes, optimizers, schedules, loops over devices and machines."""
 
+from tfhyper.training.fast_generator import use_fast_generator
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.folder_lock import WorkdirInUseError
 from tfhyper.training.kl import (
@@ -17,7 +18,9 @@ from tfhyper.training.recipes import (
     compile_recipe,
 )
 from tfhyper.training.schedules import step_schedule
+from tfhyper.training.strategies import make_strategy
 from tfhyper.training.train_ensemble import train_ensemble
+from tfhyper.training.trainer import Trainer
 from tfhyper.training.workdir import Workdir
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "LinearKLWarmup",
     "SmoothedCrossentropy",
     "SonderbyKLWarmup",
+    "Trainer",
     "Workdir",
     "WorkdirInUseError",
     "compile_adam_recipe",
@@ -34,6 +38,8 @@ __all__ = [
     "compile_recipe",
     "fit_in_workdir",
     "kl_divergence",
+    "make_strategy",
     "step_schedule",
     "train_ensemble",
+    "use_fast_generator",
 ]

@@ -10,15 +10,19 @@ gives [h, 1, dL/dw] in its place, and the optimizer makes the product inside of 
 update of U, compiled by XLA, where it is never in memory. The sum of several of
 these, over replicas with the same code or over calls of one layer, is
 [c h, c, sum dL/dw]: the middle number says how many, and what crosses a network is
-of the size of the plain network's gradients.
+of the size of the plain network's gradients. Those of several codes are stacked, a
+row for each.
 """
 
-import contextlib
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from tfhyper.layers.generated_kernel import GeneratedKernel
+from tfhyper.training.strategies import local_devices
 
 # Optimizers whose update of a number depends on the gradient of that number alone.
 ELEMENTWISE = (
@@ -29,14 +33,26 @@ ELEMENTWISE = (
     keras.optimizers.Adagrad,
     keras.optimizers.Nadam,
 )
+# Of each thread, as replicas have: the calls of each layer while gradients are packed.
+_packing = threading.local()
 
 
 def use_fast_generator(model: keras.Model) -> list[str]:
     """Trains a compiled model's generators without their whole gradients, if exact.
 
-    `model.fit` then gives the same weights, but for rounding, in less time and
-    memory. TensorFlow only: on JAX the whole step is compiled, and the product is
-    never in memory anyway.
+    `model.fit`, `train_on_batch` and `tfhyper.training.Trainer` then give the same
+    weights, but for rounding, in less time and memory, and replicas exchange gradients
+    of the size of the plain network's. `tfhyper.training.compile_recipe` and its kin
+    call this. It lasts until the model is compiled again; a model that was loaded from
+    a file needs it again, too. TensorFlow only: on JAX the whole step is compiled, and
+    the product is never in memory anyway.
+
+    It is not exact, and refused, where an optimizer looks at the whole gradient
+    (clipping, Muon), sums gradients of several
+    codes (`gradient_accumulation_steps`), where a generator has a regularizer of its
+    own, where one layer is called with two codes in a step, and for models with a
+    `train_step` or a `call` of their own. Weight sets that differ between replicas
+    are refused by `Trainer`.
 
     Args:
         model: a compiled functional or Sequential model.
@@ -44,36 +60,40 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     Returns:
         Why not, in sentences: empty if it is used. Nothing is changed otherwise.
 
+    Raises:
+        ValueError: in training, if a layer is called more often than the model's
+            graph shows.
+
     Example:
 
-    >>> model = tfhyper.training.compile_recipe(tfhyper.models.wide_resnet(10, 1), 1, 9)
+    >>> model = tfhyper.models.wide_resnet(10, 1)
+    >>> model.compile("adam", "sparse_categorical_crossentropy")
     >>> tfhyper.training.use_fast_generator(model)
     []
     """
-    layers = [x for x in model._flatten_layers() if isinstance(x, GeneratedKernel)]
-    reasons = why_not(model, layers)
-    if reasons:
-        return reasons
-    train_step = type(model).train_step.__get__(model)
+    reasons = why_not(model)
+    if not reasons:
+        optimizer = model.optimizer
+        plain = type(model).train_step.__get__(model)
+        packed = packed_step(model, plain)
 
-    def packed_train_step(*args, **kwargs):
-        with packed_gradients(layers):
-            return train_step(*args, **kwargs)
+        def train_step(*args, **kwargs):
+            # A model that is compiled again has an optimizer that cannot unpack.
+            same = model.optimizer is optimizer
+            return (packed if same else plain)(*args, **kwargs)
 
-    model.train_step = packed_train_step
-    unpack_in(model.optimizer)
-    return []
+        model.train_step = train_step
+        model.train_function = None  # made anew from it
+    return reasons
 
 
-def why_not(model: keras.Model, layers: list) -> list[str]:
+def why_not(model: keras.Model) -> list[str]:
     """Returns the reasons against it."""
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     reasons = []
     if keras.backend.backend() != "tensorflow":
         reasons.append("it is for the TensorFlow backend")
-    if not layers:
-        reasons.append("the model has no generated kernels")
     if not isinstance(inner, ELEMENTWISE):
         reasons.append(f"{type(inner).__name__} is not known to be elementwise")
     needs = {
@@ -85,26 +105,69 @@ def why_not(model: keras.Model, layers: list) -> list[str]:
     for name, why in needs.items():
         if getattr(optimizer, name, None) or getattr(inner, name, None):
             reasons.append(f"{name} {why}")
+    if type(model).train_step is not keras.Model.train_step:
+        reasons.append(f"{type(model).__name__} has a train_step of its own")
+    # Of a keras.Model(inputs, outputs); its class has no public name.
+    if not (isinstance(model, keras.Sequential) or hasattr(model, "_nodes")):
+        reasons.append(f"{type(model).__name__} has a call of its own")
+    for inner in model._flatten_layers(include_self=False):
+        if isinstance(inner, keras.Model) and len(inner._inbound_nodes) > 1:
+            reasons.append(f"model '{inner.name}' is called several times")
+    layers = _generated(model)
+    if not layers:
+        reasons.append("the model has no generated kernels")
     for layer in layers:
         if layer.generator_regularizer is not None:
             reasons.append(f"layer '{layer.name}' has a regularizer of its generator")
+        if len(_codes(layer)) > 1:
+            reasons.append(f"layer '{layer.name}' is called with several codes")
     return reasons
 
 
-@contextlib.contextmanager
-def packed_gradients(layers: list) -> Iterator[None]:
-    """Within it, calls of the layers have packed gradients."""
-    product = _packed_product()
+def _generated(model):
+    return [x for x in model._flatten_layers() if isinstance(x, GeneratedKernel)]
+
+
+def _codes(layer):
+    """Returns what tells the codes of a layer's calls in the graph apart."""
+    codes = set()
+    for node in layer._inbound_nodes:
+        code = [*node.arguments.args[1:], node.arguments.kwargs.get("code")][0]
+        codes.add(("own", id(node)) if code is None else ("shared", id(code)))
+    return codes
+
+
+def packed_step(model: keras.Model, step: Callable, parts: int = 1) -> Callable:
+    """Returns a training step with packed gradients, which the optimizer unpacks.
+
+    Args:
+        model: one that `why_not` has nothing against.
+        step: a function that trains the model on a batch, with `model.optimizer`.
+        parts: how many codes it draws, one after another.
+    """
+    layers = _generated(model)
+    allowed = {id(x): parts * max(1, len(x._inbound_nodes)) for x in layers}
     for layer in layers:
-        layer.output_product = product
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.output_product
+        layer.output_product = _product(layer, allowed[id(layer)])
+    _unpack_in(model.optimizer)
+
+    def packing(*args, **kwargs):
+        _packing.calls = Counter()
+        try:
+            return step(*args, **kwargs)
+        finally:
+            _packing.calls = None
+
+    return packing
 
 
-def _packed_product():
+def is_packed(gradient, weight) -> bool:
+    """Returns whether a gradient of a weight is packed."""
+    return tuple(gradient.shape) != tuple(weight.shape)
+
+
+def _product(layer, allowed):
+    """Returns h U for a layer, with a packed gradient where gradients are packed."""
     import tensorflow as tf
 
     @tf.custom_gradient
@@ -117,26 +180,47 @@ def _packed_product():
 
         return tf.matmul(features, weights), gradient
 
-    return lambda features, weights: product(features, weights.value)
+    def packed_or_not(features, weights):
+        calls = getattr(_packing, "calls", None)
+        if calls is None:
+            return ops.matmul(features, weights)
+        calls[id(layer)] += 1
+        if calls[id(layer)] > allowed:
+            raise ValueError(
+                f"Layer '{layer.name}' is called more often in a training step than "
+                f"the graph of the model shows ({allowed}), so that its gradient may "
+                "be of several codes: compile with `fast_generator=False`."
+            )
+        return product(features, weights.value)
+
+    return packed_or_not
 
 
-def unpack_in(optimizer: keras.optimizers.Optimizer) -> None:
+def _unpack_in(optimizer):
     """Makes an optimizer take packed gradients, beside ordinary ones."""
     import tensorflow as tf
 
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     update_step = type(optimizer).update_step.__get__(optimizer)
 
+    def update_packed(packed, variable, rate):
+        units = variable.shape[0]
+        total = 0.0
+        for row in tf.unstack(packed) if packed.shape.rank > 1 else [packed]:
+            features = row[:units] / row[units]
+            total += features[:, tf.newaxis] * row[tf.newaxis, units + 1 :]
+        update_step(total, variable, rate)
+
     def unpacking_update_step(gradient, variable, learning_rate):
-        if gradient.shape.rank == len(variable.shape):
+        if not is_packed(gradient, variable):
             return update_step(gradient, variable, learning_rate)
+        if len(local_devices(tf.distribute.get_strategy())) > 1:
+            # XLA cannot reach the variables of a second CPU: the product is made.
+            return update_packed(gradient, variable, learning_rate)
 
         @tf.function(jit_compile=True)
         def update(packed, rate):
-            units = variable.shape[0]
-            features = packed[:units] / packed[units]
-            gradient = features[:, tf.newaxis] * packed[tf.newaxis, units + 1 :]
-            update_step(gradient, variable, rate)
+            update_packed(packed, variable, rate)
 
         return update(gradient, tf.convert_to_tensor(learning_rate))
 

@@ -6,9 +6,11 @@ from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers import variational_layers
 from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
 from tfhyper.layers.variational import POSTERIOR_WEIGHTS
+from tfhyper.training.fast_generator import use_fast_generator
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.optimizers import CoupledDecaySGD
 from tfhyper.training.schedules import step_schedule
+from tfhyper.training.strategies import check_no_keras_distribution
 
 
 def compile_recipe(
@@ -20,6 +22,7 @@ def compile_recipe(
     weight_decay: float = 5e-4,
     decay_generator: bool = False,
     metrics: tuple = ("accuracy",),
+    fast_generator: bool = True,
     **compile_options,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of Ukai et al. (2019), section 4.1.
@@ -42,13 +45,16 @@ def compile_recipe(
         decay_generator: bool, decay the generators' weights too: the Gaussian
             prior p(theta) of section 3.1, which the experiments leave out.
         metrics: metrics for `model.compile`.
+        fast_generator: bool, train generators without their whole gradients where
+            that is exact: `tfhyper.training.use_fast_generator`.
         **compile_options: more arguments of `model.compile`.
 
     Returns:
         The model, compiled.
 
     Raises:
-        ValueError: for an argument out of range.
+        ValueError: for an argument out of range, or if a `keras.distribution` is
+            set on TensorFlow, where it does nothing.
 
     Example:
 
@@ -63,7 +69,9 @@ def compile_recipe(
         coupled_decay=weight_decay,
         no_decay=_no_decay(decay_generator),
     )
-    return _compile_classifier(model, optimizer, metrics, compile_options)
+    return _compile_classifier(
+        model, optimizer, metrics, fast_generator, compile_options
+    )
 
 
 def compile_adam_recipe(
@@ -73,6 +81,7 @@ def compile_adam_recipe(
     *,
     learning_rate: float = 1e-3,
     metrics: tuple = ("accuracy",),
+    fast_generator: bool = True,
     **compile_options,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of the Bayesian CNN.
@@ -89,13 +98,16 @@ def compile_adam_recipe(
         steps_per_epoch: int > 0, batches in an epoch.
         learning_rate: float > 0, the first rate.
         metrics: metrics for `model.compile`.
+        fast_generator: bool, train generators without their whole gradients where
+            that is exact: `tfhyper.training.use_fast_generator`.
         **compile_options: more arguments of `model.compile`.
 
     Returns:
         The model, compiled.
 
     Raises:
-        ValueError: for an argument out of range.
+        ValueError: for an argument out of range, or if a `keras.distribution` is
+            set on TensorFlow, where it does nothing.
 
     Example:
 
@@ -113,7 +125,9 @@ def compile_adam_recipe(
         learning_rate, epochs * steps_per_epoch, end_learning_rate=0.0
     )
     optimizer = keras.optimizers.Adam(schedule)
-    return _compile_classifier(model, optimizer, metrics, compile_options)
+    return _compile_classifier(
+        model, optimizer, metrics, fast_generator, compile_options
+    )
 
 
 def compile_imagenet_recipe(
@@ -128,6 +142,7 @@ def compile_imagenet_recipe(
     nesterov: bool = False,
     decay_generator: bool = False,
     metrics: tuple = ("accuracy",),
+    fast_generator: bool = True,
     **compile_options,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of ResNets on ImageNet.
@@ -157,13 +172,16 @@ def compile_imagenet_recipe(
         nesterov: bool, Nesterov's momentum, as in fb.resnet.torch.
         decay_generator: bool, decay the generators' weights too.
         metrics: more metrics for `model.compile`.
+        fast_generator: bool, train generators without their whole gradients where
+            that is exact: `tfhyper.training.use_fast_generator`.
         **compile_options: more arguments of `model.compile`.
 
     Returns:
         The model, compiled.
 
     Raises:
-        ValueError: for an argument out of range.
+        ValueError: for an argument out of range, or if a `keras.distribution` is
+            set on TensorFlow, where it does nothing.
 
     Example:
 
@@ -198,14 +216,19 @@ def compile_imagenet_recipe(
         metrics.append(
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy")
         )
-    return _compile_classifier(model, optimizer, metrics, compile_options, loss)
+    return _compile_classifier(
+        model, optimizer, metrics, fast_generator, compile_options, loss
+    )
 
 
 def _no_decay(decay_generator):
     return POSTERIOR_WEIGHTS + (() if decay_generator else GENERATOR_WEIGHTS)
 
 
-def _compile_classifier(model, optimizer, metrics, compile_options, loss=None):
+def _compile_classifier(
+    model, optimizer, metrics, fast_generator, compile_options, loss=None
+):
+    check_no_keras_distribution()
     metrics = list(metrics)
     if variational_layers(model):
         # The loss holds the KL divergence too; this is the data term.
@@ -218,4 +241,6 @@ def _compile_classifier(model, optimizer, metrics, compile_options, loss=None):
         metrics=metrics,
         **compile_options,
     )
+    if fast_generator:
+        use_fast_generator(model)
     return model

@@ -1,0 +1,342 @@
+"""A training loop on one device, several, or several machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from tfhyper.checks import check_choice, check_integer, check_positive_integer
+from tfhyper.layers import variational_layers
+from tfhyper.layers.noise import replica_streams
+from tfhyper.training import fast_generator as fast
+from tfhyper.training.kl import KLSchedule
+from tfhyper.training.strategies import check_strategy, is_chief
+from tfhyper.training.weight_sets import step_of_parts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+BATCH_NORMS = ("synchronized", "per_replica")
+
+
+class Trainer:
+    """Trains a compiled model as `model.fit` does, on all replicas of its strategy.
+
+    Several steps are one compiled loop, around which a plain one calls callbacks. Each
+    batch is divided evenly between the replicas. With one weight set and synchronised
+    BatchNorm the weights are those of one device with the same batches, but for
+    rounding, on any number of replicas and machines.
+
+    A generated network draws one weight set for a batch, the same on all replicas, as
+    in Ukai et al. (2019). `weight_sets=S` splits the part of a replica into S, each
+    with a draw of its own; with `per_replica_draws` each replica has others. Noise
+    that belongs to examples (flipout, local reparameterization, MC dropout) always
+    differs between replicas.
+
+    Args:
+        model: compiled; on several replicas made and compiled in the scope of
+            `tfhyper.training.make_strategy`.
+        weight_sets: int > 0, draws of each replica in a step.
+        per_replica_draws: bool, other draws on each replica.
+        batch_norm: `"synchronized"`: moments of the whole batch; or `"per_replica"`:
+            of a replica's part, and saved are the moving averages of the first. Sets
+            `synchronized` of the model's BatchNorm layers, on several replicas. With
+            `weight_sets` they are moments of the parts.
+        steps_per_call: int > 0, steps in a compiled loop; callbacks see its last.
+        fast_generator: bool, train generators without their whole gradients where that
+            is exact: `tfhyper.training.use_fast_generator`. Draws that differ between
+            replicas, whose gradients cannot be summed packed, are not.
+
+    Attributes:
+        why_not_fast: sentences, why the fast generator is not in use; empty if it is.
+
+    Raises:
+        ValueError: for an argument out of range; on another backend than TensorFlow;
+            for a model or an optimizer made outside of the strategy's scope,
+            `jit_compile=True` on several CPUs, gradient accumulation on several
+            replicas, or a `keras.distribution`, which TensorFlow ignores.
+
+    Example:
+
+    >>> strategy = tfhyper.training.make_strategy("mirrored")
+    >>> with strategy.scope():
+    ...     model = tfhyper.models.wide_resnet(10, 1, input_shape=(28, 28, 1))
+    ...     tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
+    >>> data = tfhyper.data.load("fashion_mnist_small")
+    >>> trainer = tfhyper.training.Trainer(model)
+    >>> history = trainer.fit(data.train_from(0), epochs=20, steps_per_epoch=79)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        weight_sets: int = 1,
+        per_replica_draws: bool = False,
+        batch_norm: str = "synchronized",
+        steps_per_call: int = 10,
+        fast_generator: bool = True,
+    ):
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "`Trainer` is for the TensorFlow backend; use `model.fit` on others. "
+                f"Received: keras.backend.backend()={keras.backend.backend()!r}"
+            )
+        if not getattr(model, "compiled", False):
+            raise ValueError(
+                "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
+                f"Received: model={model.name!r}, not compiled"
+            )
+        self.model = model
+        self.strategy = model.distribute_strategy
+        self.weight_sets = check_positive_integer("weight_sets", weight_sets)
+        self.per_replica_draws = bool(per_replica_draws)
+        self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORMS)
+        self.steps_per_call = check_positive_integer("steps_per_call", steps_per_call)
+        with self.strategy.scope():
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+        check_strategy(model)
+        if self.num_replicas > 1:
+            for layer in model._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.synchronized = batch_norm == "synchronized"
+        self._step, self.why_not_fast = self._make_step(fast_generator)
+        self._train, self._test = self._compiled()
+
+    @property
+    def num_replicas(self) -> int:
+        """How many devices train together, those of all workers counted."""
+        return self.strategy.num_replicas_in_sync
+
+    def _make_step(self, fast_generator):
+        step = type(self.model).train_step.__get__(self.model)
+        if self.weight_sets > 1:
+            step = step_of_parts(self.model, self.weight_sets)
+        reasons = fast.why_not(self.model)
+        if not fast_generator:
+            reasons.append("it is switched off")
+        if self.per_replica_draws and self.num_replicas > 1:
+            reasons.append("the replicas have different codes")
+        if not reasons:
+            step = fast.packed_step(self.model, step, self.weight_sets)
+        return step, reasons
+
+    def _compiled(self):
+        import tensorflow as tf
+
+        strategy, model = self.strategy, self.model
+        layers = variational_layers(model)
+
+        def train_replica(batch):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            with replica_streams(replica, self.per_replica_draws):
+                logs = self._step(batch)
+            return tf.cast(logs.get("loss", 0.0), "float32")
+
+        def test_replica(batch):
+            def evaluate():
+                return tf.group(*model.test_step(batch).values())
+
+            def only_draw():
+                x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
+                one = keras.tree.map_structure(
+                    lambda t: tf.zeros((1, *t.shape[1:]), t.dtype), x
+                )
+                model(one, training=False)
+                return tf.no_op()
+
+            # The short batch at the end may leave a replica without an example; its
+            # layers count the draw all the same, as those of the other replicas.
+            tf.cond(tf.shape(keras.tree.flatten(batch)[0])[0] > 0, evaluate, only_draw)
+
+        @tf.function(jit_compile=model.jit_compile, reduce_retracing=True)
+        def compiled_step(batch):
+            return train_replica(batch)
+
+        on_replica = compiled_step if model.jit_compile else train_replica
+
+        @tf.function(reduce_retracing=True)
+        def train(iterator, steps, factors=None):
+            losses = tf.TensorArray("float32", steps)
+            for i in tf.range(steps):
+                if factors is not None:
+                    for layer in layers:
+                        layer.kl_factor.assign(factors[i])
+                loss = strategy.run(on_replica, args=(next(iterator),))
+                losses = losses.write(i, strategy.reduce("SUM", loss, axis=None))
+            return losses.stack()
+
+        @tf.function(reduce_retracing=True)
+        def test(batch):
+            strategy.run(test_replica, args=(batch,))
+
+        return train, test
+
+    def fit(
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        initial_epoch: int = 0,
+        initial_step: int = 0,
+        validation_data: tf.data.Dataset | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: int = 1,
+    ) -> keras.callbacks.History:
+        """Trains for some epochs.
+
+        Args:
+            dataset: batches, `(x, y)` or `(x, y, sample_weight)`, of the whole of a
+                step: what all replicas of all workers train on together. It begins
+                with the first batch to train on and goes through all epochs. Each
+                worker reads all of it and keeps its part.
+            epochs: int > 0, all the epochs of the training.
+            steps_per_epoch: int > 0, batches in an epoch.
+            initial_epoch: int >= 0, epochs that were trained before.
+            initial_step: int >= 0, steps of the first epoch that were trained before;
+                the metrics of that epoch go on from their present values.
+            validation_data: batches to evaluate the model on after each epoch, for
+                logs that begin with `val_`; those of one draw and of BatchNorm's moving
+                averages, so judge a generated network by `PosteriorPredictor`.
+            callbacks: Keras callbacks. `KLSchedule` and its kin set their factor for
+                each step. The others are called before the first and after the last
+                step of each compiled loop.
+            verbose: as in `model.fit`. Workers but the chief are silent.
+
+        Returns:
+            The metrics of each epoch, as `model.fit` returns them.
+
+        Raises:
+            ValueError: for an argument out of range; for a batch that the replicas do
+                not divide evenly, before it is trained on; if a loss is NaN or
+                infinite, with the step; or if the dataset ends too early.
+        """
+        epochs = check_positive_integer("epochs", epochs)
+        steps = check_positive_integer("steps_per_epoch", steps_per_epoch)
+        check_integer("initial_epoch", initial_epoch, 0, epochs)
+        check_integer("initial_step", initial_step, 0, steps - 1)
+        model = self.model
+        verbose = verbose if is_chief(self.strategy) else 0
+        if verbose == "auto":
+            verbose = 1
+        schedules = [c for c in callbacks if isinstance(c, KLSchedule)]
+        callbacks = keras.callbacks.CallbackList(
+            list(callbacks),
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=model,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+        )
+        with self.strategy.scope():
+            # Makes the variables of loss and metrics, as `model.fit` does on replicas.
+            model._symbolic_build(data_batch=dataset.element_spec)
+        iterator = iter(self._distribute(dataset))
+        model.stop_training = False
+        callbacks.on_train_begin()
+        for epoch in range(initial_epoch, epochs):
+            step = initial_step if epoch == initial_epoch else 0
+            if not step:
+                model.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            logs = {}
+            while step < steps and not model.stop_training:
+                end = min(step + self.steps_per_call, steps)
+                callbacks.on_train_batch_begin(step)
+                factors = [
+                    schedule.factor(epoch, i, steps)
+                    for schedule in schedules[-1:]
+                    for i in range(step, end)
+                ]
+                losses = self._run(iterator, end - step, factors, epoch, step)
+                self._check_finite(losses, epoch, step)
+                logs = self._logs()
+                step = end
+                callbacks.on_train_batch_end(end - 1, logs)
+            if validation_data is not None:
+                found = self.evaluate(validation_data)
+                logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        callbacks.on_train_end(logs)
+        return model.history
+
+    def evaluate(self, dataset: tf.data.Dataset) -> dict:
+        """Returns the metrics of the model on a dataset's batches: name -> float.
+
+        Batches of any size; the metrics of training are reset.
+        """
+        self.model.reset_metrics()
+        for batch in self._distribute(dataset, check=False):
+            self._test(batch)
+        return self._logs()
+
+    def _distribute(self, dataset, check=True):
+        import tensorflow as tf
+
+        replicas = self.num_replicas
+        if check and replicas * self.weight_sets > 1:
+            dataset = dataset.map(self._checked)
+        options = tf.data.Options()
+        policy = tf.data.experimental.AutoShardPolicy.DATA
+        options.experimental_distribute.auto_shard_policy = policy
+        return self.strategy.experimental_distribute_dataset(
+            dataset.with_options(options)
+        )
+
+    def _checked(self, *batch):
+        import tensorflow as tf
+
+        size = tf.shape(keras.tree.flatten(batch)[0])[0]
+        parts = self.num_replicas * self.weight_sets
+        with tf.control_dependencies(
+            [tf.debugging.assert_equal(size % parts, 0, _UNEVEN, summarize=0)]
+        ):
+            return keras.tree.map_structure(tf.identity, batch)
+
+    def _run(self, iterator, steps, factors, epoch, step):
+        import tensorflow as tf
+
+        inputs = iterator, tf.constant(steps)
+        if factors:
+            inputs = *inputs, tf.constant(factors, "float32")
+        try:
+            return self._train(*inputs).numpy()
+        except (StopIteration, tf.errors.OutOfRangeError) as error:
+            raise ValueError(
+                "`dataset` must have batches for all epochs (`repeat` it). Received: "
+                f"one that ends in epoch {epoch + 1}, after step {step}"
+            ) from error
+        except tf.errors.InvalidArgumentError as error:
+            if _UNEVEN in str(error):
+                raise ValueError(
+                    f"Each batch must be divided evenly by {self.num_replicas} "
+                    f"replicas x {self.weight_sets} weight sets, so that each example "
+                    "counts the same. Received: one that is not, in epoch "
+                    f"{epoch + 1} after step {step}"
+                ) from error
+            raise
+
+    def _check_finite(self, losses, epoch, step):
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            raise ValueError(
+                f"Training diverged: the loss is {losses[bad[0]]} at step "
+                f"{step + bad[0] + 1} of epoch {epoch + 1}. A lower learning rate may "
+                "help."
+            )
+
+    def _logs(self):
+        """Returns the metrics so far, of all replicas together."""
+        values = self.model.get_metrics_result()
+        return {name: float(value) for name, value in values.items()}
+
+
+_UNEVEN = "a batch that the replicas do not divide evenly"
