@@ -34,11 +34,13 @@ def test_prints_ratios_and_writes_its_json(tmp_path):
     assert result["settings"]["rounds"] == 3
     found = result["results"]
     assert found.pop("plain Keras 3")["ratio"] == 1.0
-    assert len(found) == 3
+    assert len(found) == 3 + 4
+    assert "hypernetwork, fast generator" in found
     for name, row in found.items():
         low, high = row["ratio_quartiles"]
         assert 0 < low <= row["ratio"] <= high
         assert row["against"] == "plain Keras 3"
-        assert f"| {name} | {row['seconds']:.3f} | {row['ratio']:.2f} |" in (
-            process.stdout
-        )
+        speed = 4 / row["seconds"]
+        assert row["images_per_second"] == speed
+        line = f"| {name} | {row['seconds']:.3f} | {speed:.0f} | {row['ratio']:.2f} |"
+        assert line in process.stdout
