@@ -211,7 +211,7 @@ def test_workers_that_are_not_the_chief_write_nothing(run):
 def test_workers_need_no_folder_but_the_same_settings(run, tmp_path):
     new = tmp_path / "new"
     worker = Workdir(new, {"a": 1}, chief=False)
-    assert worker.restore() == (None, 0) and worker.history(0) == {}
+    assert worker.restore()[0] is None and worker.history(0) == {}
     worker.check_writable()
     worker.save(build(), 1, {"loss": [0.0]})
     assert not new.exists()

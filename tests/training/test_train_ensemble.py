@@ -161,6 +161,15 @@ def test_more_members_can_be_trained_later(whole, tmp_path):
     assert again == found and hashes(tmp_path) == after
 
 
+def test_checkpoints_are_kept_of_each_member(whole, tmp_path):
+    names = ["checkpoint-00002.keras", "checkpoint-00003.keras"]
+    for folder in whole[0].iterdir():
+        assert sorted(p.name for p in folder.glob("*.keras")) == names
+    train(tmp_path, members=1, keep=1)
+    found = [p.name for p in (tmp_path / "member_0").glob("*.keras")]
+    assert found == names[1:]
+
+
 @pytest.mark.parametrize(
     "options, message",
     [({"seed": 6}, "seed was 5, now 6"), ({"settings": {"a": 1}}, "a was None, now 1")],
@@ -182,6 +191,7 @@ def test_a_folder_of_other_settings_is_refused(whole, options, message):
         ({"epochs": 0}, "`epochs` must be a positive integer"),
         ({"epochs": 1.5}, "`epochs` must be a positive integer"),
         ({"seed": -1}, "`seed` must be"),
+        ({"keep": 0}, "`keep` must be a positive integer"),
     ],
 )
 def test_bad_arguments_leave_no_folder(tmp_path, options, message):
