@@ -31,7 +31,7 @@ def main():
         )
     with open(path) as file:
         settings = json.load(file)
-    model, epoch = training.Workdir(FLAGS.workdir, settings).restore()
+    model, (epoch, *_) = training.Workdir(FLAGS.workdir, settings).restore()
     if model is None:
         raise FileNotFoundError(f"There is no checkpoint in {FLAGS.workdir} yet.")
     print(f"{model.name} after {epoch} epochs, from {FLAGS.workdir}")

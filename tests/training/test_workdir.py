@@ -46,7 +46,7 @@ class Kill(keras.callbacks.Callback):
 
 model, history = fit_in_workdir(
     Workdir(folder, {"epochs": 4}), build, data, 4,
-    callbacks=[Kill()] if mode == "kill" else [], verbose=2)
+    callbacks=[Kill()] if mode == "kill" else [], verbose=2, steps_per_call=1)
 state = {f"weight{i}": w for i, w in enumerate(model.get_weights())}
 for i, slot in enumerate(model.optimizer.variables):
     state[f"slot{i}"] = keras.ops.convert_to_numpy(slot)
@@ -170,7 +170,7 @@ def test_a_training_goes_on_where_it_ended(tmp_path):
 def test_the_last_checkpoints_are_kept(tmp_path, keep):
     trained(tmp_path, epochs=4, keep=keep)
     expected = list(range(4 - keep + 1, 5))
-    assert [e for e, _ in Workdir(tmp_path, {"epochs": 9}).checkpoints()] == expected
+    assert [c.epoch for c in Workdir(tmp_path, {"epochs": 9}).checkpoints()] == expected
     assert sorted(files(tmp_path)) == [
         *(f"checkpoint-{e:05d}.keras" for e in expected),
         "checksums.json",
@@ -257,8 +257,8 @@ def test_a_training_that_diverges_stops_and_keeps_what_was_good(tmp_path):
     workdir = Workdir(tmp_path, {"epochs": 9})
     with pytest.raises(ValueError, match="the loss is nan at step 1 of epoch 3"):
         fit_in_workdir(workdir, build, Data(), 5, callbacks=[Diverge(2)], verbose=0)
-    assert [epoch for epoch, _ in workdir.checkpoints()] == [1, 2]
-    model, epoch = workdir.restore()
+    assert [c.epoch for c in workdir.checkpoints()] == [1, 2]
+    model, (epoch, *_) = workdir.restore()
     assert epoch == 2 and np.isfinite(model.get_weights()[0]).all()
     assert len(workdir.history(2)["loss"]) == 2
     _, history = trained(tmp_path, epochs=3)
@@ -269,12 +269,12 @@ def test_a_training_that_diverges_at_once_leaves_no_checkpoint(tmp_path):
     workdir = Workdir(tmp_path, {"epochs": 9})
     with pytest.raises(ValueError, match="the loss is nan at step 1 of epoch 1"):
         fit_in_workdir(workdir, build, Data(), 5, callbacks=[Diverge(0)], verbose=0)
-    assert workdir.restore() == (None, 0)
+    assert workdir.restore() == (None, (0, None, 0))
 
 
 def test_a_new_folder_holds_its_settings(tmp_path):
     workdir = Workdir(tmp_path / "a" / "b", {"seed": 0})
-    assert workdir.restore() == (None, 0) and workdir.history(0) == {}
+    assert workdir.restore() == (None, (0, None, 0)) and workdir.history(0) == {}
     assert json.loads((tmp_path / "a" / "b" / "settings.json").read_text()) == {
         "seed": 0
     }

@@ -18,14 +18,15 @@ from tfhyper.training.recipes import (
     compile_recipe,
 )
 from tfhyper.training.schedules import step_schedule
-from tfhyper.training.strategies import make_strategy
+from tfhyper.training.strategies import is_chief, make_strategy
 from tfhyper.training.train_ensemble import train_ensemble
-from tfhyper.training.trainer import Trainer
+from tfhyper.training.trainer import DivergedError, Trainer
 from tfhyper.training.workdir import Workdir
 
 __all__ = [
     "BlundellKL",
     "CoupledDecaySGD",
+    "DivergedError",
     "KLSchedule",
     "LinearKLWarmup",
     "SmoothedCrossentropy",
@@ -37,6 +38,7 @@ __all__ = [
     "compile_imagenet_recipe",
     "compile_recipe",
     "fit_in_workdir",
+    "is_chief",
     "kl_divergence",
     "make_strategy",
     "step_schedule",

@@ -1,26 +1,245 @@
 """A training in a folder, resumed by itself."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from tfhyper.checks import check_positive_integer
+from tfhyper.training import strategies
 from tfhyper.training.sigterm import SigtermStop
-from tfhyper.training.workdir import Workdir
+from tfhyper.training.trainer import DivergedError, Trainer
+from tfhyper.training.workdir import Checkpoint, Workdir
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def fit_in_workdir(
+    workdir: Workdir,
+    build: Callable[[], keras.Model],
+    data,
+    epochs: int,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    keep: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int = 1,
+    **trainer_options,
+) -> tuple[keras.Model, dict]:
+    """Trains from the newest checkpoint of a folder, and saves each epoch.
+
+    A run that was killed and started again ends with the weights it would have
+    had: codes and optimizer are in the checkpoint, and the order of the data is
+    a function of seed and epoch.
+
+    So does one that got SIGTERM. It saves after the steps at work, in the middle of
+    the epoch, and ends with exit code 143 (`SystemExit`), on all workers if one of them
+    got it. On several replicas the metrics of that epoch go on but for rounding. The
+    handler is set in the main thread only, unless SIGTERM is ignored, and the one
+    before it is put back.
+
+    A loss that is NaN or infinite ends the training at its step; no checkpoint with
+    such weights is written.
+
+    On TensorFlow it trains with `tfhyper.training.Trainer`. On other backends it trains
+    with `model.fit`, on one device, and a run that gets SIGTERM goes on from the epoch
+    before.
+
+    Args:
+        workdir: the folder. Of several workers the chief has one with `chief=True`, and
+            all have the same path.
+        build: returns a compiled model, for a run that starts. It is called in the
+            scope of the strategy.
+        data: has `train_from(epoch)`, a dataset from that epoch on, and
+            `steps_per_epoch`, as what `tfhyper.data.load` returns. Batches are those of
+            all replicas together.
+        epochs: int > 0, all the epochs of the training.
+        strategy: from `tfhyper.training.make_strategy`; `None`: one device.
+        keep: int > 0, checkpoints to keep from now on; `None`: as the folder has it.
+        callbacks: more Keras callbacks.
+        verbose: as in `model.fit`.
+        **trainer_options: more arguments of `tfhyper.training.Trainer`.
+
+    Returns:
+        The model, and the metrics of all epochs: name -> list.
+
+    Raises:
+        ValueError: if training diverges, with the step and the epoch; if there are
+            checkpoints and none can be used; if the replicas do not divide the
+            batches evenly; or for an argument out of range.
+        WorkdirInUseError: if another training is at work in the folder.
+        OSError: if the folder cannot be written, before the first step; or if an
+            epoch cannot be saved, as on a full disk.
+        SystemExit: after SIGTERM.
+
+    Example:
+
+    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
+    >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
+    """
+    if keep is not None:
+        workdir.keep = check_positive_integer("keep", keep)
+    check_positive_integer("epochs", epochs)
+    strategies.check_no_keras_distribution()
+    if keras.backend.backend() == "tensorflow":
+        run = _DistributedRun(workdir, strategy, trainer_options)
+        run.check_batches(data)
+    else:
+        run = _Run(workdir, strategy, trainer_options)
+    message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
+    with workdir.lock(), SigtermStop(message) as stop:
+        model, start = run.restore()
+        if model is None:
+            model = run.build(build)
+        elif verbose and workdir.chief:
+            steps = f" and {start.step} steps" * (start.step > 0)
+            done = f"{start.epoch} of {epochs} epochs{steps}"
+            print(f"resuming after {done} from {workdir.path}")
+        history = workdir.history(start.epoch)
+        if start.epoch < epochs:
+            workdir.check_writable()
+            # Saved last: with the logs that the others add.
+            saving = _SaveEachEpoch(workdir, history)
+            callbacks = [*callbacks, saving]
+            run.fit(model, data, epochs, start, callbacks, verbose, history, stop)
+    return model, history
+
+
+class _Run:
+    """With `model.fit`, on one device."""
+
+    def __init__(self, workdir, strategy, options):
+        self.workdir = workdir
+        if strategy is not None or options:
+            raise ValueError(
+                "`strategy` and options of Trainer need the TensorFlow backend. "
+                f"Received: strategy={strategy}, {options} on the backend "
+                f"{keras.backend.backend()!r}"
+            )
+
+    def restore(self):
+        return self.workdir.restore()
+
+    def build(self, build):
+        return build()
+
+    def fit(self, model, data, epochs, start, callbacks, verbose, history, stop):
+        model.fit(
+            data.train_from(start.epoch),
+            steps_per_epoch=data.steps_per_epoch,
+            initial_epoch=start.epoch,
+            epochs=epochs,
+            callbacks=[_StopBetweenSteps(self.workdir, stop), *callbacks],
+            shuffle=False,  # the dataset has its own order
+            verbose=verbose,
+        )
+
+
+class _DistributedRun:
+    """With `Trainer`, on one device or several."""
+
+    def __init__(self, workdir, strategy, options):
+        self.workdir, self.options = workdir, options
+        self.strategy = strategy or strategies.make_strategy("none")
+        if workdir.chief != strategies.is_chief(self.strategy):
+            raise ValueError(
+                "`workdir.chief` must be that of the process among the workers: "
+                "Workdir(..., chief=tfhyper.training.is_chief(strategy)). Received: "
+                f"workdir.chief={workdir.chief}"
+            )
+
+    def check_batches(self, data):
+        sets = check_positive_integer("weight_sets", self.options.get("weight_sets", 1))
+        parts = self.strategy.num_replicas_in_sync, sets
+        size = getattr(data, "batch_size", None)
+        if size is None:
+            return  # Trainer looks at each batch
+        strategies.check_global_batch("`data.batch_size`", size, *parts)
+        rest = data.num_train % size
+        strategies.check_global_batch("the last batch of an epoch", rest, *parts)
+
+    def restore(self):
+        # The chief first, which sets torn checkpoints aside; the others must find the
+        # same: a number for it goes from one to all.
+        found = self.workdir.newest() if self.workdir.chief else Checkpoint(0, None)
+        total = strategies.sum_over_workers(self.strategy, [found.epoch, found.step])
+        mine = self.workdir.newest()
+        if [mine.epoch, mine.step] != total:
+            raise ValueError(
+                "`workdir` must be one folder that all workers see. Received: "
+                f"{self.workdir.path!r}, where this worker finds {mine.path} and the "
+                f"chief a checkpoint after {total[0]} epochs and {total[1]} steps"
+            )
+        with self.strategy.scope():
+            return self.workdir.restore()
+
+    def build(self, build):
+        with self.strategy.scope():
+            return build()
+
+    def fit(self, model, data, epochs, start, callbacks, verbose, history, stop):
+        trainer = Trainer(model, **self.options)
+        dataset = data.train_from(start.epoch)
+        state = None
+        if start.step:
+            dataset = dataset.skip(start.step)
+            state = self.workdir.metrics(start)
+
+        def after_call(epoch, step):
+            signals = strategies.sum_over_workers(self.strategy, [int(stop.requested)])
+            if not signals[0]:
+                return
+            if step < data.steps_per_epoch:  # else the epoch is saved anyway
+                state = trainer.metrics_state()
+                self.workdir.save(model, epoch, history, step, state)
+            stop.requested = True
+            stop.check()
+
+        try:
+            trainer.fit(
+                dataset,
+                epochs=epochs,
+                steps_per_epoch=data.steps_per_epoch,
+                initial_epoch=start.epoch,
+                initial_step=start.step,
+                initial_metrics=state,
+                callbacks=callbacks,
+                verbose=verbose,
+                after_call=after_call,
+            )
+        except DivergedError as error:
+            raise ValueError(self.workdir.diverged(error.what)) from error
 
 
 class _SaveEachEpoch(keras.callbacks.Callback):
-    """Saves after each epoch; stops between steps if asked to, or if diverged."""
+    """Saves after each epoch."""
+
+    def __init__(self, workdir: Workdir, history: dict):
+        super().__init__()
+        self.workdir = workdir
+        self.history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+        self.workdir.save(self.model, epoch + 1, self.history)
+
+
+class _StopBetweenSteps(keras.callbacks.Callback):
+    """Ends `model.fit` between steps if asked to, or if the loss is bad."""
 
     # Keras hands over the logs in other threads, and does not wait for the device
     # to know the loss of each step.
     async_safe = True
 
-    def __init__(self, workdir: Workdir, history: dict, stop: SigtermStop):
+    def __init__(self, workdir: Workdir, stop: SigtermStop):
         super().__init__()
         self.workdir = workdir
-        self.history = history
         self.stop = stop
         self.bad = {}  # step of this epoch -> loss
 
@@ -38,91 +257,10 @@ class _SaveEachEpoch(keras.callbacks.Callback):
             self.bad[batch + 1] = loss
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = {name: float(value) for name, value in (logs or {}).items()}
         self._check_loss()
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-        self.workdir.save(self.model, epoch + 1, self.history)
-        self.stop.check()
 
     def _check_loss(self):
         if self.bad:
             step = min(self.bad)
             what = f"the loss is {self.bad[step]} at step {step} of epoch "
             raise ValueError(self.workdir.diverged(f"{what}{self.epoch + 1}"))
-
-
-def fit_in_workdir(
-    workdir: Workdir,
-    build: Callable[[], keras.Model],
-    data,
-    epochs: int,
-    *,
-    keep: int | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int = 1,
-) -> tuple[keras.Model, dict]:
-    """Trains with `model.fit`, from the newest checkpoint of a folder.
-
-    A run that was killed and started again ends with the weights it would have
-    had: codes and optimizer are in the checkpoint, and the order of the data is
-    a function of seed and epoch.
-
-    So does one that got SIGTERM. It ends after the step at work, with exit code 143
-    (`SystemExit`), or after saving if that step was the epoch's last. A part of an
-    epoch is not saved: callbacks and metrics could not go on in its middle bit by
-    bit. The handler is set in the main thread only, unless SIGTERM is ignored, and
-    the one before it is put back.
-
-    A loss that is NaN or infinite ends the training at its step; no checkpoint with
-    such weights is written.
-
-    Args:
-        workdir: the folder.
-        build: returns a compiled model, for a run that starts.
-        data: has `train_from(epoch)`, a dataset from that epoch on, and
-            `steps_per_epoch`, as what `tfhyper.data.load` returns.
-        epochs: int > 0, all the epochs of the training.
-        keep: int > 0, checkpoints to keep from now on; `None`: as the folder has it.
-        callbacks: more Keras callbacks.
-        verbose: as in `model.fit`.
-
-    Returns:
-        The model, and the metrics of all epochs: name -> list.
-
-    Raises:
-        ValueError: if training diverges, with the step and the epoch; if there are
-            checkpoints and none can be used; or if `keep` is out of range.
-        WorkdirInUseError: if another training is at work in the folder.
-        OSError: if the folder cannot be written, before the first step; or if an
-            epoch cannot be saved, as on a full disk.
-        SystemExit: after SIGTERM.
-
-    Example:
-
-    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
-    >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
-    """
-    if keep is not None:
-        workdir.keep = check_positive_integer("keep", keep)
-    message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
-    with workdir.lock(), SigtermStop(message) as stop:
-        model, start = workdir.restore()
-        if model is None:
-            model = build()
-        elif verbose:
-            print(f"resuming after {start} of {epochs} epochs from {workdir.path}")
-        history = workdir.history(start)
-        if start < epochs:
-            workdir.check_writable()
-            model.fit(
-                data.train_from(start),
-                steps_per_epoch=data.steps_per_epoch,
-                initial_epoch=start,
-                epochs=epochs,
-                # Saved last: with the logs that the others add.
-                callbacks=[*callbacks, _SaveEachEpoch(workdir, history, stop)],
-                shuffle=False,  # the dataset has its own order
-                verbose=verbose,
-            )
-    return model, history

@@ -125,7 +125,16 @@ def check_tf_config(text: str) -> dict:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether this process is the one that writes files and prints."""
+    """Returns whether this process is the one that writes files and prints.
+
+    Of the workers of `"multi_worker"` it is the chief, or else the first. Under any
+    other strategy there is one process.
+
+    Example:
+
+    >>> chief = tfhyper.training.is_chief(strategy)
+    >>> workdir = tfhyper.training.Workdir("runs/wrn", settings, chief=chief)
+    """
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.cluster_spec():
         return True
@@ -144,6 +153,18 @@ def local_devices(strategy: tf.distribute.Strategy) -> tuple[str, ...]:
 def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns how many processes train together."""
     return strategy.num_replicas_in_sync // len(local_devices(strategy))
+
+
+def sum_over_workers(strategy: tf.distribute.Strategy, values: list[int]) -> list[int]:
+    """Returns the sums of some numbers over the workers, which all call this."""
+    if num_workers(strategy) == 1:
+        return values
+    import tensorflow as tf
+
+    devices = len(local_devices(strategy))
+    each = strategy.run(lambda: tf.constant(values))
+    total = strategy.reduce("SUM", each, axis=None).numpy()
+    return [int(value) // devices for value in total]
 
 
 def check_global_batch(name: str, size: int, replicas: int, sets: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 BATCH_NORMS = ("synchronized", "per_replica")
+# By which the error of TensorFlow is known.
+_UNEVEN = "a batch that the replicas do not divide evenly"
+
+
+class DivergedError(ValueError):
+    """A loss was NaN or infinite; `what` says which, and at which step.
+
+    Example:
+
+    >>> try:
+    ...     trainer.fit(dataset, epochs=20, steps_per_epoch=79)
+    ... except tfhyper.training.DivergedError as error:
+    ...     print(error.what)
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        super().__init__(f"Training diverged: {what}. A lower learning rate may help.")
 
 
 class Trainer:
@@ -184,9 +202,11 @@ class Trainer:
         steps_per_epoch: int,
         initial_epoch: int = 0,
         initial_step: int = 0,
+        initial_metrics: list | None = None,
         validation_data: tf.data.Dataset | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         verbose: int = 1,
+        after_call: Callable[[int, int], None] | None = None,
     ) -> keras.callbacks.History:
         """Trains for some epochs.
 
@@ -198,8 +218,9 @@ class Trainer:
             epochs: int > 0, all the epochs of the training.
             steps_per_epoch: int > 0, batches in an epoch.
             initial_epoch: int >= 0, epochs that were trained before.
-            initial_step: int >= 0, steps of the first epoch that were trained before;
-                the metrics of that epoch go on from their present values.
+            initial_step: int >= 0, steps of the first epoch that were trained before.
+            initial_metrics: what `metrics_state` gave after those steps; `None`: the
+                metrics of that epoch are of the steps to come.
             validation_data: batches to evaluate the model on after each epoch, for
                 logs that begin with `val_`; those of one draw and of BatchNorm's moving
                 averages, so judge a generated network by `PosteriorPredictor`.
@@ -207,6 +228,8 @@ class Trainer:
                 each step. The others are called before the first and after the last
                 step of each compiled loop.
             verbose: as in `model.fit`. Workers but the chief are silent.
+            after_call: called with the epoch and its steps done after each compiled
+                loop, in the main thread of each worker.
 
         Returns:
             The metrics of each epoch, as `model.fit` returns them.
@@ -242,8 +265,9 @@ class Trainer:
         callbacks.on_train_begin()
         for epoch in range(initial_epoch, epochs):
             step = initial_step if epoch == initial_epoch else 0
-            if not step:
-                model.reset_metrics()
+            model.reset_metrics()
+            if step and initial_metrics is not None:
+                self._set_metrics(initial_metrics)
             callbacks.on_epoch_begin(epoch)
             logs = {}
             while step < steps and not model.stop_training:
@@ -259,6 +283,8 @@ class Trainer:
                 logs = self._logs()
                 step = end
                 callbacks.on_train_batch_end(end - 1, logs)
+                if after_call is not None:
+                    after_call(epoch, step)
             if validation_data is not None:
                 found = self.evaluate(validation_data)
                 logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
@@ -327,16 +353,23 @@ class Trainer:
     def _check_finite(self, losses, epoch, step):
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
-            raise ValueError(
-                f"Training diverged: the loss is {losses[bad[0]]} at step "
-                f"{step + bad[0] + 1} of epoch {epoch + 1}. A lower learning rate may "
-                "help."
+            raise DivergedError(
+                f"the loss is {losses[bad[0]]} at step {step + bad[0] + 1} of epoch "
+                f"{epoch + 1}"
             )
+
+    def metrics_state(self) -> list:
+        """Returns the values of the metrics' variables, over all replicas, as lists."""
+        return [np.asarray(v.value).tolist() for v in self.model.metrics_variables]
+
+    def _set_metrics(self, state):
+        with self.strategy.scope():
+            for variable, value in zip(
+                self.model.metrics_variables, state, strict=True
+            ):
+                variable.assign(np.asarray(value, variable.dtype))
 
     def _logs(self):
         """Returns the metrics so far, of all replicas together."""
         values = self.model.get_metrics_result()
         return {name: float(value) for name, value in values.items()}
-
-
-_UNEVEN = "a batch that the replicas do not divide evenly"

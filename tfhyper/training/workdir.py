@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import warnings
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -21,9 +22,18 @@ from tfhyper.training.whole_files import (
     write_json,
 )
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d{5})\.keras")
+_CHECKPOINT = re.compile(r"checkpoint-(\d{5})(?:-(\d{7}))?\.keras")
 _CHECKSUMS = "checksums.json"
+_METRICS = "metrics.json"
 _LOCK = "training.lock"
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint: after so many epochs, and steps of the next one, at a path."""
+
+    epoch: int
+    path: str | None
+    step: int = 0
 
 
 class Workdir:
@@ -31,7 +41,9 @@ class Workdir:
 
     Holds `settings.json`, what the run was started with; `history.json`, the
     metrics of each epoch; `checkpoint-EEEEE.keras` after E epochs, model and
-    optimizer, the last `keep` of them; and `checksums.json`, their SHA-256. Every
+    optimizer, the last `keep` of them; `checkpoint-EEEEE-SSSSSSS.keras` after S steps
+    more, where a run was told to end, with the state of its metrics in `metrics.json`;
+    and `checksums.json`, their SHA-256. Every
     file is written under another name, brought to disk and then renamed, so that a
     kill leaves the old one or the new one. While a training is at work,
     `training.lock` names its process.
@@ -104,8 +116,8 @@ class Workdir:
             with workdir_access(self.path, "written"):
                 tempfile.TemporaryFile(dir=self.path).close()
 
-    def checkpoints(self) -> list[tuple[int, str]]:
-        """Returns (epochs done, path) of the checkpoints, oldest first."""
+    def checkpoints(self) -> list[Checkpoint]:
+        """Returns (epochs done, path, steps of the next) of all, oldest first."""
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:
@@ -113,12 +125,15 @@ class Workdir:
                 raise
             names = []  # the chief has not made it yet
         found = (_CHECKPOINT.fullmatch(name) for name in names)
-        return sorted((int(m[1]), self.file(m[0])) for m in found if m)
+        all_of_them = (
+            Checkpoint(int(m[1]), self.file(m[0]), int(m[2] or 0)) for m in found if m
+        )
+        return sorted(all_of_them, key=lambda c: (c.epoch, c.step))
 
-    def newest(self) -> tuple[int, str | None]:
-        """Returns (epochs done, path) of the newest checkpoint that is whole.
+    def newest(self) -> Checkpoint:
+        """Returns (epochs done, path, steps) of the newest checkpoint that is whole.
 
-        (0, None) if there is none yet. Newer ones that are torn, or were not written
+        (0, None, 0) if there is none yet. Newer ones that are torn, or were not written
         here, are named in a warning and, by the chief, renamed to `.torn`. Checkpoints
         older than `checksums.json` are judged by the checksums inside the zip file
         alone.
@@ -140,7 +155,8 @@ class Workdir:
         faults = {}
         # Read after the names: a run at work lists a checkpoint before it is there.
         known = self._read(_CHECKSUMS) or {}
-        for epoch, path in reversed(checkpoints):
+        for checkpoint in reversed(checkpoints):
+            path = checkpoint.path
             fault = self._fault(path, known)
             if fault is None:
                 for bad, what in faults.items():
@@ -150,7 +166,7 @@ class Workdir:
                         f"{path} is used.",
                         stacklevel=3,
                     )
-                return epoch, path
+                return checkpoint
             faults[path] = fault
         if faults:
             raise ValueError(
@@ -159,7 +175,7 @@ class Workdir:
                 + f". Remove them to start again, or {_CHECKSUMS} to take what is "
                 "not torn as it is."
             )
-        return 0, None
+        return Checkpoint(0, None)
 
     def _fault(self, path, known):
         name = os.path.basename(path)
@@ -167,28 +183,39 @@ class Workdir:
             return f"it is foreign ({_CHECKSUMS} does not list it)"
         return find_fault(path, known.get(name))
 
-    def restore(self) -> tuple[keras.Model | None, int]:
-        """Returns the compiled model of the `newest` checkpoint, and its epochs.
+    def restore(self) -> tuple[keras.Model | None, Checkpoint]:
+        """Returns the compiled model of the `newest` checkpoint, and which it is.
 
-        (None, 0) if there is none yet.
+        No model if there is none yet.
 
         Raises:
             ValueError: if there are checkpoints and none is whole, or one is whole
                 and Keras cannot load it, as when a class of its layers is not
                 imported. They are left in place.
         """
-        epoch, path = self.newest()
-        if path is None:
-            return None, 0
+        checkpoint = self.newest()
+        if checkpoint.path is None:
+            return None, checkpoint
         try:
-            return keras.saving.load_model(path), epoch
+            return keras.saving.load_model(checkpoint.path), checkpoint
         except Exception as error:
             raise ValueError(
-                f"The checkpoint {path} is whole, but cannot be loaded: {error}"
+                f"The checkpoint {checkpoint.path} is whole, but cannot be "
+                f"loaded: {error}"
             ) from error
 
-    def save(self, model: keras.Model, epoch: int, history: dict) -> None:
+    def save(
+        self,
+        model: keras.Model,
+        epoch: int,
+        history: dict,
+        step: int = 0,
+        metrics: list | None = None,
+    ) -> None:
         """Writes the checkpoint after `epoch` epochs, and drops the oldest.
+
+        With `step` it is one in the middle of the next epoch, and `metrics` are the
+        values of the variables of its metrics, nested lists of numbers.
 
         Workers that are not the chief check the weights and write nothing.
 
@@ -198,41 +225,60 @@ class Workdir:
             OSError: if writing fails, as on a full disk. What was there before is
                 intact, and no half of a file is left.
         """
+        when = f"epoch {epoch}" + f" and {step} steps" * (step > 0)
         slots = model.optimizer.variables if model.optimizer else []
         for weight in [*model.weights, *slots]:
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
                 raise ValueError(
-                    self.diverged(f"{weight.path} is not finite after epoch {epoch}")
+                    self.diverged(f"{weight.path} is not finite after {when}")
                 )
         if not self.chief:
             return
         try:
-            self._save(model, epoch, history)
+            self._save(model, epoch, history, step, metrics)
         except Exception as error:
             full = disk_is_full(error)
             if not full and not isinstance(error, OSError):
                 raise
             reason = "the disk is full" if full else error
             message = (
-                f"Epoch {epoch} could not be saved in {self.path}: {reason}. What was "
-                "saved before it is intact: another run goes on from there."
+                f"{when.capitalize()} could not be saved in {self.path}: {reason}. "
+                "What was saved before it is intact: another run goes on from there."
             )
             number = getattr(error, "errno", None)
             raise OSError(*([number] if number else []), message) from error
 
-    def _save(self, model, epoch, history):
+    def _save(self, model, epoch, history, step, metrics):
         self._write("history.json", history)
-        path = self.file(f"checkpoint-{epoch:05d}.keras")
-        kept = {os.path.basename(old) for _, old in self.checkpoints()}
+        name = f"checkpoint-{epoch:05d}" + f"-{step:07d}" * (step > 0) + ".keras"
+        path = self.file(name)
+        if step:
+            self._write(_METRICS, {name: metrics})
+        kept = {os.path.basename(old.path) for old in self.checkpoints()}
         known = self._read(_CHECKSUMS) or {}
         known = {name: value for name, value in known.items() if name in kept}
         with whole_file(path) as temporary:
             model.save(temporary)
-            known[os.path.basename(path)] = sha256(temporary)
+            known[name] = sha256(temporary)
             # First, so that no checkpoint is there without its checksum.
             self._write(_CHECKSUMS, known)
-        for _, old in self.checkpoints()[: -self.keep]:
-            os.remove(old)
+        for old in self.checkpoints()[: -self.keep]:
+            os.remove(old.path)
+
+    def metrics(self, checkpoint: Checkpoint) -> list:
+        """Returns what `save` was given as `metrics` in the middle of an epoch.
+
+        Raises:
+            ValueError: if they are not there.
+        """
+        known = self._read(_METRICS) or {}
+        name = os.path.basename(checkpoint.path)
+        if name not in known:
+            raise ValueError(
+                f"{self.file(_METRICS)} does not hold the metrics of {name}. Remove "
+                "that checkpoint to go on from the one before it."
+            )
+        return known[name]
 
     def diverged(self, what: str) -> str:
         """Returns the message of a training that diverged; `what` says how."""
