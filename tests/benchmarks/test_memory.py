@@ -20,7 +20,7 @@ def test_measures_each_system_in_a_process_and_writes_its_json(tmp_path):
         "--steps=1",
         "--repeats=1",
         "--norivals",
-        "--only=hypernetwork, fast",
+        "--only=hypernetwork, fast generator",
         f"--output={tmp_path / 'result.json'}",
     ]
     process = subprocess.run(
