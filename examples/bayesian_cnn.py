@@ -121,6 +121,7 @@ def main():
     common.check_flags()
     chosen = fractions()
     callbacks = [make_schedule()] if FLAGS.bayesian else []
+    train_common.strategy()
     data = common.load_data(settings)
     train_common.set_precision()
 
@@ -141,8 +142,9 @@ def main():
         )
 
     model = train_common.fit(build, data, settings, callbacks)
-    common.report(model, data)
-    print_pruning(model, data, chosen)
+    if model is not None:
+        common.report(model, data)
+        print_pruning(model, data, chosen)
 
 
 if __name__ == "__main__":

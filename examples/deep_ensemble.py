@@ -28,6 +28,7 @@ FLAGS.set_default("draws", 1)
 def main():
     settings = train_common.settings_of(train.SETTINGS)
     common.check_flags()
+    strategy = train_common.strategy()
     data = common.load_data(settings)
     train_common.set_precision()
     # Bad flags end here, before the folder takes them for its own.
@@ -42,7 +43,11 @@ def main():
         settings=settings,
         keep=FLAGS.keep_checkpoints,
         callbacks=train.make_callbacks(),
+        strategy=strategy,
+        **train_common.trainer_options(),
     )
+    if not training.is_chief(strategy):
+        return
     plain = FLAGS.kit == "deterministic"
     ensemble = tfhyper.DeepEnsemble(
         paths,

@@ -7,9 +7,12 @@ r"""Trains a network whose weights have a posterior, and averages over its draws
         --recipe=imagenet --batch_size=256 --epochs=90 --workdir=runs/imagenet
     python examples/train.py --dataset=cifar10 --data_dir=DIR --network=resnext \
         --depth=29 --network_options=cardinality=8,base_width=64 --workdir=runs/resnext
+    python examples/train.py --strategy=mirrored --workdir=runs/mirrored
 
-A run that was stopped goes on from its last epoch when it is started again with
-the same flags.
+A run that was stopped goes on when it is started again with the same flags, on the
+same devices or others. With --strategy=multi_worker the same command is started on each
+machine, with TF_CONFIG in its environment or by Slurm, and --workdir in a folder that
+all see.
 """
 
 import inspect
@@ -28,7 +31,9 @@ RECIPES = ("cifar", "imagenet")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("kit", "hyper", sorted(kits.KITS), "Layers of the network.")
-flags.DEFINE_enum("strategy", "all_in_one", sorted(kits.STRATEGIES), "Shared codes.")
+flags.DEFINE_enum(
+    "code_strategy", "all_in_one", sorted(kits.STRATEGIES), "Layers that share a code."
+)
 flags.DEFINE_enum("prior", "uniform", sorted(PRIORS), "Prior of the codes.")
 flags.DEFINE_integer("code_units", 32, "Size of a code.")
 flags.DEFINE_integer("hidden_units", 32, "Hidden units of a generator.")
@@ -44,7 +49,7 @@ flags.DEFINE_float(
 flags.DEFINE_bool("decay_generator", False, "Decay the generators' weights too.")
 
 SETTINGS = (
-    f"{network_flags.SETTINGS} kit strategy prior code_units hidden_units "
+    f"{network_flags.SETTINGS} kit code_strategy prior code_units hidden_units "
     "mean_kernel deviation_scale recipe weight_decay decay_generator"
 )
 
@@ -58,10 +63,9 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
     """Returns the kit that the flags name."""
     options = {"num_examples": num_train, "seed": seed}
     if FLAGS.kit == "hyper":
-        names = (
-            "strategy prior code_units hidden_units mean_kernel deviation_scale".split()
-        )
+        names = "prior code_units hidden_units mean_kernel deviation_scale".split()
         options.update({name: FLAGS[name].value for name in names})
+        options["strategy"] = FLAGS.code_strategy
     return kits.KITS[FLAGS.kit](
         **{name: value for name, value in options.items() if kit_takes(name)}
     )
@@ -102,6 +106,7 @@ def make_callbacks() -> list[keras.callbacks.Callback]:
 def main():
     settings = train_common.settings_of(SETTINGS)
     common.check_flags()
+    train_common.strategy()
     data = common.load_data(settings)
     train_common.set_precision()
 
@@ -109,7 +114,8 @@ def main():
         return make_model(data, FLAGS.seed)
 
     model = train_common.fit(build, data, settings, make_callbacks())
-    common.report(model, data)
+    if model is not None:
+        common.report(model, data)
 
 
 if __name__ == "__main__":

@@ -213,6 +213,7 @@ class _DistributedRun:
             )
         except DivergedError as error:
             raise ValueError(self.workdir.diverged(error.what)) from error
+        strategies.sum_over_workers(self.strategy, [0])  # until the chief has saved
 
 
 class _SaveEachEpoch(keras.callbacks.Callback):

@@ -1,15 +1,21 @@
 """The same training several times, from different weights."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.noise import check_seed, derive_seed
 from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.strategies import is_chief
 from tfhyper.training.workdir import Workdir
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def train_ensemble(
@@ -23,7 +29,9 @@ def train_ensemble(
     settings: dict | None = None,
     keep: int = 2,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
     verbose: int = 1,
+    **trainer_options,
 ) -> list[str]:
     """Trains the members of an ensemble, one after another, each in a folder.
 
@@ -52,7 +60,10 @@ def train_ensemble(
             names to JSON values, besides `epochs` and `seed`.
         keep: int > 0, checkpoints to keep of each member.
         callbacks: more Keras callbacks, for one member after another.
+        strategy: from `tfhyper.training.make_strategy`; `None`: one device. `build`
+            is called in its scope.
         verbose: as in `model.fit`; 0 for silence.
+        **trainer_options: more arguments of `tfhyper.training.Trainer`.
 
     Returns:
         The paths of the trained models, `.keras` files, as
@@ -87,9 +98,12 @@ def train_ensemble(
             os.path.join(workdir, f"member_{i}"),
             {**(settings or {}), "epochs": epochs, "seed": seed, "member": i},
             keep,
+            chief=strategy is None or is_chief(strategy),
         )
         for i in range(num_members)
     ]
+    options = {**trainer_options, "strategy": strategy, "callbacks": callbacks}
+    options["verbose"] = verbose
     for i, folder in enumerate(folders):
         member = f"member_{i} ({i + 1} of {num_members})"
         if folder.newest()[0] >= epochs:
@@ -98,17 +112,15 @@ def train_ensemble(
             continue
         if verbose:
             print(f"{member}: training in {folder.path}", flush=True)
-        _train(folder, build, data, epochs, derive_seed(seed, i), callbacks, verbose)
+        _train(folder, build, data, epochs, derive_seed(seed, i), options)
         if verbose:
             print(f"{member}: written {folder.newest()[1]}", flush=True)
     return [folder.newest()[1] for folder in folders]
 
 
-def _train(folder, build, data, epochs, seed, callbacks, verbose):
+def _train(folder, build, data, epochs, seed, options):
     def build_member():
         keras.utils.set_random_seed(seed)
         return build(seed)
 
-    fit_in_workdir(
-        folder, build_member, data(seed), epochs, callbacks=callbacks, verbose=verbose
-    )
+    fit_in_workdir(folder, build_member, data(seed), epochs, **options)
