@@ -56,12 +56,15 @@ def main():
     settings = train_common.settings_of("")
     if FLAGS.model is not None and not os.path.exists(FLAGS.model):
         raise FileNotFoundError(f"--model must be a file. Received: {FLAGS.model}")
+    train_common.strategy()
     data = common.load_data(settings)
     if FLAGS.model is not None:
         model = keras.saving.load_model(FLAGS.model)
     else:
         train_common.set_precision()
         model = train(data, settings)
+    if model is None:
+        return
 
     plain = tfhyper.PosteriorPredictor(
         model, num_draws=1, batch_norm="moving_average", seed=FLAGS.draw_seed
