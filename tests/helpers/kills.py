@@ -90,8 +90,8 @@ def run_through_kills(
     kills: Iterable[tuple[float, int]],
     after_kill: Callable[[Ended], None] = lambda ended: None,
     **options,
-) -> int:
-    """Kills and starts again until the workers come to their end; returns the kills.
+) -> list[Ended]:
+    """Kills and starts again until the workers come to their end.
 
     Args:
         target: as in `run`.
@@ -102,18 +102,21 @@ def run_through_kills(
         after_kill: called after each kill, before the next start.
         **options: of `run`.
 
+    Returns:
+        How each attempt ended; the last one by itself.
+
     Raises:
         AssertionError: if a worker fails.
     """
-    count = 0
+    attempts = []
     for attempt, kill in enumerate(itertools.chain(kills, [None])):
         ended = run(target, workers(attempt), kill, **options)
         ended.check()
+        attempts.append(ended)
         if not ended.killed:
             break
-        count += 1
         after_kill(ended)
-    return count
+    return attempts
 
 
 @functools.cache
