@@ -238,6 +238,7 @@ class Trainer:
             ValueError: for an argument out of range; for a batch that the replicas do
                 not divide evenly, before it is trained on; if a loss is NaN or
                 infinite, with the step; or if the dataset ends too early.
+            RuntimeError: if another worker dies, some seconds after.
         """
         epochs = check_positive_integer("epochs", epochs)
         steps = check_positive_integer("steps_per_epoch", steps_per_epoch)
@@ -335,6 +336,12 @@ class Trainer:
             inputs = *inputs, tf.constant(factors, "float32")
         try:
             return self._train(*inputs).numpy()
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            raise RuntimeError(
+                f"Another worker is gone, in epoch {epoch + 1} after step {step}. Start "
+                "all workers again: `fit_in_workdir` goes on from the checkpoint of the "
+                f"chief. TensorFlow says: {error.message}"
+            ) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
                 "`dataset` must have batches for all epochs (`repeat` it). Received: "
