@@ -100,7 +100,7 @@ def test_the_state_is_all_that_training_changes(whole):
     for part in ("moving_variance", "seed_generator_state", "kl_factor", "iteration"):
         assert part in text
     assert len(set(state["history loss"])) == EPOCHS
-    assert len(set(state["history kl_factor"])) == EPOCHS // 2
+    assert len(set(state["history kl_factor"])) >= EPOCHS // 2
     (draws,) = (state[name] for name in state.files if "conv1/draws" in name)
     assert EPOCHS * STEPS in draws
 
