@@ -338,9 +338,9 @@ class Trainer:
             return self._train(*inputs).numpy()
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
             raise RuntimeError(
-                f"Another worker is gone, in epoch {epoch + 1} after step {step}. Start "
-                "all workers again: `fit_in_workdir` goes on from the checkpoint of the "
-                f"chief. TensorFlow says: {error.message}"
+                f"Another worker is gone, in epoch {epoch + 1} after step {step}. "
+                "Start all workers again: `fit_in_workdir` goes on from the checkpoint "
+                f"of the chief. TensorFlow says: {error.message}"
             ) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
