@@ -292,6 +292,9 @@ class Trainer:
             callbacks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        with self.strategy.scope():
+            # Averages take the place of the weights, where the optimizer has them.
+            model.optimizer.finalize_variable_values(model.trainable_weights)
         callbacks.on_train_end(logs)
         return model.history
 
@@ -324,7 +327,7 @@ class Trainer:
         size = tf.shape(keras.tree.flatten(batch)[0])[0]
         parts = self.num_replicas * self.weight_sets
         with tf.control_dependencies(
-            [tf.debugging.assert_equal(size % parts, 0, _UNEVEN, summarize=0)]
+            [tf.debugging.Assert(size % parts == 0, [_UNEVEN], summarize=1)]
         ):
             return keras.tree.map_structure(tf.identity, batch)
 
