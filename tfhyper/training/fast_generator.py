@@ -11,7 +11,7 @@ update of U, compiled by XLA, where it is never in memory. The sum of several of
 these, over replicas with the same code or over calls of one layer, is
 [c h, c, sum dL/dw]: the middle number says how many, and what crosses a network is
 of the size of the plain network's gradients. Those of several codes are stacked, a
-row for each.
+row for each. Beside a trained mean kernel, whose gradient is dL/dw, it is [h, 1] alone.
 """
 
 import threading
@@ -105,8 +105,9 @@ def why_not(model: keras.Model) -> list[str]:
     for name, why in needs.items():
         if getattr(optimizer, name, None) or getattr(inner, name, None):
             reasons.append(f"{name} {why}")
-    if type(model).train_step is not keras.Model.train_step:
-        reasons.append(f"{type(model).__name__} has a train_step of its own")
+    for name in ("train_step", "compute_loss"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            reasons.append(f"{type(model).__name__} has a {name} of its own")
     # Of a keras.Model(inputs, outputs); its class has no public name.
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_nodes")):
         reasons.append(f"{type(model).__name__} has a call of its own")
@@ -145,11 +146,16 @@ def packed_step(model: keras.Model, step: Callable, parts: int = 1) -> Callable:
         step: a function that trains the model on a batch, with `model.optimizer`.
         parts: how many codes it draws, one after another.
     """
-    layers = _generated(model)
-    allowed = {id(x): parts * max(1, len(x._inbound_nodes)) for x in layers}
-    for layer in layers:
-        layer.output_product = _product(layer, allowed[id(layer)])
-    _unpack_in(model.optimizer)
+    means = {}  # index of output weights -> index of the mean kernel before them
+    index = {id(v): i for i, v in enumerate(model.trainable_variables)}
+    for layer in _generated(model):
+        output, mean = (index.get(id(v)) for v in (layer.generator_output, layer.mean))
+        short = parts == 1 and None not in (output, mean) and mean < output
+        if short:
+            means[output] = mean
+        allowed = parts * max(1, len(layer._inbound_nodes))
+        layer.output_product = _product(layer, allowed, short)
+    _unpack_in(model.optimizer, means)
 
     def packing(*args, **kwargs):
         _packing.calls = Counter()
@@ -166,17 +172,28 @@ def is_packed(gradient, weight) -> bool:
     return tuple(gradient.shape) != tuple(weight.shape)
 
 
-def _product(layer, allowed):
-    """Returns h U for a layer, with a packed gradient where gradients are packed."""
+def _product(layer, allowed, short):
+    """Returns h U for a layer, with a packed gradient where gradients are packed.
+
+    Args:
+        layer: the layer.
+        allowed: how often it may be called in a step.
+        short: whether dL/dw is left out.
+    """
     import tensorflow as tf
 
     @tf.custom_gradient
     def product(features, weights):
         def gradient(upstream):
-            one = tf.ones((1,), upstream.dtype)
-            parts = [tf.reshape(features, [-1]), one, tf.reshape(upstream, [-1])]
+            parts = [tf.reshape(features, [-1]), tf.ones((1,), upstream.dtype)]
+            if not short:
+                parts.append(tf.reshape(upstream, [-1]))
+            of_features = tf.matmul(upstream, weights, transpose_b=True)
+            # An update is in place only once nothing else reads the weights.
+            with tf.control_dependencies([of_features]):
+                packed = tf.concat(parts, 0)
             # The tape does not compare this with the shape of the weights.
-            return tf.matmul(upstream, weights, transpose_b=True), tf.concat(parts, 0)
+            return of_features, packed
 
         return tf.matmul(features, weights), gradient
 
@@ -196,32 +213,43 @@ def _product(layer, allowed):
     return packed_or_not
 
 
-def _unpack_in(optimizer):
-    """Makes an optimizer take packed gradients, beside ordinary ones."""
+def _unpack_in(optimizer, means):
+    """Makes an optimizer take packed gradients, beside ordinary ones.
+
+    Args:
+        optimizer: the optimizer.
+        means: index of a weight whose packed gradient is short -> index of one that
+            is updated before it, and whose gradient is the rest of it.
+    """
     import tensorflow as tf
 
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     update_step = type(optimizer).update_step.__get__(optimizer)
+    rests = {}  # (index of a mean, device) -> its gradient, until it is used
 
-    def update_packed(packed, variable, rate):
+    def update_packed(packed, rest, variable, rate):
         units = variable.shape[0]
         total = 0.0
         for row in tf.unstack(packed) if packed.shape.rank > 1 else [packed]:
-            features = row[:units] / row[units]
-            total += features[:, tf.newaxis] * row[tf.newaxis, units + 1 :]
+            upstream = row[units + 1 :] if rest is None else tf.reshape(rest, [-1])
+            total += row[:units, tf.newaxis] / row[units] * upstream
         update_step(total, variable, rate)
 
     def unpacking_update_step(gradient, variable, learning_rate):
+        index = optimizer._get_variable_index(variable)
+        if index in means.values():
+            rests[index, variable.device] = gradient
         if not is_packed(gradient, variable):
             return update_step(gradient, variable, learning_rate)
+        rest = rests.pop((means[index], variable.device)) if index in means else None
         if len(local_devices(tf.distribute.get_strategy())) > 1:
             # XLA cannot reach the variables of a second CPU: the product is made.
-            return update_packed(gradient, variable, learning_rate)
+            return update_packed(gradient, rest, variable, learning_rate)
 
         @tf.function(jit_compile=True)
-        def update(packed, rate):
-            update_packed(packed, variable, rate)
+        def update(packed, rest, rate):
+            update_packed(packed, rest, variable, rate)
 
-        return update(gradient, tf.convert_to_tensor(learning_rate))
+        return update(gradient, rest, tf.convert_to_tensor(learning_rate))
 
     optimizer.update_step = unpacking_update_step

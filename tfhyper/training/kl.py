@@ -89,7 +89,8 @@ class KLSchedule(keras.callbacks.Callback):
         """Adds `kl` and `kl_factor` to the logs."""
         if logs is not None:
             logs["kl"] = float(ops.convert_to_numpy(kl_divergence(self.model)))
-            logs["kl_factor"] = float(self._last)
+            factor = self._layers[0].kl_factor
+            logs["kl_factor"] = float(ops.convert_to_numpy(factor))
 
 
 class LinearKLWarmup(KLSchedule):
