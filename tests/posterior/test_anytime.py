@@ -13,6 +13,7 @@ from tests.helpers.layers import normal
 from tfhyper import AnytimePrediction, DeepEnsemble, PosteriorPredictor, layers
 from tfhyper.posterior.anytime import packed
 from tfhyper.posterior.race import Race
+from tfhyper.posterior.runs import Run
 
 SIZE, DRAWS = 45, 16
 
@@ -290,22 +291,22 @@ def test_certain_labels_agree(case):
 
 
 class Spy:
-    """Keeps the sizes of the batches that a predictor's network is given."""
+    """Keeps the sizes of the batches that networks are given."""
 
-    def __init__(self, averaged, monkeypatch):
-        self.sizes, network = [], averaged._point.network
-        send = network.predict_on_batch
+    def __init__(self, monkeypatch):
+        self.sizes = []
+        send = Run.__call__
 
-        def predict_on_batch(x):
+        def counted(run, x, first=0):
             self.sizes.append(len(keras.tree.flatten(x)[0]))
-            return send(x)
+            return send(run, x, first)
 
-        monkeypatch.setattr(network, "predict_on_batch", predict_on_batch)
+        monkeypatch.setattr(Run, "__call__", counted)
 
 
 def test_what_is_decided_is_left_out(monkeypatch):
     averaged = predictor()
-    spy = Spy(averaged, monkeypatch)
+    spy = Spy(monkeypatch)
     found = averaged.predict_anytime(X, 0.9, batch_size=16)
     # The first draw reads the batches as they are: 16, 16 and 13 inputs.
     assert set(spy.sizes) <= {1, 4, 13, 16}
@@ -316,7 +317,7 @@ def test_what_is_decided_is_left_out(monkeypatch):
 def test_stops_drawing_when_all_is_decided(monkeypatch):
     averaged = predictor()
     clear = X[averaged.predict_anytime(X, 0.9).num_draws < 10]
-    spy = Spy(averaged, monkeypatch)
+    spy = Spy(monkeypatch)
     found = averaged.predict_anytime(clear, 0.9, batch_size=1000)
     assert len(spy.sizes) == found.num_draws.max() < 10
 

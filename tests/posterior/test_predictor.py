@@ -12,11 +12,12 @@ import keras
 import numpy as np
 import pytest
 import scipy.special
+from keras import ops
 
 import tfhyper
 from tfhyper import kits, layers, metrics, models
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.posterior import Draw, PosteriorPredictor
+from tfhyper.posterior import Draw, PosteriorPredictor, runs
 
 IMAGE = (8, 8, 1)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tfhyper.__file__)))
@@ -265,24 +266,57 @@ def test_evaluate_is_that_of_scikit_learn():
     )
 
 
-def test_kernels_are_generated_once_for_each_draw(monkeypatch):
-    calls = []
-    generate = GeneratedKernel.generate
+def test_kernels_are_generated_in_one_product_and_kept(monkeypatch):
+    products = []  # the number of codes of each
 
-    def counted(self, code):
-        calls.append(self.name)
-        return generate(self, code)
+    def counted(features, weights):
+        products.append(features.shape[0])
+        return ops.matmul(features, weights)
 
     model, x = hyper_resnet(), images(60)
-    monkeypatch.setattr(GeneratedKernel, "generate", counted)
+    monkeypatch.setattr(GeneratedKernel, "output_product", staticmethod(counted))
     predictor = PosteriorPredictor(model, num_draws=3)
-    assert calls == []
+    assert products == []
     predictor.calibrate(x, batch_size=4, verbose=0)  # 15 batches
     generated = sum(isinstance(layer, GeneratedKernel) for layer in model.layers)
-    assert generated == 8 and len(calls) == 3 * generated
-    calls.clear()
-    predictor.predict(x, batch_size=4)
-    assert len(calls) == 3 * generated
+    assert generated == 8 and products == [1] * 3 * generated
+    products.clear()
+    first = predictor.predict(x, batch_size=16).members
+    assert products == [3] * generated
+    np.testing.assert_array_equal(predictor.predict(x, batch_size=16).members, first)
+    assert products == [3] * generated
+    # Other moments, or another draw, and all is made anew.
+    predictor.calibrate(x[:30], verbose=0)
+    products.clear()
+    assert np.abs(predictor.predict(x).members - first).max() > 1e-4
+    assert products == [3] * generated
+    other = PosteriorPredictor(model, num_draws=1, seed=9)
+    other.calibrate(x, verbose=0)
+    predictor.draws[1] = other.draws[0]
+    found = predictor.predict(x).members[1]
+    np.testing.assert_allclose(found, other.predict(x).members[0], atol=1e-6)
+
+
+def test_kernels_above_the_limit_are_made_anew(monkeypatch):
+    model, x = hyper_resnet(), images(20)
+    predictor = PosteriorPredictor(model, num_draws=5)
+    expected = predictor.calibrate(x, verbose=0).predict(x).members
+    size = predictor._point.drawn_bytes
+    monkeypatch.setattr(runs, "KEPT_BYTES", 4 * size)
+    monkeypatch.setattr(runs, "_MADE_BYTES", 2 * size)
+    predictor._kept.forget()
+    made = []
+    values_of_draws = predictor._point.values_of_draws
+
+    def counted(draws):
+        made.append(len(draws))
+        return values_of_draws(draws)
+
+    monkeypatch.setattr(predictor._point, "values_of_draws", counted)
+    for _ in range(2):
+        found = predictor.predict(x).members
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert made == [2, 2, 1] * 2
 
 
 # How logits become probabilities.

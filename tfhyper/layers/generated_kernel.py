@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_number, check_positive_integer
@@ -10,6 +11,8 @@ from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
 GENERATOR_WEIGHTS = ("generator_hidden", "generator_output", "generator_embeddings")
+# Of the kernels that are generated in one product, in bytes.
+_PRODUCT_BYTES = 2**26
 
 
 class GeneratedKernel(StochasticKernel):
@@ -111,13 +114,17 @@ class GeneratedKernel(StochasticKernel):
         Returns:
             A tensor of the kernel's shape, in the dtype of the variables.
         """
-        code = ops.cast(code, self.variable_dtype)
-        features = ops.relu(ops.matmul(code, self.generator_hidden))
+        return self._generate(code, self.kernel_shape)
+
+    def _generate(self, codes, shape):
+        """Returns the kernels for codes (number, code_units), in a shape."""
+        codes = ops.cast(codes, self.variable_dtype)
+        features = ops.relu(ops.matmul(codes, self.generator_hidden))
         if self.mean_kernel:
             features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
-        kernel = self.output_product(features, self.generator_output)
-        kernel = ops.reshape(kernel, self.kernel_shape)
-        return ops.add(kernel, self.mean) if self.mean_kernel else kernel
+        kernels = self.output_product(features, self.generator_output)
+        kernels = ops.reshape(kernels, shape)
+        return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
     def call(self, inputs, code=None, training=None):
         if code is None:
@@ -140,6 +147,14 @@ class GeneratedKernel(StochasticKernel):
 
     def point_weights(self, noise):
         return self.with_bias(self.generate(noise))
+
+    def point_weights_of_draws(self, noises):
+        # The generator is read once for many draws: it is far larger than a kernel.
+        count = max(1, _PRODUCT_BYTES // (4 * math.prod(self.kernel_shape)))
+        for start in range(0, len(noises), count):
+            codes = np.concatenate(noises[start : start + count])
+            kernels = self._generate(codes, (len(codes), *self.kernel_shape))
+            yield from map(self.with_bias, ops.unstack(kernels, len(codes)))
 
     def get_config(self):
         config = super().get_config()

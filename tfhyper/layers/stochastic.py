@@ -8,6 +8,7 @@ comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -53,6 +54,17 @@ class StochasticLayer:
     def point_weights(self, noise: Any) -> list:
         """Returns the weights of `point_layer()` for one draw, in its order."""
         raise NotImplementedError
+
+    def point_weights_of_draws(self, noises: Sequence) -> Iterator[list]:
+        """Yields the `point_weights` of one noise after another.
+
+        As if for each by itself, up to rounding. A layer that makes several kernels
+        at once faster than one by one does so, some of them at a time.
+
+        Args:
+            noises: what `point_weights` takes, of each draw.
+        """
+        return map(self.point_weights, noises)
 
     def code_of(self, noise: np.ndarray) -> Any:
         """Returns what `point_weights` takes for a draw's noise of this layer.

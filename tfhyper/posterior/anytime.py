@@ -139,7 +139,7 @@ class Anytime:
         check_integer("min_draws", min_draws, 1, self.num_draws)
         check_positive_integer("batch_size", batch_size)
         return predict(
-            progress("predict", self._networks(), self.num_networks, verbose),
+            progress("predict", self._runs(), self.num_networks, verbose),
             Batches("x", x, batch_size),
             self._outputs,
             num_draws=self.num_draws,
@@ -151,16 +151,16 @@ class Anytime:
 
 
 def predict(
-    networks, data, outputs, num_draws, confidence, min_draws, together, check
+    runs, data, outputs, num_draws, confidence, min_draws, together, check
 ) -> AnytimePrediction:
     """Returns the decisions of an ensemble, each by as many draws as it needs.
 
     Args:
-        networks: as `passes.predict`; read no further than needed.
+        runs: as `passes.predict`; read no further than needed.
         data: `Batches`; what is left of them is put together anew, by their
             `batch_size`.
         outputs: what reads the network's outputs, a classifier's.
-        num_draws: int, how many draws `networks` gives.
+        num_draws: int, how many draws `runs` gives.
         confidence: float in (0, 1].
         min_draws: int, the fewest draws of a decision.
         together: int, draws in a row that are not exchangeable with the others,
@@ -172,10 +172,9 @@ def predict(
     """
     race = first = None
     waiting = full = 0.0
-    for i, (point, draw) in enumerate(networks, 1):
-        point.set(draw)
+    for i, run in enumerate(runs, 1):
         wanted = None if check or race is None else race.running
-        probs, first = _read(point, data, outputs, wanted, first)
+        probs, first = _read(run, data, outputs, wanted, first)
         if race is None:
             race = Race(*probs.shape, num_draws // together, confidence)
         if check:
@@ -197,7 +196,7 @@ def predict(
     )
 
 
-def _read(point, data, outputs, wanted, first):
+def _read(run, data, outputs, wanted, first):
     """Returns the probabilities of the inputs wanted, and checksums of all data.
 
     `wanted` is bool (inputs,), or `None` for all of them; `first` the checksums of
@@ -205,26 +204,23 @@ def _read(point, data, outputs, wanted, first):
     """
     found, seen = [], []
 
-    def send(batch):
-        (probs,) = outputs.read(point.network.predict_on_batch(batch))
+    def send(batch, start=0):
+        (probs,) = outputs.read(run(batch, start))
         return _check_probabilities(probs)
 
     def parts():
-        # Dropout's masks go by the place of an input: it has to stay there.
-        stay = any(hasattr(layer, "first_example") for layer in point.network.layers)
-        start = 0
-        for x, _ in located(point, data):
+        for start, x, _ in located(data):
             stop = start + count_examples(x)
             seen.append(None if data.fixed else checksum(x))
             if wanted is None:
-                found.append(send(x))
+                found.append(send(x, start))
             elif wanted[start:stop].any():
                 rows = np.flatnonzero(wanted[start:stop])
-                if stay:
-                    found.append(send(x)[rows])
+                # Dropout's masks go by the place of an input: it has to stay there.
+                if run.by_place:
+                    found.append(send(x, start)[rows])
                 else:
                     yield keras.tree.map_structure(lambda x, r=rows: x[r], x)
-            start = stop
 
     for batch, count in packed(parts(), data.batch_size):
         found.append(send(batch)[:count])

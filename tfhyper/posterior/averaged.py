@@ -11,10 +11,9 @@ from tfhyper.metrics.bounds import SCORES
 from tfhyper.posterior import passes
 from tfhyper.posterior.anytime import Anytime
 from tfhyper.posterior.batches import Batches
-from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.outputs import REGRESSION
-from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.runs import Run
 
 
 class Averaged(Anytime):
@@ -34,8 +33,8 @@ class Averaged(Anytime):
         """How many networks predict."""
         return self.num_draws
 
-    def _networks(self) -> Iterable[tuple[PointNetwork, Draw]]:
-        """Returns the networks, each as a draw and what it is to be given to.
+    def _runs(self) -> Iterable[Run]:
+        """Returns the networks of the draws, ready to predict.
 
         Raises:
             ValueError: if `calibrate` is due.
@@ -186,10 +185,8 @@ class Averaged(Anytime):
         return self._outputs.check_labels(labels), prediction
 
     def _predict(self, data, keep_members, verbose):
-        networks = passes.progress(
-            "predict", self._networks(), self.num_networks, verbose
-        )
-        return passes.predict(networks, data, self._outputs, keep_members)
+        runs = passes.progress("predict", self._runs(), self.num_networks, verbose)
+        return passes.predict(runs, data, self._outputs, keep_members)
 
     @property
     def outputs(self) -> str:

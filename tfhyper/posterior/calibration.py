@@ -89,7 +89,8 @@ def moments(point: PointNetwork, draw: Draw, data: Iterable) -> dict:
         return {}
     point.set(Draw(draw.noise))
     pools = [PooledMoments() for _ in names]
-    for x, _ in located(point, data):
+    for start, x, _ in located(data):
+        point.start_at(start)
         batch = point.moments_network.predict_on_batch(x)
         for pool, mean, variance in zip(pools, batch[::2], batch[1::2], strict=True):
             pool.add(count_examples(x), mean[0], variance[0])

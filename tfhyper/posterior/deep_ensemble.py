@@ -136,9 +136,9 @@ class DeepEnsemble(Averaged):
         if self.num_members > 1:
             self._draws_together = self.draws_per_member
 
-    def _networks(self):
+    def _runs(self):
         for member in self._members:
-            yield from member._networks()
+            yield from member._runs()
 
     def calibrate(
         self, inputs: Any, batch_size: int | None = None, verbose: int = 1

@@ -13,6 +13,7 @@ from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.fingerprint import fingerprint
 from tfhyper.posterior.forms import AVERAGING
 from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.runs import Kept
 from tfhyper.text import align
 
 DROPOUT = ("off", "sample")
@@ -51,6 +52,7 @@ class Ensemble:
         self.model = model
         self._calibration = Calibration(batch_norm, batch_size, deterministic)
         self._point = self._make_point()
+        self._kept = Kept(self._point)
         self._calibration.check_network(self._point)
         if self.dropout == "sample" and not self._point.sampled_dropouts:
             raise ValueError(
@@ -124,6 +126,7 @@ class Ensemble:
                 `batch_norm="moving_average"`.
         """
         sent = self._calibration.passes(inputs, batch_size, len(self.draws), self.seed)
+        self._kept.forget()
         before = self._point.network.get_weights()
         self._point.copy_weights()
         try:
@@ -202,9 +205,9 @@ class Ensemble:
         """How many networks predict: 1 if one holds all the draws."""
         return len(self.draws)
 
-    def _networks(self):
+    def _runs(self):
         self._check_calibrated()
-        return ((self._point, draw) for draw in self.draws)
+        return self._kept.runs(self.draws)
 
     @property
     def batch_norm(self) -> str:

@@ -6,15 +6,14 @@ import keras
 import numpy as np
 
 from tfhyper.posterior.batches import Batches, checksum, count_examples
-from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.runs import Run
 
 
-def located(point: PointNetwork, data) -> Iterator[tuple]:
-    """Yields batches, their place in the data told to the network."""
+def located(data) -> Iterator[tuple]:
+    """Yields batches (x, y), each after its place in the data."""
     start = 0
     for x, y in data:
-        point.start_at(start)
-        yield x, y
+        yield start, x, y
         start += count_examples(x)
 
 
@@ -30,12 +29,11 @@ def progress(
         bar.update(i)
 
 
-def predict(networks, data: Batches, outputs, keep_members: bool):
+def predict(runs: Iterable[Run], data: Batches, outputs, keep_members: bool):
     """Returns the prediction of an ensemble, and the labels that came with the data.
 
     Args:
-        networks: iterable of pairs, a `Draw` and before it the `PointNetwork`
-            that it is given to.
+        runs: the networks of the draws.
         data: what to predict, read once for each draw.
         outputs: what reads the network's outputs, see `posterior.outputs`.
         keep_members: bool, whether the prediction keeps each draw's.
@@ -46,11 +44,10 @@ def predict(networks, data: Batches, outputs, keep_members: bool):
     """
     total = outputs.new_sum(keep_members)
     labels = first = None
-    for point, draw in networks:
-        point.set(draw)
+    for run in runs:
         parts, seen, found = [], [], []
-        for x, y in located(point, data):
-            parts.append(outputs.read(point.network.predict_on_batch(x)))
+        for start, x, y in located(data):
+            parts.append(outputs.read(run(x, start)))
             seen.append(None if data.fixed else checksum(x))
             if y is not None:
                 found.append(y)

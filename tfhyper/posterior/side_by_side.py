@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -235,12 +235,19 @@ class SideBySide(PointNetwork):
             times = self.num_copies
             copy.set_weights([np.tile(w, times) for w in original.get_weights()])
 
-    def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
-        """Yields layers of `network` and their weights of all draws."""
+    def weights_of_draws(
+        self, draws: Sequence[Draw]
+    ) -> Iterator[tuple[keras.Layer, list[list]]]:
+        """Yields layers of `network` and their weights: a draw holds all of them."""
+        for layers in zip(*map(self._wide_weights, draws), strict=True):
+            yield layers[0][0], [weights for _, weights in layers]
+
+    def _wide_weights(self, draw):
         for original, copy in super()._pairs():
             if isinstance(original, StochasticLayer):  # one that does not draw
                 noise = draw.noise[self._sources[id(original)]]
-                yield copy, self._weights_of(original, noise[0])
+                (weights,) = self._weights_of(original, noise[:1])
+                yield copy, weights
         for made in self._made.values():
             if not isinstance(made.original, StochasticLayer):
                 continue
@@ -250,7 +257,7 @@ class SideBySide(PointNetwork):
                     "The draw was made for another network: it holds noise of "
                     f"{len(noise)} draws, the network takes {self.noise_count}."
                 )
-            weights = (self._weights_of(made.original, one) for one in noise)
+            weights = iter(self._weights_of(made.original, noise))
             if made.arrange is None:
                 yield from zip(made.layers, weights, strict=False)
             else:

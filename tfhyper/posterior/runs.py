@@ -1,0 +1,153 @@
+"""Networks that predict with the weights of a draw, without copying them in."""
+
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.posterior.batches import checksum
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+
+# Of the weights of all draws, in bytes: what `Kept` keeps at most, and what it makes
+# at a time where they are more.
+KEPT_BYTES = 2**30
+_MADE_BYTES = 2**27
+
+
+class WithWeights(keras.Model):
+    """A network that takes the weights of a draw as inputs.
+
+    Compiled once for all draws.
+
+    Args:
+        network: a plain network.
+        variables: those of its variables that draws fix.
+    """
+
+    def __init__(self, network: keras.Model, variables: Sequence[keras.Variable]):
+        super().__init__(name=f"{network.name}_given", dtype="float32")
+        # The network casts its inputs, as it does without.
+        self.autocast = False
+        self.network = network
+        self.built = True
+        self._given = {id(variable): i for i, variable in enumerate(variables)}
+
+    def takes(self, variables: Sequence[keras.Variable]) -> bool:
+        """Whether these are the variables, in this order."""
+        return list(self._given) == list(map(id, variables))
+
+    def call(self, inputs):
+        """Returns the network's outputs for (its inputs, first example, weights)."""
+        x, first, weights = inputs
+        found = []
+        for variable in self.network.variables:
+            given = self._given.get(id(variable))
+            found.append(variable.value if given is None else weights[given])
+        return call_with(self.network, found, x, first)
+
+
+def call_with(network: keras.Model, weights: Sequence, x, first):
+    """Returns the outputs of a network for weights that are not its own.
+
+    Args:
+        network: a plain network. It is not changed.
+        weights: one tensor for each of its `variables`.
+        x: its inputs.
+        first: integer scalar tensor, the place in the data of the first of them.
+    """
+    places = {
+        id(layer.first_example)
+        for layer in network.layers
+        if hasattr(layer, "first_example")
+    }
+    mapping = [
+        (variable, ops.cast(first, "int32") if id(variable) in places else value)
+        for variable, value in zip(network.variables, weights, strict=True)
+    ]
+    with keras.StatelessScope(mapping):
+        return network(x, training=False)
+
+
+class Run:
+    """The network of one draw, ready to predict.
+
+    Args:
+        network: a `WithWeights`.
+        weights: the draw's, in the order of its `variables`.
+
+    Attributes:
+        by_place: bool, whether what it gives for an input depends on its place in
+            the data.
+    """
+
+    def __init__(self, network: WithWeights, weights: list):
+        self._network, self._weights = network, weights
+        self.by_place = any(
+            hasattr(layer, "first_example") for layer in network.network.layers
+        )
+
+    def __call__(self, x, first: int = 0):
+        """Returns the outputs for a batch whose first input has a place in the data."""
+        inputs = x, np.int32(first), self._weights
+        return self._network.predict_on_batch(inputs)
+
+
+class Kept:
+    """The weights of draws, made once and kept for the predictions to come.
+
+    Those of all draws together are kept if they are not more than `KEPT_BYTES`;
+    else they are made anew for each prediction, so many draws at a time as have
+    `_MADE_BYTES`. They are forgotten when other draws, or other moments, come.
+
+    Args:
+        point: the network that draws are given to. Its other weights must stay as
+            they are, or `forget` be called.
+    """
+
+    def __init__(self, point: PointNetwork):
+        self._point = point
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets go of what is kept."""
+        self._network = self._values = self._key = None
+
+    def runs(self, draws: list[Draw]) -> Iterator[Run]:
+        """Yields a network for each draw.
+
+        Raises:
+            ValueError: if a draw was made for another network.
+        """
+        key = draws_key(draws)
+        if key != self._key:
+            self._values, self._key = None, key
+        one = self._point.drawn_bytes
+        if self._values is None and len(draws) * one <= KEPT_BYTES:
+            self._values = self._make(draws)
+        if self._values is not None:
+            for values in self._values:
+                yield Run(self._network, values)
+            return
+        count = max(1, _MADE_BYTES // one)
+        for start in range(0, len(draws), count):
+            for values in self._make(draws[start : start + count]):
+                yield Run(self._network, values)
+
+    def _make(self, draws):
+        variables, values = self._point.values_of_draws(draws)
+        # Draws may bring moments where those before had none.
+        if self._network is None or not self._network.takes(variables):
+            self._network = WithWeights(self._point.network, variables)
+        return values
+
+
+def draws_key(draws: list[Draw]) -> tuple[int, int]:
+    """Returns what other noise or other moments would change."""
+    arrays = []
+    for draw in draws:
+        arrays.extend(draw.noise.values())
+        for moments in draw.moments.values():
+            arrays.extend(moments)
+    return len(draws), checksum(arrays)
