@@ -172,6 +172,10 @@ class Averaged(Anytime):
         self._outputs.fit_noise(*self._labelled(x, y, batch_size, verbose), score)
         return self
 
+    def _together(self, data: Batches):
+        """Returns the one network that predicts with all draws, `None` for no such."""
+        return None
+
     def _labelled(self, x, y, batch_size, verbose):
         """Returns labels and prediction of labelled data, both checked."""
         check_positive_integer("batch_size", batch_size)
@@ -185,6 +189,10 @@ class Averaged(Anytime):
         return self._outputs.check_labels(labels), prediction
 
     def _predict(self, data, keep_members, verbose):
+        if (form := self._together(data)) is not None:
+            return passes.predict_together(
+                form, data, self._outputs, keep_members, self.num_networks, verbose
+            )
         runs = passes.progress("predict", self._runs(), self.num_networks, verbose)
         return passes.predict(runs, data, self._outputs, keep_members)
 

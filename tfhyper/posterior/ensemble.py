@@ -8,12 +8,14 @@ import keras
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import passes
+from tfhyper.posterior.batches import count_examples
 from tfhyper.posterior.calibration import Calibration, moments
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.fingerprint import fingerprint
 from tfhyper.posterior.forms import AVERAGING
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.runs import Kept
+from tfhyper.posterior.together import Together
 from tfhyper.text import align
 
 DROPOUT = ("off", "sample")
@@ -53,6 +55,7 @@ class Ensemble:
         self._calibration = Calibration(batch_norm, batch_size, deterministic)
         self._point = self._make_point()
         self._kept = Kept(self._point)
+        self._all_draws = Together(self._point, self._kept)
         self._calibration.check_network(self._point)
         if self.dropout == "sample" and not self._point.sampled_dropouts:
             raise ValueError(
@@ -127,6 +130,7 @@ class Ensemble:
         """
         sent = self._calibration.passes(inputs, batch_size, len(self.draws), self.seed)
         self._kept.forget()
+        self._all_draws.forget()
         before = self._point.network.get_weights()
         self._point.copy_weights()
         try:
@@ -208,6 +212,14 @@ class Ensemble:
     def _runs(self):
         self._check_calibrated()
         return self._kept.runs(self.draws)
+
+    def _together(self, data):
+        self._check_calibrated()
+        if not data.fixed:
+            return None
+        examples = count_examples(data.inputs)
+        size = min(examples, data.batch_size)
+        return self._all_draws.of(self.draws, size, -(-examples // size))
 
     @property
     def batch_norm(self) -> str:

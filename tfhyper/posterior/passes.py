@@ -58,6 +58,38 @@ def predict(runs: Iterable[Run], data: Batches, outputs, keep_members: bool):
     return total.result(), labels
 
 
+def predict_together(
+    form, data: Batches, outputs, keep_members: bool, count: int, verbose: int
+):
+    """Returns what `predict` does, from one network that holds all draws.
+
+    Args:
+        form: see `tfhyper.posterior.together`.
+        data: arrays.
+        outputs: as for `predict`.
+        keep_members: bool, as for `predict`.
+        count: int, how many draws there are.
+        verbose: 0 for silence, 1 for a progress bar.
+    """
+    parts, found, size = [], [], None
+    for start, x, y in located(data):
+        held = count_examples(x)
+        size = size or held
+        # The last batch is filled up: another size may have to be compiled.
+        rows = np.minimum(np.arange(size), held - 1)
+        if held < size:
+            x = keras.tree.map_structure(lambda x, r=rows: x[r], x)
+        read = outputs.read(form(x, start))
+        parts.append([z.reshape(count, size, *z.shape[1:])[:, :held] for z in read])
+        if y is not None:
+            found.append(y)
+    total = outputs.new_sum(keep_members)
+    members = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
+    for draw in progress("predict", zip(*members, strict=True), count, verbose):
+        total.add(*draw)
+    return total.result(), np.concatenate(found) if found else None
+
+
 def check_same(seen: list, first: list | None) -> list:
     """Returns the checksums of a reading, the same as those of the first, if any.
 

@@ -28,6 +28,7 @@ class PointNetwork:
             `tfhyper.layers.Dropout`, if their rate is above 0.
 
     Attributes:
+        options: the two arguments above.
         network: the plain `keras.Model`.
         sampled_dropouts: id of such a layer -> the `MCDropout` that stands for it.
         batch_norms: name -> BatchNorm layer of `network`, those left out that
@@ -53,6 +54,7 @@ class PointNetwork:
         sample_dropout: bool = False,
     ):
         self.model = model
+        self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
         self.sampled_dropouts = {}
         self._sample_dropout = sample_dropout
         self._copies = graph.Copies(self._copy)

@@ -41,11 +41,15 @@ class WithWeights(keras.Model):
     def call(self, inputs):
         """Returns the network's outputs for (its inputs, first example, weights)."""
         x, first, weights = inputs
+        return call_with(self.network, self.all_weights(weights), x, first)
+
+    def all_weights(self, weights: Sequence) -> list:
+        """Returns the weights of a draw and the network's others, as its variables."""
         found = []
         for variable in self.network.variables:
             given = self._given.get(id(variable))
             found.append(variable.value if given is None else weights[given])
-        return call_with(self.network, found, x, first)
+        return found
 
 
 def call_with(network: keras.Model, weights: Sequence, x, first):
@@ -88,6 +92,10 @@ class Run:
             hasattr(layer, "first_example") for layer in network.network.layers
         )
 
+    def all_weights(self) -> list:
+        """Returns the values of all the network's `variables` in this draw."""
+        return self._network.all_weights(self._weights)
+
     def __call__(self, x, first: int = 0):
         """Returns the outputs for a batch whose first input has a place in the data."""
         inputs = x, np.int32(first), self._weights
@@ -107,12 +115,12 @@ class Kept:
     """
 
     def __init__(self, point: PointNetwork):
-        self._point = point
+        self._point, self._network = point, None
         self.forget()
 
     def forget(self) -> None:
-        """Lets go of what is kept."""
-        self._network = self._values = self._key = None
+        """Lets go of the weights."""
+        self._values = self._key = None
 
     def runs(self, draws: list[Draw]) -> Iterator[Run]:
         """Yields a network for each draw.
@@ -120,20 +128,26 @@ class Kept:
         Raises:
             ValueError: if a draw was made for another network.
         """
-        key = draws_key(draws)
-        if key != self._key:
-            self._values, self._key = None, key
-        one = self._point.drawn_bytes
-        if self._values is None and len(draws) * one <= KEPT_BYTES:
-            self._values = self._make(draws)
-        if self._values is not None:
-            for values in self._values:
+        if self.keeps(draws):
+            for values in self.values(draws):
                 yield Run(self._network, values)
             return
-        count = max(1, _MADE_BYTES // one)
+        count = max(1, _MADE_BYTES // self._point.drawn_bytes)
         for start in range(0, len(draws), count):
             for values in self._make(draws[start : start + count]):
                 yield Run(self._network, values)
+
+    def keeps(self, draws: list[Draw]) -> bool:
+        """Whether the weights of so many draws are kept."""
+        return len(draws) * self._point.drawn_bytes <= KEPT_BYTES
+
+    def values(self, draws: list[Draw]) -> list[list]:
+        """Returns each draw's weights, as `PointNetwork.values_of_draws`."""
+        key = draws_key(draws)
+        if key != self._key:
+            self._values = None
+            self._values, self._key = self._make(draws), key
+        return self._values
 
     def _make(self, draws):
         variables, values = self._point.values_of_draws(draws)

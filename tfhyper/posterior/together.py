@@ -1,0 +1,198 @@
+"""One compiled network that gives the predictions of all draws, for few inputs.
+
+For few inputs most of the time of a network goes into starting its operations and
+into bringing its weights into the order that they are multiplied in, and less into
+the products. What is fastest then was measured, for 16 draws of WRN-16-2 on two CPU
+cores (`benchmarks/predict_time.py`): on TensorFlow and JAX all draws' networks in
+one graph with their weights as constants, which the backend brings into order once;
+on Torch, which has no graph, one network with N times the channels, whose grouped
+convolutions are slow on the other two.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.runs import Kept, call_with, draws_key
+from tfhyper.posterior.side_by_side import SideBySide
+from tfhyper.posterior.wide import Wide
+
+# Of the weights that are held as constants. TensorFlow needs some ten times as much
+# memory for each of at most two graphs.
+_CONSTANT_BYTES = 3 * 2**24
+
+
+class Constants:
+    """The networks of all draws in one graph, their weights its constants.
+
+    Args:
+        point: the network that draws are given to.
+        kept: the draws' weights.
+        draws: the draws.
+
+    Raises:
+        ValueError: if the weights are more than constants should be.
+    """
+
+    # The inputs of a batch, at most, and how often their number has to come up
+    # before building it pays: it takes as long as a hundred predictions.
+    largest = 16 if keras.backend.backend() == "tensorflow" else 1
+    pays_after = 64
+
+    def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+        network = point.network
+        needed = 4 * network.count_params() * len(draws)
+        if needed > _CONSTANT_BYTES:
+            raise ValueError(f"{needed} bytes of weights are too many for constants.")
+        weights = []
+        for run in kept.runs(draws):
+            found = run.all_weights()
+            weights.append([ops.convert_to_numpy(value) for value in found])
+        self._model = _AllDraws(network, weights)
+
+    def __call__(self, x, first: int = 0):
+        """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
+        return self._model.predict_on_batch((x, np.int32(first)))
+
+
+class _AllDraws(keras.Model):
+    def __init__(self, network, weights):
+        super().__init__(name=f"{network.name}_draws", dtype="float32")
+        self.autocast = False
+        self.built = True
+
+        # In a function, so that the network's variables are not those of the model:
+        # it needs none of them.
+        def run(x, first):
+            outputs = [call_with(network, values, x, first) for values in weights]
+            return keras.tree.map_structure(
+                lambda *parts: ops.concatenate(parts), *outputs
+            )
+
+        self._run = run
+
+    def call(self, inputs):
+        return self._run(*inputs)
+
+
+class Beside(SideBySide):
+    """One network with N times the channels, and the copies one after the other.
+
+    Args:
+        point: the network that draws are given to.
+        kept: the draws' weights.
+        draws: the draws.
+
+    Raises:
+        ValueError: if nothing draws, if there is not enough memory, or if the draws
+            have moments of their own for a BatchNorm that comes before all that is
+            random, of which there is one.
+    """
+
+    averaging = "branching"
+    largest = 8
+    pays_after = 4
+
+    def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+        if not kept.keeps(draws):
+            raise ValueError("The weights are more than is kept.")
+        self._point = {id(original): copy for original, copy in point._pairs()}
+        super().__init__(point.model, len(draws), **point.options)
+        self.set(self._joined(draws))
+
+    @classmethod
+    def ends(cls, calls):
+        """Returns the numbers of the calls that are averaged behind: none."""
+        return set()
+
+    def _mean(self, x, name):
+        if not isinstance(x, Wide):
+            # It is the same for all draws.
+            return ops.concatenate([x] * self.num_copies)
+        return ops.concatenate(x.split())
+
+    def _copy_layer_weights(self, original, copy):
+        # What the draws one by one have: the model's averages may have moved on.
+        super()._copy_layer_weights(self._point[id(original)], copy)
+
+    def _joined(self, draws):
+        """Returns the draws as one, for this network."""
+        noise = {
+            name: np.stack([draw.noise[name] for draw in draws])
+            for name in draws[0].noise
+        }
+        moments = {}
+        stand_for = [(x, [copy]) for x, copy in PointNetwork._pairs(self)]
+        stand_for += [(made.original, made.layers) for made in self._made.values()]
+        for original, copies in stand_for:
+            name = self._point[id(original)].name if id(original) in self._point else ""
+            if copies[0].name not in self.batch_norms or not draws[0].moments:
+                continue
+            found = [np.stack(draw.moments[name]) for draw in draws]
+            if copies[0].moving_mean.shape[0] > found[0].shape[1]:
+                found = [np.concatenate(found, axis=1)]
+            elif len(copies) == 1 and not all((x == found[0]).all() for x in found):
+                raise ValueError(f"Each draw has other moments of BatchNorm '{name}'.")
+            moments.update((copy.name, x) for copy, x in zip(copies, found))
+        return Draw(noise, moments)
+
+    def __call__(self, x, first: int = 0):
+        """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
+        self.start_at(first)
+        return self.network.predict_on_batch(x)
+
+
+FORMS = {"tensorflow": Constants, "jax": Constants, "torch": Beside}
+
+
+class Together:
+    """Chooses whether all draws predict together, by the sizes of batches.
+
+    A network for all draws is built when so many batches of one size came that it
+    pays, by their number and not by the clock: so that the same calls give the same
+    numbers. It is kept until other draws, or other moments, come.
+
+    Args:
+        point: the network that draws are given to.
+        kept: the draws' weights.
+    """
+
+    def __init__(self, point: PointNetwork, kept: Kept):
+        self._point, self._kept = point, kept
+        self._form = FORMS.get(keras.backend.backend())
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets go of the network."""
+        self._built = self._key = None
+        self._refused = self._form is None
+        self._seen = Counter()
+
+    def of(self, draws: Sequence[Draw], size: int, count: int):
+        """Returns what predicts with all draws, or `None` for one after the other.
+
+        Args:
+            draws: the draws.
+            size: int, inputs in a batch.
+            count: int, how many such batches there are.
+        """
+        key = draws_key(draws)
+        if key != self._key:
+            self.forget()
+            self._key = key
+        if self._refused or len(draws) < 2 or size > self._form.largest:
+            return None
+        self._seen[size] += count
+        if self._seen[size] < self._form.pays_after:
+            return None
+        if self._built is None:
+            try:
+                self._built = self._form(self._point, self._kept, draws)
+            except ValueError:
+                self._refused = True
+        return self._built
