@@ -1,7 +1,5 @@
 """Small trainings, the same on one device, on two, and on two machines."""
 
-import os
-
 import keras
 import numpy as np
 
@@ -12,7 +10,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6, 6, 2)).astype("float32")
 Y = (np.arange(24) % 3).astype("int32")
 EPOCHS, STEPS, BATCH = 2, 3, 8
-# hidden_units is large, so that a whole gradient of a generator could not hide.
 UNITS = {"hidden_units": 6, "code_units": 4}
 
 
@@ -21,7 +18,7 @@ def small_network():
     return keras.Sequential(
         [
             keras.Input((6, 6, 2)),
-            layers.HyperConv2D(4, 3, seed=1, **UNITS),
+            layers.HyperConv2D(4, 3, seed=1, use_bias=False, **UNITS),
             keras.layers.BatchNormalization(momentum=0.8),
             keras.layers.ReLU(),
             layers.HyperConv2D(3, 3, seed=2, mean_kernel=True, **UNITS),
@@ -66,8 +63,8 @@ def bayes_network():
     )
 
 
-def wide_resnet():
-    kit = kits.hyper("all_in_one", hidden_units=8, seed=3)
+def wide_resnet(kit=None):
+    kit = kit or kits.hyper("all_in_one", hidden_units=8, seed=3)
     return models.wide_resnet(10, 1, num_classes=3, input_shape=(8, 8, 2), kit=kit)
 
 
@@ -165,7 +162,3 @@ def two_devices():
     halves = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, halves)
     return make_strategy("mirrored")
-
-
-def in_folder(folder, name):
-    return os.path.join(folder, name)

@@ -2,8 +2,9 @@
 
 import keras
 import numpy as np
+from keras import ops
 
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.noise import check_seed, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 
@@ -37,6 +38,12 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        seeds = _SeedsOfExamples(self.seed_generator)
+        return keras.random.dropout(inputs, self.rate, self.noise_shape, seed=seeds)
+
     def save_own_variables(self, store):
         if self.rate > 0:
             store["seed"] = self.seed_generator.state
@@ -57,3 +64,18 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
 
     def point_weights(self, noise):
         return []
+
+
+class _SeedsOfExamples(keras.random.SeedGenerator):
+    """The next seeds of a generator, for masks: replicas have others."""
+
+    def __init__(self, generator):
+        self._generator = generator
+
+    def next(self, ordered=True):
+        drawn = self._generator.next(ordered)
+        first, count = drawn[0], drawn[1]
+        seed = replica_seed(first, by_example=True)
+        if seed is first:
+            return drawn
+        return ops.stack([ops.cast(seed, drawn.dtype), count])

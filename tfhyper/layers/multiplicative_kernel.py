@@ -133,9 +133,10 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.flow.set_center(1.0)
 
     def call(self, inputs, training=None):
-        draw = _Streams(self._seeds, self.next_count(training))
+        by_example = training and self.estimator == "local_reparameterization"
+        draw = _Streams(self._seeds, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)
-        if training and self.estimator == "local_reparameterization":
+        if by_example:
             outputs = self._locally_reparameterized(inputs, draw)
         else:
             outputs = self.operate(inputs, self._sample_kernel(draw))
@@ -253,8 +254,8 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
 class _Streams:
     """The noise of one call: a function of (seed, count) for each stream."""
 
-    def __init__(self, seeds, count):
-        self._seeds, self._count = seeds, count
+    def __init__(self, seeds, count, by_example=False):
+        self._seeds, self._count, self._by_example = seeds, count, by_example
 
     def normal(self, stream, shape, dtype="float32"):
         return keras.random.normal(shape, dtype=dtype, seed=self._seed(stream))
@@ -265,7 +266,7 @@ class _Streams:
         )
 
     def _seed(self, stream):
-        return StatelessSeed(self._seeds[stream], self._count)
+        return StatelessSeed(self._seeds[stream], self._count, self._by_example)
 
 
 class _Generator:

@@ -212,6 +212,13 @@ def check_strategy(model: keras.Model) -> None:
                     f"strategy.scope(): ...`. Received: variable {variable.path}, made "
                     "outside of it, which replicas would not keep the same"
                 )
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "Loss scaling must not look for overflows on several replicas: Keras sees "
+            "those of the first replica alone. Use mixed_bfloat16, or give `compile` "
+            "`auto_scale_loss=False` and an optimizer with a `loss_scale_factor`. "
+            f"Received: optimizer={model.optimizer.name!r}, a LossScaleOptimizer"
+        )
     steps = getattr(model.optimizer, "gradient_accumulation_steps", None)
     if steps:
         raise ValueError(

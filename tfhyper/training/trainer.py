@@ -74,8 +74,9 @@ class Trainer:
     Raises:
         ValueError: for an argument out of range; on another backend than TensorFlow;
             for a model or an optimizer made outside of the strategy's scope,
-            `jit_compile=True` on several CPUs, gradient accumulation on several
-            replicas, or a `keras.distribution`, which TensorFlow ignores.
+            `jit_compile=True` on several CPUs, gradient accumulation or a
+            `LossScaleOptimizer` on several replicas, or a `keras.distribution`, which
+            TensorFlow ignores.
 
     Example:
 
