@@ -371,7 +371,8 @@ class Trainer:
 
     def metrics_state(self) -> list:
         """Returns the values of the metrics' variables, over all replicas, as lists."""
-        return [np.asarray(v.value).tolist() for v in self.model.metrics_variables]
+        values = map(keras.ops.convert_to_numpy, self.model.metrics_variables)
+        return [value.tolist() for value in values]
 
     def _set_metrics(self, state):
         with self.strategy.scope():
