@@ -138,6 +138,9 @@ class GeneratedKernel(StochasticKernel):
     def sample_noise(self, seed):
         return self.latent_code.sample_noise(seed)
 
+    def fresh_noise(self, seed, count):
+        return self.latent_code.fresh_noise(seed, count)
+
     def point_weights(self, noise):
         return self.with_bias(self.generate(noise))
 

@@ -28,6 +28,8 @@ class Averaged(Anytime):
 
     # What reads the networks' outputs: see `posterior.outputs`.
     _outputs = None
+    # The arguments that a file holds, by their names.
+    _settings = ()
 
     @property
     def num_networks(self) -> int:
@@ -190,6 +192,11 @@ class Averaged(Anytime):
             "predict", self._networks(), self.num_networks, verbose
         )
         return passes.predict(networks, data, self._outputs, keep_members)
+
+    @property
+    def settings(self) -> dict:
+        """The arguments besides the models, by their names: JSON values."""
+        return {name: getattr(self, name) for name in self._settings}
 
     @property
     def outputs(self) -> str:

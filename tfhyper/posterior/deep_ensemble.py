@@ -94,6 +94,8 @@ class DeepEnsemble(Averaged):
         uncertainty estimation using deep ensembles, NeurIPS 2017.
     """
 
+    _settings = _SETTINGS
+
     def __init__(
         self,
         models: Sequence[keras.Model | str],
@@ -199,8 +201,7 @@ class DeepEnsemble(Averaged):
             FileExistsError: if there is a file and `overwrite` is not set.
             ValueError: if a model changed since its weights were taken.
         """
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        settings["num_models"] = self.num_members
+        settings = {**self.settings, "num_models": self.num_members}
         models = map(self._members.model, range(self.num_members))
         archive.save(path, _KIND, models, self._draws(), settings, overwrite)
 

@@ -11,6 +11,9 @@ from tfhyper.layers.stock_dropout import as_mc_dropout, drops
 from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
 
+# Counts that a fresh draw has for its layers: another draw has others.
+_MOST_LAYERS = 2**12
+
 
 class PointNetwork:
     """A network of stock Keras layers beside a stochastic one.
@@ -202,6 +205,28 @@ class PointNetwork:
             }
         )
 
+    def fresh(self, seed, index) -> Draw:
+        """As `sample`, of other draws: in tensors, for functions that are traced.
+
+        Args:
+            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            index: int32 scalar tensor, 0 <= index < 2**15.
+        """
+        noise = {}
+        for i, (name, layer) in enumerate(self._noise_layers.items()):
+            sample = layer.sample_noise(0)
+            count = index * _MOST_LAYERS + i
+            noise[name] = layer.fresh_noise(seed, count) if sample.size else sample
+        return Draw(noise)
+
+    def seeded(self, draw: Draw) -> list[str]:
+        """Returns the names of layers whose weights no traced function can make."""
+        return [
+            layer.name
+            for name, layer in self._noise_layers.items()
+            if layer.noise_is_seed and draw.noise[name].size
+        ]
+
     def mean(self) -> Draw:
         """Returns the draw of the posterior's mean, without moments.
 
@@ -236,14 +261,18 @@ class PointNetwork:
                 "The draw was made for another network: it holds moments for the "
                 f"BatchNorm layers {unknown}, which this one has not."
             )
+        for variable, value in self.values(draw):
+            # A copy: JAX gives the memory of a network's variables away
+            # in prediction, and the model's bias must not go with it.
+            variable.assign(ops.copy(value))
+
+    def values(self, draw: Draw) -> Iterator[tuple]:
+        """Yields the variables of `network` that a draw fixes, and their values."""
         for copy, values in self.drawn_weights(draw):
-            for variable, value in zip(copy.weights, values, strict=True):
-                # A copy: JAX gives the memory of a network's variables away
-                # in prediction, and the model's bias must not go with it.
-                variable.assign(ops.copy(value))
+            yield from zip(copy.weights, values, strict=True)
         for name, (mean, variance) in draw.moments.items():
-            self.batch_norms[name].moving_mean.assign(mean)
-            self.batch_norms[name].moving_variance.assign(variance)
+            yield self.batch_norms[name].moving_mean, mean
+            yield self.batch_norms[name].moving_variance, variance
 
     def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
         """Yields layers of `network` and their weights of a draw, made one by one.

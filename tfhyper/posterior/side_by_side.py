@@ -99,6 +99,15 @@ class SideBySide(PointNetwork):
         names = draws[0].noise
         return Draw({n: np.stack([draw.noise[n] for draw in draws]) for n in names})
 
+    def fresh(self, seed, index) -> Draw:
+        """As `sample`, in tensors: lists of the noise of N, or N^2, draws."""
+        first = index * self.noise_count
+        draws = [
+            super(SideBySide, self).fresh(seed, first + i)
+            for i in range(self.noise_count)
+        ]
+        return Draw({n: [draw.noise[n] for draw in draws] for n in draws[0].noise})
+
     def _call(self, operation, *args, **kwargs):
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
