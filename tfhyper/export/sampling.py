@@ -1,5 +1,7 @@
 """Draws that an exported model makes itself, from a seed of the request."""
 
+import tensorflow as tf
+
 from tfhyper.checks import check_finite
 from tfhyper.export.functions import Members, call_with
 
@@ -82,7 +84,7 @@ class FreshDraws:
         inputs = tf.convert_to_tensor(self._inputs)
         if self._minibatch:
             order = tf.random.experimental.stateless_shuffle(
-                tf.range(len(self._inputs)), tf.stack([seed, index])
+                tf.range(self._inputs.shape[0]), tf.stack([seed, index])
             )
             inputs = tf.gather(inputs, order[: self._minibatch])
         found = iter(call_with(point.moments_network, inputs, values))

@@ -75,7 +75,10 @@ class StochasticLayer:
             seed: int32 scalar tensor, 0 <= seed < 2**31.
             count: int32 scalar tensor, another one for each draw and layer.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no `fresh_noise`.")
+        noise = self.sample_noise(0)
+        if noise.size:
+            raise NotImplementedError(f"{type(self).__name__} has no `fresh_noise`.")
+        return noise
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise that gives the posterior's mean; `None` if unknown."""

@@ -212,12 +212,12 @@ class PointNetwork:
             seed: int32 scalar tensor, 0 <= seed < 2**31.
             index: int32 scalar tensor, 0 <= index < 2**15.
         """
-        noise = {}
-        for i, (name, layer) in enumerate(self._noise_layers.items()):
-            sample = layer.sample_noise(0)
-            count = index * _MOST_LAYERS + i
-            noise[name] = layer.fresh_noise(seed, count) if sample.size else sample
-        return Draw(noise)
+        return Draw(
+            noise={
+                name: layer.fresh_noise(seed, index * _MOST_LAYERS + i)
+                for i, (name, layer) in enumerate(self._noise_layers.items())
+            }
+        )
 
     def seeded(self, draw: Draw) -> list[str]:
         """Returns the names of layers whose weights no traced function can make."""
