@@ -127,7 +127,8 @@ class DrawnNetwork:
             inputs: what the network takes.
             values: pairs of a variable of the network and a tensor.
         """
-        return self._outputs.tensor(call_with(self.point.network, inputs, values))
+        network = self.point.network
+        return self._outputs.tensor(call_with(self.point, network, inputs, values))
 
     def _predict_draw(self, inputs, tensors):
         tensors = iter(tensors)
@@ -138,9 +139,17 @@ class DrawnNetwork:
         return self.predict_with(inputs, self._parts.values(parts))
 
 
-def call_with(network: keras.Model, inputs, values):
-    """Returns what a network gives with other values of some of its variables."""
-    with keras.StatelessScope(state_mapping=values):
+def call_with(point: PointNetwork, network: keras.Model, inputs, values):
+    """Returns what a network gives with other values of some of its variables.
+
+    Args:
+        point: the `PointNetwork`, for what its copies have in common.
+        network: its `network` or `moments_network`.
+        inputs: what it takes.
+        values: pairs of a variable and a tensor.
+    """
+    # A BatchNorm of a copy has moments of its own: the last value counts.
+    with keras.StatelessScope(state_mapping=[*point.repeats(), *values]):
         return network(inputs, training=False)
 
 

@@ -87,7 +87,7 @@ class FreshDraws:
                 tf.range(self._inputs.shape[0]), tf.stack([seed, index])
             )
             inputs = tf.gather(inputs, order[: self._minibatch])
-        found = iter(call_with(point.moments_network, inputs, values))
+        found = iter(call_with(point, point.moments_network, inputs, values))
         return [
             (variable, next(found)[0])
             for norm in point.batch_norms.values()

@@ -290,6 +290,10 @@ class PointNetwork:
         source = self._noise_layers[self._sources[id(layer)]]
         return layer.point_weights(source.code_of(noise))
 
+    def repeats(self) -> Iterator[tuple]:
+        """Yields variables of `network`, and others that always have their values."""
+        return iter(())
+
     def start_at(self, index: int) -> None:
         """Tells where in the data the next batch begins.
 

@@ -237,6 +237,14 @@ class SideBySide(PointNetwork):
             for layer in made.layers:
                 yield made.original, layer
 
+    def repeats(self) -> Iterator[tuple]:
+        """Yields variables of copies of what does not draw, and of the first copy."""
+        for made in self._made.values():
+            first, *others = made.layers
+            if not isinstance(made.original, StochasticLayer):
+                for layer in others:
+                    yield from zip(layer.weights, first.weights, strict=True)
+
     def _copy_layer_weights(self, original, copy):
         if [w.shape for w in original.weights] == [w.shape for w in copy.weights]:
             super()._copy_layer_weights(original, copy)
