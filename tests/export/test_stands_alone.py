@@ -177,7 +177,7 @@ def test_cpp_reads_the_metadata(program, models):
         ),
         (
             ["generator", "members", "inputs", "6,8,4,6", "images.raw"],
-            "error: ",  # of TensorFlow
+            "is not compatible with expected shape",
         ),
     ],
     ids=["no-model", "torn", "no-signature", "no-input", "size", "shape"],
@@ -207,5 +207,5 @@ def test_torn_variables_are_not_loaded(models, tmp_path):
     shutil.copytree(models / "generator", tmp_path / "torn")
     (path,) = (tmp_path / "torn" / "variables").glob("variables.data*")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises((OSError, tf.errors.OpError)):
+    with pytest.raises((IndexError, OSError, tf.errors.OpError)):
         run(tmp_path / "torn", inputs=IMAGES)

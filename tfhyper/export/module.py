@@ -104,6 +104,12 @@ class Exported:
 
     def _inputs(self, named):
         """Returns the networks' inputs from those of a signature."""
+        # Sessions, as servers run them, check no shapes, and a convolution takes twice
+        # the channels for two groups.
+        named = {
+            name: tf.ensure_shape(x, self._specs[name].shape)
+            for name, x in named.items()
+        }
         if self._preprocessing is not None:
             named = {name: self._preprocessing(x) for name, x in named.items()}
         return self._members.pack(named)
