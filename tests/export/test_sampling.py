@@ -98,12 +98,12 @@ def test_several_networks_and_draws_inside_of_one(tmp_path):
 
 @pytest.mark.parametrize("kit", ["bayes", "mnf", "bayesian_hypernet"])
 def test_fresh_kernels_have_the_moments_of_the_draws(kit):
-    """2,000 draws of each: means within 5 standard errors, deviations within 15 %."""
+    """1,000 draws of each: means within 5 standard errors, deviations within 20 %."""
     options = {} if kit == "mnf" else {"initial_scale": 1.0}
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model = tfhyper.convert(plain, make_kit(kit, **options))
     (layer,) = [x for x in model.layers if hasattr(x, "fresh_noise")]
-    count = 2000
+    count = 1000
 
     @tf.function(autograph=False)
     def fresh(index):
@@ -114,7 +114,7 @@ def test_fresh_kernels_have_the_moments_of_the_draws(kit):
     drawn = np.stack([to_numpy(x) for x in drawn])
     error = np.sqrt((found.var(0) + drawn.var(0)) / count)
     assert (np.abs(found.mean(0) - drawn.mean(0)) < 5 * error).all()
-    np.testing.assert_allclose(found.std(0), drawn.std(0), rtol=0.15)
+    np.testing.assert_allclose(found.std(0), drawn.std(0), rtol=0.2)
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform", "half_normal"])
@@ -135,10 +135,6 @@ def mean_predictor():
     return tfhyper.PosteriorPredictor(dense_network("bayes"), deterministic=True)
 
 
-def dense_predictor():
-    return tfhyper.PosteriorPredictor(dense_network("hyper"), 2)
-
-
 def norm_predictor():
     return calibrated(small_network("hyper"), 2)
 
@@ -148,7 +144,6 @@ def norm_predictor():
     [
         (plain_predictor, None, "whose draws differ"),
         (mean_predictor, None, "whose draws differ"),
-        (dense_predictor, ROWS, "`sampling_inputs` must be left out"),
         (norm_predictor, None, "`sampling_inputs` must hold training inputs"),
         (norm_predictor, IMAGES[..., :2], "`sampling_inputs` must be an array"),
         (norm_predictor, IMAGES[:0], "at least 1 examples"),

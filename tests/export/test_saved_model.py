@@ -315,6 +315,13 @@ def test_bad_preprocessing(mean, std, error, message):
         Preprocessing(mean, std)
 
 
+def test_other_backends_are_refused(monkeypatch, tmp_path):
+    predictor = tfhyper.PosteriorPredictor(dense_network("hyper"), 2)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match='Received: the backend "jax"'):
+        export.saved_model(predictor, tmp_path / "model")
+
+
 def test_draws_without_their_moments_are_not_exported(hyper, tmp_path):
     predictor = tfhyper.PosteriorPredictor(hyper.model, 2)
     with pytest.raises(ValueError, match="calibrate"):

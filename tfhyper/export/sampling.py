@@ -20,8 +20,8 @@ class FreshDraws:
         inputs: training inputs, an array, or `None`.
 
     Raises:
-        ValueError: if the predictor draws nothing; if `inputs` are missing where
-            draws have moments, given where they have none, or do not fit.
+        ValueError: if the predictor draws nothing, or `inputs` are missing or do not
+            fit where draws have moments. Elsewhere they are not used.
     """
 
     def __init__(self, members: Members, predictor, inputs):
@@ -37,17 +37,11 @@ class FreshDraws:
         calibrated = predictor.batch_norm != "moving_average" and any(
             network.point.batch_norms for network in networks
         )
-        if calibrated != (inputs is not None):
-            rule = "be left out: draws have no BatchNorm moments of their own"
-            if calibrated:
-                rule = (
-                    "hold training inputs, which the file keeps: fresh draws take "
-                    "their BatchNorm moments from them"
-                )
+        if calibrated and inputs is None:
             raise ValueError(
-                f"`sampling_inputs` must {rule}. Received: batch_norm="
-                f'"{predictor.batch_norm}", sampling_inputs of type '
-                f"{type(inputs).__name__}"
+                "`sampling_inputs` must hold training inputs, which the file keeps: "
+                "fresh draws take their BatchNorm moments from them. Received: "
+                f'sampling_inputs=None, batch_norm="{predictor.batch_norm}"'
             )
         self._inputs = None
         if calibrated:

@@ -72,7 +72,7 @@ def saved_model(
             BatchNorm moments of their own: training inputs, normalised, that each
             fresh draw takes them from, as from one batch of `calibrate`. They are
             in the file and go through the network once per draw and call: some
-            hundreds will do.
+            hundreds will do. Not used where draws have none.
 
     Raises:
         TypeError: for a predictor or an argument of another type.
