@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -45,9 +46,9 @@ def run(main):
     app.run(checked_main)
 
 
-def check_flags() -> None:
+def check_flags(names: Sequence[str] = ("draws", "calibration_examples")) -> None:
     """Raises ValueError for flags that would fail only after the training."""
-    for name in ("draws", "calibration_examples"):
+    for name in names:
         value = FLAGS[name].value
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be positive. Received: --{name}={value}")

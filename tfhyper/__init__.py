@@ -19,6 +19,7 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 from tfhyper import (
     analysis,
     data,
+    export,
     kits,
     layers,
     metrics,
@@ -51,6 +52,7 @@ __all__ = [
     "analysis",
     "convert",
     "data",
+    "export",
     "kits",
     "layers",
     "metrics",

@@ -138,8 +138,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         return self.log_ratio(self._code(self.last_count()))
 
     def _code(self, count):
-        seed = StatelessSeed(self.seed, count)
-        return keras.random.normal((1, self.units), dtype="float32", seed=seed)
+        return self.fresh_noise(self.seed, count)
 
     def call(self, inputs, training=None):
         kernel = self.generate(self._code(self.next_count(training)))
@@ -161,6 +160,10 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def sample_noise(self, seed):
         generator = np.random.default_rng(seed)
         return generator.standard_normal((1, self.units), dtype="float32")
+
+    def fresh_noise(self, seed, count):
+        seed = StatelessSeed(seed, count)
+        return keras.random.normal((1, self.units), dtype="float32", seed=seed)
 
     def point_weights(self, noise):
         return self.with_bias(self.generate(noise))

@@ -7,7 +7,14 @@ from keras import ops
 from tfhyper.checks import check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed, derive_seed
+from tfhyper.layers.noise import (
+    DrawCounter,
+    StatelessSeed,
+    check_seed,
+    derive_seed,
+    generator_of,
+    make_key,
+)
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer
 
@@ -39,6 +46,8 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     draws one kernel for the batch, whatever the estimator. With `pruned`, mean
     and sigma are multiplied by a mask, and the KL sums over the weights it keeps.
     """
+
+    noise_is_seed = True
 
     def __init__(
         self,
@@ -185,20 +194,16 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def sample_noise(self, seed):
         return np.array([seed], "int64")
 
+    def fresh_noise(self, seed, count):
+        return make_key(seed, count)
+
     def mean_noise(self):
         return np.zeros((0,), "int64")
 
     def point_weights(self, noise):
-        # From NumPy's generator: the same weights on every backend, and a draw is
-        # one number.
-        generator = np.random.default_rng(noise) if len(noise) else None
-
-        def normal(shape):
-            if generator is None:
-                return ops.zeros(shape)
-            values = generator.standard_normal(shape, dtype="float32")
-            return ops.convert_to_tensor(values)
-
+        # A draw is one number; at the posterior's mean there is none.
+        is_mean = not ops.is_tensor(noise) and not len(noise)
+        normal = ops.zeros if is_mean else generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
             return self.with_bias(kernel)

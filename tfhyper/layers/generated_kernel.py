@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_number, check_positive_integer
@@ -145,6 +144,9 @@ class GeneratedKernel(StochasticKernel):
     def sample_noise(self, seed):
         return self.latent_code.sample_noise(seed)
 
+    def fresh_noise(self, seed, count):
+        return self.latent_code.fresh_noise(seed, count)
+
     def point_weights(self, noise):
         return self.with_bias(self.generate(noise))
 
@@ -152,9 +154,10 @@ class GeneratedKernel(StochasticKernel):
         # The generator is read once for many draws: it is far larger than a kernel.
         count = max(1, _PRODUCT_BYTES // (4 * math.prod(self.kernel_shape)))
         for start in range(0, len(noises), count):
-            codes = np.concatenate(noises[start : start + count])
-            kernels = self._generate(codes, (len(codes), *self.kernel_shape))
-            yield from map(self.with_bias, ops.unstack(kernels, len(codes)))
+            some = noises[start : start + count]
+            codes = ops.concatenate([ops.convert_to_tensor(x) for x in some])
+            kernels = self._generate(codes, (len(some), *self.kernel_shape))
+            yield from map(self.with_bias, ops.unstack(kernels, len(some)))
 
     def get_config(self):
         config = super().get_config()

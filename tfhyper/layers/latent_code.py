@@ -92,8 +92,10 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
         return PRIORS[self.prior]((1, self.units), seed)
 
     def sample_noise(self, seed: int) -> np.ndarray:
-        code = PRIORS[self.prior]((1, self.units), StatelessSeed(seed, 0))
-        return ops.convert_to_numpy(code)
+        return ops.convert_to_numpy(self.fresh_noise(seed, 0))
+
+    def fresh_noise(self, seed, count):
+        return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
 
     def point_layer(self):
         return None

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfhyper.checks import check_integer
 from tfhyper.layers.masks import keep_mask
-from tfhyper.layers.noise import DrawCounter, check_seed, replica_seed
+from tfhyper.layers.noise import DrawCounter, check_seed, make_key, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 
@@ -128,13 +128,15 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
 
     def call(self, inputs, training=None):
         count = self.next_count(training)
-        seed = replica_seed(self.seed, by_example=True)
-        key = ops.stack([ops.cast(seed, "int32"), ops.cast(count, "int32")])
+        key = make_key(replica_seed(self.seed, by_example=True), count)
         return self.drop(inputs, key, ops.zeros((), "int32"))
 
     def sample_noise(self, seed):
         """Returns the key of a draw's masks: seed and count."""
         return np.array([seed, 0], "int64")
+
+    def fresh_noise(self, seed, count):
+        return make_key(seed, count)
 
     def mean_noise(self):
         return np.zeros((0,), "int64")
@@ -143,9 +145,9 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         return FixedDropout.from_config(MaskedDropout.get_config(self))
 
     def point_weights(self, noise):
-        noise = noise if len(noise) else _NO_DROPOUT
-        key = ops.convert_to_tensor(np.asarray(noise, "int32"))
-        return [key, ops.zeros((), "int32")]
+        if not ops.is_tensor(noise):
+            noise = np.asarray(noise if len(noise) else _NO_DROPOUT)
+        return [ops.cast(noise, "int32"), ops.zeros((), "int32")]
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}

@@ -16,7 +16,14 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import output_deviation
 from tfhyper.layers.gaussian_weights import inverse_softplus
 from tfhyper.layers.masked_flow import MaskedFlow
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed, derive_seed
+from tfhyper.layers.noise import (
+    DrawCounter,
+    StatelessSeed,
+    check_seed,
+    derive_seed,
+    generator_of,
+    make_key,
+)
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer
 
@@ -55,6 +62,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     z starts around 1, so that a network starts as one of stock layers would.
     """
 
+    noise_is_seed = True
     # The kernel's axis that z goes along: 0, its inputs, or -1, its outputs.
     multiplier_axis = -1
 
@@ -230,6 +238,9 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def sample_noise(self, seed):
         return np.array([seed], "int64")
 
+    def fresh_noise(self, seed, count):
+        return make_key(seed, count)
+
     def mean_noise(self):
         # The mean of a flow's output has no closed form.
         return None
@@ -270,13 +281,13 @@ class _Streams:
 
 
 class _Generator:
-    """The noise of one draw, from NumPy: the same on every backend."""
+    """The noise of one draw."""
 
     def __init__(self, noise):
-        self._generator = np.random.default_rng(noise)
+        self._generator = generator_of(noise)
 
     def normal(self, _, shape):
-        return ops.convert_to_tensor(self._generator.standard_normal(shape, "float32"))
+        return self._generator.normal(shape)
 
     def masks(self, _, shape):
-        return ops.convert_to_tensor(self._generator.random(shape, "float32") < 0.5)
+        return self._generator.uniform(shape) < 0.5

@@ -75,6 +75,23 @@ class StochasticLayer:
         """
         return noise
 
+    # Whether the noise is a seed of NumPy, which a traced function cannot draw from.
+    noise_is_seed = False
+
+    def fresh_noise(self, seed: Any, count: Any) -> Any:
+        """Draws noise of the same distribution as `sample_noise`, in tensors.
+
+        For functions that are traced: what `code_of` and `point_weights` take.
+
+        Args:
+            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            count: int32 scalar tensor, another one for each draw and layer.
+        """
+        noise = self.sample_noise(0)
+        if noise.size:
+            raise NotImplementedError(f"{type(self).__name__} has no `fresh_noise`.")
+        return noise
+
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise that gives the posterior's mean; `None` if unknown."""
         return None

@@ -11,7 +11,9 @@ from tfhyper.metrics.bounds import SCORES
 from tfhyper.posterior import passes
 from tfhyper.posterior.anytime import Anytime
 from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 from tfhyper.posterior.runs import Run
 
@@ -27,11 +29,21 @@ class Averaged(Anytime):
 
     # What reads the networks' outputs: see `posterior.outputs`.
     _outputs = None
+    # The arguments that a file holds, by their names.
+    _settings = ()
 
     @property
     def num_networks(self) -> int:
         """How many networks predict."""
         return self.num_draws
+
+    def _networks(self) -> list[tuple[PointNetwork, Draw]]:
+        """Returns the networks, each as a draw and what it is to be given to.
+
+        Raises:
+            ValueError: if `calibrate` is due.
+        """
+        raise NotImplementedError
 
     def _runs(self) -> Iterable[Run]:
         """Returns the networks of the draws, ready to predict.
@@ -195,6 +207,11 @@ class Averaged(Anytime):
             )
         runs = passes.progress("predict", self._runs(), self.num_networks, verbose)
         return passes.predict(runs, data, self._outputs, keep_members)
+
+    @property
+    def settings(self) -> dict:
+        """The arguments besides the models, by their names: JSON values."""
+        return {name: getattr(self, name) for name in self._settings}
 
     @property
     def outputs(self) -> str:

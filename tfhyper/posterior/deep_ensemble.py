@@ -94,6 +94,8 @@ class DeepEnsemble(Averaged):
         uncertainty estimation using deep ensembles, NeurIPS 2017.
     """
 
+    _settings = _SETTINGS
+
     def __init__(
         self,
         models: Sequence[keras.Model | str],
@@ -139,6 +141,9 @@ class DeepEnsemble(Averaged):
     def _runs(self):
         for member in self._members:
             yield from member._runs()
+
+    def _networks(self):
+        return [pair for member in self._members for pair in member._networks()]
 
     def calibrate(
         self, inputs: Any, batch_size: int | None = None, verbose: int = 1
@@ -199,8 +204,7 @@ class DeepEnsemble(Averaged):
             FileExistsError: if there is a file and `overwrite` is not set.
             ValueError: if a model changed since its weights were taken.
         """
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        settings["num_models"] = self.num_members
+        settings = {**self.settings, "num_models": self.num_members}
         models = map(self._members.model, range(self.num_members))
         archive.save(path, _KIND, models, self._draws(), settings, overwrite)
 

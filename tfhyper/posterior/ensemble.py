@@ -213,6 +213,10 @@ class Ensemble:
         self._check_calibrated()
         return self._kept.runs(self.draws)
 
+    def _networks(self):
+        self._check_calibrated()
+        return [(self._point, draw) for draw in self.draws]
+
     def _together(self, data):
         self._check_calibrated()
         if not data.fixed:

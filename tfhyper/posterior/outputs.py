@@ -19,8 +19,9 @@ _SMALLEST_NOISE = 1e-4
 # The same, for tensors of a graph.
 _SYMBOLIC_LINKS = {
     "softmax": ops.softmax,
-    "normalized_softplus": lambda x: (
-        ops.softplus(x) / ops.sum(ops.softplus(x), axis=-1, keepdims=True)
+    # By the logarithm of softplus, l itself far below zero, as `metrics` has it.
+    "normalized_softplus": lambda x: ops.softmax(
+        ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
     ),
 }
 # Link -> the function of logits that gives the class probabilities.
@@ -67,14 +68,14 @@ class ClassOutputs:
             probs = LINKS[self.link](probs).astype(np.float32)
         return (probs,)
 
+    def tensor(self, raw):
+        """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
+        probs = keras.layers.Activation("linear", dtype="float32")(raw)
+        return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
+
     def average(self, outputs: list):
         """Returns the mean probabilities of networks' symbolic outputs."""
-        members = [
-            keras.layers.Activation("linear", dtype="float32")(x) for x in outputs
-        ]
-        if self.name == "logits":
-            members = [_SYMBOLIC_LINKS[self.link](x) for x in members]
-        return ops.mean(ops.stack(members), axis=0)
+        return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
 
     def new_sum(self, keep_members: bool) -> PredictionSum:
         """Returns what adds up the members."""
@@ -140,18 +141,21 @@ class RegressionOutputs:
             )
         return mean, variance
 
+    def tensor(self, raw):
+        """Returns mean and variance (batch, 2) in float32, as `read`, of tensors."""
+        cast = keras.layers.Activation("linear", dtype="float32")
+        parts = [cast(x) for x in keras.tree.flatten(raw)]
+        if self.name == "mean":
+            parts.append(ops.full_like(parts[0], self.noise_variance))
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+
     def average(self, outputs: list):
         """Returns mean and variance, each (batch, 1), of networks' symbolic outputs."""
-        parts = [keras.tree.flatten(x) for x in outputs]
-        members = ops.stack(
-            [x[0] if len(x) == 1 else ops.concatenate(x, axis=-1) for x in parts]
-        )  # (draws, batch, 1 or 2)
-        means = members[..., :1]
+        members = ops.stack([self.tensor(x) for x in outputs])  # (draws, batch, 2)
+        means, variances = members[..., :1], members[..., 1:]
         mean = ops.mean(means, axis=0)
         variance = ops.mean(ops.square(means - mean), axis=0)
-        if self.name == "mean":
-            return [mean, variance + self.noise_variance]
-        return [mean, variance + ops.mean(members[..., 1:], axis=0)]
+        return [mean, variance + ops.mean(variances, axis=0)]
 
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the members."""

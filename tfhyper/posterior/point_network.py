@@ -11,6 +11,9 @@ from tfhyper.layers.stock_dropout import as_mc_dropout, drops
 from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
 
+# Counts that a fresh draw has for its layers: another draw has others.
+_MOST_LAYERS = 2**12
+
 
 class PointNetwork:
     """A network of stock Keras layers beside a stochastic one.
@@ -204,6 +207,28 @@ class PointNetwork:
             }
         )
 
+    def fresh(self, seed, index) -> Draw:
+        """As `sample`, of other draws: in tensors, for functions that are traced.
+
+        Args:
+            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            index: int32 scalar tensor, 0 <= index < 2**15.
+        """
+        return Draw(
+            noise={
+                name: layer.fresh_noise(seed, index * _MOST_LAYERS + i)
+                for i, (name, layer) in enumerate(self._noise_layers.items())
+            }
+        )
+
+    def seeded(self, draw: Draw) -> list[str]:
+        """Returns the names of layers whose weights no traced function can make."""
+        return [
+            layer.name
+            for name, layer in self._noise_layers.items()
+            if layer.noise_is_seed and draw.noise[name].size
+        ]
+
     def mean(self) -> Draw:
         """Returns the draw of the posterior's mean, without moments.
 
@@ -228,14 +253,10 @@ class PointNetwork:
             ValueError: if the draw was made for another network.
         """
         self._check_draw(draw)
-        for copy, values in self.drawn_weights(draw):
-            for variable, value in zip(copy.weights, values, strict=True):
-                # A copy: JAX gives the memory of a network's variables away
-                # in prediction, and the model's bias must not go with it.
-                variable.assign(ops.copy(value))
-        for name, (mean, variance) in draw.moments.items():
-            self.batch_norms[name].moving_mean.assign(mean)
-            self.batch_norms[name].moving_variance.assign(variance)
+        for variable, value in self.values(draw):
+            # A copy: JAX gives the memory of a network's variables away
+            # in prediction, and the model's bias must not go with it.
+            variable.assign(ops.copy(value))
 
     def _check_draw(self, draw):
         """Raises ValueError if the draw was made for another network."""
@@ -250,6 +271,14 @@ class PointNetwork:
                 "The draw was made for another network: it holds moments for the "
                 f"BatchNorm layers {unknown}, which this one has not."
             )
+
+    def values(self, draw: Draw) -> Iterator[tuple]:
+        """Yields the variables of `network` that a draw fixes, and their values."""
+        for copy, values in self.drawn_weights(draw):
+            yield from zip(copy.weights, values, strict=True)
+        for name, (mean, variance) in draw.moments.items():
+            yield self.batch_norms[name].moving_mean, mean
+            yield self.batch_norms[name].moving_variance, variance
 
     def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
         """Yields layers of `network` and their weights of a draw, made one by one.
@@ -315,6 +344,10 @@ class PointNetwork:
             for found, draw in zip(values, draws, strict=True):
                 found.extend(map(ops.copy, draw.moments.get(name, own)))
         return variables, values
+
+    def repeats(self) -> Iterator[tuple]:
+        """Yields variables of `network`, and others that always have their values."""
+        return iter(())
 
     def start_at(self, index: int) -> None:
         """Tells where in the data the next batch begins.

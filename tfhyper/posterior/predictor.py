@@ -106,6 +106,8 @@ class PosteriorPredictor(Ensemble, Averaged):
     ((2000, 10), (2000,))
     """
 
+    _settings = _SETTINGS
+
     def __init__(
         self,
         model: keras.Model,
@@ -146,8 +148,7 @@ class PosteriorPredictor(Ensemble, Averaged):
             ValueError: if the model was trained since its weights were taken.
         """
         self._check_weights()
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        archive.save(path, _KIND, [self.model], self.draws, settings, overwrite)
+        archive.save(path, _KIND, [self.model], self.draws, self.settings, overwrite)
 
     @classmethod
     def load(cls, path: str) -> "PosteriorPredictor":

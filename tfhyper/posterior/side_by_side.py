@@ -99,6 +99,15 @@ class SideBySide(PointNetwork):
         names = draws[0].noise
         return Draw({n: np.stack([draw.noise[n] for draw in draws]) for n in names})
 
+    def fresh(self, seed, index) -> Draw:
+        """As `sample`, in tensors: lists of the noise of N, or N^2, draws."""
+        first = index * self.noise_count
+        draws = [
+            super(SideBySide, self).fresh(seed, first + i)
+            for i in range(self.noise_count)
+        ]
+        return Draw({n: [draw.noise[n] for draw in draws] for n in draws[0].noise})
+
     def _call(self, operation, *args, **kwargs):
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
@@ -227,6 +236,14 @@ class SideBySide(PointNetwork):
         for made in self._made.values():
             for layer in made.layers:
                 yield made.original, layer
+
+    def repeats(self) -> Iterator[tuple]:
+        """Yields variables of copies of what does not draw, and of the first copy."""
+        for made in self._made.values():
+            first, *others = made.layers
+            if not isinstance(made.original, StochasticLayer):
+                for layer in others:
+                    yield from zip(layer.weights, first.weights, strict=True)
 
     def _copy_layer_weights(self, original, copy):
         if [w.shape for w in original.weights] == [w.shape for w in copy.weights]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 
 
@@ -73,6 +74,40 @@ def workdir_access(path: str, what: str) -> Iterator[None]:
     except OSError as error:
         message = f"`workdir` cannot be {what}: {error.strerror}. {received}"
         raise OSError(error.errno, message) from error
+
+
+@contextlib.contextmanager
+def whole_folder(path: str) -> Iterator[str]:
+    """Yields a folder to write to; at the end it is on disk and is `path`.
+
+    A folder that was there goes when the new one is complete, and stays after an
+    exception. Folders above it are made.
+
+    Example:
+
+    >>> with whole_folder("models/fashion/1") as temporary:
+    ...     tf.saved_model.save(module, temporary)
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    os.makedirs(parent, exist_ok=True)
+    # Hidden, on the same disk.
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as temporary:
+        new, old = (os.path.join(temporary, part) for part in ("new", "old"))
+        os.mkdir(new)
+        yield new
+        for folder, _, files in os.walk(new):
+            for file in files:
+                _to_disk(os.path.join(folder, file), os.O_RDWR)
+        if os.path.lexists(path):
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except BaseException:
+            if os.path.lexists(old):
+                os.rename(old, path)
+            raise
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        _to_disk(parent, os.O_RDONLY)
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -1,0 +1,213 @@
+"""A predictor as one function of its inputs that TensorFlow can trace.
+
+What every format is made from: `Members` holds the weights as variables of
+TensorFlow and gives the predictions of all draws, in plain operations without
+control flow.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhyper.checks import check_choice
+from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.side_by_side import SideBySide
+
+FORMS = ("generator", "materialized")
+
+
+class Members:
+    """The predictions of all draws of a predictor, as a function of the inputs.
+
+    `members(inputs)` is a float32 tensor (batch, draws, classes) of probabilities,
+    or of a regression (batch, draws, 2) of means and variances. Call it in a
+    `tf.function`; the object must live as long as what was traced.
+
+    Args:
+        predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`.
+        form: `"materialized"`: the kernels of all draws are variables;
+            `"generator"`: what they are made of is, and each call makes them.
+            `None` for the latter where the posterior allows it.
+
+    Attributes:
+        form: the form, as a name.
+        specs: name -> `tf.TensorSpec` of each input, the batch of any size:
+            "inputs" if there is one, else the names in the model.
+        networks: list of `DrawnNetwork`.
+        outputs: what reads a network's outputs, see `posterior.outputs`.
+
+    Raises:
+        ValueError: for another form, or one that the posterior does not allow; if
+            `calibrate` is due.
+
+    Example:
+
+    >>> members = Members(predictor, "materialized")
+    >>> tf.function(members)(tf.zeros((2, 32, 32, 3))).shape
+    TensorShape([2, 16, 10])
+    """
+
+    def __init__(self, predictor, form: str | None = None):
+        if form is not None:
+            check_choice("form", form, FORMS)
+        self.outputs = predictor._outputs
+        found = {}  # id of a network -> (network, its draws)
+        for point, draw in predictor._networks():
+            found.setdefault(id(point), (point, []))[1].append(draw)
+        seeded = [x for point, draws in found.values() for x in point.seeded(draws[0])]
+        if form == "generator" and seeded:
+            raise ValueError(
+                '`form="generator"` needs a posterior whose draws are codes, masks or '
+                "moments. A draw of a Gaussian kernel is as many numbers as the kernel "
+                'has: use form="materialized". Received: form="generator", a model '
+                f"whose layer {seeded[0]!r} has one"
+            )
+        self.form = form or ("materialized" if seeded else "generator")
+        self.networks = [
+            DrawnNetwork(point, draws, self.outputs, self.form)
+            for point, draws in found.values()
+        ]
+        self._structure = self.networks[0].point.network.input
+        leaves = keras.tree.flatten(self._structure)
+        self.specs = {
+            "inputs" if len(leaves) == 1 else x.name: tf.TensorSpec(
+                (None, *x.shape[1:]), x.dtype
+            )
+            for x in leaves
+        }
+
+    def __call__(self, inputs) -> tf.Tensor:
+        """Returns the members' predictions, (batch, draws, values)."""
+        return tf.stack(
+            [member for network in self.networks for member in network(inputs)], axis=1
+        )
+
+    def pack(self, named: dict):
+        """Returns the inputs of the networks from tensors by the names of `specs`."""
+        flat = [named[name] for name in self.specs]
+        return keras.tree.pack_sequence_as(self._structure, flat)
+
+
+class DrawnNetwork:
+    """One network and its draws: the function of inputs and a draw, traced once.
+
+    Args:
+        point: the `PointNetwork`.
+        draws: list of `Draw`.
+        outputs: what reads the network's outputs.
+        form: a name of `FORMS`.
+    """
+
+    def __init__(self, point: PointNetwork, draws: list[Draw], outputs, form: str):
+        self.point, self.count, self._outputs = point, len(draws), outputs
+        self._parts = (_Weights if form == "materialized" else _Sources)(point)
+        arrays = [self._parts.take(draw) for draw in draws]
+        # One column for each array of a draw.
+        self._columns = [_Column(values) for values in zip(*arrays, strict=True)]
+        # Its graph is in a file once, and not once for each draw.
+        self._predict = tf.function(self._predict_draw, autograph=False)
+
+    def __call__(self, inputs) -> list:
+        """Returns the predictions of the draws, each (batch, values)."""
+        columns = [
+            column.tensors(self.count)
+            for column in self._columns
+            if column.variable is not None
+        ]
+        return [
+            self._predict(inputs, [column[i] for column in columns])
+            for i in range(self.count)
+        ]
+
+    def predict_with(self, inputs, values) -> tf.Tensor:
+        """Returns the network's prediction with other values of its variables.
+
+        Args:
+            inputs: what the network takes.
+            values: pairs of a variable of the network and a tensor.
+        """
+        network = self.point.network
+        return self._outputs.tensor(call_with(self.point, network, inputs, values))
+
+    def _predict_draw(self, inputs, tensors):
+        tensors = iter(tensors)
+        parts = [
+            column.constant if column.variable is None else next(tensors)
+            for column in self._columns
+        ]
+        return self.predict_with(inputs, self._parts.values(parts))
+
+
+def call_with(point: PointNetwork, network: keras.Model, inputs, values):
+    """Returns what a network gives with other values of some of its variables.
+
+    Args:
+        point: the `PointNetwork`, for what its copies have in common.
+        network: its `network` or `moments_network`.
+        inputs: what it takes.
+        values: pairs of a variable and a tensor.
+    """
+    # A BatchNorm of a copy has moments of its own: the last value counts.
+    with keras.StatelessScope(state_mapping=[*point.repeats(), *values]):
+        return network(inputs, training=False)
+
+
+class _Weights:
+    """What a file holds of a draw: kernels and moments."""
+
+    def __init__(self, point):
+        self._point = point
+
+    def take(self, draw):
+        """Returns the arrays of a draw."""
+        pairs = list(self._point.values(draw))
+        self._variables = [variable for variable, _ in pairs]
+        return [np.asarray(value) for _, value in pairs]
+
+    def values(self, parts):
+        """Returns the network's variables and what a draw makes of them."""
+        return list(zip(self._variables, parts, strict=True))
+
+
+class _Sources:
+    """What a file holds of a draw: noise, of which kernels are made, and moments."""
+
+    def __init__(self, point):
+        self._point = point
+
+    def take(self, draw):
+        """Returns the arrays of a draw."""
+        self._structure = [draw.noise, draw.moments]
+        return keras.tree.flatten(self._structure)
+
+    def values(self, parts):
+        """Returns the network's variables and what a draw makes of them."""
+        noise, moments = keras.tree.pack_sequence_as(self._structure, parts)
+        if isinstance(self._point, SideBySide):  # that of several draws
+            noise = {
+                name: tf.unstack(x) if tf.is_tensor(x) else x
+                for name, x in noise.items()
+            }
+        return list(self._point.values(Draw(noise, moments)))
+
+
+class _Column:
+    """One array of each draw, as one variable.
+
+    Arrays of no size, which say that nothing is drawn, stay what they are.
+    """
+
+    def __init__(self, values):
+        first = self.constant = np.asarray(values[0])
+        self._same = all(np.array_equal(first, value) for value in values)
+        self.variable = None
+        if first.size:
+            stacked = first if self._same else np.stack(values)
+            self.variable = tf.Variable(stacked, trainable=False)
+
+    def tensors(self, count):
+        """Returns the arrays of the draws."""
+        if self._same:
+            return [tf.convert_to_tensor(self.variable)] * count
+        return tf.unstack(self.variable)

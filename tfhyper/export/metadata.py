@@ -1,0 +1,115 @@
+"""What an exported model says of itself: JSON that any reader understands."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.version import __version__
+
+FORMAT = "tfhyper saved model 1"
+# Its name among the file's assets.
+ASSET = "tfhyper.json"
+
+
+def check_class_names(
+    names: Sequence[str] | None, kind: str, classes: int
+) -> list[str] | None:
+    """Returns the names as a list.
+
+    Args:
+        names: names of the classes, or `None`.
+        kind: the predictor's `outputs`.
+        classes: how many there are.
+
+    Raises:
+        TypeError: if they are no sequence of strings.
+        ValueError: if they are not one for each class, or of a regression.
+    """
+    if names is None:
+        return None
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise TypeError(
+            "`class_names` must be a sequence of strings. "
+            f"Received: class_names={names!r}"
+        )
+    if kind in REGRESSION:
+        raise ValueError(
+            f'`class_names` are for classifiers. Received: a predictor with "{kind}"'
+        )
+    if len(names) != classes:
+        raise ValueError(
+            f"`class_names` must hold one name for each of {classes} classes. "
+            f"Received: class_names={list(names)!r}"
+        )
+    return list(names)
+
+
+def check_metadata(metadata: Mapping[str, Any] | None) -> dict:
+    """Returns the user's own entries as a dict.
+
+    Raises:
+        TypeError: if they are no mapping of strings to JSON values.
+        ValueError: for numbers that are not finite, which JSON has not.
+    """
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, Mapping) or not all(
+        isinstance(key, str) for key in metadata
+    ):
+        raise TypeError(
+            "`metadata` must map strings to JSON values. "
+            f"Received: metadata={metadata!r}"
+        )
+    try:
+        return json.loads(json.dumps(dict(metadata), allow_nan=False))
+    except TypeError as error:
+        raise TypeError(f"`metadata` must hold JSON values: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"`metadata` must hold finite numbers: {error}. Received: {metadata!r}"
+        ) from error
+
+
+def describe(predictor, members, preprocessing, class_names, metadata) -> str:
+    """Returns all that is to be known of an exported predictor, as JSON.
+
+    Args:
+        predictor: the predictor.
+        members: its `Members`.
+        preprocessing: a `Preprocessing`, or `None`.
+        class_names: list of str, or `None`.
+        metadata: the user's own entries, a dict.
+    """
+    inputs = {
+        name: {
+            "shape": spec.shape.as_list(),
+            "dtype": "uint8" if preprocessing else spec.dtype.name,
+        }
+        for name, spec in members.specs.items()
+    }
+    if preprocessing is not None:
+        preprocessing = {
+            "formula": "(inputs / 255 - mean) / std",
+            **dataclasses.asdict(preprocessing),
+        }
+    regression = predictor.outputs in REGRESSION
+    entries = {
+        "format": FORMAT,
+        "tfhyper": __version__,
+        "predictor": type(predictor).__name__,
+        "settings": predictor.settings,
+        "model": members.networks[0].point.model.name,
+        "num_draws": predictor.num_draws,
+        "form": members.form,
+        "uncertainty": "square of the targets' unit" if regression else "nats",
+        "inputs": inputs,
+        "preprocessing": preprocessing,
+        "class_names": class_names,
+        "metadata": metadata,
+    }
+    return json.dumps(entries, indent=2)

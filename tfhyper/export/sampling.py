@@ -1,0 +1,111 @@
+"""Draws that an exported model makes itself, from a seed of the request."""
+
+import tensorflow as tf
+
+from tfhyper.checks import check_finite
+from tfhyper.export.functions import Members, call_with
+
+
+class FreshDraws:
+    """The predictions of as many draws as a predictor has, others for each seed.
+
+    A draw is a function of the seed and its number, of the same distribution as the
+    predictor's. Its BatchNorm moments are those of training inputs, held as a
+    variable, that are sent through it: all of them or a random mini-batch, as
+    `calibrate` takes them.
+
+    Args:
+        members: the `Members` of the predictor.
+        predictor: the predictor.
+        inputs: training inputs, an array, or `None`.
+
+    Raises:
+        ValueError: if the predictor draws nothing, or `inputs` are missing or do not
+            fit where draws have moments. Elsewhere they are not used.
+    """
+
+    def __init__(self, members: Members, predictor, inputs):
+        networks = members.networks
+        self._minibatch = predictor.batch_size
+        if predictor.deterministic or not (
+            self._minibatch or any(_draws(network.point) for network in networks)
+        ):
+            raise ValueError(
+                "`sampling=True` needs a predictor whose draws differ. Received: one "
+                "that is deterministic, or whose layers draw nothing"
+            )
+        calibrated = predictor.batch_norm != "moving_average" and any(
+            network.point.batch_norms for network in networks
+        )
+        if calibrated and inputs is None:
+            raise ValueError(
+                "`sampling_inputs` must hold training inputs, which the file keeps: "
+                "fresh draws take their BatchNorm moments from them. Received: "
+                f'sampling_inputs=None, batch_norm="{predictor.batch_norm}"'
+            )
+        self._inputs = None
+        if calibrated:
+            self._inputs = tf.Variable(self._check(inputs, members), trainable=False)
+        self._networks = [
+            (network.count, tf.function(self._function(network), autograph=False))
+            for network in networks
+        ]
+
+    def __call__(self, inputs, seed) -> tf.Tensor:
+        """Returns the draws' predictions, (batch, draws, values), for an int seed."""
+        # As in tfhyper, seeds are not negative.
+        seed = tf.bitwise.bitwise_and(seed, 2**31 - 1)
+        members = []
+        for count, predict in self._networks:
+            for _ in range(count):
+                index = tf.constant(len(members), tf.int32)
+                members.append(predict(inputs, seed, index))
+        return tf.stack(members, axis=1)
+
+    def _function(self, network):
+        point = network.point
+
+        def predict(inputs, seed, index):
+            values = list(point.values(point.fresh(seed, index)))
+            if self._inputs is not None and point.batch_norms:
+                values += self._moments(point, values, seed, index)
+            return network.predict_with(inputs, values)
+
+        return predict
+
+    def _moments(self, point, values, seed, index):
+        """Returns the variables of BatchNorm's moments, and those of a draw."""
+        inputs = tf.convert_to_tensor(self._inputs)
+        if self._minibatch:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(self._inputs.shape[0]), tf.stack([seed, index])
+            )
+            inputs = tf.gather(inputs, order[: self._minibatch])
+        found = iter(call_with(point, point.moments_network, inputs, values))
+        return [
+            (variable, next(found)[0])
+            for norm in point.batch_norms.values()
+            for variable in (norm.moving_mean, norm.moving_variance)
+        ]
+
+    def _check(self, inputs, members):
+        spec, *others = members.specs.values()
+        array = check_finite("sampling_inputs", inputs)
+        if others or not spec.shape.is_compatible_with(array.shape):
+            raise ValueError(
+                "`sampling_inputs` must be an array of inputs as the network takes "
+                f"them, normalised, of shape {tuple(spec.shape)}. Received: "
+                f"sampling_inputs.shape={array.shape}"
+            )
+        least = self._minibatch or 1
+        if len(array) < least:
+            raise ValueError(
+                f"`sampling_inputs` must hold at least {least} examples. "
+                f"Received: {len(array)}"
+            )
+        return array.astype(spec.dtype.as_numpy_dtype)
+
+
+def _draws(point):
+    """Whether a layer of a network draws."""
+    return any(noise.size for noise in point.sample(0, 0).noise.values())
