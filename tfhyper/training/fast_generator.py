@@ -82,9 +82,16 @@ def use_fast_generator(model: keras.Model) -> list[str]:
             same = model.optimizer is optimizer
             return (packed if same else plain)(*args, **kwargs)
 
+        train_step.optimizer = optimizer
         model.train_step = train_step
         model.train_function = None  # made anew from it
     return reasons
+
+
+def is_in_use(model: keras.Model) -> bool:
+    """Returns whether `use_fast_generator` holds for a model as it is compiled."""
+    step = vars(model).get("train_step")
+    return getattr(step, "optimizer", None) is model.optimizer
 
 
 def why_not(model: keras.Model) -> list[str]:
