@@ -119,7 +119,7 @@ def test_sigterm_to_one_worker_ends_both_at_the_same_step(whole, tmp_path, worke
     notes = tmp_path / "steps 0"
 
     def run_until_sigterm():
-        ended = kills.run(sigterm_itself, workers)
+        ended = kills.run(sigterm_itself, workers, grace=30.0)
         return ended
 
     workers = [(*arguments, worker) for arguments in two_workers.workers(tmp_path)]
