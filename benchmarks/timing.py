@@ -27,14 +27,7 @@ def time_systems(
     """
     functions = {name: step for name, (step, _) in systems.items()}
     seconds = take_turns(functions, warm_up, rounds)
-    return {
-        name: {
-            "seconds": float(np.median(seconds[name])),
-            "against": plain,
-            **ratio(seconds[name], seconds[plain]),
-        }
-        for name, (_, plain) in systems.items()
-    }
+    return time_rows(seconds, {name: plain for name, (_, plain) in systems.items()})
 
 
 def take_turns(
@@ -50,6 +43,18 @@ def take_turns(
             seconds[name].append(time.perf_counter() - start)
         bar.update(i + 1)
     return {name: np.array(s[warm_up:]) for name, s in seconds.items()}
+
+
+def time_rows(seconds: dict[str, np.ndarray], against: dict[str, str]) -> dict:
+    """Returns what `time_systems` does, from the seconds of each round."""
+    return {
+        name: {
+            "seconds": float(np.median(seconds[name])),
+            "against": plain,
+            **ratio(seconds[name], seconds[plain]),
+        }
+        for name, plain in against.items()
+    }
 
 
 def ratio(seconds: np.ndarray, plain: np.ndarray) -> dict:
