@@ -1,5 +1,6 @@
 """Networks that predict with the weights of a draw, without copying them in."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -14,6 +15,8 @@ from tfhyper.posterior.point_network import PointNetwork
 # at a time where they are more.
 KEPT_BYTES = 2**30
 _MADE_BYTES = 2**27
+# Weights of fewer numbers are packed into one vector.
+_SMALL = 2**12
 
 
 class WithWeights(keras.Model):
@@ -32,24 +35,37 @@ class WithWeights(keras.Model):
         self.autocast = False
         self.network = network
         self.built = True
-        self._given = {id(variable): i for i, variable in enumerate(variables)}
+        # Each input of a compiled network takes time: the small ones are one vector.
+        small = [v for v in variables if math.prod(v.shape) < _SMALL]
+        self._packed = [(id(v), tuple(v.shape)) for v in small if v.dtype == "float32"]
+        self._ids = list(map(id, variables))
 
     def takes(self, variables: Sequence[keras.Variable]) -> bool:
         """Whether these are the variables, in this order."""
-        return list(self._given) == list(map(id, variables))
+        return self._ids == list(map(id, variables))
+
+    def pack(self, values: Sequence) -> list:
+        """Returns the weights as `call` takes them, from those of the variables."""
+        weights = dict(zip(self._ids, values, strict=True))
+        small = [ops.reshape(weights.pop(key), (-1,)) for key, _ in self._packed]
+        return [*weights.values(), *([ops.concatenate(small)] if small else [])]
+
+    def all_weights(self, packed: Sequence) -> list:
+        """Returns the weights of a draw and the network's others, as its variables."""
+        given, packed = {}, list(packed)
+        if self._packed:
+            ends = np.cumsum([math.prod(shape) for _, shape in self._packed])
+            parts = ops.split(packed.pop(), ends[:-1].tolist())
+            for (key, shape), part in zip(self._packed, parts, strict=True):
+                given[key] = part if len(shape) == 1 else ops.reshape(part, shape)
+        large = [key for key in self._ids if key not in given]
+        given.update(zip(large, packed, strict=True))
+        return [given.get(id(v), v.value) for v in self.network.variables]
 
     def call(self, inputs):
         """Returns the network's outputs for (its inputs, first example, weights)."""
         x, first, weights = inputs
         return call_with(self.network, self.all_weights(weights), x, first)
-
-    def all_weights(self, weights: Sequence) -> list:
-        """Returns the weights of a draw and the network's others, as its variables."""
-        found = []
-        for variable in self.network.variables:
-            given = self._given.get(id(variable))
-            found.append(variable.value if given is None else weights[given])
-        return found
 
 
 def call_with(network: keras.Model, weights: Sequence, x, first):
@@ -79,7 +95,7 @@ class Run:
 
     Args:
         network: a `WithWeights`.
-        weights: the draw's, in the order of its `variables`.
+        weights: the draw's, as its `pack` gives them.
 
     Attributes:
         by_place: bool, whether what it gives for an input depends on its place in
@@ -142,7 +158,7 @@ class Kept:
         return len(draws) * self._point.drawn_bytes <= KEPT_BYTES
 
     def values(self, draws: list[Draw]) -> list[list]:
-        """Returns each draw's weights, as `PointNetwork.values_of_draws`."""
+        """Returns each draw's weights, packed."""
         key = draws_key(draws)
         if key != self._key:
             self._values = None
@@ -154,7 +170,7 @@ class Kept:
         # Draws may bring moments where those before had none.
         if self._network is None or not self._network.takes(variables):
             self._network = WithWeights(self._point.network, variables)
-        return values
+        return list(map(self._network.pack, values))
 
 
 def draws_key(draws: list[Draw]) -> tuple[int, int]:
