@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers import StochasticLayer
 from tfhyper.posterior.batches import checksum
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
@@ -148,14 +149,14 @@ class Kept:
             for values in self.values(draws):
                 yield Run(self._network, values)
             return
-        count = max(1, _MADE_BYTES // self._point.drawn_bytes)
+        count = max(1, _MADE_BYTES // drawn_bytes(self._point))
         for start in range(0, len(draws), count):
             for values in self._make(draws[start : start + count]):
                 yield Run(self._network, values)
 
     def keeps(self, draws: list[Draw]) -> bool:
         """Whether the weights of so many draws are kept."""
-        return len(draws) * self._point.drawn_bytes <= KEPT_BYTES
+        return len(draws) * drawn_bytes(self._point) <= KEPT_BYTES
 
     def values(self, draws: list[Draw]) -> list[list]:
         """Returns each draw's weights, packed."""
@@ -166,11 +167,51 @@ class Kept:
         return self._values
 
     def _make(self, draws):
-        variables, values = self._point.values_of_draws(draws)
+        variables, values = values_of_draws(self._point, draws)
         # Draws may bring moments where those before had none.
         if self._network is None or not self._network.takes(variables):
             self._network = WithWeights(self._point.network, variables)
         return list(map(self._network.pack, values))
+
+
+def drawn_bytes(point: PointNetwork) -> int:
+    """Returns the bytes of the weights of one draw, in float32."""
+    layers = [
+        copy
+        for original, copy in point._pairs()
+        if isinstance(original, StochasticLayer)
+    ]
+    return 4 * sum(x.count_params() for x in (*layers, *point.batch_norms.values()))
+
+
+def values_of_draws(
+    point: PointNetwork, draws: Sequence[Draw]
+) -> tuple[list[keras.Variable], list[list]]:
+    """Returns the variables of a network that draws fix, and each draw's values.
+
+    Those that `set` would assign, but for the places of layers whose noise goes by
+    the example (`start_at`), in copies of their own.
+
+    Raises:
+        ValueError: if a draw was made for another network.
+    """
+    for draw in draws:
+        point.check_draw(draw)
+    variables, values = [], [[] for _ in draws]
+    for copy, weights in point.weights_of_draws(draws):
+        for i, variable in enumerate(copy.weights):
+            if variable is not getattr(copy, "first_example", None):
+                variables.append(variable)
+                for found, one in zip(values, weights, strict=True):
+                    found.append(ops.copy(one[i]))
+    names = {name for draw in draws for name in draw.moments}
+    for name in [name for name in point.batch_norms if name in names]:
+        norm = point.batch_norms[name]
+        own = norm.moving_mean, norm.moving_variance
+        variables.extend(own)
+        for found, draw in zip(values, draws, strict=True):
+            found.extend(map(ops.copy, draw.moments.get(name, own)))
+    return variables, values
 
 
 def draws_key(draws: list[Draw]) -> tuple[int, int]:
