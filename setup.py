@@ -61,6 +61,7 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
+            "tensorboard",
         ],
     },
 )

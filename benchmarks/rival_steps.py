@@ -1,7 +1,7 @@
-"""Training steps of other packages' networks, for the benchmarks of steps.
+"""Other packages' networks and their training steps, for the benchmarks of times.
 
-Each function returns the step, a function without arguments, and the bytes of the
-weights that generate others.
+The functions named `..._step` return the step, a function without arguments, and the
+bytes of the weights that generate others.
 """
 
 from absl import flags
@@ -28,8 +28,8 @@ def wide_resnet(x, conv, norm_relu, add, head):
     return head(norm_relu(x, channels), channels)
 
 
-def tf_keras_step(conv_class=None, dense_class=None):
-    """A network of tf_keras, plain or of tfp.layers."""
+def tf_keras_network(conv_class=None, dense_class=None):
+    """Returns a network of tf_keras, plain or of tfp.layers."""
     import tensorflow_probability as tfp
     import tf_keras
 
@@ -52,8 +52,7 @@ def tf_keras_step(conv_class=None, dense_class=None):
     def norm_relu(x, _):
         return k.ReLU()(k.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
 
-    x, y = batch()
-    inputs = tf_keras.Input(x.shape[1:])
+    inputs = tf_keras.Input((FLAGS.size, FLAGS.size, 3))
     outputs = wide_resnet(
         inputs,
         conv,
@@ -61,7 +60,15 @@ def tf_keras_step(conv_class=None, dense_class=None):
         lambda a, b: k.Add()([a, b]),
         lambda x, _: dense(k.GlobalAveragePooling2D()(x)),
     )
-    model = tf_keras.Model(inputs, outputs)
+    return tf_keras.Model(inputs, outputs)
+
+
+def tf_keras_step(conv_class=None, dense_class=None):
+    """A network of tf_keras, plain or of tfp.layers."""
+    import tf_keras
+
+    model = tf_keras_network(conv_class, dense_class)
+    x, y = batch()
     model.compile(
         tf_keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
         tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -70,8 +77,8 @@ def tf_keras_step(conv_class=None, dense_class=None):
     return lambda: model.train_on_batch(x, y), 0
 
 
-def torch_step(kind=None):
-    """A network of torch, plain or of bayesian-torch."""
+def torch_network(kind=None):
+    """Returns a network of torch, plain or of bayesian-torch."""
     import torch
     from torch import nn
 
@@ -118,7 +125,7 @@ def torch_step(kind=None):
 
     model = Network()
     if kind is not None:
-        from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn, get_kl_loss
+        from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn
 
         prior = {
             "prior_mu": 0.0,
@@ -130,15 +137,31 @@ def torch_step(kind=None):
             "moped_delta": 0.5,
         }
         dnn_to_bnn(model, prior)
+    return model
+
+
+def torch_images(x):
+    """Returns images (batch, height, width, channels) as torch takes them fastest."""
+    import torch
+
+    x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def torch_step(kind=None):
+    """A network of torch, plain or of bayesian-torch."""
+    import torch
+
+    model = torch_network(kind)
+    if kind is not None:
+        from bayesian_torch.models.dnn_to_bnn import get_kl_loss
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True)
     x, y = batch()
-    x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.from_numpy(y)
+    x, y = torch_images(x), torch.from_numpy(y)
 
     def step():
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
+        loss = torch.nn.functional.cross_entropy(model(x), y)
         if kind is not None:
             loss = loss + get_kl_loss(model) / EXAMPLES
         loss.backward()
@@ -147,19 +170,18 @@ def torch_step(kind=None):
     return step, 0
 
 
-def hypnettorch_step(generated):
-    """A network of hypnettorch, with its own weights or generated ones.
+def hypnettorch_network(generated):
+    """Returns a network of hypnettorch and what its weights come from.
 
-    One code, 32 hidden units and no biases, as `kits.hyper(mean_kernel=False)`, but
-    that the stem and BatchNorm's affine parameters are generated too.
+    That is itself, or a network that generates them. One code, 32 hidden units and no
+    biases, as `kits.hyper(mean_kernel=False)`, but that the stem and BatchNorm's
+    affine parameters are generated too.
     """
-    import torch
     from hypnettorch.hnets import HMLP
     from hypnettorch.mnets import WRN
 
-    x, y = batch()
     network = WRN(
-        in_shape=x.shape[1:],
+        in_shape=(FLAGS.size, FLAGS.size, 3),
         n=(FLAGS.depth - 4) // 6,
         k=FLAGS.width,
         num_feature_maps=(16, 16, 32, 64),
@@ -178,6 +200,15 @@ def hypnettorch_step(generated):
             use_bias=False,
             verbose=False,
         )
+    return network, weights
+
+
+def hypnettorch_step(generated):
+    """A network of hypnettorch, with its own weights or generated ones."""
+    import torch
+
+    x, y = batch()
+    network, weights = hypnettorch_network(generated)
     optimizer = torch.optim.SGD(weights.parameters(), 0.1, momentum=0.9, nesterov=True)
     x = torch.from_numpy(x.reshape(len(x), -1))
     y = torch.from_numpy(y)

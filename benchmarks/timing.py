@@ -25,23 +25,39 @@ def time_systems(
         Name -> "seconds", the median over the rounds; "against"; "ratio", the
         median of the ratio in one round; "ratio_quartiles" of it.
     """
+    functions = {name: step for name, (step, _) in systems.items()}
+    seconds = take_turns(functions, warm_up, rounds)
+    return time_rows(seconds, {name: plain for name, (_, plain) in systems.items()})
+
+
+def take_turns(
+    functions: dict[str, Callable], warm_up: int, rounds: int
+) -> dict[str, np.ndarray]:
+    """Returns the seconds of each function in each of the rounds after the warm-up."""
     bar = keras.utils.Progbar(warm_up + rounds, unit_name="round")
-    seconds = {name: [] for name in systems}
+    seconds = {name: [] for name in functions}
     for i in range(warm_up + rounds):
-        for name, (step, _) in systems.items():
+        for name, function in functions.items():
             start = time.perf_counter()
-            step()
+            function()
             seconds[name].append(time.perf_counter() - start)
         bar.update(i + 1)
-    seconds = {name: np.array(s[warm_up:]) for name, s in seconds.items()}
-    found = {}
-    for name, (_, plain) in systems.items():
-        ratio = seconds[name] / seconds[plain]
-        low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
-        found[name] = {
+    return {name: np.array(s[warm_up:]) for name, s in seconds.items()}
+
+
+def time_rows(seconds: dict[str, np.ndarray], against: dict[str, str]) -> dict:
+    """Returns what `time_systems` does, from the seconds of each round."""
+    return {
+        name: {
             "seconds": float(np.median(seconds[name])),
             "against": plain,
-            "ratio": float(middle),
-            "ratio_quartiles": [float(low), float(high)],
+            **ratio(seconds[name], seconds[plain]),
         }
-    return found
+        for name, plain in against.items()
+    }
+
+
+def ratio(seconds: np.ndarray, plain: np.ndarray) -> dict:
+    """Returns median and quartiles of the ratio in one round."""
+    low, middle, high = np.quantile(seconds / plain, [0.25, 0.5, 0.75])
+    return {"ratio": float(middle), "ratio_quartiles": [float(low), float(high)]}

@@ -1,5 +1,6 @@
 """The layers with generated kernels against stock layers, NumPy and formulas."""
 
+import math
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from tests.helpers.layers import (
     to_numpy,
 )
 from tfhyper import PosteriorPredictor, layers
-from tfhyper.layers import HyperConv2D, HyperDense, LatentCode
+from tfhyper.layers import HyperConv2D, HyperDense, LatentCode, generated_kernel
 
 FORMS = {"paper": {}, "mean": {"mean_kernel": True, "deviation_scale": 0.5}}
 GENERATOR = {"hidden_units": 16, "code_units": 5, "seed": 3}
@@ -540,6 +541,23 @@ def test_plain_layer_of_a_draw(case, form):
     point.build(inputs_shape)
     point.set_weights([to_numpy(w) for w in layer.point_weights(noise)])
     np.testing.assert_allclose(to_numpy(point(x)), to_numpy(layer(x, noise)), atol=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 9])
+def test_kernels_of_several_draws(form, at_once, monkeypatch):
+    layer = layers.HyperConv2D(6, 3, bias_initializer="random_normal", **form)
+    layer(normal(1, 5, 5, 4))
+    shape = 3, 3, 4, 6
+    monkeypatch.setattr(
+        generated_kernel, "_PRODUCT_BYTES", at_once * 4 * math.prod(shape) + 3
+    )
+    noises = [layer.sample_noise(i) for i in range(5)]
+    found = list(layer.point_weights_of_draws(noises))
+    assert len(found) == 5
+    for noise, (kernel, bias) in zip(noises, found, strict=True):
+        expected = numpy_kernel(layer, noise, shape)
+        np.testing.assert_allclose(to_numpy(kernel), expected, atol=1e-6)
+        np.testing.assert_array_equal(to_numpy(bias), to_numpy(layer.bias))
 
 
 @pytest.mark.parametrize(

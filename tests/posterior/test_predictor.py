@@ -301,18 +301,17 @@ def test_kernels_above_the_limit_are_made_anew(monkeypatch):
     model, x = hyper_resnet(), images(20)
     predictor = PosteriorPredictor(model, num_draws=5)
     expected = predictor.calibrate(x, verbose=0).predict(x).members
-    size = predictor._point.drawn_bytes
+    size = runs.drawn_bytes(predictor._point)
     monkeypatch.setattr(runs, "KEPT_BYTES", 4 * size)
     monkeypatch.setattr(runs, "_MADE_BYTES", 2 * size)
     predictor._kept.forget()
-    made = []
-    values_of_draws = predictor._point.values_of_draws
+    made, values_of_draws = [], runs.values_of_draws
 
-    def counted(draws):
+    def counted(point, draws):
         made.append(len(draws))
-        return values_of_draws(draws)
+        return values_of_draws(point, draws)
 
-    monkeypatch.setattr(predictor._point, "values_of_draws", counted)
+    monkeypatch.setattr(runs, "values_of_draws", counted)
     for _ in range(2):
         found = predictor.predict(x).members
         np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -71,6 +71,7 @@ class _SeedsOfExamples(keras.random.SeedGenerator):
 
     def __init__(self, generator):
         self._generator = generator
+        self._initial_seed = generator._initial_seed  # which Keras asks for on Torch
 
     def next(self, ordered=True):
         drawn = self._generator.next(ordered)

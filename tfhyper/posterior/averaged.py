@@ -95,8 +95,17 @@ class Averaged(Anytime):
         """Returns the mean over the draws, and its uncertainty.
 
         A `Prediction` of a classifier, a `RegressionPrediction` of a regression.
-        Each draw's kernels are generated once; then it predicts as a plain
-        network does.
+        The draws' kernels are generated once and kept for the next call, if those
+        of all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
+        one draw after another predicts as a plain network does, and no more than
+        one draw's activations are in memory.
+
+        For few inputs a `PosteriorPredictor` has a second form, in which all draws
+        predict together, their activations in memory at once: on TensorFlow for up to
+        16 inputs in a batch and on JAX for one, after 64 batches of that size, if the
+        N networks are not above 48 MiB, with some ten times that in memory; on Torch
+        for up to 8, after 4. It is built once, which takes seconds, and again when
+        draws or moments change. The numbers are the same up to rounding.
 
         Args:
             x: inputs, an array or a `tf.data.Dataset` of batches, with or

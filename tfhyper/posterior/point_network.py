@@ -252,13 +252,13 @@ class PointNetwork:
         Raises:
             ValueError: if the draw was made for another network.
         """
-        self._check_draw(draw)
+        self.check_draw(draw)
         for variable, value in self.values(draw):
             # A copy: JAX gives the memory of a network's variables away
             # in prediction, and the model's bias must not go with it.
             variable.assign(ops.copy(value))
 
-    def _check_draw(self, draw):
+    def check_draw(self, draw: Draw) -> None:
         """Raises ValueError if the draw was made for another network."""
         if set(draw.noise) != set(self._noise_layers):
             raise ValueError(
@@ -305,45 +305,6 @@ class PointNetwork:
         """Yields what a `StochasticLayer` is with each noise of its source."""
         source = self._noise_layers[self._sources[id(layer)]]
         return layer.point_weights_of_draws([source.code_of(x) for x in noises])
-
-    @property
-    def drawn_bytes(self) -> int:
-        """Bytes of the weights of one draw, in float32."""
-        layers = [
-            copy
-            for original, copy in self._pairs()
-            if isinstance(original, StochasticLayer)
-        ]
-        return 4 * sum(x.count_params() for x in (*layers, *self.batch_norms.values()))
-
-    def values_of_draws(
-        self, draws: Sequence[Draw]
-    ) -> tuple[list[keras.Variable], list[list]]:
-        """Returns the variables of `network` that draws fix, and each draw's values.
-
-        Those that `set` would assign, but for the places of layers whose noise goes
-        by the example (`start_at`), in copies of their own.
-
-        Raises:
-            ValueError: if a draw was made for another network.
-        """
-        for draw in draws:
-            self._check_draw(draw)
-        variables, values = [], [[] for _ in draws]
-        for copy, weights in self.weights_of_draws(draws):
-            for i, variable in enumerate(copy.weights):
-                if variable is not getattr(copy, "first_example", None):
-                    variables.append(variable)
-                    for found, one in zip(values, weights, strict=True):
-                        found.append(ops.copy(one[i]))
-        names = {name for draw in draws for name in draw.moments}
-        for name in [name for name in self.batch_norms if name in names]:
-            norm = self.batch_norms[name]
-            own = norm.moving_mean, norm.moving_variance
-            variables.extend(own)
-            for found, draw in zip(values, draws, strict=True):
-                found.extend(map(ops.copy, draw.moments.get(name, own)))
-        return variables, values
 
     def repeats(self) -> Iterator[tuple]:
         """Yields variables of `network`, and others that always have their values."""

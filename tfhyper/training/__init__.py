@@ -11,6 +11,7 @@ from tfhyper.training.kl import (
     kl_divergence,
 )
 from tfhyper.training.losses import SmoothedCrossentropy
+from tfhyper.training.multi_worker_fit import for_multi_worker_fit
 from tfhyper.training.optimizers import CoupledDecaySGD
 from tfhyper.training.recipes import (
     compile_adam_recipe,
@@ -38,6 +39,7 @@ __all__ = [
     "compile_imagenet_recipe",
     "compile_recipe",
     "fit_in_workdir",
+    "for_multi_worker_fit",
     "is_chief",
     "kl_divergence",
     "make_strategy",

@@ -82,9 +82,16 @@ def use_fast_generator(model: keras.Model) -> list[str]:
             same = model.optimizer is optimizer
             return (packed if same else plain)(*args, **kwargs)
 
+        train_step.optimizer = optimizer
         model.train_step = train_step
         model.train_function = None  # made anew from it
     return reasons
+
+
+def is_in_use(model: keras.Model) -> bool:
+    """Returns whether `use_fast_generator` holds for a model as it is compiled."""
+    step = vars(model).get("train_step")
+    return getattr(step, "optimizer", None) is model.optimizer
 
 
 def why_not(model: keras.Model) -> list[str]:
@@ -112,7 +119,7 @@ def why_not(model: keras.Model) -> list[str]:
     if not (isinstance(model, keras.Sequential) or hasattr(model, "_nodes")):
         reasons.append(f"{type(model).__name__} has a call of its own")
     for inner in model._flatten_layers(include_self=False):
-        if isinstance(inner, keras.Model) and len(inner._inbound_nodes) > 1:
+        if isinstance(inner, keras.Model) and len(_calls(model, inner)) > 1:
             reasons.append(f"model '{inner.name}' is called several times")
     layers = _generated(model)
     if not layers:
@@ -120,7 +127,7 @@ def why_not(model: keras.Model) -> list[str]:
     for layer in layers:
         if layer.generator_regularizer is not None:
             reasons.append(f"layer '{layer.name}' has a regularizer of its generator")
-        if len(_codes(layer)) > 1:
+        if len(_codes(model, layer)) > 1:
             reasons.append(f"layer '{layer.name}' is called with several codes")
     return reasons
 
@@ -129,10 +136,19 @@ def _generated(model):
     return [x for x in model._flatten_layers() if isinstance(x, GeneratedKernel)]
 
 
-def _codes(layer):
+def _calls(model, layer):
+    """Returns the nodes of a layer's calls in the graph of a model."""
+    graphs = (getattr(x, "_functional", None) or x for x in model._flatten_layers())
+    depths = [d for x in graphs for d in getattr(x, "_nodes_by_depth", {}).values()]
+    nodes = {id(node) for depth in depths for node in depth}
+    # A Sequential that was loaded has called its layers once more, as it was built.
+    return [node for node in layer._inbound_nodes if id(node) in nodes]
+
+
+def _codes(model, layer):
     """Returns what tells the codes of a layer's calls in the graph apart."""
     codes = set()
-    for node in layer._inbound_nodes:
+    for node in _calls(model, layer):
         code = [*node.arguments.args[1:], node.arguments.kwargs.get("code")][0]
         codes.add(("own", id(node)) if code is None else ("shared", id(code)))
     return codes
@@ -153,7 +169,7 @@ def packed_step(model: keras.Model, step: Callable, parts: int = 1) -> Callable:
         short = parts == 1 and None not in (output, mean) and mean < output
         if short:
             means[output] = mean
-        allowed = parts * max(1, len(layer._inbound_nodes))
+        allowed = parts * max(1, len(_calls(model, layer)))
         layer.output_product = _product(layer, allowed, short)
     _unpack_in(model.optimizer, means)
 

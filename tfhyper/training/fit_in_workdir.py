@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ def fit_in_workdir(
         WorkdirInUseError: if another training is at work in the folder.
         OSError: if the folder cannot be written, before the first step; or if an
             epoch cannot be saved, as on a full disk.
+        RuntimeError: if another worker dies, some seconds after.
         SystemExit: after SIGTERM.
 
     Example:
@@ -91,7 +93,7 @@ def fit_in_workdir(
     else:
         run = _Run(workdir, strategy, trainer_options)
     message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
-    with workdir.lock(), SigtermStop(message) as stop:
+    with workdir.lock(), run.guard(), SigtermStop(message) as stop:
         model, start = run.restore()
         if model is None:
             model = run.build(build)
@@ -111,6 +113,8 @@ def fit_in_workdir(
 
 class _Run:
     """With `model.fit`, on one device."""
+
+    guard = staticmethod(contextlib.nullcontext)
 
     def __init__(self, workdir, strategy, options):
         self.workdir = workdir
@@ -141,6 +145,8 @@ class _Run:
 
 class _DistributedRun:
     """With `Trainer`, on one device or several."""
+
+    guard = staticmethod(strategies.lost_workers)
 
     def __init__(self, workdir, strategy, options):
         self.workdir, self.options = workdir, options

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import keras
@@ -155,6 +157,24 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
     return strategy.num_replicas_in_sync // len(local_devices(strategy))
 
 
+@contextlib.contextmanager
+def lost_workers() -> Iterator[None]:
+    """Says what to do, where TensorFlow says that another worker is gone.
+
+    Raises:
+        RuntimeError: in place of the errors of TensorFlow.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise RuntimeError(
+            "Another worker is gone. Start all workers again: `fit_in_workdir` goes on "
+            f"from the checkpoint of the chief. TensorFlow says: {error.message}"
+        ) from error
+
+
 def sum_over_workers(strategy: tf.distribute.Strategy, values: list[int]) -> list[int]:
     """Returns the sums of some numbers over the workers, which all call this."""
     if num_workers(strategy) == 1:
@@ -162,8 +182,9 @@ def sum_over_workers(strategy: tf.distribute.Strategy, values: list[int]) -> lis
     import tensorflow as tf
 
     devices = len(local_devices(strategy))
-    each = strategy.run(lambda: tf.constant(values))
-    total = strategy.reduce("SUM", each, axis=None).numpy()
+    with lost_workers():
+        each = strategy.run(lambda: tf.constant(values))
+        total = strategy.reduce("SUM", each, axis=None).numpy()
     return [int(value) // devices for value in total]
 
 

@@ -9,19 +9,15 @@ import keras
 import numpy as np
 
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
-from tfhyper.layers import variational_layers
-from tfhyper.layers.noise import replica_streams
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
-from tfhyper.training.strategies import check_strategy, is_chief
+from tfhyper.training.strategies import check_strategy, is_chief, lost_workers
 from tfhyper.training.weight_sets import step_of_parts
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 BATCH_NORMS = ("synchronized", "per_replica")
-# By which the error of TensorFlow is known.
-_UNEVEN = "a batch that the replicas do not divide evenly"
 
 
 class DivergedError(ValueError):
@@ -124,7 +120,13 @@ class Trainer:
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = batch_norm == "synchronized"
         self._step, self.why_not_fast = self._make_step(fast_generator)
-        self._train, self._test = self._compiled()
+
+        # Not at the top: tfhyper is imported without TensorFlow.
+        from tfhyper.training import replicas
+
+        self._replicas = replicas
+        self._train = replicas.train_loop(model, self._step, self.per_replica_draws)
+        self._test = replicas.test_step(model)
 
     @property
     def num_replicas(self) -> int:
@@ -143,57 +145,6 @@ class Trainer:
         if not reasons:
             step = fast.packed_step(self.model, step, self.weight_sets)
         return step, reasons
-
-    def _compiled(self):
-        import tensorflow as tf
-
-        strategy, model = self.strategy, self.model
-        layers = variational_layers(model)
-
-        def train_replica(batch):
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            with replica_streams(replica, self.per_replica_draws):
-                logs = self._step(batch)
-            return tf.cast(logs.get("loss", 0.0), "float32")
-
-        def test_replica(batch):
-            def evaluate():
-                return tf.group(*model.test_step(batch).values())
-
-            def only_draw():
-                x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
-                one = keras.tree.map_structure(
-                    lambda t: tf.zeros((1, *t.shape[1:]), t.dtype), x
-                )
-                model(one, training=False)
-                return tf.no_op()
-
-            # The short batch at the end may leave a replica without an example; its
-            # layers count the draw all the same, as those of the other replicas.
-            tf.cond(tf.shape(keras.tree.flatten(batch)[0])[0] > 0, evaluate, only_draw)
-
-        @tf.function(jit_compile=model.jit_compile, reduce_retracing=True)
-        def compiled_step(batch):
-            return train_replica(batch)
-
-        on_replica = compiled_step if model.jit_compile else train_replica
-
-        @tf.function(reduce_retracing=True)
-        def train(iterator, steps, factors=None):
-            losses = tf.TensorArray("float32", steps)
-            for i in tf.range(steps):
-                if factors is not None:
-                    for layer in layers:
-                        layer.kl_factor.assign(factors[i])
-                loss = strategy.run(on_replica, args=(next(iterator),))
-                losses = losses.write(i, strategy.reduce("SUM", loss, axis=None))
-            return losses.stack()
-
-        @tf.function(reduce_retracing=True)
-        def test(batch):
-            strategy.run(test_replica, args=(batch,))
-
-        return train, test
 
     def fit(
         self,
@@ -262,40 +213,40 @@ class Trainer:
         with self.strategy.scope():
             # Makes the variables of loss and metrics, as `model.fit` does on replicas.
             model._symbolic_build(data_batch=dataset.element_spec)
-        iterator = iter(self._distribute(dataset))
-        model.stop_training = False
-        callbacks.on_train_begin()
-        for epoch in range(initial_epoch, epochs):
-            step = initial_step if epoch == initial_epoch else 0
-            model.reset_metrics()
-            if step and initial_metrics is not None:
-                self._set_metrics(initial_metrics)
-            callbacks.on_epoch_begin(epoch)
-            logs = {}
-            while step < steps and not model.stop_training:
-                end = min(step + self.steps_per_call, steps)
-                callbacks.on_train_batch_begin(step)
-                factors = [
-                    schedule.factor(epoch, i, steps)
-                    for schedule in schedules[-1:]
-                    for i in range(step, end)
-                ]
-                losses = self._run(iterator, end - step, factors, epoch, step)
-                self._check_finite(losses, epoch, step)
-                logs = self._logs()
-                step = end
-                callbacks.on_train_batch_end(end - 1, logs)
-                if after_call is not None:
-                    after_call(epoch, step)
-            if validation_data is not None:
-                found = self.evaluate(validation_data)
-                logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
-            callbacks.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
-        with self.strategy.scope():
-            # Averages take the place of the weights, where the optimizer has them.
-            model.optimizer.finalize_variable_values(model.trainable_weights)
+        parts = self.num_replicas * self.weight_sets
+        with lost_workers():
+            iterator = iter(self._replicas.distribute(self.strategy, dataset, parts))
+            model.stop_training = False
+            callbacks.on_train_begin()
+            for epoch in range(initial_epoch, epochs):
+                step = initial_step if epoch == initial_epoch else 0
+                model.reset_metrics()
+                if step and initial_metrics is not None:
+                    self._set_metrics(initial_metrics)
+                callbacks.on_epoch_begin(epoch)
+                logs = {}
+                for step, end in self._calls(step, steps):
+                    callbacks.on_train_batch_begin(step)
+                    factors = [
+                        schedule.factor(epoch, i, steps)
+                        for schedule in schedules[-1:]
+                        for i in range(step, end)
+                    ]
+                    losses = self._run(iterator, end - step, factors, epoch, step)
+                    self._check_finite(losses, epoch, step)
+                    logs = self._logs()
+                    callbacks.on_train_batch_end(end - 1, logs)
+                    if after_call is not None:
+                        after_call(epoch, end)
+                if validation_data is not None:
+                    found = self.evaluate(validation_data)
+                    logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
+                callbacks.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
+            with self.strategy.scope():
+                # Averages take the place of the weights, where the optimizer has them.
+                model.optimizer.finalize_variable_values(model.trainable_weights)
         callbacks.on_train_end(logs)
         return model.history
 
@@ -305,32 +256,16 @@ class Trainer:
         Batches of any size; the metrics of training are reset.
         """
         self.model.reset_metrics()
-        for batch in self._distribute(dataset, check=False):
+        for batch in self._replicas.distribute(self.strategy, dataset):
             self._test(batch)
         return self._logs()
 
-    def _distribute(self, dataset, check=True):
-        import tensorflow as tf
-
-        replicas = self.num_replicas
-        if check and replicas * self.weight_sets > 1:
-            dataset = dataset.map(self._checked)
-        options = tf.data.Options()
-        policy = tf.data.experimental.AutoShardPolicy.DATA
-        options.experimental_distribute.auto_shard_policy = policy
-        return self.strategy.experimental_distribute_dataset(
-            dataset.with_options(options)
-        )
-
-    def _checked(self, *batch):
-        import tensorflow as tf
-
-        size = tf.shape(keras.tree.flatten(batch)[0])[0]
-        parts = self.num_replicas * self.weight_sets
-        with tf.control_dependencies(
-            [tf.debugging.Assert(size % parts == 0, [_UNEVEN], summarize=1)]
-        ):
-            return keras.tree.map_structure(tf.identity, batch)
+    def _calls(self, step, steps):
+        """Yields the first step of each compiled loop of an epoch, and its end."""
+        while step < steps and not self.model.stop_training:
+            end = min(step + self.steps_per_call, steps)
+            yield step, end
+            step = end
 
     def _run(self, iterator, steps, factors, epoch, step):
         import tensorflow as tf
@@ -340,19 +275,13 @@ class Trainer:
             inputs = *inputs, tf.constant(factors, "float32")
         try:
             return self._train(*inputs).numpy()
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            raise RuntimeError(
-                f"Another worker is gone, in epoch {epoch + 1} after step {step}. "
-                "Start all workers again: `fit_in_workdir` goes on from the checkpoint "
-                f"of the chief. TensorFlow says: {error.message}"
-            ) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
                 "`dataset` must have batches for all epochs (`repeat` it). Received: "
                 f"one that ends in epoch {epoch + 1}, after step {step}"
             ) from error
         except tf.errors.InvalidArgumentError as error:
-            if _UNEVEN in str(error):
+            if self._replicas.UNEVEN in str(error):
                 raise ValueError(
                     f"Each batch must be divided evenly by {self.num_replicas} "
                     f"replicas x {self.weight_sets} weight sets, so that each example "
