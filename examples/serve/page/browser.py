@@ -1,8 +1,8 @@
 """Headless Chromium by its DevTools protocol over a pipe: nothing to install beside it.
 
-    with Browser() as browser:
-        browser.open("http://127.0.0.1:8000/")
-        browser.evaluate("document.title")
+with Browser() as browser:
+    browser.open("http://127.0.0.1:8000/")
+    browser.evaluate("document.title")
 """
 
 import base64
@@ -30,7 +30,7 @@ class Browser:
         seconds: that anything waited for may take.
 
     Attributes:
-        requests: what the page asked for, a list of {"url", "method", "postData"}.
+        requests: what the page asked for, a list of {"url", "method", ...}.
         complaints: errors of its scripts and of its console, a list of str.
     """
 
@@ -176,9 +176,7 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def screenshot(self, whole: bool = False) -> bytes:
-        """Returns a picture of what is seen, or of the whole page, as PNG."""
-        found = self.call(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=whole
-        )
+    def screenshot(self) -> bytes:
+        """Returns a picture of what is seen, as PNG."""
+        found = self.call("Page.captureScreenshot", format="png")
         return base64.b64decode(found["data"])

@@ -70,11 +70,16 @@ export function blur(image, sigma) {
   if (!sigma) return image;
   const radius = Math.ceil(4 * sigma);
   const offsets = Array.from({ length: 2 * radius + 1 }, (_, i) => i - radius);
-  const weights = offsets.map((offset) => Math.exp((-offset * offset) / (2 * sigma ** 2)));
+  const weights = offsets.map((offset) =>
+    Math.exp((-offset * offset) / (2 * sigma ** 2)),
+  );
   const sum = weights.reduce((a, b) => a + b);
   const inside = (place, size) => Math.min(Math.max(place, 0), size - 1);
   const along = (pixel, place, size) =>
-    offsets.reduce((all, offset, i) => all + weights[i] * pixel(inside(place + offset, size)), 0) / sum;
+    offsets.reduce(
+      (all, offset, i) => all + weights[i] * pixel(inside(place + offset, size)),
+      0,
+    ) / sum;
   const { height, width, channels } = image;
   // Between the two passes nothing is rounded.
   const rows = new Float64Array(image.pixels.length);
@@ -92,16 +97,25 @@ export function blur(image, sigma) {
 /** Replaces an image by noise: (1 - share) image + share noise. */
 export function mixNoise(image, share) {
   const other = noise(image);
-  return build(image, (row, column, channel) =>
-    (1 - share) * at(image, row, column, channel) + share * at(other, row, column, channel),
+  return build(
+    image,
+    (row, column, channel) =>
+      (1 - share) * at(image, row, column, channel) +
+      share * at(other, row, column, channel),
   );
 }
 
-const range = (stop, step) => Array.from({ length: Math.round(stop / step) + 1 }, (_, i) => i * step);
+const range = (stop, step) =>
+  Array.from({ length: Math.round(stop / step) + 1 }, (_, i) => i * step);
 
 /** What the slider can do: values, how they are written, and the change itself. */
 export const CHANGES = {
-  rotate: { title: "Rotation", values: range(180, 10), write: (x) => `${x}°`, apply: rotate },
+  rotate: {
+    title: "Rotation",
+    values: range(180, 10),
+    write: (x) => `${x}°`,
+    apply: rotate,
+  },
   blur: { title: "Blur", values: range(4, 0.25), write: (x) => `${x} px`, apply: blur },
   noise: {
     title: "Noise",
@@ -119,7 +133,8 @@ export function paint(canvas, image) {
   const data = context.createImageData(width, height);
   for (let place = 0; place < height * width; place++) {
     for (let channel = 0; channel < 3; channel++) {
-      data.data[4 * place + channel] = image.pixels[place * channels + (channels === 3 ? channel : 0)];
+      data.data[4 * place + channel] =
+        image.pixels[place * channels + (channels === 3 ? channel : 0)];
     }
     data.data[4 * place + 3] = 255;
   }
@@ -145,19 +160,37 @@ export function resize(source, { height, width, channels }, inverted = false) {
     [from, high, wide] = [next, next.height, next.width];
     return context;
   };
-  const canvas = (w, h) => Object.assign(document.createElement("canvas"), { width: w, height: h });
-  while (scale * source.height * 2 <= high && scale * source.width * 2 <= wide && high > 1 && wide > 1) {
+  const canvas = (w, h) =>
+    Object.assign(document.createElement("canvas"), { width: w, height: h });
+  while (
+    scale * source.height * 2 <= high &&
+    scale * source.width * 2 <= wide &&
+    high > 1 &&
+    wide > 1
+  ) {
     const [h, w] = [Math.ceil(high / 2), Math.ceil(wide / 2)];
     draw(canvas(w, h), 0, 0, w, h);
   }
-  const [h, w] = [Math.max(1, Math.round(scale * source.height)), Math.max(1, Math.round(scale * source.width))];
-  const last = draw(canvas(width, height), Math.floor((width - w) / 2), Math.floor((height - h) / 2), w, h);
+  const [h, w] = [
+    Math.max(1, Math.round(scale * source.height)),
+    Math.max(1, Math.round(scale * source.width)),
+  ];
+  const last = draw(
+    canvas(width, height),
+    Math.floor((width - w) / 2),
+    Math.floor((height - h) / 2),
+    w,
+    h,
+  );
   const { data } = last.getImageData(0, 0, width, height);
   return build({ height, width, channels }, (row, column, channel) => {
     const place = 4 * (row * width + column);
     const [red, green, blue] = data.slice(place, place + 3);
     // Brightness as in ITU-R BT.601.
-    const value = channels === 1 ? 0.299 * red + 0.587 * green + 0.114 * blue : [red, green, blue][channel];
+    const value =
+      channels === 1
+        ? 0.299 * red + 0.587 * green + 0.114 * blue
+        : [red, green, blue][channel];
     return inverted ? 255 - value : value;
   });
 }

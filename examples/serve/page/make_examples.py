@@ -17,8 +17,8 @@ import tfhyper
 
 FILE = pathlib.Path(__file__).with_name("examples.json")
 SET = "fashion_mnist_small"
-# Places among the test images: each class once, and two that are hard to tell.
-PLACES = (0, 1, 2, 4, 5, 6, 7, 8, 12, 13, 16, 18)
+# Places among the test images: of each class, and two more of those hard to tell.
+PLACES = (0, 1, 2, 4, 6, 7, 8, 12, 13, 17, 18, 19)
 DIGIT = 3
 
 
