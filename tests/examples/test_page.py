@@ -394,20 +394,20 @@ def tensor(**changes):
 
 
 BAD = {
-    "no JSON": (b"{", "no JSON"),
+    "no JSON": (b"{", "The body must be JSON"),
     "a list": ([], "must be a JSON object"),
     "nothing": ({}, "`inputs` must be a list"),
-    "another name": ([tensor(name="x")], "`inputs` must be ['inputs']"),
+    "another name": ([tensor(name="x")], "`inputs` must be ['inputs'], each once"),
     "twice": ([tensor(), tensor()], "`inputs` must be ['inputs']"),
-    "another type": ([tensor(datatype="FP32")], "must be UINT8, not 'FP32'"),
-    "another shape": ([tensor(shape=[1, 784])], "shape [-1, 28, 28, 1], not [1, 784]"),
-    "no images": ([tensor(shape=[0, 28, 28, 1], data=[])], "must have the shape"),
-    "too few": ([tensor(data=[1, 2])], "must hold 784 numbers, not 2"),
+    "another type": ([tensor(datatype="FP32")], "must be UINT8. Received: 'FP32'"),
+    "another shape": ([tensor(shape=[1, 784])], "must be [batch, 28, 28, 1]. Received"),
+    "no images": ([tensor(shape=[0, 28, 28, 1], data=[])], "The shape of `inputs`"),
+    "too few": ([tensor(data=[1, 2])], "must be 784 numbers. Received: 2"),
     "words": ([tensor(data=["a"])], "must hold numbers alone"),
     "ragged": ([tensor(data=[[1], [2, 3]])], "must hold numbers alone"),
     "NaN": ([tensor(data=[float("nan")] * 784)], "must hold finite numbers"),
-    "halves": ([tensor(data=[0.5] * 784)], "whole numbers from 0 to 255"),
-    "too much": ([tensor(data=[256] * 784)], "whole numbers from 0 to 255"),
+    "halves": ([tensor(data=[0.5] * 784)], "whole numbers of 0 to 255"),
+    "too much": ([tensor(data=[256] * 784)], "whole numbers of 0 to 255"),
     "huge": ([tensor(data=[10**400] * 784)], "must hold numbers alone"),
 }
 
@@ -440,11 +440,11 @@ def test_only_what_the_page_needs_is_served(answering):
         assert found == status, path
     found, _, headers = request(answering, "GET", "/page.js")
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
-    large = b" " * ((8 << 20) + 1)
+    large = b" " * ((4 << 20) + 1)
     found, answer, _ = request(answering, "POST", "/v2/models/tiny/infer", large)
     assert (found, json.loads(answer)["error"]) == (
         413,
-        "the request is larger than 8 MiB",
+        "The body must have at most 4194304 bytes.",
     )
     found, answer, _ = request(
         answering, "POST", "/v2/models/tiny/infer", iter([b"{}"])

@@ -45,7 +45,7 @@ ALLOWED = {
     "GET": re.compile(r"/v2/(health/(live|ready)|models/[\w.%-]+(/ready)?)"),
     "POST": re.compile(r"/v2/(repository/index|models/[\w.%-]+/infer)"),
 }
-MOST_BYTES = 8 << 20
+MOST_BYTES = 4 << 20  # as ../settings.json has it
 MOST_ANSWER_BYTES = 64 << 20
 DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 
@@ -92,17 +92,17 @@ class Forwarder:
             return error.code, self._read(error)
         except TimeoutError as error:
             raise Refused(
-                504, f"the model server took more than {self._timeout:g} seconds"
+                504, f"The model server took more than {self._timeout:g} seconds."
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise Refused(
-                502, f"the model server at {self._url} does not answer: {error}"
+                502, f"The model server at {self._url} does not answer: {error}"
             ) from error
 
     def _read(self, response):
         answer = response.read(MOST_ANSWER_BYTES + 1)
         if len(answer) > MOST_ANSWER_BYTES:
-            raise Refused(502, "the model server's answer is too large")
+            raise Refused(502, "The model server's answer is too large.")
         return answer
 
 
@@ -155,7 +155,7 @@ class Predictor:
         else:
             name, _, action = path.removeprefix("/v2/models/").partition("/")
             if urllib.parse.unquote(name) != self.name:
-                raise Refused(404, f"there is no model {name!r} here")
+                raise Refused(404, f"There is no model {_short(name)} here.")
             if action == "infer":
                 found = self._infer(body)
             else:
@@ -175,11 +175,13 @@ class Predictor:
         request = _read_json(body)
         inputs = request.get("inputs")
         if not isinstance(inputs, list) or not all(isinstance(i, dict) for i in inputs):
-            raise Refused(400, "`inputs` must be a list of tensors")
+            raise Refused(400, "`inputs` must be a list of tensors.")
         given = {str(entry.get("name")): entry for entry in inputs}
         if set(given) != set(self._inputs) or len(given) != len(inputs):
             raise Refused(
-                400, f"`inputs` must be {sorted(self._inputs)}: {sorted(given)} are not"
+                400,
+                f"`inputs` must be {sorted(self._inputs)}, each once. Received: "
+                f"{len(inputs)} inputs, {_short(list(given))}",
             )
         tensors = {
             name: self._tf.constant(self._read(given[name], name, spec))
@@ -192,10 +194,16 @@ class Predictor:
             try:
                 wanted = [str(entry["name"]) for entry in outputs]
             except (TypeError, KeyError) as error:
-                raise Refused(400, "`outputs` must be a list of names") from error
+                raise Refused(
+                    400, "`outputs` must be a list of objects with names."
+                ) from error
         unknown = set(wanted) - set(self._outputs)
         if unknown:
-            raise Refused(400, f"`outputs` has no {sorted(unknown)}")
+            raise Refused(
+                400,
+                f"`outputs` must be among {sorted(self._outputs)}. Received: "
+                f"{_short(sorted(unknown))}",
+            )
         found = {}
         for function in self._functions:
             if set(wanted) & set(function.structured_outputs):
@@ -218,7 +226,9 @@ class Predictor:
         datatype = DATATYPES[spec.dtype.name]
         if entry.get("datatype") != datatype:
             raise Refused(
-                400, f"{name!r} must be {datatype}, not {entry.get('datatype')!r}"
+                400,
+                f"The datatype of `{name}` must be {datatype}. Received: "
+                f"{_short(entry.get('datatype'))}",
             )
         shape, expected = entry.get("shape"), spec.shape.as_list()
         fits = (
@@ -228,20 +238,25 @@ class Predictor:
             and all(e in (None, size) for e, size in zip(expected, shape))
         )
         if not fits:
-            wanted = [-1 if size is None else size for size in expected]
-            raise Refused(400, f"{name!r} must have the shape {wanted}, not {shape}")
+            raise Refused(
+                400,
+                f"The shape of `{name}` must be [batch, "
+                f"{', '.join(map(str, expected[1:]))}]. Received: {_short(shape)}",
+            )
         try:
             array = self._np.asarray(entry.get("data"), "float64").ravel()
         except (TypeError, ValueError, OverflowError) as error:
-            raise Refused(400, f"{name!r} must hold numbers alone") from error
+            raise Refused(400, f"`{name}` must hold numbers alone.") from error
         if array.size != math.prod(shape):
             raise Refused(
-                400, f"{name!r} must hold {math.prod(shape)} numbers, not {array.size}"
+                400,
+                f"The data of `{name}` must be {math.prod(shape)} numbers. "
+                f"Received: {array.size}",
             )
         if not self._np.isfinite(array).all():
-            raise Refused(400, f"{name!r} must hold finite numbers")
+            raise Refused(400, f"`{name}` must hold finite numbers.")
         if datatype == "UINT8" and not (self._np.uint8(array % 256) == array).all():
-            raise Refused(400, f"{name!r} must hold whole numbers from 0 to 255")
+            raise Refused(400, f"`{name}` must hold whole numbers of 0 to 255.")
         return array.reshape(shape).astype(spec.dtype.as_numpy_dtype)
 
 
@@ -250,13 +265,18 @@ def _describe(name, spec):
     return {"name": name, "datatype": DATATYPES[spec.dtype.name], "shape": shape}
 
 
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
 def _read_json(body):
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the request is no JSON: {error}") from error
+        raise Refused(400, f"The body must be JSON. Received: {error}") from error
     if not isinstance(request, dict):
-        raise Refused(400, "the request must be a JSON object")
+        raise Refused(400, "The body must be a JSON object.")
     return request
 
 
@@ -287,7 +307,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif self.command == "GET" and not path.startswith("/v2/"):
                 self._send_file(path.lstrip("/") or "index.html")
             else:
-                raise Refused(404, f"{self.command} {path} is not served here")
+                raise Refused(404, f"{self.command} {_short(path)} is not served here.")
         except Refused as error:
             self.close_connection = True
             message = json.dumps({"error": str(error)}).encode()
@@ -297,26 +317,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Exception as error:
             self.log_error("%r", error)
             self.close_connection = True
-            message = json.dumps({"error": "it failed; its log says why"}).encode()
+            message = json.dumps({"error": "It failed; its log says why."}).encode()
             self._send(500, message, TYPES[".json"])
 
     def _body(self):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise Refused(411, "the request must say its length")
+            raise Refused(411, "The request must say its length.")
         length = int(length)
         if length > MOST_BYTES:
             # Read, within reason: who is still sending would not see the answer.
             for _ in range(min(length // MOST_BYTES, 8)):
                 self.rfile.read(MOST_BYTES)
-            raise Refused(413, f"the request is larger than {MOST_BYTES >> 20} MiB")
+            raise Refused(413, f"The body must have at most {MOST_BYTES} bytes.")
         return self.rfile.read(length)
 
     def _send_file(self, name):
         path = FOLDER / name
         # The files that lie there, and no way out of the folder.
         if path not in FOLDER.iterdir() or path.suffix not in TYPES:
-            raise Refused(404, f"there is no {name!r} here")
+            raise Refused(404, f"There is no {_short(name)} here.")
         self._send(200, path.read_bytes(), TYPES[path.suffix])
 
     def _send(self, status, body, kind):
