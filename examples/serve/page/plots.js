@@ -62,7 +62,7 @@ export function bars(body, nameOf, probabilities, members, best) {
 
 export const LINES = ["total", "aleatoric", "epistemic"];
 const MARGIN = { left: 40, right: 12, top: 10, bottom: 58 };
-const HEIGHT = 250;
+const HEIGHT = 240;
 const STRIP = 20;
 
 /** Returns a step that is 1, 2 or 5 times a power of ten, for about so many ticks. */

@@ -22,7 +22,7 @@ flags.DEFINE_integer("height", 800, "Height, pixels.", 200)
 flags.DEFINE_bool("dark", False, "In dark colours.")
 flags.DEFINE_integer("image", 0, "Place of the image among those to choose.", 0)
 flags.DEFINE_enum("change", "rotate", ["rotate", "blur", "noise"], "What to change.")
-flags.DEFINE_integer("step", 4, "Place of the slider.", 0)
+flags.DEFINE_integer("step", 6, "Place of the slider.", 0)
 
 DONE = "document.body.getAttribute('aria-busy') === 'false'"
 
