@@ -369,6 +369,17 @@ def test_errors_of_the_server_are_shown_in_words(opened, oracle):
     assert browser.evaluate("error.hidden && !prediction.hidden && !sweep.hidden")
     assert_shown(browser, oracle(example(1)))
 
+    # From the beginning, and again when the server is there.
+    gate.fails = 200, b"[]"
+    browser.open(browser.url)
+    browser.wait("!error.hidden")
+    assert texts(browser, "#message") == ["The server has no model that is ready."]
+    assert browser.evaluate("prediction.hidden && sweep.hidden")
+    gate.fails = None
+    browser.evaluate("again.click()")
+    settle(browser)
+    assert_shown(browser, oracle(example(0)))
+
     gate.server.shutdown()
     gate.server.socket.close()
     choose(browser, 2)

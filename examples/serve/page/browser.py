@@ -8,11 +8,23 @@ with Browser() as browser:
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
+# Chromium reads and writes the files 3 and 4. Placed by a process of its own: code
+# between fork and exec is not safe where threads run.
+LAUNCH = """
+import os, sys
+copies = [os.dup(int(place)) for place in sys.argv[1:3]]
+for copy, place in zip(copies, (3, 4)):
+    os.dup2(copy, place)
+    os.set_inheritable(place, True)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -61,16 +73,12 @@ class Browser:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
 
-        def place():
-            # The pipes that Chromium reads and writes are the files 3 and 4.
-            ours = os.dup(theirs_in), os.dup(theirs_out)
-            os.dup2(ours[0], 3)
-            os.dup2(ours[1], 4)
-
         self._process = subprocess.Popen(
-            [*self._command, f"--user-data-dir={self._profile.name}"],
-            preexec_fn=place,
-            close_fds=False,
+            [
+                *(sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out)),
+                *(*self._command, f"--user-data-dir={self._profile.name}"),
+            ],
+            pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -111,6 +119,8 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._buffer:
+            if not select.select([self._in], [], [], self._seconds)[0]:
+                raise TimeoutError(f"the browser said nothing in {self._seconds} s")
             part = os.read(self._in, 1 << 20)
             if not part:
                 raise RuntimeError("the browser ended")

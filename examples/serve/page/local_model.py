@@ -99,7 +99,7 @@ class LocalModel:
             for name, spec in self._inputs.items()
         }
         outputs = request.get("outputs")
-        if outputs is None:
+        if not outputs:
             wanted = list(self._functions[0].structured_outputs)
         else:
             try:

@@ -48,9 +48,10 @@ async function work(part, run) {
   }
   the("message").textContent = [...new Set(troubles.values())].join(" ");
   the("error").hidden = !troubles.size;
-  // What these show would be of an earlier image.
-  the("prediction").hidden = the("uncertainty").hidden = troubles.has("look");
-  the("sweep").hidden = troubles.has("sweep");
+  // What these show would be of an earlier image, or nothing.
+  const begun = chosen !== null;
+  the("prediction").hidden = the("uncertainty").hidden = !begun || troubles.has("look");
+  the("sweep").hidden = !begun || troubles.has("sweep");
 }
 
 /** Shows the image at the slider's place, and asks for its members. */
@@ -70,8 +71,7 @@ async function look() {
   const [probabilities, best] = [found.probabilities[0], found.class[0]];
   the("verdict").textContent = `${nameOf(best)}, ${percent(probabilities[best])}`;
   bars(the("bars").tBodies[0], nameOf, probabilities, found.members[0], best);
-  the("drawn").textContent =
-    `: ${found.members[0].length} networks, drawn from a posterior`;
+  the("drawn").textContent = `: the average of ${found.members[0].length} networks`;
   const most = Math.log(probabilities.length);
   the("most").textContent = most.toFixed(2);
   for (const name of LINES) the(name).textContent = found[name][0].toFixed(3);
@@ -191,7 +191,7 @@ function offerChanges() {
     radio.addEventListener("change", () => {
       change = name;
       the("slider").value = 0;
-      work("choose", begin);
+      if (chosen) work("choose", begin);
     });
     label.append(radio, ` ${title}`);
     the("changes").append(label);
@@ -211,14 +211,17 @@ async function start() {
   radios[0].click();
 }
 
-the("slider").addEventListener("input", () => work("look", look));
+the("slider").addEventListener("input", () => chosen && work("look", look));
 the("again").addEventListener("click", () =>
   chosen ? work("choose", begin) : work("start", start),
 );
-the("invert").addEventListener("change", () => upload && work("choose", chooseUpload));
+the("invert").addEventListener("change", () => {
+  const example = document.querySelector("#images :checked");
+  if (upload && !example) work("choose", chooseUpload);
+});
 the("file").addEventListener("change", ({ target }) => {
   const [file] = target.files;
-  if (!file) return;
+  if (!file || !model) return;
   work("choose", async () => {
     upload = await read(file);
     chooseUpload();
