@@ -72,7 +72,22 @@ class Exported:
             members = self._members(self._inputs(named))
             return {**summary(members, self._kind), **each(members, self._kind)}
 
-        return tf.function(predict, autograph=False).get_concrete_function(**self.specs)
+        def trace():
+            function = tf.function(predict, autograph=False)
+            return function.get_concrete_function(**self.specs)
+
+        found = trace()
+        library = found.graph.as_graph_def().library.function
+        if not any("_XlaMustCompile" in function.attr for function in library):
+            return found
+        # Keras has XLA compile grouped convolutions, as calls that converters leave
+        # where they are: make their operations a part of the graph.
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            return trace()
+        finally:
+            tf.config.run_functions_eagerly(before)
 
     def operations(self) -> set[str]:
         """Returns the types of the operations of `function`."""
