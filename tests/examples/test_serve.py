@@ -1,21 +1,18 @@
 """The server of examples/serve, asked by HTTP and gRPC as clients do, good and bad."""
 
-import http.client
 import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfhyper
+from examples.serve.local_server import serving, write_repository
 from tests.helpers.kits import make_kit
 
 pytest.importorskip("mlserver", reason='pip install -e ".[serve]" gives the server')
@@ -65,11 +62,8 @@ def signatures(saved_model):
 
 @pytest.fixture(scope="module")
 def server(saved_model, tmp_path_factory):
-    """Ports of a server with that model, and three that cannot be served."""
+    """A server with that model, and three that cannot be served."""
     repository = tmp_path_factory.mktemp("repository")
-    settings = json.loads(
-        (SERVE / "models" / "fashion" / "model-settings.json").read_text()
-    )
     torn = shutil.copytree(saved_model, repository / "torn" / "1")
     content = (torn / "saved_model.pb").read_bytes()
     (torn / "saved_model.pb").write_bytes(content[: len(content) // 2])
@@ -89,65 +83,14 @@ def server(saved_model, tmp_path_factory):
         "weightless": weightless,
         "reader": reader,
     }
-    for name, path in paths.items():
-        settings.update(name=name)
-        settings["parameters"].update(uri=str(path))
-        (repository / name).mkdir(exist_ok=True)
-        (repository / name / "model-settings.json").write_text(json.dumps(settings))
-    ports = free_ports(3)
-    names = ("http_port", "grpc_port", "metrics_port")
-    log = repository / "log"
-    with open(log, "w") as output:
-        process = subprocess.Popen(
-            [
-                *(
-                    sys.executable,
-                    str(SERVE / "serve.py"),
-                    f"--repository={repository}",
-                ),
-                *(f"--{k}={v}" for k, v in zip(names, ports, strict=True)),
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=repository,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        )
-    found = {**dict(zip(names, ports, strict=True)), "log": log, "process": process}
-    try:
-        wait_until_ready(found)
-        yield found
-        assert process.poll() is None, log.read_text()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def free_ports(count):
-    """Returns ports that nothing listens at now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def wait_until_ready(server):
-    until = time.monotonic() + 120
-    while time.monotonic() < until and server["process"].poll() is None:
-        try:
-            if call(server, "/v2/models/fashion/ready")[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(server["log"].read_text())
+    write_repository(repository, paths)
+    with serving(repository, wait_for="fashion") as server:
+        yield server
 
 
 def call(server, path, body=None, headers=(), method=None):
     """Returns status and content of an answer; a body that is no bytes goes as JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", server["http_port"], 30)
+    connection = server.connect()
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
     method = method or ("GET" if body is None else "POST")
@@ -192,15 +135,6 @@ def assert_close(found, expected):
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 
-def metric(server, line):
-    """Returns a number of Prometheus, 0 if it is not there yet."""
-    url = f"http://127.0.0.1:{server['metrics_port']}/metrics"
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        text = answer.read().decode()
-    values = [x.split(" ")[-1] for x in text.splitlines() if x.startswith(f"{line} ")]
-    return float(values[0]) if values else 0.0
-
-
 def test_answers_are_those_of_the_saved_model(server, signatures):
     expected = signatures("serving_default", IMAGES)
     assert_close(infer(server), expected)
@@ -235,8 +169,9 @@ def test_requests_at_the_same_time_get_their_own_answers(server, signatures):
         for found, wanted in pool.map(ask, range(48)):
             np.testing.assert_allclose(found, wanted, atol=1e-5)
     # Some went through the network together.
-    batches = metric(server, 'tfhyper_batch_images_count{model="fashion"}')
-    assert batches < metric(server, 'tfhyper_batch_images_sum{model="fashion"}')
+    found = server.metrics()
+    batches = found['tfhyper_batch_images_count{model="fashion"}']
+    assert batches < found['tfhyper_batch_images_sum{model="fashion"}']
 
 
 def test_metadata(server):
@@ -335,7 +270,7 @@ def test_it_is_alive_and_says_which_models_are_not_ready(server):
     assert call(server, "/v2/health/live")[0] == 200
     # Of those it was told to serve some are missing.
     assert call(server, "/v2/health/ready")[0] == 400
-    log = server["log"].read_text()
+    log = server.log.read_text()
     for name in ("torn", "weightless", "reader"):
         assert call(server, f"/v2/models/{name}/ready")[0] == 400
         status, content = call(server, f"/v2/models/{name}/infer", request())
@@ -354,13 +289,14 @@ def test_metrics(server):
         "kept": 'tfhyper_mean_uncertainty_count{kind="epistemic",model="fashion"}',
         "sum": 'tfhyper_mean_uncertainty_sum{kind="epistemic",model="fashion"}',
     }
-    before = {key: metric(server, line) for key, line in names.items()}
+    before = server.metrics()
     infer(server, parameters={"signature": "members"})
     mean = infer(server)["epistemic"].mean()
     call(server, INFER, request(shape=[1]))
     call(server, INFER, b"{")
     call(server, "/v2/models/a-name-that-nobody-has/infer", request())
-    added = {key: metric(server, line) - before[key] for key, line in names.items()}
+    after = server.metrics()
+    added = {key: after[name] - before.get(name, 0) for key, name in names.items()}
     assert {k: added[k] for k in ("requests", "images", "shape", "json", "kept")} == {
         "requests": 1,
         "images": 10,
@@ -369,16 +305,14 @@ def test_metrics(server):
         "kept": 1,
     }
     np.testing.assert_allclose(added["sum"], mean, rtol=1e-4)
-    url = f"http://127.0.0.1:{server['metrics_port']}/metrics"
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        # Or anyone could fill the memory with names.
-        assert b"a-name-that-nobody-has" not in answer.read()
+    # Or anyone could fill the memory with names.
+    assert not any("a-name-that-nobody-has" in name for name in after)
 
 
 @pytest.fixture(scope="module")
 def stub(server):
     options = [("grpc.max_send_message_length", -1)]
-    address = f"127.0.0.1:{server['grpc_port']}"
+    address = f"127.0.0.1:{server.grpc_port}"
     with grpc.insecure_channel(address, options) as channel:
         yield GRPCInferenceServiceStub(channel)
 
@@ -494,7 +428,7 @@ def test_a_client_that_leaves_does_not_stop_others(stub, signatures):
 
 
 def test_the_client(server):
-    url = f"--url=http://127.0.0.1:{server['http_port']}"
+    url = f"--url=http://127.0.0.1:{server.http_port}"
     process = run_client(url, "--examples=3")
     assert process.returncode == 0, process.stderr
     head, *lines = process.stdout.splitlines()
@@ -508,8 +442,8 @@ def test_the_client(server):
 def test_the_client_with_a_file(server, tmp_path, signatures):
     path = tmp_path / "image.png"
     pytest.importorskip("PIL.Image").fromarray(IMAGES[0, ..., 0]).save(path)
-    url = f"--url=http://127.0.0.1:{server['http_port']}"
-    address = f"--url=127.0.0.1:{server['grpc_port']}"
+    url = f"--url=http://127.0.0.1:{server.http_port}"
+    address = f"--url=127.0.0.1:{server.grpc_port}"
     expected = signatures("serving_default", IMAGES[:1])
     fresh = signatures("sample", IMAGES[:1], seed=np.int32(1))
     for flags, wanted in (
