@@ -18,6 +18,14 @@ def read_version() -> str:
     return found.group(1)
 
 
+# What writes and checks the files of other runtimes, see `tfhyper.export`.
+RUNTIMES = {
+    "litert": ["ai-edge-litert"],
+    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+    "openvino": ["nncf", "openvino"],
+}
+EXPORT = sorted({package for needed in RUNTIMES.values() for package in needed})
+
 setup(
     name="tfhyper",
     version=read_version(),
@@ -53,9 +61,12 @@ setup(
         "tensorflow-probability[tf]",
     ],
     extras_require={
+        **RUNTIMES,
+        "export": EXPORT,
         "plots": ["matplotlib"],
         "tensorboard": ["tensorboard"],
         "test": [
+            *EXPORT,
             "matplotlib",
             "pydot",
             "pytest",

@@ -28,7 +28,7 @@ ALLOWED = {
     "pruning": {"checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "kits", "layers", "posterior"},
-    "export": {"checks", "posterior", "training", "version"},
+    "export": {"checks", "metrics", "posterior", "training", "version"},
 }
 ANY_BACKEND = (
     "analysis",

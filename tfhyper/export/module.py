@@ -1,5 +1,6 @@
 """The signatures of a SavedModel, and the variables that they use."""
 
+import functools
 import os
 import tempfile
 
@@ -15,6 +16,11 @@ class Exported:
     """A predictor, traced: what `save` writes.
 
     Arguments and errors are those of `tfhyper.export.saved_model`.
+
+    Attributes:
+        specs: name -> `tf.TensorSpec` of each input of the file.
+        class_names: list of str, or `None`.
+        description: all that is to be known of it, as JSON.
     """
 
     def __init__(
@@ -30,20 +36,20 @@ class Exported:
         self._kind = predictor.outputs
         self._preprocessing = preprocessing
         self._members = Members(predictor, form)
-        self._specs = dict(self._members.specs)
+        self.specs = dict(self._members.specs)
         network = self._members.networks[0].point.network
         if preprocessing is not None:
             preprocessing.check_shape([tuple(x.shape) for x in network.inputs])
-            self._specs = {
+            self.specs = {
                 name: tf.TensorSpec(spec.shape, tf.uint8)
-                for name, spec in self._specs.items()
+                for name, spec in self.specs.items()
             }
-        self._class_names = described.check_class_names(
+        self.class_names = described.check_class_names(
             class_names, self._kind, network.outputs[0].shape[-1]
         )
         metadata = described.check_metadata(metadata)
-        self._description = described.describe(
-            predictor, self._members, preprocessing, self._class_names, metadata
+        self.description = described.describe(
+            predictor, self._members, preprocessing, self.class_names, metadata
         )
         self._fresh = None
         if sampling:
@@ -51,7 +57,51 @@ class Exported:
 
     def save(self, folder: str) -> None:
         """Writes the SavedModel into an empty folder."""
-        signatures = self._signatures()
+        self._save(folder, self._signatures())
+
+    def save_function(self, folder: str) -> None:
+        """Writes a SavedModel with one signature, all of `function`, for converters."""
+        name = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+        self._save(folder, {name: self.function})
+
+    @functools.cached_property
+    def function(self):
+        """The predictions and their members as one concrete function."""
+
+        def predict(**named):
+            members = self._members(self._inputs(named))
+            return {**summary(members, self._kind), **each(members, self._kind)}
+
+        def trace():
+            function = tf.function(predict, autograph=False)
+            return function.get_concrete_function(**self.specs)
+
+        found = trace()
+        library = found.graph.as_graph_def().library.function
+        if not any("_XlaMustCompile" in function.attr for function in library):
+            return found
+        # Keras has XLA compile grouped convolutions, as calls that converters leave
+        # where they are: make their operations a part of the graph.
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            return trace()
+        finally:
+            tf.config.run_functions_eagerly(before)
+
+    def operations(self) -> set[str]:
+        """Returns the types of the operations of `function`."""
+        graph = self.function.graph.as_graph_def()
+        nodes = [graph.node, *(x.node_def for x in graph.library.function)]
+        return {node.op for part in nodes for node in part}
+
+    def pack(self, named: dict):
+        """Returns what the predictor takes of arrays that the file takes, by name."""
+        if self._preprocessing is not None:
+            named = {k: self._preprocessing(x).numpy() for k, x in named.items()}
+        return self._members.pack(named)
+
+    def _save(self, folder, signatures):
         module = tf.Module()
         # What was traced, each once: not the model, and nothing that it used for
         # training.
@@ -64,7 +114,7 @@ class Exported:
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, described.ASSET)
             with open(path, "w", encoding="utf-8") as file:
-                file.write(self._description)
+                file.write(self.description)
             module.description = tf.saved_model.Asset(path)
             tf.saved_model.save(module, folder, signatures=signatures)
 
@@ -85,18 +135,18 @@ class Exported:
 
         def describe():
             return {
-                "metadata": tf.constant(self._description),
-                "class_names": tf.constant(self._class_names or [], tf.string),
+                "metadata": tf.constant(self.description),
+                "class_names": tf.constant(self.class_names or [], tf.string),
             }
 
         seed = {"seed": tf.TensorSpec((), tf.int32)}
         functions = {
-            tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: (serve, self._specs),
-            "members": (show_members, self._specs),
+            tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: (serve, self.specs),
+            "members": (show_members, self.specs),
             "metadata": (describe, {}),
         }
         if self._fresh is not None:
-            functions["sample"] = sample, {**self._specs, **seed}
+            functions["sample"] = sample, {**self.specs, **seed}
         return {
             name: tf.function(function, autograph=False).get_concrete_function(**specs)
             for name, (function, specs) in functions.items()
@@ -107,7 +157,7 @@ class Exported:
         # Sessions, as servers run them, check no shapes, and a convolution takes twice
         # the channels for two groups.
         named = {
-            name: tf.ensure_shape(x, self._specs[name].shape)
+            name: tf.ensure_shape(x, self.specs[name].shape)
             for name, x in named.items()
         }
         if self._preprocessing is not None:

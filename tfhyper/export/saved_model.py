@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 from numpy.typing import ArrayLike
 
+from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 from tfhyper.training.whole_files import whole_folder
@@ -91,22 +91,7 @@ def saved_model(
     >>> serve(inputs=images)["epistemic"].shape
     TensorShape([128])
     """
-    if not isinstance(predictor, PosteriorPredictor | DeepEnsemble):
-        raise TypeError(
-            "`predictor` must be a PosteriorPredictor or a DeepEnsemble. "
-            f"Received: predictor={predictor!r}"
-        )
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "A SavedModel is made by Keras on TensorFlow: save the predictor, and "
-            "load and export it where KERAS_BACKEND=tensorflow. "
-            f'Received: the backend "{keras.backend.backend()}"'
-        )
-    if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
-        raise TypeError(
-            "`preprocessing` must be a tfhyper.export.Preprocessing. "
-            f"Received: preprocessing={preprocessing!r}"
-        )
+    check_predictor(predictor, preprocessing)
     if sampling_inputs is not None and not sampling:
         raise ValueError("`sampling_inputs` is for `sampling=True`.")
     path = os.path.abspath(os.fspath(path))
@@ -124,14 +109,8 @@ def saved_model(
 
 
 def _check_free(path, overwrite):
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise FileExistsError(
-            f"`path` must be free, or give overwrite=True. Received: path={path!r}"
-        )
-    if not os.path.exists(os.path.join(path, "saved_model.pb")) or os.path.islink(path):
-        raise FileExistsError(
-            "`path` must be free or, with overwrite=True, a folder that holds a "
-            f"SavedModel: nothing else is replaced. Received: path={path!r}"
-        )
+    check_free(path, overwrite, _is_saved_model, "a folder that holds a SavedModel")
+
+
+def _is_saved_model(path):
+    return os.path.exists(os.path.join(path, "saved_model.pb"))

@@ -18,6 +18,10 @@ _FORMATS = {
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
+# What may be unpacked, in sizes of what is packed: `save` and Keras do not compress.
+# Less than the latter number of bytes is never too much.
+_UNPACKED, _SMALL = 20, 2**20
+_MAX_DRAWS = 2**16
 
 
 def save(
@@ -70,31 +74,38 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if the file is torn, or not one of `save` and of this kind.
+        ValueError: if the file is torn, or not one of `save` and of this kind, unpacks
+            to many times its size, or its draws are not finite numbers.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no predictor at {path!r}.")
     try:
+        _check_unpacked(path)
         with zipfile.ZipFile(path) as archive:
             settings = json.loads(archive.read(_SETTINGS))
             if settings.pop("format") != _FORMATS[kind]:
                 raise ValueError("another format")
-            with np.load(io.BytesIO(archive.read(_DRAWS)), allow_pickle=False) as file:
-                # Files of before had as many as were averaged over.
-                count = settings.pop("draws", settings.get("num_draws"))
-                draws = from_arrays(dict(file), count)
-            models = [
-                _read_model(archive, _model(i))
-                for i in range(settings.get("num_models", 1))
-            ]
+            # Files of before had as many as were averaged over.
+            count = settings.pop("draws", settings.get("num_draws"))
+            num_models = settings.get("num_models", 1)
+            if not 0 < count <= _MAX_DRAWS or num_models < 1:
+                raise ValueError(f"{count} draws of {num_models} models")
+            draws = from_arrays(_read_arrays(archive.read(_DRAWS)), count)
+            models = [_read_model(archive, _model(i)) for i in range(num_models)]
     except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
         raise broken(path, kind, error) from error
     return models, draws, settings
 
 
 def load_model(path: str) -> keras.Model:
-    """Returns the model of a `.keras` file, in Keras' safe mode, not compiled."""
+    """Returns the model of a `.keras` file, in Keras' safe mode, not compiled.
+
+    Raises:
+        ValueError: if it is no such file, holds code, or unpacks to many times its
+            size. Others of zipfile, h5py and Keras if it is torn.
+    """
+    _check_unpacked(path)  # and thus a zip file: not HDF5, whose loader is another
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
@@ -109,6 +120,30 @@ def broken(path: str, kind: str, error: Exception) -> ValueError:
 def _model(index):
     """Returns the name of a model in the file: model.keras, model1.keras ..."""
     return f"model{index or ''}.keras"
+
+
+def _check_unpacked(path):
+    """Raises ValueError for a zip file, or its bytes, that would fill the memory."""
+    size = len(path) if isinstance(path, bytes) else os.path.getsize(path)
+    with zipfile.ZipFile(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
+        for info in file.infolist():
+            packed = min(info.compress_size, size)  # it may say anything
+            if info.file_size > max(_UNPACKED * packed, _SMALL):
+                raise ValueError(
+                    f"{info.filename} would unpack from {packed} to {info.file_size} "
+                    "bytes"
+                )
+
+
+def _read_arrays(content):
+    """Returns the arrays of a npz file, of finite numbers."""
+    _check_unpacked(content)
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = dict(file)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
+    return arrays
 
 
 def _read_model(archive, name):

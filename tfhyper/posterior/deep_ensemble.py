@@ -224,6 +224,6 @@ class DeepEnsemble(Averaged):
             settings.pop("num_models", None)
             ensemble = cls(models, **settings)
             ensemble._members.set_draws(draws)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, _KIND, error) from error
         return ensemble

@@ -163,7 +163,7 @@ class PosteriorPredictor(Ensemble, Averaged):
             predictor = cls(model, **settings)
             for draw in draws:
                 predictor._point.set(draw)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, _KIND, error) from error
         predictor.draws = draws
         return predictor

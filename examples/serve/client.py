@@ -1,0 +1,179 @@
+"""Asks a server for classes, and how sure it is of them.
+
+python examples/serve/client.py --image=shirt.png
+python examples/serve/client.py --examples=8 --grpc --url=127.0.0.1:8081
+python examples/serve/client.py --seed=1    # fresh draws, if the model has them
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+import numpy as np
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "url",
+    None,
+    "The server: http://127.0.0.1:8080 by default, or with --grpc 127.0.0.1:8081.",
+)
+flags.DEFINE_bool("grpc", False, "Ask by gRPC instead of HTTP.")
+flags.DEFINE_string("model", "fashion", "Name of the model.")
+flags.DEFINE_string("image", None, "A file with an image, which is resized.")
+flags.DEFINE_integer(
+    "examples", 8, "Without --image: so many test images of tfhyper's own data.", 1
+)
+flags.DEFINE_integer("seed", None, "Ask for fresh draws with this seed.", 0)
+flags.DEFINE_float("timeout", 30, "Seconds to wait for an answer.", 0)
+
+OUTPUTS = ("class", "probabilities", "total", "aleatoric", "epistemic")
+
+
+class HttpServer:
+    """A server of the Open Inference Protocol, version 2."""
+
+    def __init__(self, url: str):
+        self._url = url.rstrip("/")
+
+    def metadata(self, model: str) -> dict:
+        """Returns what a model says of itself."""
+        return self._ask(f"/v2/models/{model}")
+
+    def infer(self, model: str, name: str, images: np.ndarray, parameters: dict):
+        """Returns the outputs for uint8 images, arrays by name."""
+        tensor = {
+            "name": name,
+            "datatype": "UINT8",
+            "shape": images.shape,
+            "data": images.ravel().tolist(),
+        }
+        body = {
+            "inputs": [tensor],
+            "outputs": [{"name": output} for output in OUTPUTS],
+            "parameters": parameters,
+        }
+        answer = self._ask(f"/v2/models/{model}/infer", body)
+        return {
+            output["name"]: np.reshape(output["data"], output["shape"])
+            for output in answer["outputs"]
+        }
+
+    def _ask(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self._url + path, data, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=FLAGS.timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            raise ValueError(f"{self._url}{path}: {error.code}, {text}") from error
+        except OSError as error:
+            raise ValueError(f"{self._url} does not answer: {error}") from error
+
+
+class GrpcServer:
+    """The same by gRPC, with NVIDIA's client for the protocol."""
+
+    def __init__(self, url: str):
+        import tritonclient.grpc
+
+        self._module = tritonclient.grpc
+        self._client = tritonclient.grpc.InferenceServerClient(url)
+
+    def metadata(self, model: str) -> dict:
+        """Returns what a model says of itself; this client drops the class names."""
+        return self._call(self._client.get_model_metadata, model, as_json=True)
+
+    def infer(self, model: str, name: str, images: np.ndarray, parameters: dict):
+        """Returns the outputs for uint8 images, arrays by name."""
+        tensor = self._module.InferInput(name, list(images.shape), "UINT8")
+        tensor.set_data_from_numpy(images)
+        outputs = [self._module.InferRequestedOutput(name) for name in OUTPUTS]
+        answer = self._call(
+            self._client.infer, model, [tensor], outputs=outputs, parameters=parameters
+        )
+        return {name: answer.as_numpy(name) for name in OUTPUTS}
+
+    def _call(self, function, *arguments, **options):
+        try:
+            return function(*arguments, client_timeout=FLAGS.timeout, **options)
+        except self._module.InferenceServerException as error:
+            raise ValueError(f"{error.status()}: {error.message()}") from error
+
+
+def read_image(path: str, shape: list) -> np.ndarray:
+    """Returns an image file as uint8, in the size and colours of a model."""
+    from PIL import Image
+
+    height, width, channels = shape
+    try:
+        with Image.open(path) as image:
+            image = image.convert("L" if channels == 1 else "RGB")
+            image = np.asarray(image.resize((width, height)))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"--image must be an image file: {error}") from error
+    return image.reshape(1, height, width, channels)
+
+
+def test_images(count: int, shape: list) -> np.ndarray:
+    """Returns test images of Fashion-MNIST as the bytes they were."""
+    from tfhyper import data
+
+    spec = data.DATASETS["fashion_mnist_small"]
+    images = data.load_arrays("fashion_mnist_small")[1][0][:count]
+    if list(images.shape[1:]) != shape:
+        raise ValueError(
+            f"The model takes images of {shape}, and tfhyper has others: give --image."
+        )
+    return np.rint((images * spec.std + spec.mean) * 255).astype("uint8")
+
+
+def ask() -> None:
+    """Prints a line for each image."""
+    if FLAGS.grpc:
+        server = GrpcServer(FLAGS.url or "127.0.0.1:8081")
+    else:
+        server = HttpServer(FLAGS.url or "http://127.0.0.1:8080")
+    metadata = server.metadata(FLAGS.model)
+    (entry,) = metadata["inputs"]
+    shape = [int(size) for size in entry["shape"][1:]]
+    if entry["datatype"] != "UINT8" or len(shape) != 3:
+        raise ValueError(
+            "This client has images of bytes: export the model with --bytes. "
+            f"It takes {entry}"
+        )
+    if FLAGS.image:
+        images = read_image(FLAGS.image, shape)
+    else:
+        images = test_images(FLAGS.examples, shape)
+    parameters = {}
+    if FLAGS.seed is not None:
+        parameters = {"signature": "sample", "seed": FLAGS.seed}
+    found = server.infer(FLAGS.model, entry["name"], images, parameters)
+
+    names = metadata.get("parameters", {}).get("class_names")
+    print(f"{'class':>20} {'probability':>12} {'total':>7} ", end="")
+    print(f"{'aleatoric':>10} {'epistemic':>10}   (uncertainty in nats)")
+    for i, label in enumerate(found["class"]):
+        print(
+            f"{names[label] if names else label:>20} "
+            f"{found['probabilities'][i, label]:12.4f} {found['total'][i]:7.4f} "
+            f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}"
+        )
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {argv[1:]}")
+    try:
+        ask()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

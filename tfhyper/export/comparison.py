@@ -1,0 +1,197 @@
+"""A file of another runtime beside the predictor that it was made of."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfhyper import metrics
+from tfhyper.checks import check_finite
+
+# An output of a file -> its name in a prediction, where they differ.
+_NAMES = {"probabilities": "mean"}
+_BATCH = 128  # as `predict` takes them: masks of dropout go by the place in it
+_RANDOM_EXAMPLES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReport:
+    """What a file of another runtime is, beside the predictor it was made of.
+
+    Attributes:
+        path: the file or folder.
+        size: its bytes.
+        examples: how many the two were compared on.
+        differences: output -> the largest difference, as a part of the predictor's
+            largest value where that is above 1. "class" is the fraction of examples
+            whose class is not that of the file's largest probability.
+        tolerance: what none of them exceeds.
+        scores: `None` without `check_data`, else "predictor" and "file" -> the
+            scores of each, as `predictor.evaluate` names them.
+
+    Example:
+
+    >>> report = tfhyper.export.onnx(predictor, "model.onnx", check_data=(x, y))
+    >>> report.scores["file"]["error"] - report.scores["predictor"]["error"]
+    0.0
+    """
+
+    path: str
+    size: int
+    examples: int
+    differences: dict[str, float]
+    tolerance: float
+    scores: dict[str, dict[str, float]] | None = None
+
+    @property
+    def largest(self) -> float:
+        """The largest of the differences."""
+        return float(np.max(list(self.differences.values())))  # NaN if there is one
+
+    def __str__(self):
+        name = list(self.differences)[np.argmax(list(self.differences.values()))]
+        lines = [
+            f"{self.path}: {self.size / 2**20:.2f} MiB, largest difference to the "
+            f"predictor {self.largest:.1e} ({name}, {self.examples} examples)"
+        ]
+        for who, scores in (self.scores or {}).items():
+            found = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
+            lines.append(f"  {who}: {found}")
+        return "\n".join(lines)
+
+
+def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
+    """Returns inputs by name, as the file takes them, and labels or `None`."""
+    if check_data is None:
+        rng = np.random.default_rng(0)
+        named = {}
+        for name, spec in specs.items():
+            shape = (_RANDOM_EXAMPLES, *[size or 16 for size in spec.shape[1:]])
+            dtype = spec.dtype.as_numpy_dtype
+            if spec.dtype.is_floating:
+                named[name] = rng.normal(size=shape).astype(dtype)
+            else:  # of other integers it is not known which there are
+                top = 256 if dtype == np.uint8 else 2
+                named[name] = rng.integers(0, top, shape).astype(dtype)
+        return named, None
+    if not isinstance(check_data, tuple) or len(check_data) != 2:
+        raise TypeError(
+            "`check_data` must be a tuple (inputs, labels). "
+            f"Received: check_data of type {type(check_data).__name__}"
+        )
+    inputs, labels = check_data
+    if not isinstance(inputs, Mapping):
+        inputs = dict.fromkeys(specs, inputs)
+        if len(inputs) > 1:
+            raise TypeError(
+                "`check_data` must hold a dict of inputs, by their names "
+                f"{sorted(inputs)}. Received: an array"
+            )
+    if set(inputs) != set(specs):
+        raise ValueError(
+            f"`check_data` must hold the inputs {sorted(specs)}. "
+            f"Received: {sorted(inputs)}"
+        )
+    named = {}
+    for name, spec in specs.items():
+        array = check_finite("check_data", inputs[name])
+        if not spec.shape.is_compatible_with(array.shape) or len(array) == 0:
+            raise ValueError(
+                f"`check_data` must hold inputs of shape {tuple(spec.shape)}. "
+                f"Received: {name} of shape {array.shape}"
+            )
+        if spec.dtype == np.uint8 and array.dtype != np.uint8:
+            raise ValueError(
+                "`check_data` must hold what the file takes, images of dtype uint8. "
+                f"Received: dtype {array.dtype}"
+            )
+        named[name] = array.astype(spec.dtype.as_numpy_dtype)
+    return named, np.asarray(labels)
+
+
+def _in_batches(predict, named):
+    count = len(next(iter(named.values())))
+    parts = [
+        predict({name: x[i : i + _BATCH] for name, x in named.items()})
+        for i in range(0, count, _BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _outputs(prediction):
+    """Returns the outputs that a file has, of a prediction."""
+    if hasattr(prediction, "member_variance"):
+        names = ("mean", "variance", "aleatoric", "epistemic")
+        members = {"member_variance": prediction.member_variance.swapaxes(0, 1)}
+    else:
+        names = ("probabilities", "total", "aleatoric", "epistemic")
+        members = {}
+    return {
+        **{name: getattr(prediction, _NAMES.get(name, name)) for name in names},
+        "members": prediction.members.swapaxes(0, 1),
+        **members,
+    }
+
+
+def _differences(found, prediction) -> dict[str, float]:
+    expected = _outputs(prediction)
+    differences = {name: _difference(found[name], expected[name]) for name in expected}
+    if "class" in found:
+        classes = found["probabilities"].argmax(-1)
+        differences["class"] = float(np.mean(found["class"] != classes))
+    return differences
+
+
+def _difference(found, expected) -> float:
+    if found.shape != expected.shape:
+        raise ValueError(
+            f"The file gives the shape {found.shape} where the predictor gives "
+            f"{expected.shape}. Nothing was written"
+        )
+    largest = max(1.0, float(np.abs(expected).max()))
+    return float(np.abs(np.subtract(found, expected, dtype=np.float64)).max()) / largest
+
+
+def _members_first(outputs):
+    names = [name for name in ("members", "member_variance") if name in outputs]
+    return [outputs[name].swapaxes(0, 1) for name in names]
+
+
+def _scores(labels, members) -> dict[str, float]:
+    if len(members) == 2:
+        return metrics.regression_report(labels, *members)
+    return metrics.classification_report(labels, *members)
+
+
+def compare(
+    predictor, exported, predict, check, path: str, size: int, tolerance: float
+) -> FileReport:
+    """Returns the report of a file.
+
+    Args:
+        predictor: the predictor.
+        exported: its `Exported`.
+        predict: function of named arrays that runs the file.
+        check: what `examples` gave.
+        path: where the file will be.
+        size: its bytes.
+        tolerance: what is allowed.
+    """
+    named, labels = check
+    expected = predictor.predict(exported.pack(named), batch_size=_BATCH)
+    found = _in_batches(predict, named)
+    differences = _differences(found, expected)
+    # The first alone: files take batches of any size.
+    one = predict({name: x[:1] for name, x in named.items()})
+    first = {name: x[:1] for name, x in found.items()}
+    differences["batch of one"] = max(
+        _difference(one[name], first[name]) for name in first if name != "class"
+    )
+    scores = None
+    if labels is not None:
+        scores = {
+            "predictor": _scores(labels, _members_first(_outputs(expected))),
+            "file": _scores(labels, _members_first(found)),
+        }
+    return FileReport(path, size, len(expected.mean), differences, tolerance, scores)
