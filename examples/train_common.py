@@ -9,7 +9,7 @@ from absl import flags
 
 import tfhyper
 from tfhyper import training
-from tfhyper.training.strategies import STRATEGIES
+from tfhyper.training.strategies import STRATEGIES, check_batches
 from tfhyper.training.trainer import BATCH_NORMS
 
 FLAGS = flags.FLAGS
@@ -93,6 +93,7 @@ def fit(
     Returns the model, on one device; `None` to workers that are not the chief.
     """
     # Bad flags end here, before the folder takes them for its own.
+    check_batches(strategy(), data, FLAGS.weight_sets)
     with strategy().scope():
         new_model = build()
     chief = training.is_chief(strategy())

@@ -89,7 +89,8 @@ def fit_in_workdir(
     strategies.check_no_keras_distribution()
     if keras.backend.backend() == "tensorflow":
         run = _DistributedRun(workdir, strategy, trainer_options)
-        run.check_batches(data)
+        sets = trainer_options.get("weight_sets", 1)
+        strategies.check_batches(run.strategy, data, sets)
     else:
         run = _Run(workdir, strategy, trainer_options)
     message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
@@ -157,16 +158,6 @@ class _DistributedRun:
                 "Workdir(..., chief=tfhyper.training.is_chief(strategy)). Received: "
                 f"workdir.chief={workdir.chief}"
             )
-
-    def check_batches(self, data):
-        sets = check_positive_integer("weight_sets", self.options.get("weight_sets", 1))
-        parts = self.strategy.num_replicas_in_sync, sets
-        size = getattr(data, "batch_size", None)
-        if size is None:
-            return  # Trainer looks at each batch
-        strategies.check_global_batch("`data.batch_size`", size, *parts)
-        rest = data.num_train % size
-        strategies.check_global_batch("the last batch of an epoch", rest, *parts)
 
     def restore(self):
         # The chief first, which sets torn checkpoints aside; the others must find the

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, check_positive_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -188,21 +188,31 @@ def sum_over_workers(strategy: tf.distribute.Strategy, values: list[int]) -> lis
     return [int(value) // devices for value in total]
 
 
-def check_global_batch(name: str, size: int, replicas: int, sets: int) -> None:
-    """Raises ValueError if a batch cannot be divided evenly.
+def check_batches(strategy: tf.distribute.Strategy, data, weight_sets: int = 1) -> None:
+    """Raises ValueError if the batches of an epoch cannot be divided evenly.
 
     Args:
-        name: what the batch is, for the message.
-        size: examples in it.
-        replicas: devices that share it.
-        sets: weight sets of a device, that share its part.
+        strategy: whose replicas share each batch.
+        data: what `tfhyper.data.load` returns; of anything without a `batch_size`
+            nothing is known.
+        weight_sets: int > 0, draws of each replica, that share its part.
     """
-    if size % (replicas * sets):
-        parts = f"{replicas} replicas" + f" x {sets} weight sets" * (sets > 1)
-        raise ValueError(
-            f"{name} must be divided evenly by {parts}, so that each example counts "
-            f"the same. Received: {size} examples"
-        )
+    sets = check_positive_integer("weight_sets", weight_sets)
+    replicas = strategy.num_replicas_in_sync
+    size = getattr(data, "batch_size", None)
+    if size is None:
+        return
+    parts = f"{replicas} replicas" + f" x {sets} weight sets" * (sets > 1)
+    rest = data.num_train % size
+    for name, count in (
+        ("`data.batch_size`", size),
+        ("the last batch of an epoch", rest),
+    ):
+        if count % (replicas * sets):
+            raise ValueError(
+                f"{name} must be divided evenly by {parts}, so that each example "
+                f"counts the same. Received: {count} examples"
+            )
 
 
 def check_strategy(model: keras.Model) -> None:
