@@ -46,6 +46,7 @@ flags.DEFINE_integer("grpc_clients", 2, "Clients by gRPC.", 0)
 flags.DEFINE_float("malformed", 0.05, "Share of malformed requests.", 0, 1)
 flags.DEFINE_integer("draws", 16, "Draws of the predictor.", 1)
 flags.DEFINE_integer("epochs", 2, "Epochs of the training.", 1)
+flags.DEFINE_integer("train_examples", None, "Training images; all by default.", 1)
 flags.DEFINE_string("output", "benchmarks/results/serve_load.json", "The JSON.")
 flags.DEFINE_string("figure", "benchmarks/results/serve_load.png", "The figure.")
 
@@ -71,7 +72,7 @@ class Answer:
 def export_model(path):
     """Trains WRN-10-1 a little, exports its draws, and returns images of bytes."""
     keras.utils.set_random_seed(0)
-    data = tfhyper.data.load(SET, batch_size=128)
+    data = tfhyper.data.load(SET, batch_size=128, train_examples=FLAGS.train_examples)
     kit = kits.hyper(mean_kernel=True, deviation_scale=0.3)
     model = models.wide_resnet(10, 1, input_shape=(28, 28, 1), kit=kit)
     training.compile_recipe(model, FLAGS.epochs, data.steps_per_epoch)
