@@ -368,7 +368,7 @@ def draw(answers, memory, path):
     upper.legend(fontsize="small", ncols=2)
     times, sizes = np.array(memory).T
     lower.plot(times - begin, sizes, color="tab:green")
-    lower.set_ylim(bottom=0)
+    lower.set_ylim(0, 1.1 * sizes.max())
     lower.set_ylabel("memory of the server, MiB")
     lower.set_xlabel("seconds")
     figure.tight_layout()
