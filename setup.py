@@ -25,6 +25,8 @@ RUNTIMES = {
     "openvino": ["nncf", "openvino"],
 }
 EXPORT = sorted({package for needed in RUNTIMES.values() for package in needed})
+# The server of examples/serve; its clients need less, see requirements.txt there.
+SERVE = ['mlserver==1.7.*; python_version < "3.13"']
 
 setup(
     name="tfhyper",
@@ -64,9 +66,11 @@ setup(
         **RUNTIMES,
         "export": EXPORT,
         "plots": ["matplotlib"],
+        "serve": SERVE,
         "tensorboard": ["tensorboard"],
         "test": [
             *EXPORT,
+            *SERVE,
             "matplotlib",
             "pydot",
             "pytest",

@@ -1,7 +1,11 @@
-"""Exports a trained predictor as a SavedModel for TensorFlow, Serving and C++.
+"""Exports a trained predictor: a SavedModel, or a file for another runtime.
 
 python examples/export_model.py --workdir=runs/train --output=models/fashion/1
 python examples/export_model.py --workdir=runs/train --form=materialized --overwrite
+python examples/export_model.py --workdir=runs/train --format=onnx --weights=float16
+
+A SavedModel is for TensorFlow, TensorFlow Serving and C++. The other formats say what
+their file scores on the test images, beside the predictor.
 """
 
 import json
@@ -15,7 +19,23 @@ import tfhyper
 from tfhyper import export
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Folder to write; WORKDIR/saved_model/1 if empty.")
+# Format -> what the file is called in WORKDIR. The functions have these names.
+FORMATS = {
+    "saved_model": os.path.join("saved_model", "1"),
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+    "openvino": "openvino",
+}
+flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
+flags.DEFINE_string(
+    "output", None, "File or folder to write; one in WORKDIR, by the format, if empty."
+)
+flags.DEFINE_enum(
+    "weights",
+    "float32",
+    ["float32", "float16", "int8"],
+    "How onnx, litert and openvino store weights.",
+)
 flags.DEFINE_enum(
     "form",
     None,
@@ -37,6 +57,7 @@ flags.DEFINE_integer(
 
 def main():
     common.check_flags(("sampling_examples",))
+    check_format()
     predictor, settings = load(FLAGS.workdir)
     spec = tfhyper.data.DATASETS.get(settings.get("dataset"))
     preprocessing = None
@@ -47,20 +68,29 @@ def main():
                 f"--nobytes. Received: a training on {settings.get('dataset')}"
             )
         preprocessing = export.Preprocessing(spec.mean, spec.std)
+    output = FLAGS.output or os.path.join(FLAGS.workdir, FORMATS[FLAGS.format])
+    options = {
+        "overwrite": FLAGS.overwrite,
+        "preprocessing": preprocessing,
+        "class_names": spec.class_names if spec else None,
+        "metadata": {"training": settings},
+    }
+    if FLAGS.format != "saved_model":
+        if "dataset" in settings:
+            options["check_data"] = test_examples(settings, preprocessing)
+        write = getattr(export, FLAGS.format)
+        write(predictor, output, weights=FLAGS.weights, **options)
+        return
     inputs = None
     if FLAGS.sampling and predictor.batch_norm != "moving_average":
         inputs = training_images(settings, FLAGS.sampling_examples)
-    output = FLAGS.output or os.path.join(FLAGS.workdir, "saved_model", "1")
     export.saved_model(
         predictor,
         output,
         form=FLAGS.form,
-        overwrite=FLAGS.overwrite,
-        preprocessing=preprocessing,
-        class_names=spec.class_names if spec else None,
-        metadata={"training": settings},
         sampling=FLAGS.sampling,
         sampling_inputs=inputs,
+        **options,
     )
     size = sum(
         os.path.getsize(os.path.join(folder, file))
@@ -68,6 +98,21 @@ def main():
         for file in files
     )
     print(f"written: {output}, {predictor.num_draws} draws, {size / 2**20:.2f} MiB")
+
+
+def check_format() -> None:
+    """Raises ValueError for flags that the format does not have."""
+    saved_model = FLAGS.format == "saved_model"
+    if saved_model and FLAGS.weights != "float32":
+        raise ValueError(
+            "--weights is for onnx, litert and openvino. "
+            f"Received: --weights={FLAGS.weights}, --format=saved_model"
+        )
+    if not saved_model and (FLAGS.form == "generator" or FLAGS.sampling):
+        raise ValueError(
+            "--form=generator and --sampling are for --format=saved_model. "
+            f"Received: --format={FLAGS.format}"
+        )
 
 
 def load(workdir: str) -> tuple:
@@ -102,6 +147,16 @@ def training_images(settings: dict, count: int) -> np.ndarray:
         if seen >= count:
             break
     return np.concatenate(found)[:count]
+
+
+def test_examples(settings: dict, preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the test images, as the file takes them, and their labels."""
+    batches = zip(*common.load_data(settings).test, strict=True)
+    images, labels = (np.concatenate(x) for x in batches)
+    if preprocessing is not None:
+        images = 255 * (images * preprocessing.std + preprocessing.mean)
+        images = np.rint(images).clip(0, 255).astype("uint8")
+    return images, labels
 
 
 if __name__ == "__main__":

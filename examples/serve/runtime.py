@@ -57,7 +57,7 @@ class SavedModelRuntime(MLModel):
             extra.get("max_waiting", 2048),
         )
         settings.max_batch_size = 0  # MLServer's batching is off: see batcher.py
-        self._signatures, self._description = {}, {}
+        self._loaded, self._signatures, self._description = None, {}, {}
 
     async def load(self) -> bool:
         """Returns whether the model is ready; others are served if it is not."""
@@ -76,7 +76,9 @@ class SavedModelRuntime(MLModel):
 
     def _load(self, path):
         _check_operations(path)
-        found = tf.saved_model.load(path).signatures
+        # Signatures do not keep their variables: what has them must stay.
+        self._loaded = tf.saved_model.load(path)
+        found = self._loaded.signatures
         if DEFAULT not in found:
             raise ValueError(f"{path} has no signature {DEFAULT}")
         signatures = {

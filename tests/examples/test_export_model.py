@@ -70,6 +70,23 @@ def test_it_takes_images_of_bytes_and_names_the_classes(workdir):
     assert "Traceback" not in process.stderr
 
 
+def test_other_formats_report_their_scores(workdir):
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    from ai_edge_litert.interpreter import Interpreter
+
+    process = run_script(f"--workdir={workdir}", "--format=litert", "--weights=float16")
+    assert process.returncode == 0, process.stderr
+    assert "16 examples" in process.stdout
+    assert "  predictor: error" in process.stdout
+    images = np.zeros((2, 28, 28, 1), "uint8")
+    runner = Interpreter(str(workdir / "model.tflite")).get_signature_runner()
+    assert runner(inputs=images)["members"].shape == (2, 2, 10)
+
+    process = run_script(f"--workdir={workdir}", "--format=onnx", "--sampling")
+    assert process.returncode != 0
+    assert "error: --form=generator and --sampling are for" in process.stderr
+
+
 def test_bad_flags_end_with_a_message(tmp_path, workdir):
     process = run_script(f"--workdir={tmp_path}")
     assert process.returncode != 0

@@ -1,5 +1,7 @@
 """The server of examples/serve, asked by HTTP and gRPC as clients do, good and bad."""
 
+import asyncio
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -151,8 +153,6 @@ def test_answers_are_those_of_the_saved_model(server, signatures):
 
 
 def test_requests_at_the_same_time_get_their_own_answers(server, signatures):
-    import concurrent.futures
-
     expected = signatures("members", IMAGES)
     fresh = signatures("sample", IMAGES, seed=np.int32(3))
 
@@ -425,6 +425,44 @@ def test_a_client_that_leaves_does_not_stop_others(stub, signatures):
         future.cancel()
     for future in left[1::2]:
         assert future.result(timeout=30).outputs
+
+
+@pytest.fixture
+def batcher(monkeypatch):
+    monkeypatch.syspath_prepend(str(SERVE))
+    import batcher
+
+    return batcher
+
+
+def test_what_waits_is_bounded_and_goes_together_by_key(batcher):
+    ran = []
+
+    def run(key, arrays):
+        if key == "broken":
+            raise OSError("broken")
+        ran.append((key, len(arrays["x"])))
+        return {"y": 2 * arrays["x"]}
+
+    async def ask(queue, key, *values):
+        return (await queue(key, {"x": np.array(values)}))["y"].tolist()
+
+    async def main():
+        queue = batcher.Batcher(run, 4, 0.05, max_waiting=8)
+        asked = [("a", 1, 2), ("b", 3), ("a", 4, 5), ("a", 6), ("broken", 7), ("a", 8)]
+        tasks = [asyncio.create_task(ask(queue, *each)) for each in asked]
+        await asyncio.sleep(0)
+        with pytest.raises(batcher.Refused, match="try again") as caught:
+            await ask(queue, "a", 9)
+        assert (caught.value.status_code, caught.value.reason) == (429, "busy")
+        tasks[3].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, third, left, broken, last = asyncio.run(main())
+    assert (first, second, third, last) == ([2, 4], [6], [8, 10], [16])
+    assert isinstance(left, asyncio.CancelledError)
+    assert isinstance(broken, OSError)
+    assert ran == [("a", 4), ("b", 1), ("a", 1)]
 
 
 def test_the_client(server):

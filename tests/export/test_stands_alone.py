@@ -116,21 +116,20 @@ def test_the_command_line_tool_runs_it(models, predictor):
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The program of examples/serve/cpp, compiled."""
-    compiler = shutil.which("g++")
-    if compiler is None:
+    if shutil.which("g++") is None:
         pytest.skip("there is no g++ to compile the program with")
     library = pathlib.Path(tf.sysconfig.get_lib())
     if not (library / "libtensorflow_cc.so.2").exists():
         pytest.skip("this TensorFlow has no libtensorflow_cc.so.2 to link to")
-    source = ROOT / "examples" / "serve" / "cpp" / "predict.cc"
     path = tmp_path_factory.mktemp("cpp") / "predict"
-    command = [compiler, *tf.sysconfig.get_compile_flags(), "-w", "-O0", str(source)]
-    command += ["-o", str(path), "-Wl,--no-as-needed", f"-L{library}"]
-    command += [f"-Wl,-rpath,{library}", "-l:libtensorflow_cc.so.2"]
-    command += ["-l:libtensorflow_framework.so.2"]
-    if shutil.which("ld.gold"):
-        command.append("-fuse-ld=gold")  # the library is large
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    script = ROOT / "examples" / "serve" / "cpp" / "build.sh"
+    done = subprocess.run(
+        ["bash", str(script), str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, "CXXFLAGS": "-O0"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return str(path)
 

@@ -8,7 +8,7 @@ from typing import Any
 from tfhyper.posterior.outputs import REGRESSION
 from tfhyper.version import __version__
 
-FORMAT = "tfhyper saved model 1"
+FORMAT = "tfhyper export 1"
 # Its name among the file's assets.
 ASSET = "tfhyper.json"
 

@@ -10,7 +10,7 @@ from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.export.runtimes import Runtime, export_to
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 
-# Of 2022: what it runs on is any ONNX Runtime from 1.14.
+# Of 2022: ONNX Runtime has had it since 1.14.
 _OPSET = 18
 # Tensors below it stay float32: they are moments, scales and biases.
 _LEAST = 1024
@@ -39,14 +39,15 @@ def onnx(
     once and for all. The description and the class names are in the file's
     metadata_props, "tfhyper" and "class_names", both JSON.
 
-    Before it is there it is run beside the predictor, as one batch of the file's
-    inputs and the first of them alone.
+    Before it is there it is run beside the predictor, on batches and on the first
+    example alone.
 
     `weights="float16"` stores the large weights as float16, from which the runtime
     makes float32 when it loads the file: half the size, at the same speed. "int8" is
     ONNX Runtime's dynamic quantisation: weights, and the inputs of convolutions and
     matrix products, have 8 bits with one scale for each tensor. A quarter of the
-    size; its integer convolutions may be slower than those of float32.
+    size; its integer convolutions may be slower than those of float32. A file holds
+    less than 2 GiB.
 
     Args:
         predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`,
