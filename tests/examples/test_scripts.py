@@ -81,12 +81,14 @@ def test_a_finished_training_is_not_trained_again(trained):
 
 def test_other_flags_in_the_same_workdir_are_refused(trained):
     workdir, _ = trained
-    before = {path.name: path.read_bytes() for path in workdir.iterdir()}
+    files = [path for path in workdir.rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
     process = run_script("train.py", f"--workdir={workdir}", *TINY, "--prior=normal")
     assert process.returncode != 0
     assert "prior was 'uniform', now 'normal'" in process.stderr
     assert "Traceback" not in process.stderr
-    assert {path.name: path.read_bytes() for path in workdir.iterdir()} == before
+    assert {path for path in workdir.rglob("*") if path.is_file()} == set(files)
+    assert {path: path.read_bytes() for path in files} == before
 
 
 def test_evaluate_averages_inside_of_the_network(trained):

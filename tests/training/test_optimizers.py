@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tfhyper
 from tfhyper.layers import HyperDense, LatentCode
 from tfhyper.training import CoupledDecaySGD, compile_recipe, step_schedule
 
@@ -298,6 +299,7 @@ def test_resumed_training_keeps_rate_and_momentum(tmp_path):
     model.fit(*DATA, epochs=3, **FIT)
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
+    tfhyper.training.use_fast_generator(copy)  # which no file remembers
     assert isinstance(copy.optimizer, CoupledDecaySGD)
     assert copy.optimizer.no_decay == model.optimizer.no_decay
     assert {"generator_hidden", "generator_output"} < set(copy.optimizer.no_decay)
