@@ -31,6 +31,7 @@ from timing import time_systems
 
 import tfhyper
 from tfhyper import export, models, training
+from tfhyper.export.runtimes import size_of
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("depth", 16, "Depth of the network.", lower_bound=10)
@@ -122,15 +123,6 @@ def write_files(predictor, folder: str, test: tuple) -> dict[str, dict]:
                 "scores": report.scores,
             }
     return files
-
-
-def size_of(path: str) -> int:
-    """Returns the bytes of the files in a folder."""
-    return sum(
-        os.path.getsize(os.path.join(folder, name))
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
 
 
 def run_alone(file: dict, images: np.ndarray, folder: str) -> tuple[dict, dict]:

@@ -1,5 +1,6 @@
 """What runs on two logical CPUs, all in one process: they are set once in it."""
 
+import functools
 import json
 import os
 
@@ -235,7 +236,7 @@ def work(folder):
     bfloat16 = {"compile_options": {"policy": "mixed_bfloat16"}}
     save("bfloat16", state(*train(strategy, **bfloat16)))
     for name in kits.KITS:
-        build = lambda: kit_network(name)  # noqa: E731, B023
+        build = functools.partial(kit_network, name)
         save(f"kit {name}", state(*train(strategy, build, loop="fit", epochs=1)))
     same, _ = seen_noise(strategy, False)
     other, why = seen_noise(strategy, True)

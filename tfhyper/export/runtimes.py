@@ -107,7 +107,13 @@ def export_to(
     with whole(path) as new, _as_saved_model(exported) as folder:
         runtime.write(exported, folder, new, weights)
         report = compare(
-            predictor, exported, runtime.open(new), check, path, _size(new), tolerance
+            predictor,
+            exported,
+            runtime.open(new),
+            check,
+            path,
+            size_of(new),
+            tolerance,
         )
         if not report.largest <= tolerance:  # or NaN
             raise ValueError(
@@ -127,7 +133,8 @@ def _as_saved_model(exported):
         yield folder
 
 
-def _size(path: str) -> int:
+def size_of(path: str) -> int:
+    """Returns the bytes of a file, or of all files in a folder."""
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(
