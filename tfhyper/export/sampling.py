@@ -82,11 +82,12 @@ class FreshDraws:
             )
             inputs = tf.gather(inputs, order[: self._minibatch])
         found = iter(call_with(point, point.moments_network, inputs, values))
-        return [
-            (variable, next(found)[0])
-            for norm in point.batch_norms.values()
-            for variable in (norm.moving_mean, norm.moving_variance)
-        ]
+        moments = []
+        for norm in point.batch_norms.values():
+            mean, variance, _ = (next(found) for _ in range(3))
+            moments.append((norm.moving_mean, mean[0]))
+            moments.append((norm.moving_variance, variance[0]))
+        return moments
 
     def _check(self, inputs, members):
         spec, *others = members.specs.values()

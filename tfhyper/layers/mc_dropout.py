@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_integer
+from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
 from tfhyper.layers.noise import DrawCounter, check_seed, make_key, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
@@ -158,7 +159,7 @@ _NO_DROPOUT = (-1, 0)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class FixedDropout(MaskedDropout):
+class FixedDropout(NoiseOfExamples, MaskedDropout):
     """Dropout with the masks of one draw: what `MCDropout` becomes in it.
 
     Example number i of a batch has the mask of example `first_example` + i.

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.live_config import live_config
+
 
 class StochasticLayer:
     """A layer whose randomness a draw can fix.
@@ -46,8 +48,7 @@ class StochasticLayer:
         """Returns the unbuilt stock layer that one draw turns this layer into.
 
         `None` for a layer that only makes codes for others. One whose noise
-        differs from example to example has a scalar variable `first_example`, the
-        place in the data of its batch's first example, which a predictor sets.
+        differs from example to example is a `NoiseOfExamples`.
         """
         raise NotImplementedError
 
@@ -188,7 +189,7 @@ class StochasticKernel(StochasticLayer):
         return 1 if first else -1
 
     def point_layer(self):
-        return self.point_class.from_config(self.point_class.get_config(self))
+        return self.point_class.from_config(live_config(self, self.point_class))
 
     def with_bias(self, kernel, bias=None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""

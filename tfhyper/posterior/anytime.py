@@ -140,7 +140,7 @@ class Anytime:
         check_positive_integer("batch_size", batch_size)
         return predict(
             progress("predict", self._runs(), self.num_networks, verbose),
-            Batches("x", x, batch_size),
+            Batches("x", x, batch_size, self._inputs),
             self._outputs,
             num_draws=self.num_draws,
             confidence=confidence,
@@ -209,7 +209,8 @@ def _read(run, data, outputs, wanted, first):
         return _check_probabilities(probs)
 
     def parts():
-        for start, x, _ in located(data):
+        for start, batch in located(data):
+            x = batch.inputs
             stop = start + count_examples(x)
             seen.append(None if data.fixed else checksum(x))
             if wanted is None:

@@ -12,6 +12,7 @@ from tfhyper.posterior import passes
 from tfhyper.posterior.anytime import Anytime
 from tfhyper.posterior.batches import Batches
 from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.model_inputs import ModelInputs
 from tfhyper.posterior.outputs import REGRESSION
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
@@ -29,6 +30,8 @@ class Averaged(Anytime):
 
     # What reads the networks' outputs: see `posterior.outputs`.
     _outputs = None
+    # What the networks take.
+    _inputs: ModelInputs
     # The arguments that a file holds, by their names.
     _settings = ()
 
@@ -122,7 +125,8 @@ class Averaged(Anytime):
                 is not finite.
         """
         check_positive_integer("batch_size", batch_size)
-        return self._predict(Batches("x", x, batch_size), keep_members, verbose)[0]
+        data = Batches("x", x, batch_size, self._inputs)
+        return self._predict(data, keep_members, verbose)[0]
 
     def evaluate(
         self,
@@ -130,18 +134,23 @@ class Averaged(Anytime):
         y: ArrayLike | None = None,
         batch_size: int = 128,
         verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
         """Returns the scores of the averaged prediction.
 
         Of a classifier error, nll (nats), brier and ece; of a regression rmse,
-        crps, nll (nats), coverage_90 and width_90.
+        crps, nll (nats), coverage_90 and width_90. With weights w_b a score that is
+        a mean over examples is sum_b w_b s_b / sum_b w_b.
 
         Args:
-            x: inputs as an array, or a `tf.data.Dataset` of (inputs, labels).
-            y: integer labels or, of a regression, targets (examples,), where
-                `x` is an array.
+            x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
+                labels, sample weights).
+            y: labels of classes, where `x` is an array: integers (examples,) or
+                (examples, 1), the same as whole floats, or one-hot rows (examples,
+                classes). Of a regression, targets (examples,) or (examples, 1).
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
 
         Raises:
             ValueError: as `predict`; where labels are missing or out of range, or
@@ -154,7 +163,9 @@ class Averaged(Anytime):
                 "`fit_noise` with held-out data, or give `noise_variance`. "
                 f"Received: noise_variance={self.noise_variance}"
             )
-        return self._outputs.report(*self._labelled(x, y, batch_size, verbose))
+        return self._outputs.report(
+            *self._labelled(x, y, sample_weight, batch_size, verbose)
+        )
 
     def fit_noise(
         self,
@@ -163,6 +174,7 @@ class Averaged(Anytime):
         score: str = "crps",
         batch_size: int = 128,
         verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
     ) -> "Averaged":
         """Chooses `noise_variance`, that of the targets, by held-out data.
 
@@ -171,11 +183,13 @@ class Averaged(Anytime):
         at least 0.0001 times the variance of `y`, so that there is a likelihood.
 
         Args:
-            x: inputs as an array, or a `tf.data.Dataset` of (inputs, targets).
+            x: inputs as an array, or a dataset of (inputs, targets) or of (inputs,
+                targets, sample weights).
             y: targets (examples,), where `x` is an array.
             score: `"crps"` or `"log_likelihood"`, the score to make best.
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
 
         Returns:
             The predictor.
@@ -190,24 +204,34 @@ class Averaged(Anytime):
                 f"Received: outputs={self.outputs!r}"
             )
         check_choice("score", score, SCORES)
-        self._outputs.fit_noise(*self._labelled(x, y, batch_size, verbose), score)
+        found = self._labelled(x, y, sample_weight, batch_size, verbose)
+        self._outputs.fit_noise(*found, score)
         return self
 
     def _together(self, data: Batches):
         """Returns the one network that predicts with all draws, `None` for no such."""
         return None
 
-    def _labelled(self, x, y, batch_size, verbose):
-        """Returns labels and prediction of labelled data, both checked."""
+    def _labelled(self, x, y, sample_weight, batch_size, verbose):
+        """Returns labels, prediction and weights of labelled data, all checked."""
         check_positive_integer("batch_size", batch_size)
-        if y is not None:
-            y = self._outputs.check_labels(y)
-        data = Batches("x", x, batch_size, labels=y)
+        data = Batches("x", x, batch_size, self._inputs, y, sample_weight)
+        if data.labels is not None:
+            # At the door, before the draws predict.
+            data.labels = self._outputs.check_labels(data.labels)
+        elif data.fixed:
+            raise ValueError(
+                "`y` must hold the labels where `x` brings none. Received: y=None"
+            )
+        if data.weights is not None:
+            data.weights = check_weights(data.weights, len(data.weights))
         keep_members = self.outputs in REGRESSION
-        prediction, labels = self._predict(data, keep_members, verbose)
+        prediction, labels, weights = self._predict(data, keep_members, verbose)
         if labels is None:
-            raise ValueError("`y` must hold the labels where `x` brings none.")
-        return self._outputs.check_labels(labels), prediction
+            raise ValueError(
+                "`y` must hold the labels where `x` brings none. Received: y=None"
+            )
+        return self._outputs.check_labels(labels), prediction, weights
 
     def _predict(self, data, keep_members, verbose):
         if (form := self._together(data)) is not None:

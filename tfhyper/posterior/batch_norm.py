@@ -1,83 +1,190 @@
 """BatchNorm statistics of a draw: the moments of training inputs sent through it."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.live_config import live_config
 from tfhyper.posterior import graph
+
+
+def is_normal(operation) -> bool:
+    """Whether an operation is a BatchNorm layer that works as Keras' does.
+
+    A class of a user's that computes otherwise is not one.
+    """
+    stock = keras.layers.BatchNormalization
+    methods = ("call", "build", "_moments")
+    return isinstance(operation, stock) and all(
+        getattr(type(operation), name) is getattr(stock, name) for name in methods
+    )
+
+
+def copy_of(layer: keras.Layer, name: str) -> keras.Layer:
+    """Returns an unbuilt copy of a layer that `is_normal`, by another name."""
+    stock = keras.layers.BatchNormalization
+    return stock.from_config({**live_config(layer, stock), "name": name})
+
+
+class NormCalls:
+    """Notes the BatchNorm layers of a model, to say which have no moments of a draw."""
+
+    def __init__(self):
+        self._problems = []
+        self._called = set()
+
+    def note(self, operation, kwargs: dict) -> None:
+        """Notes a call of an operation of the graph.
+
+        Raises:
+            ValueError: if it is a BatchNorm that is called with `training=True`.
+        """
+        if not isinstance(operation, keras.layers.BatchNormalization):
+            return
+        mode, name = kwargs.get("training"), operation.name
+        if mode is True and operation.trainable:
+            raise ValueError(
+                f"BatchNorm layer '{name}' is called with `training=True`: it would "
+                "normalise each batch by itself, so that a prediction depends on what "
+                "else is in the batch. Call it without."
+            )
+        if mode is False or not operation.trainable:
+            return
+        if not is_normal(operation):
+            self._problems.append(
+                f"BatchNorm layer '{name}' is of the class "
+                f"{type(operation).__name__}, which computes other moments than "
+                "keras.layers.BatchNormalization. Use that one"
+            )
+        elif getattr(operation, "renorm", False):
+            self._problems.append(
+                f"BatchNorm layer '{name}' has `renorm=True`, whose moments are not "
+                "those of one batch. Train with `renorm=False`"
+            )
+        elif id(operation) in self._called:
+            self._problems.append(
+                f"BatchNorm layer '{name}' is called more than once; its moments "
+                "would be those of one call. Use one layer a call"
+            )
+        self._called.add(id(operation))
+
+    def note_inside(self, layer, outer: keras.Layer) -> None:
+        """Notes a layer that is inside of another one."""
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            self._problems.append(
+                f"Layer '{outer.name}' has a BatchNorm layer inside, whose moments "
+                "cannot be taken. Call it on keras.Input tensors of the model, "
+                "freeze it"
+            )
+
+    def check(self) -> None:
+        """Raises ValueError if a draw cannot have moments of its own for one."""
+        if self._problems:
+            raise ValueError(
+                f'{self._problems[0]}, or use `batch_norm="moving_average"`.'
+            )
 
 
 class BatchMoments(keras.layers.Layer):
     """Normalises by the batch's own moments and hands them out.
 
     What `keras.layers.BatchNormalization` does in training, without its moving
-    averages: mean and (biased) variance over all axes but the channels', in
-    float32.
+    averages: mean and (biased) variance over all axes but the channels', in float32
+    at least. Where a mask is False nothing counts.
 
     Args:
         batch_norm: a built `keras.layers.BatchNormalization`, whose axis,
             epsilon and affine parameters are used.
+        name: what to call it.
 
     Input shape:
         As `batch_norm`.
 
     Output shape:
-        The normalised tensor, and the means and variances, each (1, channels).
+        The normalised tensor; the means and variances, each (1, channels); and how
+        many values of a channel they are of, (1, 1).
     """
 
-    def __init__(self, batch_norm: keras.layers.BatchNormalization):
-        super().__init__(
-            dtype=batch_norm.dtype_policy, name=f"{batch_norm.name}_moments"
-        )
+    def __init__(self, batch_norm: keras.layers.BatchNormalization, name: str):
+        super().__init__(dtype=batch_norm.dtype_policy, name=f"{name}_moments")
         self.batch_norm = batch_norm
+        self.supports_masking = True
         self.built = True
 
-    def call(self, inputs):
-        """Returns the normalised inputs, the means and the variances."""
+    def call(self, inputs, mask=None):
+        """Returns the normalised inputs, means, variances and their count."""
         layer = self.batch_norm
-        axis = layer.axis % len(inputs.shape)
-        x = ops.cast(inputs, "float32")
-        others = [i for i in range(len(inputs.shape)) if i != axis]
-        # Not `ops.moments`, which in Torch is E[x^2] - E[x]^2 and cancels.
-        mean, variance = ops.mean(x, axis=others), ops.var(x, axis=others)
+        rank = len(inputs.shape)
+        axis = layer.axis % rank
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        x = ops.cast(inputs, dtype)
+        others = [i for i in range(rank) if i != axis]
+        if mask is None:
+            sizes = ops.shape(x)
+            count = math.prod([ops.cast(sizes[i], "float32") for i in others])
+            # Not `ops.moments`, which in Torch is E[x^2] - E[x]^2 and cancels.
+            mean, variance = ops.mean(x, axis=others), ops.var(x, axis=others)
+        else:
+            # As Keras does, the mask is that of all axes but the last.
+            there = ops.broadcast_to(ops.expand_dims(mask, -1), ops.shape(x))
+            counts = ops.sum(ops.cast(there, dtype), axis=others)
+            count = ops.cast(ops.max(counts), "float32")
+            counts = ops.maximum(counts, 1)
+
+            def mean_of(values):
+                kept = ops.where(there, values, ops.zeros_like(values))
+                return ops.sum(kept, axis=others) / counts
+
+            mean = mean_of(x)
+            shape = [-1 if i == axis else 1 for i in range(rank)]
+            variance = mean_of(ops.square(x - ops.reshape(mean, shape)))
+        affine = (
+            None if x is None else ops.cast(x, dtype) for x in (layer.beta, layer.gamma)
+        )
         outputs = ops.batch_normalization(
-            x, mean, variance, axis, layer.beta, layer.gamma, layer.epsilon
+            x, mean, variance, axis, *affine, layer.epsilon
         )
         return (
             ops.cast(outputs, self.compute_dtype),
             ops.expand_dims(mean, 0),
             ops.expand_dims(variance, 0),
+            ops.reshape(count, (1, 1)),
         )
 
+    def compute_mask(self, inputs, previous_mask):
+        """Returns the mask, that of the first output alone."""
+        return previous_mask, None, None, None
 
-def moments_network(network: keras.Model, batch_norms: dict) -> keras.Model:
+
+def moments_network(
+    network: keras.Model, calls: dict[int, str], batch_norms: dict[str, keras.Layer]
+) -> keras.Model:
     """Returns a network of the same layers, BatchNorm by the batch, and its moments.
 
-    Outputs, in order, the mean and then the variance of each of `batch_norms`, of
-    shape (1, channels). Dropout and the like are off, as they are in prediction.
+    Outputs, in order, of each of `batch_norms` the mean and the variance, each of shape
+    (1, channels), and their count, (1, 1). Dropout and the like are off, as they are
+    in prediction.
 
     Args:
         network: a plain network, such as a `PointNetwork` has.
-        batch_norms: name -> BatchNorm layer of `network`.
-
-    Raises:
-        ValueError: if one of them is called more than once.
+        calls: id of what stands for a BatchNorm in its graph -> its name. Each is
+            called once.
+        batch_norms: name -> the layer with its moments.
     """
-    names = {id(layer): name for name, layer in batch_norms.items()}
     found = {}
 
     def call(operation, *args, **kwargs):
-        if id(operation) not in names:
-            same = isinstance(operation, keras.Layer)
-            operation = operation if same else graph.clone(operation)
+        if id(operation) not in calls:
+            if not isinstance(operation, keras.Layer):
+                operation = graph.use(operation, operation.name)
             return operation(*args, **kwargs)
-        name = names[id(operation)]
-        if name in found:
-            raise ValueError(
-                f"BatchNorm layer '{name}' is called more than once; its "
-                "moments would be those of one call. Use one layer a call."
-            )
-        outputs, *found[name] = BatchMoments(operation)(args[0])
+        name = calls[id(operation)]
+        # With the mask of its call, if there is one.
+        outputs, *found[name] = BatchMoments(batch_norms[name], name)(
+            args[0], mask=kwargs.get("mask")
+        )
         return outputs
 
     inputs, _ = graph.rebuild(network, call)
@@ -87,12 +194,12 @@ def moments_network(network: keras.Model, batch_norms: dict) -> keras.Model:
 class PooledMoments:
     """Exact moments of a pass over data, from the moments of its batches.
 
-    With n_b examples in batch b and weights p_b = n_b / sum n_b,
+    With n_b values of a channel in batch b and weights p_b = n_b / sum n_b,
 
         mean     = sum_b p_b mean_b
         variance = sum_b p_b (variance_b + mean_b^2) - mean^2
 
-    which are the mean and biased variance over all examples together, as if
+    which are the mean and biased variance over all values together, as if
     they had been one array (no moving average). Kept in float64, and updated
     in the form that does not cancel (Chan, Golub, LeVeque, 1983).
     """
@@ -102,8 +209,10 @@ class PooledMoments:
         self.mean = 0.0
         self.variance = 0.0
 
-    def add(self, count: int, mean: np.ndarray, variance: np.ndarray) -> None:
-        """Adds a batch of `count` examples."""
+    def add(self, count: float, mean: np.ndarray, variance: np.ndarray) -> None:
+        """Adds a batch of `count` values of each channel."""
+        if not count:  # all of them masked
+            return
         mean, variance = np.float64(mean), np.float64(variance)
         self.count += count
         fraction = count / self.count
@@ -117,6 +226,6 @@ class PooledMoments:
                 + fraction * (1 - fraction) * change**2
             )
 
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean and the variance, float32."""
-        return np.float32(self.mean), np.float32(self.variance)
+    def result(self, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and the variance."""
+        return np.asarray(self.mean, dtype), np.asarray(self.variance, dtype)

@@ -2,49 +2,68 @@
 
 import zlib
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_finite
+from tfhyper.posterior.model_inputs import ModelInputs
 
 
 class Batches:
-    """Batches of inputs, and of labels where there are any, checked.
+    """Batches of inputs, and of labels and weights where there are any, checked.
 
     Args:
         name: the argument's name in error messages.
         inputs: an array or tensor (examples, ...), or for a model of several
             inputs a dict, list or tuple of such; or an iterable that can be
-            read again and again, such as a `tf.data.Dataset`, of batches of
-            inputs or of tuples (inputs, labels, ...).
+            read again and again, such as a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`, of batches of inputs or of tuples (inputs,
+            labels, sample weights).
         batch_size: int > 0, for arrays. Datasets are batched already.
-        labels: array (examples,), for arrays.
+        taken: the `ModelInputs` of what takes the batches.
+        labels: array (examples, ...), for arrays.
+        weights: array (examples,), for arrays.
 
     Raises:
-        ValueError: for no data, data without end, NaN or infinite inputs, or
-            lengths that do not fit.
+        ValueError: for no data, data without end, inputs that the model does not
+            take, NaN or infinite ones, or lengths that do not fit.
         TypeError: for something that cannot be read more than once.
     """
 
-    def __init__(self, name, inputs, batch_size, labels=None):
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        inputs: Any,
+        batch_size: int,
+        taken: ModelInputs,
+        labels: Any = None,
+        weights: Any = None,
+    ):
+        self.name, self.taken = name, taken
         if isinstance(inputs, list | tuple) and not _is_array(inputs):
-            inputs = np.asarray(inputs)
+            inputs = _as_array(name, inputs)
         self.inputs, self.batch_size = inputs, batch_size
-        self.labels = None if labels is None else np.asarray(labels)
+        self.labels = None if labels is None else _as_array("y", labels)
+        self.weights = None if weights is None else _as_array("sample_weight", weights)
         # Arrays are the same in every reading: what is checked once stays so.
         self.fixed = _is_array(inputs)
         if self.fixed:
+            self.inputs = taken.arrange(name, inputs, whole=False)
             self._check_lengths()
-            self.inputs = keras.tree.map_structure(self._finite, inputs)
             return
-        if labels is not None:
+        if labels is not None or weights is not None:
+            given = "y" if labels is not None else "sample_weight"
             raise ValueError(
-                f"`{name}` is a dataset, whose labels come with it: leave `y` out."
+                f"`{name}` is a dataset, which brings its labels and weights: leave "
+                f"`{given}` out. Received: {given} of type "
+                f"{type(labels if labels is not None else weights).__name__}"
             )
-        if not hasattr(inputs, "__iter__") or iter(inputs) is inputs:
+        readable = isinstance(inputs, keras.utils.PyDataset) or (
+            hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
+        )
+        if not readable or (hasattr(inputs, "__iter__") and iter(inputs) is inputs):
             raise TypeError(
                 f"`{name}` must be an array or a dataset that can be read again for "
                 f"each draw. Received: {name} of type {type(inputs).__name__}"
@@ -52,6 +71,10 @@ class Batches:
         # tf.data's number of batches is -1 where there is no end.
         if hasattr(inputs, "cardinality") and int(inputs.cardinality()) == -1:
             raise ValueError(f"`{name}` must end. Received: a dataset that repeats")
+        if isinstance(inputs, keras.utils.PyDataset) and inputs.num_batches is None:
+            raise ValueError(
+                f"`{name}` must end. Received: a PyDataset whose `num_batches` is None"
+            )
 
     def _check_lengths(self):
         arrays = keras.tree.flatten(self.inputs)
@@ -63,44 +86,78 @@ class Batches:
                 f"Received: {self.name}.shape={found}"
             )
         lengths = [shape[0] for shape in shapes]
-        if self.labels is not None:
-            lengths.append(len(self.labels))
+        for name, array in (("y", self.labels), ("sample_weight", self.weights)):
+            if array is not None and not array.ndim:
+                raise ValueError(
+                    f"`{name}` must be an array with an entry for each example. "
+                    f"Received: {name}={array!r}"
+                )
+            if array is not None:
+                lengths.append(len(array))
         if len(set(lengths)) > 1:
             raise ValueError(
                 f"`{self.name}` and its labels must have the same length. "
                 f"Received: {' and '.join(map(str, lengths))}"
             )
 
-    def __iter__(self) -> Iterator[tuple]:
-        """Yields (inputs, labels or None)."""
+    def __iter__(self) -> Iterator["Batch"]:
+        """Yields (inputs, labels or None, weights or None)."""
         empty = True
-        for inputs, labels in self._read():
+        for batch in self._read():
             empty = False
             if not self.fixed:
-                inputs = keras.tree.map_structure(self._finite, inputs)
-            yield inputs, labels
+                batch = batch._replace(inputs=self._arrange(batch.inputs))
+            yield batch
         if empty:
-            raise ValueError(f"`{self.name}` must hold at least one batch.")
+            raise ValueError(
+                f"`{self.name}` must hold at least one batch. Received: an empty one"
+            )
 
-    def _finite(self, array):
-        return check_finite(self.name, ops.convert_to_numpy(array))
+    def _arrange(self, inputs):
+        inputs = self.taken.arrange(self.name, inputs)
+        if not count_examples(inputs):
+            raise ValueError(
+                f"`{self.name}` must hold at least one example in every batch. "
+                "Received: a batch without any"
+            )
+        return inputs
 
     def _read(self):
         if self.fixed:
             length = count_examples(self.inputs)
             for start in range(0, length, self.batch_size):
                 part = slice(start, start + self.batch_size)
-                yield (
+                yield Batch(
                     keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
                     None if self.labels is None else self.labels[part],
+                    None if self.weights is None else self.weights[part],
                 )
             return
-        for batch in self.inputs:
-            if isinstance(batch, list | tuple):
-                labels = batch[1] if len(batch) > 1 else None
-                yield batch[0], labels if labels is None else np.asarray(labels)
-            else:
-                yield batch, None
+        batches = self.inputs
+        if isinstance(batches, keras.utils.PyDataset):  # which has no iterator
+            batches = map(batches.__getitem__, range(batches.num_batches))
+        for batch in batches:
+            if not isinstance(batch, list | tuple):
+                batch = (batch,)
+            if not 1 <= len(batch) <= 3:
+                raise ValueError(
+                    f"`{self.name}` must give batches of inputs, or of tuples (inputs, "
+                    f"labels, sample weights). Received: a tuple of {len(batch)}"
+                )
+            inputs, labels, weights = (*batch, None, None)[:3]
+            yield Batch(
+                inputs,
+                None if labels is None else _as_array("y", labels),
+                None if weights is None else _as_array("sample_weight", weights),
+            )
+
+
+class Batch(NamedTuple):
+    """Inputs in the structure of the model's, and what came with them."""
+
+    inputs: Any
+    labels: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 class MiniBatches:
@@ -112,14 +169,17 @@ class MiniBatches:
             replacement; a dataset's own batches are taken in their order, those
             of another size left out, from the start again when they are used up.
         batch_size: int > 1, examples in a mini-batch.
+        taken: the `ModelInputs` of what takes them.
         seed: int, from which those of arrays are drawn.
 
     Raises:
         ValueError: as `Batches`, and if there are no such batches.
     """
 
-    def __init__(self, name, inputs, batch_size, seed):
-        self.batches = Batches(name, inputs, batch_size)
+    def __init__(
+        self, name: str, inputs: Any, batch_size: int, taken: ModelInputs, seed: int
+    ):
+        self.batches = Batches(name, inputs, batch_size, taken)
         self.batch_size, self.seed = batch_size, seed
         if self.batches.fixed:
             count = count_examples(self.batches.inputs)
@@ -146,7 +206,7 @@ class MiniBatches:
             return
         while count:
             sizes = set()
-            for inputs, _ in self.batches:
+            for inputs, *_ in self.batches:
                 sizes.add(count_examples(inputs))
                 if count_examples(inputs) == self.batch_size:
                     yield inputs
@@ -165,7 +225,9 @@ def count_examples(inputs) -> int:
 def checksum(inputs) -> int:
     """Returns a number that other examples, or another order, would change."""
     total = 0
-    for array in keras.tree.flatten(inputs):
+    for array in map(np.asarray, keras.tree.flatten(inputs)):
+        if array.dtype.kind == "O":  # strings, whose bytes are elsewhere
+            array = array.astype(str)
         total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
     return total
 
@@ -175,3 +237,16 @@ def _is_array(inputs) -> bool:
     return bool(leaves := keras.tree.flatten(inputs)) and all(
         ops.is_tensor(leaf) or hasattr(leaf, "__array__") for leaf in leaves
     )
+
+
+def _as_array(name, values) -> np.ndarray:
+    """Returns tensors and nested lists as an array, or raises ValueError."""
+    try:
+        if ops.is_tensor(values):
+            return ops.convert_to_numpy(values)
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be an array, of the same size along each axis. "
+            f"Received: {name} of type {type(values).__name__} ({error})"
+        ) from error

@@ -7,10 +7,12 @@ import numpy as np
 
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.posterior.batch_norm import PooledMoments
-from tfhyper.posterior.batches import Batches, MiniBatches, count_examples
+from tfhyper.posterior.batches import Batch, Batches, MiniBatches
 from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.model_inputs import ModelInputs
 from tfhyper.posterior.passes import located
 from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.runs import Run
 
 BATCH_NORM = ("reestimate", "minibatch", "moving_average")
 
@@ -48,7 +50,9 @@ class Calibration:
                 f"model={point.model.name!r} without any"
             )
 
-    def passes(self, inputs, batch_size, num_draws: int, seed: int) -> Iterator:
+    def passes(
+        self, inputs, batch_size, taken: ModelInputs, num_draws: int, seed: int
+    ) -> Iterator:
         """Returns, for one draw after another, what is to be sent through it."""
         if self.batch_norm == "moving_average":
             raise ValueError(
@@ -61,11 +65,11 @@ class Calibration:
                     "`batch_size` is the predictor's own with `batch_norm="
                     f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
                 )
-            found = MiniBatches("inputs", inputs, self.batch_size, seed)
-            return ([(x, None)] for x in found.take(num_draws))
+            found = MiniBatches("inputs", inputs, self.batch_size, taken, seed)
+            return ([Batch(x)] for x in found.take(num_draws))
         batch_size = 128 if batch_size is None else batch_size
         check_positive_integer("batch_size", batch_size)
-        return itertools.repeat(Batches("inputs", inputs, batch_size))
+        return itertools.repeat(Batches("inputs", inputs, batch_size, taken))
 
     def check_done(self, point: PointNetwork, draws: list[Draw]) -> None:
         """Raises ValueError if a draw that needs moments has none."""
@@ -78,29 +82,38 @@ class Calibration:
             )
 
 
-def moments(point: PointNetwork, draw: Draw, data: Iterable) -> dict:
-    """Returns BatchNorm layer's name -> (mean, variance) of a pass through a draw.
+def moments(point: PointNetwork, runs: Iterable[Run], passes: Iterable) -> Iterator:
+    """Yields BatchNorm layer's name -> (mean, variance), of one draw after another.
+
+    Args:
+        point: the network of the draws.
+        runs: its `moments_network` with the weights of each draw.
+        passes: what is sent through each.
 
     Raises:
         ValueError: if they are not finite.
     """
-    names = list(point.batch_norms)
-    if not names:
-        return {}
-    point.set(Draw(draw.noise))
-    pools = [PooledMoments() for _ in names]
-    for start, x, _ in located(data):
-        point.start_at(start)
-        batch = point.moments_network.predict_on_batch(x)
-        for pool, mean, variance in zip(pools, batch[::2], batch[1::2], strict=True):
-            pool.add(count_examples(x), mean[0], variance[0])
-    found = {name: pool.result() for name, pool in zip(names, pools, strict=True)}
-    for name, values in found.items():
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"The moments of BatchNorm layer '{name}' are not finite: the "
-                "weights of this draw overflow, or training diverged."
-            )
+    for run, data in zip(runs, passes, strict=False):
+        pools = {name: PooledMoments() for name in point.batch_norms}
+        for start, batch in located(data):
+            outputs = iter(run(batch.inputs, start))
+            for pool in pools.values():
+                mean, variance, count = (next(outputs)[0] for _ in range(3))
+                pool.add(float(count[0]), mean, variance)
+        yield {name: _result(point, name, pool) for name, pool in pools.items()}
+
+
+def _result(point, name, pool):
+    if not pool.count:
+        raise ValueError(
+            f"`inputs` must not be masked as a whole before BatchNorm layer '{name}'."
+        )
+    found = pool.result(point.batch_norms[name].moving_mean.dtype)
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"The moments of BatchNorm layer '{name}' are not finite: the "
+            "weights of this draw overflow, or training diverged."
+        )
     return found
 
 

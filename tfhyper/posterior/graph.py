@@ -5,6 +5,10 @@ from collections.abc import Callable
 
 import keras
 
+from tfhyper.layers.live_config import live_config
+from tfhyper.posterior import alike
+from tfhyper.posterior.used_layer import UsedLayer, UsedOperation
+
 
 def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
     """Walks a model's graph anew on fresh inputs, nested models included.
@@ -40,8 +44,8 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
 
         def visit_inner(inner, *args, **kwargs):
             # As in Keras, the mode that a model is called in is that of its layers.
-            takes_mode = getattr(inner, "_call_has_training_arg", False)
-            if training is not None and (takes_mode or _is_functional(inner)):
+            takes_mode = takes_training(inner) or _is_functional(inner)
+            if training is not None and takes_mode:
                 kwargs["training"] = training
             return visit(inner, *args, **kwargs)
 
@@ -60,16 +64,55 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
 
 
 def clone(operation, name: str | None = None):
-    """Returns a fresh, unbuilt copy of a layer or operation, by another name."""
-    config = operation.get_config()
-    if name is not None and "name" in config:
-        config = {**config, "name": name}
-    copy = operation.__class__.from_config(config)
-    if hasattr(copy, "load_assets"):  # a vocabulary that was adapted to data
-        with tempfile.TemporaryDirectory() as folder:
-            operation.save_assets(folder)
-            copy.load_assets(folder)
+    """Returns a fresh, unbuilt copy of a layer or operation, by another name.
+
+    It is made from the config, and compared: what the config leaves out, such as an
+    attribute that was set later, or tells by a name that is another function's, makes
+    another layer of it.
+
+    Returns:
+        The copy, or `None` where none can be made that is the same.
+    """
+    layer = isinstance(operation, keras.Layer)
+    try:
+        config = live_config(operation) if layer else operation.get_config()
+        if name is not None and "name" in config:
+            config = {**config, "name": name}
+        copy = operation.__class__.from_config(config)
+        if hasattr(copy, "load_assets"):  # a vocabulary that was adapted to data
+            with tempfile.TemporaryDirectory() as folder:
+                operation.save_assets(folder)
+                copy.load_assets(folder)
+        return copy if not layer or alike.are_alike(operation, copy) else None
+    except Exception:  # A layer's config and constructor may raise anything.
+        return None
+
+
+def renamed(layer: keras.Layer, name: str) -> keras.Layer:
+    """Returns an unbuilt layer of ours as another one, by another name."""
+    return type(layer).from_config({**live_config(layer), "name": name})
+
+
+def copy_or_use(operation, name: str):
+    """Returns a copy of a layer or operation by a name, or itself if there is none.
+
+    Itself if it has the name: another one is that of a layer that uses it.
+    """
+    copy = clone(operation, name)
+    if copy is None:
+        copy = operation if operation.name == name else use(operation, name)
     return copy
+
+
+def use(operation, name: str):
+    """Returns what calls a layer or operation by a name, in a graph of its own."""
+    kind = UsedLayer if isinstance(operation, keras.Layer) else UsedOperation
+    return kind(operation, name=name)
+
+
+def takes_training(operation) -> bool:
+    """Whether a layer's `call` has an argument `training`."""
+    return getattr(operation, "_call_has_training_arg", False)
 
 
 def walk(model: keras.Model, parents: tuple = ()):
@@ -121,7 +164,12 @@ class Copies:
 
 
 def copy_weights(original: keras.Layer, copy: keras.Layer) -> None:
-    """Gives a built copy of a layer the weights and other state of the original."""
+    """Gives a built copy of a layer the weights and other state of the original.
+
+    What uses the original has them.
+    """
+    if copy is original or isinstance(copy, UsedLayer):
+        return
     copy.set_weights(original.get_weights())
     if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
         copy.finalize_state()

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from tfhyper.posterior.batches import Batches, checksum, count_examples
+from tfhyper.posterior.batches import Batch, Batches, checksum, count_examples
 from tfhyper.posterior.runs import Run
 
 
-def located(data) -> Iterator[tuple]:
-    """Yields batches (x, y), each after its place in the data."""
+def located(data: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
+    """Yields batches, each after its place in the data."""
     start = 0
-    for x, y in data:
-        yield start, x, y
-        start += count_examples(x)
+    for batch in data:
+        yield start, batch
+        start += count_examples(batch.inputs)
 
 
 def progress(
@@ -30,7 +30,7 @@ def progress(
 
 
 def predict(runs: Iterable[Run], data: Batches, outputs, keep_members: bool):
-    """Returns the prediction of an ensemble, and the labels that came with the data.
+    """Returns the prediction of an ensemble, and the labels and weights of the data.
 
     Args:
         runs: the networks of the draws.
@@ -43,19 +43,42 @@ def predict(runs: Iterable[Run], data: Batches, outputs, keep_members: bool):
             is not finite.
     """
     total = outputs.new_sum(keep_members)
-    labels = first = None
+    brought = first = None
     for run in runs:
         parts, seen, found = [], [], []
-        for start, x, y in located(data):
-            parts.append(outputs.read(run(x, start)))
-            seen.append(None if data.fixed else checksum(x))
-            if y is not None:
-                found.append(y)
+        for start, batch in located(data):
+            parts.append(outputs.read(run(batch.inputs, start)))
+            seen.append(None if data.fixed else checksum(batch.inputs))
+            found.append(batch[1:])
         if first is None:
-            labels = np.concatenate(found) if found else None
+            brought = _join(found)
         first = check_same(seen, first)
         total.add(*map(np.concatenate, zip(*parts, strict=True)))
-    return total.result(), labels
+    return total.result(), *brought
+
+
+def _join(found):
+    """Returns labels and weights of all batches, `None` for what there is not."""
+    joined = []
+    for name, parts in zip(("labels", "sample weights"), zip(*found), strict=True):
+        there = [part for part in parts if part is not None]
+        if there and len(there) < len(parts):
+            raise ValueError(
+                f"`x` must bring {name} with all of its batches, or with none. "
+                f"Received: {len(there)} of {len(parts)} batches with {name}"
+            )
+        joined.append(_concatenate(name, there) if there else None)
+    return joined
+
+
+def _concatenate(name, parts):
+    try:
+        return np.concatenate(parts)
+    except ValueError as error:
+        raise ValueError(
+            f"`x` must bring {name} of the same shape with all of its batches. "
+            f"Received: {sorted({part.shape for part in parts})}"
+        ) from error
 
 
 def predict_together(
@@ -72,7 +95,8 @@ def predict_together(
         verbose: 0 for silence, 1 for a progress bar.
     """
     parts, found, size = [], [], None
-    for start, x, y in located(data):
+    for start, batch in located(data):
+        x = batch.inputs
         held = count_examples(x)
         size = size or held
         # The last batch is filled up: another size may have to be compiled.
@@ -81,13 +105,12 @@ def predict_together(
             x = keras.tree.map_structure(lambda x, r=rows: x[r], x)
         read = outputs.read(form(x, start))
         parts.append([z.reshape(count, size, *z.shape[1:])[:, :held] for z in read])
-        if y is not None:
-            found.append(y)
+        found.append(batch[1:])
     total = outputs.new_sum(keep_members)
     members = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
     for draw in progress("predict", zip(*members, strict=True), count, verbose):
         total.add(*draw)
-    return total.result(), np.concatenate(found) if found else None
+    return total.result(), *_join(found)
 
 
 def check_same(seen: list, first: list | None) -> list:

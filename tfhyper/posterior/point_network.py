@@ -6,10 +6,12 @@ import keras
 from keras import ops
 
 from tfhyper.layers import StochasticLayer
+from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import derive_seed
-from tfhyper.layers.stock_dropout import as_mc_dropout, drops
 from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
+from tfhyper.posterior.foreign_noise import StandIns
+from tfhyper.posterior.used_layer import UsedLayer
 
 # Counts that a fresh draw has for its layers: another draw has others.
 _MOST_LAYERS = 2**12
@@ -19,29 +21,35 @@ class PointNetwork:
     """A network of stock Keras layers beside a stochastic one.
 
     Stochastic layers become what `point_layer` says, what makes codes for them
-    vanishes, all else is copied. `set(draw)` then gives it the weights of one
-    draw, so that averaging over draws costs what plain networks cost: kernels are
-    generated once per draw, never per batch.
+    vanishes, and all else is copied, or with `own=False` used as it is. A draw's
+    weights, `values(draw)`, then make it that draw's network, so that averaging over
+    draws costs what plain networks cost: kernels are generated once per draw, never
+    per batch.
 
     Args:
         model: a functional or built Sequential model.
         frozen_norms: bool, count frozen BatchNorm layers among `batch_norms` if
             all of them are frozen.
-        sample_dropout: bool, make stock dropout layers draw, and
-            `tfhyper.layers.Dropout`, if their rate is above 0.
+        sample_dropout: bool, make dropout draw that is off in prediction, wherever it
+            is: see `foreign_noise`.
+        own: bool, True for a network that shares no variable with the model, and can
+            be `set`. (A layer that cannot be copied, because its config leaves
+            something out, is used all the same.) False for one whose other layers are
+            the model's own: it always has their present weights.
 
     Attributes:
-        options: the two arguments above.
+        options: the first two of these arguments.
         network: the plain `keras.Model`.
-        sampled_dropouts: id of such a layer -> the `MCDropout` that stands for it.
-        batch_norms: name -> BatchNorm layer of `network`, those left out that
-            keep their averages in training too: frozen (`trainable=False`), or
-            called with `training=False`.
+        stand_ins: the `StandIns` for what draws and is no `StochasticLayer`.
+        batch_norms: name -> BatchNorm layer, those left out that keep their averages
+            in training too: frozen (`trainable=False`), or called with
+            `training=False`.
 
     Raises:
         TypeError: if the graph of `model` is not known.
         ValueError: if a layer's code does not come straight from what makes codes,
-            or a layer draws inside another layer.
+            a layer draws inside another layer or what no draw can fix, or BatchNorm
+            normalises each batch by itself in prediction.
 
     Example:
 
@@ -55,30 +63,33 @@ class PointNetwork:
         model: keras.Model,
         frozen_norms: bool = False,
         sample_dropout: bool = False,
+        own: bool = True,
     ):
         self.model = model
         self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
-        self.sampled_dropouts = {}
-        self._sample_dropout = sample_dropout
+        self.stand_ins = StandIns(sample_dropout)
+        self._own = own
         self._copies = graph.Copies(self._copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
         self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
         self._held = set()  # ids of copies that are called with training=False
-        self._inner_batch_norms = []  # names of layers that hold some of their own
+        self._norms = batch_norm.NormCalls()
         inputs, outputs = graph.rebuild(model, self._call)
         outputs = self._finish(outputs)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
+        # What stands for a BatchNorm in the graph, and the layer that has its moments.
         norms = [
-            copy
-            for _, copy in self._pairs()
-            if isinstance(copy, keras.layers.BatchNormalization)
+            (copy, original if isinstance(copy, UsedLayer) else copy)
+            for original, copy in self._pairs()
+            if isinstance(original, keras.layers.BatchNormalization)
             and id(copy) not in self._held
         ]
-        trained = [norm for norm in norms if norm.trainable]
+        trained = [pair for pair in norms if pair[1].trainable]
         if not trained and frozen_norms:
             trained = norms
-        self.batch_norms = {norm.name: norm for norm in trained}
+        self.batch_norms = {copy.name: norm for copy, norm in trained}
+        self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()
 
@@ -88,16 +99,20 @@ class PointNetwork:
             for tensor in keras.tree.flatten(placeholders):
                 self._codes[id(tensor)] = (tensor, self._noise_of(operation))
             return placeholders
-        # Not asking for `training=False`, which Keras notes of every dropout layer.
-        if self._is_sampled(operation):
-            if id(operation) not in self.sampled_dropouts:
-                self.sampled_dropouts[id(operation)] = as_mc_dropout(operation)
-            operation = self.sampled_dropouts[id(operation)]
+        operation = self.stand_ins.of(operation, args, kwargs)
+        if isinstance(operation, LayerNoise):
+            self._sources[id(operation)] = self._noise_of(operation)
+            return self._call_noise(operation, args, kwargs)
         if not isinstance(operation, StochasticLayer):
+            self._norms.note(operation, kwargs)
             return self._call_fixed(operation, *args, **kwargs)
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
         return self._call_drawn(operation, inputs)
+
+    def _call_noise(self, operation, args, kwargs):
+        """Calls what stands for a layer with random generators of its own."""
+        return self._copies.of(operation)(*args, **kwargs)
 
     def _call_fixed(self, operation, *args, **kwargs):
         """Calls what stands for an operation that does not draw."""
@@ -126,38 +141,41 @@ class PointNetwork:
         for original, _, copy in self._copies.made():
             yield original, copy
 
-    def _is_sampled(self, operation) -> bool:
-        return self._sample_dropout and drops(operation)
-
     def _copy(self, operation, name):
+        if isinstance(operation, LayerNoise):
+            layer = operation.layer
+            copy = graph.clone(layer, layer.name) if self._own else None
+            if copy is not None:
+                copy.build_from_config(layer.get_build_config() or {})
+                graph.copy_weights(layer, copy)
+            return operation.point_layer(copy, name=name)
         if isinstance(operation, StochasticLayer):
             copy = operation.point_layer()
-            return copy if copy.name == name else graph.clone(copy, name)
+            return copy if copy.name == name else graph.renamed(copy, name)
         if isinstance(operation, keras.Layer):
             self._check_inside(operation)
-        return graph.clone(operation, name)
+        if self._own and batch_norm.is_normal(operation):
+            return batch_norm.copy_of(operation, name)
+        if self._own:
+            return graph.copy_or_use(operation, name)
+        return graph.use(operation, name)
 
     def _check_inside(self, layer):
         """Looks for what cannot be reached inside a layer made of layers."""
         for inner in layer._flatten_layers(include_self=False):
             draws = isinstance(inner, StochasticLayer) and inner.sample_noise(0).size
-            if draws or self._is_sampled(inner):
+            if draws or self.stand_ins.is_sampled(inner):
                 raise ValueError(
-                    f"Layer '{inner.name}' draws inside of layer '{layer.name}', "
-                    "where a draw cannot fix it. Call it on keras.Input tensors of "
-                    "the model, or of a functional model inside of it."
+                    f"Layer '{inner.name}' draws inside of layer '{layer.name}' "
+                    f"({type(layer).__name__}), where a draw cannot fix it. Make the "
+                    "outer layer a functional model, keras.Model(inputs, outputs), "
+                    "inside of which the inner one is called."
                 )
-            if _is_trained_norm(inner):
-                self._inner_batch_norms.append(layer.name)
+            self._norms.note_inside(inner, layer)
 
     def check_batch_norms(self) -> None:
-        """Raises ValueError if a BatchNorm is out of reach of `moments_network`."""
-        if self._inner_batch_norms:
-            raise ValueError(
-                f"Layer '{self._inner_batch_norms[0]}' has a BatchNorm layer inside, "
-                "whose moments cannot be taken. Call it on keras.Input tensors of the "
-                'model, freeze it, or use `batch_norm="moving_average"`.'
-            )
+        """Raises ValueError if moments of a BatchNorm cannot be taken."""
+        self._norms.check()
 
     def _noise_of(self, layer):
         """Returns the name under which draws hold this layer's noise."""
@@ -188,7 +206,7 @@ class PointNetwork:
             )
 
     def copy_weights(self) -> None:
-        """Copies the model's present weights, all but those that are drawn."""
+        """Copies the model's present weights, all but those drawn and those used."""
         for original, copy in self._pairs():
             if isinstance(original, keras.Layer) and not isinstance(
                 original, StochasticLayer
@@ -250,8 +268,11 @@ class PointNetwork:
         """Gives `network` the kernels and the BatchNorm moments of a draw.
 
         Raises:
-            ValueError: if the draw was made for another network.
+            ValueError: if the draw was made for another network, or the network uses
+                the model's own layers.
         """
+        if not self._own:
+            raise ValueError("`set` needs a network that was made with `own=True`.")
         self.check_draw(draw)
         for variable, value in self.values(draw):
             # A copy: JAX gives the memory of a network's variables away
@@ -272,16 +293,29 @@ class PointNetwork:
                 f"BatchNorm layers {unknown}, which this one has not."
             )
 
+    def check_values(self, draw: Draw) -> None:
+        """Raises an error, ValueError or the backend's, for values that do not fit.
+
+        Looks at all of a draw, as one that comes from a file needs it.
+        """
+        self.check_draw(draw)
+        for variable, value in self.values(draw):
+            if tuple(variable.shape) != tuple(value.shape):
+                raise ValueError(
+                    f"The draw was made for another network: it has {value.shape} "
+                    f"values of '{variable.path}', which is {variable.shape}."
+                )
+
     def values(self, draw: Draw) -> Iterator[tuple]:
         """Yields the variables of `network` that a draw fixes, and their values."""
         for copy, values in self.drawn_weights(draw):
-            yield from zip(copy.weights, values, strict=True)
+            yield from zip(drawn_variables(copy), values, strict=True)
         for name, (mean, variance) in draw.moments.items():
             yield self.batch_norms[name].moving_mean, mean
             yield self.batch_norms[name].moving_variance, variance
 
     def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
-        """Yields layers of `network` and their weights of a draw, made one by one.
+        """Yields layers of `network`, their `drawn_variables`' values, one by one.
 
         All that stand for a `StochasticLayer`, in the order of the graph. The
         network is not changed.
@@ -306,6 +340,12 @@ class PointNetwork:
         source = self._noise_layers[self._sources[id(layer)]]
         return layer.point_weights_of_draws([source.code_of(x) for x in noises])
 
+    @property
+    def own_variables(self) -> list[keras.Variable]:
+        """The variables of `network` that are none of the model's."""
+        used = {id(variable) for variable in self.model.variables}
+        return [x for x in self.network.variables if id(x) not in used]
+
     def repeats(self) -> Iterator[tuple]:
         """Yields variables of `network`, and others that always have their values."""
         return iter(())
@@ -317,7 +357,7 @@ class PointNetwork:
         for it; `set` puts it to 0.
         """
         for layer in self.network.layers:
-            if hasattr(layer, "first_example"):
+            if isinstance(layer, NoiseOfExamples):
                 layer.first_example.assign(index)
 
     @property
@@ -325,10 +365,12 @@ class PointNetwork:
         """The same layers, BatchNorm by the batch: `batch_norm.moments_network`."""
         if self._moments_network is None:
             self._moments_network = batch_norm.moments_network(
-                self.network, self.batch_norms
+                self.network, self._norm_calls, self.batch_norms
             )
         return self._moments_network
 
 
-def _is_trained_norm(layer):
-    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+def drawn_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the variables of a layer of a network that a draw fixes."""
+    # That of other layers' noise is made of a layer with weights that are not drawn.
+    return [layer.states] if isinstance(layer, FixedNoise) else layer.weights

@@ -1,6 +1,7 @@
 """Networks that predict with the weights of a draw, without copying them in."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -8,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from tfhyper.layers import StochasticLayer
+from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.posterior.batches import checksum
 from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.point_network import PointNetwork, drawn_variables
 
 # Of the weights of all draws, in bytes: what `Kept` keeps at most, and what it makes
 # at a time where they are more.
@@ -28,45 +30,77 @@ class WithWeights(keras.Model):
     Args:
         network: a plain network.
         variables: those of its variables that draws fix.
+
+    Attributes:
+        network: the network.
     """
 
     def __init__(self, network: keras.Model, variables: Sequence[keras.Variable]):
         super().__init__(name=f"{network.name}_given", dtype="float32")
         # The network casts its inputs, as it does without.
         self.autocast = False
-        self.network = network
         self.built = True
         # Each input of a compiled network takes time: the small ones are one vector.
-        small = [v for v in variables if math.prod(v.shape) < _SMALL]
-        self._packed = [(id(v), tuple(v.shape)) for v in small if v.dtype == "float32"]
-        self._ids = list(map(id, variables))
+        self._drawn = list(map(id, variables))
+        small = [
+            v for v in variables if math.prod(v.shape) < _SMALL and v.dtype == "float32"
+        ]
+        self._packed = [(id(v), tuple(v.shape)) for v in small]
+        # In a function, so that the network's variables are not those of the model:
+        # JAX gives the memory of a model's variables away in prediction, and these may
+        # be those of the user's. What is not drawn it has to be given too, as it
+        # compiles the values of others into the network.
+        self._network = lambda: network
+        given = set(self._drawn)
+        self._rest = [
+            v
+            for v in network.variables
+            if keras.backend.backend() == "jax" and id(v) not in given
+        ]
+
+    @property
+    def network(self) -> keras.Model:
+        """The network."""
+        return self._network()
 
     def takes(self, variables: Sequence[keras.Variable]) -> bool:
         """Whether these are the variables, in this order."""
-        return self._ids == list(map(id, variables))
+        return self._drawn == list(map(id, variables))
 
     def pack(self, values: Sequence) -> list:
-        """Returns the weights as `call` takes them, from those of the variables."""
-        weights = dict(zip(self._ids, values, strict=True))
+        """Returns the weights as `all_weights` takes them, from the variables'."""
+        weights = dict(zip(self._drawn, values, strict=True))
         small = [ops.reshape(weights.pop(key), (-1,)) for key, _ in self._packed]
         return [*weights.values(), *([ops.concatenate(small)] if small else [])]
 
-    def all_weights(self, packed: Sequence) -> list:
-        """Returns the weights of a draw and the network's others, as its variables."""
+    def all_weights(self, packed: Sequence, rest: Sequence | None = None) -> list:
+        """Returns the weights of a draw and the network's others, as its variables.
+
+        Args:
+            packed: those of the draw, as `pack` returns them.
+            rest: those of `rest()`, or `None` for the present ones.
+        """
         given, packed = {}, list(packed)
         if self._packed:
-            ends = np.cumsum([math.prod(shape) for _, shape in self._packed])
-            parts = ops.split(packed.pop(), ends[:-1].tolist())
-            for (key, shape), part in zip(self._packed, parts, strict=True):
-                given[key] = part if len(shape) == 1 else ops.reshape(part, shape)
-        large = [key for key in self._ids if key not in given]
+            sizes = [math.prod(shape) for _, shape in self._packed]
+            vector, start = packed.pop(), 0
+            for (key, shape), size in zip(self._packed, sizes, strict=True):
+                given[key] = ops.reshape(vector[start : start + size], shape)
+                start += size
+        large = [key for key in self._drawn if key not in given]
         given.update(zip(large, packed, strict=True))
+        rest = self.rest() if rest is None else rest
+        given.update(zip(map(id, self._rest), rest, strict=True))
         return [given.get(id(v), v.value) for v in self.network.variables]
 
+    def rest(self) -> list:
+        """Returns the present values of the variables that are given, but not drawn."""
+        return [v.value for v in self._rest]
+
     def call(self, inputs):
-        """Returns the network's outputs for (its inputs, first example, weights)."""
-        x, first, weights = inputs
-        return call_with(self.network, self.all_weights(weights), x, first)
+        """Returns the network's outputs for (inputs, first example, weights, rest)."""
+        x, first, weights, rest = inputs
+        return call_with(self.network, self.all_weights(weights, rest), x, first)
 
 
 def call_with(network: keras.Model, weights: Sequence, x, first):
@@ -78,17 +112,18 @@ def call_with(network: keras.Model, weights: Sequence, x, first):
         x: its inputs.
         first: integer scalar tensor, the place in the data of the first of them.
     """
-    places = {
-        id(layer.first_example)
-        for layer in network.layers
-        if hasattr(layer, "first_example")
-    }
+    places = {id(layer.first_example) for layer in noisy_layers(network)}
     mapping = [
         (variable, ops.cast(first, "int32") if id(variable) in places else value)
         for variable, value in zip(network.variables, weights, strict=True)
     ]
     with keras.StatelessScope(mapping):
         return network(x, training=False)
+
+
+def noisy_layers(network: keras.Model) -> list[NoiseOfExamples]:
+    """Returns the layers of a network whose noise goes by the place in the data."""
+    return [layer for layer in network.layers if isinstance(layer, NoiseOfExamples)]
 
 
 class Run:
@@ -105,9 +140,7 @@ class Run:
 
     def __init__(self, network: WithWeights, weights: list):
         self._network, self._weights = network, weights
-        self.by_place = any(
-            hasattr(layer, "first_example") for layer in network.network.layers
-        )
+        self.by_place = bool(noisy_layers(network.network))
 
     def all_weights(self) -> list:
         """Returns the values of all the network's `variables` in this draw."""
@@ -115,7 +148,7 @@ class Run:
 
     def __call__(self, x, first: int = 0):
         """Returns the outputs for a batch whose first input has a place in the data."""
-        inputs = x, np.int32(first), self._weights
+        inputs = x, np.int32(first), self._weights, self._network.rest()
         return self._network.predict_on_batch(inputs)
 
 
@@ -126,18 +159,22 @@ class Kept:
     else they are made anew for each prediction, so many draws at a time as have
     `_MADE_BYTES`. They are forgotten when other draws, or other moments, come.
 
+    Several threads may ask at once: one of them makes the weights.
+
     Args:
-        point: the network that draws are given to. Its other weights must stay as
+        point: the network that draws are given to. The model's weights must stay as
             they are, or `forget` be called.
     """
 
     def __init__(self, point: PointNetwork):
         self._point, self._network = point, None
+        self._lock = threading.RLock()
         self.forget()
 
     def forget(self) -> None:
         """Lets go of the weights."""
-        self._values = self._key = None
+        with self._lock:
+            self._runs = self._key = None
 
     def runs(self, draws: list[Draw]) -> Iterator[Run]:
         """Yields a network for each draw.
@@ -146,32 +183,32 @@ class Kept:
             ValueError: if a draw was made for another network.
         """
         if self.keeps(draws):
-            for values in self.values(draws):
-                yield Run(self._network, values)
+            yield from self._kept(draws)
             return
         count = max(1, _MADE_BYTES // drawn_bytes(self._point))
         for start in range(0, len(draws), count):
-            for values in self._make(draws[start : start + count]):
-                yield Run(self._network, values)
+            yield from self._make(draws[start : start + count])
 
     def keeps(self, draws: list[Draw]) -> bool:
         """Whether the weights of so many draws are kept."""
         return len(draws) * drawn_bytes(self._point) <= KEPT_BYTES
 
-    def values(self, draws: list[Draw]) -> list[list]:
-        """Returns each draw's weights, packed."""
-        key = draws_key(draws)
-        if key != self._key:
-            self._values = None
-            self._values, self._key = self._make(draws), key
-        return self._values
+    def _kept(self, draws):
+        with self._lock:
+            key = draws_key(draws)
+            if key != self._key:
+                self._runs = None
+                self._runs, self._key = self._make(draws), key
+            return self._runs
 
     def _make(self, draws):
         variables, values = values_of_draws(self._point, draws)
-        # Draws may bring moments where those before had none.
-        if self._network is None or not self._network.takes(variables):
-            self._network = WithWeights(self._point.network, variables)
-        return list(map(self._network.pack, values))
+        with self._lock:
+            # Draws may bring moments where those before had none.
+            if self._network is None or not self._network.takes(variables):
+                self._network = WithWeights(self._point.network, variables)
+            network = self._network
+        return [Run(network, network.pack(one)) for one in values]
 
 
 def drawn_bytes(point: PointNetwork) -> int:
@@ -181,7 +218,10 @@ def drawn_bytes(point: PointNetwork) -> int:
         for original, copy in point._pairs()
         if isinstance(original, StochasticLayer)
     ]
-    return 4 * sum(x.count_params() for x in (*layers, *point.batch_norms.values()))
+    variables = [x for layer in layers for x in drawn_variables(layer)]
+    variables += [x for norm in point.batch_norms.values() for x in norm.weights]
+    # At least one: there may be nothing that is drawn.
+    return 4 * max(1, sum(math.prod(x.shape) for x in variables))
 
 
 def values_of_draws(
@@ -199,8 +239,9 @@ def values_of_draws(
         point.check_draw(draw)
     variables, values = [], [[] for _ in draws]
     for copy, weights in point.weights_of_draws(draws):
-        for i, variable in enumerate(copy.weights):
-            if variable is not getattr(copy, "first_example", None):
+        place = copy.first_example if isinstance(copy, NoiseOfExamples) else None
+        for i, variable in enumerate(drawn_variables(copy)):
+            if variable is not place:
                 variables.append(variable)
                 for found, one in zip(values, weights, strict=True):
                     found.append(ops.copy(one[i]))

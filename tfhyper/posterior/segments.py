@@ -1,10 +1,11 @@
 """Where the paths through a network meet: the ends of its residual blocks."""
 
+import math
 from collections.abc import Iterator
 
 import keras
 
-from tfhyper.posterior.point_network import PointNetwork
+from tfhyper.posterior.point_network import PointNetwork, drawn_variables
 
 
 class Calls:
@@ -23,9 +24,10 @@ class Calls:
         recorder = _Recorder(model, **options)
         self._calls = recorder.calls
         self.drawn_weights = sum(
-            layer.count_params()
+            math.prod(variable.shape)
             for original, layer in recorder._pairs()
             if recorder.draws(original)
+            for variable in drawn_variables(layer)
         )
         made_by = {id(x): -1 for x in recorder.network.inputs}
         last_use = {-1: -1}
@@ -74,13 +76,13 @@ class _Recorder(PointNetwork):
     def __init__(self, model, **options):
         self.calls = []
         self._number = -1
-        super().__init__(model, **options)
+        super().__init__(model, **options, own=False)
 
     def _call(self, operation, *args, **kwargs):
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
         if not any(id(x) in self._codes for x in keras.tree.flatten(outputs)):
-            stands_for = self.sampled_dropouts.get(id(operation), operation)
+            stands_for = self.stand_ins.known(operation)
             tensors = [
                 x
                 for x in keras.tree.flatten((args, kwargs))

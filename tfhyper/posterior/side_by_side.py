@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from tfhyper.layers import StochasticLayer
-from tfhyper.posterior import graph
+from tfhyper.layers.live_config import live_config
+from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.segments import Calls
@@ -66,7 +67,8 @@ class SideBySide(PointNetwork):
         self._ends = self.ends(calls)
         self._check_memory(calls.drawn_weights * self.noise_count)
         self._number = -1
-        super().__init__(model, **options)
+        # Its layers have other sizes, or other moments for each copy.
+        super().__init__(model, **options, own=True)
 
     @classmethod
     def ends(cls, calls: "Calls") -> set[int]:
@@ -128,27 +130,33 @@ class SideBySide(PointNetwork):
         wide = next((x for x in leaves if isinstance(x, Wide)), None)
         if wide is None:
             return super()._call_fixed(operation, *args, **kwargs)
-        if isinstance(operation, keras.layers.BatchNormalization):
+        if batch_norm.is_normal(operation):
             axis, rank = operation.axis, len(wide.tensor.shape)
-            together = axis % rank == wide.axis % rank
+            together, copy = axis % rank == wide.axis % rank, batch_norm.copy_of
         else:
-            together = is_channelwise(operation, wide.axis)
+            together, copy = is_channelwise(operation, wide.axis), graph.copy_or_use
         if not together:
             return self._call_each(operation, wide.axis, args, kwargs)
-        made = self._make(operation, lambda name: [graph.clone(operation, name)])
+        made = self._make(operation, lambda name: [copy(operation, name)])
         (layer,) = made.layers
         if kwargs.get("training") is False:
             self._held.add(id(layer))
         name = self._name(operation, "wide")
-        args, kwargs = keras.tree.map_structure(
+        # Arguments by name, such as a mask, are the same for all copies.
+        args = keras.tree.map_structure(
             lambda x: (
                 widen(x, wide.copies, wide.axis, name).tensor
                 if isinstance(x, Wide | keras.KerasTensor)
                 else x
             ),
-            (args, kwargs),
+            args,
         )
         return Wide(layer(*args, **kwargs), wide.copies, wide.axis)
+
+    def _call_noise(self, operation, args, kwargs):
+        leaves = keras.tree.flatten((args, kwargs))
+        axis = next((x.axis for x in leaves if isinstance(x, Wide)), -1)
+        return self._call_each(operation, axis, args, kwargs)
 
     def _call_each(self, operation, axis, args, kwargs):
         """Calls a layer of its own on each copy, and joins what they give."""
@@ -184,7 +192,7 @@ class SideBySide(PointNetwork):
             return self._call_each(operation, axis, [inputs], {})
         if "groups" in changes or type(point) is keras.layers.DepthwiseConv2D:
             inputs = widen(inputs, self.num_copies, axis, self._name(operation, "wide"))
-        config = {**point.get_config(), **changes}
+        config = {**live_config(point), **changes}
         made = self._make(
             operation,
             lambda name: [type(point).from_config({**config, "name": name})],
@@ -243,7 +251,9 @@ class SideBySide(PointNetwork):
             first, *others = made.layers
             if not isinstance(made.original, StochasticLayer):
                 for layer in others:
-                    yield from zip(layer.weights, first.weights, strict=True)
+                    for pair in zip(layer.weights, first.weights, strict=True):
+                        if pair[0] is not pair[1]:  # of a layer that is used
+                            yield pair
 
     def _copy_layer_weights(self, original, copy):
         if [w.shape for w in original.weights] == [w.shape for w in copy.weights]:

@@ -1,0 +1,189 @@
+"""Layers with random generators of their own, and what a draw makes of them.
+
+A layer of Keras or of a user that draws takes its noise from `SeedGenerator`s. A draw
+fixes their states, so that the layer has one noise: the same for every example and at
+every call. (Masks that differ from example to example, by the place in the data, are
+those of `tfhyper.layers.MCDropout`.)
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.layers.stochastic import StochasticLayer
+
+
+class NoiseOfExamples:
+    """Part of a plain layer with a draw's noise, that of each example another one.
+
+    Attributes:
+        first_example: scalar variable, the place in the data of a batch's first
+            example, which the predictor sets.
+    """
+
+    first_example: keras.Variable
+
+
+def generator_states(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the states of the random generators of a layer and those inside of it."""
+    others = {id(x) for x in (*layer.weights, *layer.metrics_variables)}
+    return [x for x in layer.variables if id(x) not in others]
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class FixedNoise(keras.layers.Layer):
+    """A layer with one noise: that which its generators give from fixed states.
+
+    The layer is called on one example after another, or on all at once as if it were,
+    always from the same states: so an output depends on nothing but its own example.
+
+    Args:
+        layer: a built layer, which is used as it is.
+        training: the mode that it is called in, `None` for that of this layer.
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Attributes:
+        states: variable (generators, 2). Below zero: no noise, `training=False`.
+
+    Input shape:
+        As `layer`, the examples first. An argument without a batch of its own, whose
+        first axis has another size, is given to every example.
+
+    Output shape:
+        As `layer`.
+    """
+
+    def __init__(self, layer: keras.Layer, training: bool | None = None, **kwargs):
+        policy = {"dtype": layer.dtype_policy, "autocast": layer.autocast}
+        super().__init__(**{**policy, **kwargs})
+        self.layer, self.mode = layer, training
+        self.supports_masking = True
+        self.states = self.add_weight(
+            shape=(len(generator_states(layer)), 2),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="none",
+            name="states",
+        )
+        self.built = True
+
+    def call(self, *args, **kwargs):
+        """Returns what the layer returns, with its noise."""
+        if self.mode is None:
+            return self._call_each(args, kwargs)
+        return ops.cond(
+            self.states[0, 0] < 0,
+            lambda: self.layer(*args, **{**kwargs, "training": False}),
+            lambda: self._call_each(args, {**kwargs, "training": self.mode}),
+        )
+
+    def _call_each(self, args, kwargs):
+        leaves = keras.tree.flatten((args, kwargs))
+        examples = next(x for x in leaves if ops.is_tensor(x)).shape[0]
+        batched = [
+            i
+            for i, x in enumerate(leaves)
+            if ops.is_tensor(x) and len(x.shape) and x.shape[0] == examples
+        ]
+        masks = {i: getattr(leaves[i], "_keras_mask", None) for i in batched}
+        masked = [i for i in batched if masks[i] is not None]
+
+        def call_one(parts):
+            rows = list(leaves)
+            for i, part in zip(batched, parts[: len(batched)], strict=True):
+                rows[i] = ops.expand_dims(part, 0)
+            for i, part in zip(masked, parts[len(batched) :], strict=True):
+                rows[i]._keras_mask = ops.expand_dims(part, 0)
+            args_of_one, kwargs_of_one = keras.tree.pack_sequence_as(
+                (args, kwargs), rows
+            )
+            outputs = self._call_fixed(args_of_one, kwargs_of_one)
+            return keras.tree.map_structure(lambda x: ops.squeeze(x, 0), outputs)
+
+        parts = [leaves[i] for i in batched] + [masks[i] for i in masked]
+        return _map_examples(call_one, parts)
+
+    def _call_fixed(self, args, kwargs):
+        """Calls the layer with its generators in the states."""
+        states = generator_states(self.layer)
+        # A scope sees nothing of the one around it.
+        values = {id(x): (x, x.value) for x in self.layer.variables}
+        for i, state in enumerate(states):
+            values[id(state)] = state, ops.cast(self.states[i], state.dtype)
+        with keras.StatelessScope(state_mapping=list(values.values())):
+            return self.layer(*args, **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        """Returns the specifications of the layer's outputs."""
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def compute_mask(self, inputs, previous_mask):
+        """Returns the layer's mask."""
+        if not self.layer.supports_masking:
+            return None
+        single = len(inputs) == 1
+        return self.layer.compute_mask(
+            *((inputs[0], previous_mask[0]) if single else (inputs, previous_mask))
+        )
+
+    def get_config(self):
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return {**super().get_config(), "layer": layer, "training": self.mode}
+
+    @classmethod
+    def from_config(cls, config):
+        layer = keras.saving.deserialize_keras_object(config.pop("layer"))
+        return cls(layer, **config)
+
+
+def _map_examples(function, parts):
+    """Returns what a function gives for each example, put together again."""
+    if keras.backend.backend() != "torch":
+        return ops.vectorized_map(function, parts)
+    # Torch draws nothing in its vectorised map.
+    found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
+    return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
+
+
+class LayerNoise(StochasticLayer):
+    """A layer that is no `StochasticLayer`, and draws from generators of its own.
+
+    What stands for it in a draw is `FixedNoise`. The layer is used, not changed.
+
+    Args:
+        layer: a built layer.
+        training: the mode in which it draws: True for one that is off in prediction,
+            `None` for one that is on.
+    """
+
+    def __init__(self, layer: keras.Layer, training: bool | None):
+        self.layer, self.mode, self.name = layer, training, layer.name
+        self._count = len(generator_states(layer))
+
+    def sample_noise(self, seed):
+        """Returns the states of a draw's generators, (generators, 2)."""
+        return np.random.default_rng(seed).integers(0, 2**31, (self._count, 2))
+
+    def fresh_noise(self, seed, count):
+        """Returns states as `sample_noise`, in tensors."""
+        first = ops.cast(seed, "int32")
+        second = ops.cast(count, "int32") * self._count
+        return ops.stack([ops.stack([first, second + i]) for i in range(self._count)])
+
+    def mean_noise(self):
+        """Returns no states: what is off in prediction is off at the mean."""
+        return np.zeros((0, 2), "int64") if self.mode else None
+
+    def point_layer(self, layer: keras.Layer | None = None, **kwargs):
+        """Returns the `FixedNoise` of the layer, or of a copy of it."""
+        kwargs = {"name": self.name, **kwargs}
+        return FixedNoise(layer or self.layer, self.mode, **kwargs)
+
+    def point_weights(self, noise):
+        """Returns the states, those that say "no noise" for none."""
+        if not ops.is_tensor(noise) and not len(noise):
+            noise = np.full((self._count, 2), -1)
+        return [ops.cast(noise, "int32")]

@@ -1,0 +1,199 @@
+"""Layers that draw without being a `StochasticLayer`: of Keras, or of a user.
+
+Three kinds. Keras' dropout, off in prediction, that a predictor is asked to draw
+(`dropout="sample"`), in a layer of its own or inside of attention and recurrent
+layers. Layers that are called with `training=True`, as is usual for MC dropout. And
+layers of other classes that draw in prediction. What draws from Keras'
+`SeedGenerator`s is drawn with states of theirs; what draws from anywhere else cannot
+be fixed, and is refused.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.layers import Dropout, StochasticLayer
+from tfhyper.layers.fixed_noise import LayerNoise, generator_states
+from tfhyper.layers.stock_dropout import as_mc_dropout, drops
+from tfhyper.posterior import alike, graph
+
+# What drops values, and where its rates are.
+_RATES = {
+    keras.layers.Dropout: ("rate",),
+    keras.layers.SpatialDropout1D: ("rate",),
+    keras.layers.SpatialDropout2D: ("rate",),
+    keras.layers.SpatialDropout3D: ("rate",),
+    keras.layers.AlphaDropout: ("rate",),
+    keras.layers.GaussianDropout: ("rate",),
+    keras.layers.SimpleRNNCell: ("dropout", "recurrent_dropout"),
+    keras.layers.GRUCell: ("dropout", "recurrent_dropout"),
+    keras.layers.LSTMCell: ("dropout", "recurrent_dropout"),
+    keras.layers.ConvLSTM1D: ("dropout", "recurrent_dropout"),
+    keras.layers.ConvLSTM2D: ("dropout", "recurrent_dropout"),
+    keras.layers.ConvLSTM3D: ("dropout", "recurrent_dropout"),
+}
+# The examples and the unknown sizes of the inputs that layers are tried out with.
+_EXAMPLES, _SIZE = 4, 8
+
+
+class StandIns:
+    """What stands for layers that draw and are no `StochasticLayer`.
+
+    Args:
+        sample_dropout: bool, make dropout draw that is off in prediction.
+
+    Attributes:
+        sampled: names of the layers whose dropout draws.
+    """
+
+    def __init__(self, sample_dropout: bool):
+        self._sample_dropout = sample_dropout
+        self._found = {}  # id of an operation -> (operation, what stands for it)
+        self.sampled = []
+
+    def of(self, operation, args: tuple, kwargs: dict):
+        """Returns what stands for an operation: itself, or a `StochasticLayer`.
+
+        Args:
+            operation: of the graph.
+            args: those of its call, tensors of a graph among them.
+            kwargs: as `args`.
+
+        Raises:
+            ValueError: for a layer whose noise a draw cannot fix.
+        """
+        if not isinstance(operation, keras.Layer):
+            return operation
+        if id(operation) not in self._found:
+            found = self._find(operation, args, kwargs)
+            self._found[id(operation)] = operation, found
+        return self._found[id(operation)][-1]
+
+    def known(self, operation):
+        """Returns what stands for an operation that was called before."""
+        return self._found.get(id(operation), (None, operation))[-1]
+
+    def is_sampled(self, layer: keras.Layer) -> bool:
+        """Whether a layer by itself, not those inside, has dropout that is to draw."""
+        return self._sample_dropout and _drops(layer)
+
+    def _find(self, layer, args, kwargs):
+        mode = kwargs.get("training")
+        if isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout):
+            return layer
+        if alike.is_known(layer) and not alike.has_foreign_functions(layer):
+            if mode is False:
+                return layer
+            if mode is not True:
+                if not (self._sample_dropout and _drops_inside(layer)):
+                    return layer
+                self.sampled.append(layer.name)
+            if drops(layer):
+                return as_mc_dropout(layer)
+            if _drops_inside(layer):
+                _check_no_norm_inside(layer)
+                return LayerNoise(layer, True)
+            # Called with training=True: noise of other kinds.
+        elif _is_random_inside(layer):
+            return layer  # which is refused with more to say
+        return _try_out(layer, args, kwargs)
+
+
+def _drops(layer):
+    if isinstance(layer, Dropout):
+        return layer.rate > 0
+    return any(getattr(layer, name, 0) for name in _RATES.get(type(layer), ()))
+
+
+def _drops_inside(layer):
+    return any(map(_drops, layer._flatten_layers(include_self=True)))
+
+
+def _is_random_inside(layer):
+    """Whether a `StochasticLayer` is inside of a layer."""
+    inner = layer._flatten_layers(include_self=False)
+    return any(isinstance(x, StochasticLayer) for x in inner)
+
+
+def _check_no_norm_inside(layer):
+    for inner in layer._flatten_layers(include_self=False):
+        if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
+            raise ValueError(
+                f"Layer '{layer.name}' ({type(layer).__name__}) has both dropout that "
+                f"is to draw and the BatchNorm layer '{inner.name}' inside, which "
+                "would normalise each example by itself. Make it a functional model, "
+                "keras.Model(inputs, outputs), or freeze the BatchNorm layer."
+            )
+
+
+def _try_out(layer, args, kwargs):
+    """Calls a layer on made-up inputs, and returns what stands for it."""
+    try:
+        args, kwargs = keras.tree.map_structure(_made_up, (args, kwargs))
+        call = _caller(layer, args, kwargs)
+        once, again = call(), call()
+    except Exception:
+        # A layer may take only inputs of a kind that cannot be guessed: it counts as
+        # one that does not draw.
+        return layer
+    if _equal(once, again):
+        return layer
+    states = generator_states(layer)
+    first, same, other = (_call_from(states, i, call) for i in (1, 1, 2))
+    if _equal(first, same) and not _equal(first, other):
+        return LayerNoise(layer, kwargs.get("training"))
+    raise ValueError(
+        f"Layer '{layer.name}' ({type(layer).__name__}) draws in prediction from "
+        "something that a draw cannot fix: two calls differ. Let it draw from a "
+        "keras.random.SeedGenerator that is an attribute of the layer, use "
+        "tfhyper.layers.MCDropout, or switch its noise off where training=False."
+    )
+
+
+def _made_up(x):
+    if not isinstance(x, keras.KerasTensor):
+        return x
+    # Of unknown sizes, the first is that of the batch.
+    shape = [
+        size or (_SIZE if axis else _EXAMPLES) for axis, size in enumerate(x.shape)
+    ]
+    generator = np.random.default_rng(len(shape))
+    if "float" in x.dtype:
+        array = generator.standard_normal(shape)
+    else:
+        array = generator.integers(0, 2, shape)
+    return ops.cast(ops.convert_to_tensor(array), x.dtype)
+
+
+def _caller(layer, args, kwargs) -> Callable:
+    """Returns a function that calls a layer as a model does in prediction."""
+    if graph.takes_training(layer):
+        kwargs = {"training": False, **kwargs}
+    return lambda: layer(*args, **kwargs)
+
+
+def _call_from(states, number, call):
+    """Returns what a call gives from states of the generators, and changes nothing."""
+    # What draws from Keras' own generator goes on with other numbers.
+    keras.random.uniform((1,))
+    mapping = [
+        (x, ops.cast(ops.full(x.shape, number + i), x.dtype))
+        for i, x in enumerate(states)
+    ]
+    with keras.StatelessScope(state_mapping=mapping):
+        return call()
+
+
+def _equal(outputs, others):
+    pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(others), strict=True)
+    return all(
+        np.allclose(
+            *(np.asarray(ops.convert_to_numpy(x), "float64") for x in pair),
+            rtol=1e-3,
+            atol=1e-6,
+            equal_nan=True,
+        )
+        for pair in pairs
+    )
