@@ -8,7 +8,14 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_positive_integer
-from tfhyper.metrics._checks import check_labels_and_probs
+from tfhyper.metrics._checks import (
+    check_labels_and_probs,
+    check_sample_weight,
+    weighted_mean,
+)
+
+# More need memory without end, and few of them could hold two examples.
+_MOST_BINS = 100_000
 
 
 class ReliabilityCurve(NamedTuple):
@@ -21,7 +28,8 @@ class ReliabilityCurve(NamedTuple):
     Attributes:
         confidence: float64, the mean confidence of the bin's examples, in `[0, 1]`.
         accuracy: float64, the fraction of them that is predicted right, in `[0, 1]`.
-        counts: int64, the number of them.
+        counts: int64, the number of them; with weights float64, the sum of theirs, by
+            which the two means are weighted, too.
 
     Example:
         >>> from tfhyper import metrics
@@ -45,7 +53,11 @@ def _inner_bin_edges(num_bins: int) -> np.ndarray:
 
 
 def reliability_curve(
-    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    probs: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> ReliabilityCurve:
     """Mean confidence and accuracy of the predictions in bins of their confidence.
 
@@ -53,20 +65,23 @@ def reliability_curve(
     among predictions of confidence `p`, a fraction `p` is right.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A `ReliabilityCurve` of three `(num_bins,)` arrays, free of NaN.
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
-            does not hold probabilities, the shapes do not fit, or a label is out of
-            range.
-        TypeError: if `labels` are not integers.
+        ValueError: if `num_bins` is not a positive integer up to 100,000, `probs` is
+            not finite or does not hold probabilities, the shapes do not fit, a label
+            is no class, or a weight breaks its rule.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, section 2,
@@ -79,22 +94,33 @@ def reliability_curve(
         >>> curve.accuracy.tolist(), curve.confidence.tolist()
         ([1.0, 0.5], [0.5, 0.75])
     """
-    num_bins = check_positive_integer("num_bins", num_bins)
+    num_bins = _check_num_bins(num_bins)
     labels, probs = check_labels_and_probs(labels, probs)
+    weights = check_sample_weight(sample_weight, len(labels))
     confidence = np.max(probs, axis=1)
     correct = np.argmax(probs, axis=1) == labels
     bins = np.searchsorted(_inner_bin_edges(num_bins), confidence.astype(np.float32))
-    counts = np.bincount(bins, minlength=num_bins)
-    divisor = np.maximum(counts, 1)
+    counts = np.bincount(bins, weights, minlength=num_bins)
+    # Weights that are too small to be multiplied without loss still give ratios.
+    if weights is None:
+        weights, divisor = 1.0, np.maximum(counts, 1)
+    else:
+        largest = np.max(weights)
+        weights = weights / largest
+        divisor = np.where(counts > 0, counts / largest, 1.0)
     return ReliabilityCurve(
-        confidence=np.bincount(bins, confidence, minlength=num_bins) / divisor,
-        accuracy=np.bincount(bins, correct, minlength=num_bins) / divisor,
+        confidence=np.bincount(bins, weights * confidence, num_bins) / divisor,
+        accuracy=np.bincount(bins, weights * correct, num_bins) / divisor,
         counts=counts,
     )
 
 
 def expected_calibration_error(
-    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    probs: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean gap between confidence and accuracy, over bins of the confidence.
 
@@ -102,20 +128,23 @@ def expected_calibration_error(
     `reliability_curve`, which also draws the reliability diagram.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right. Compare only values of the same `num_bins`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`, 0 for calibrated predictions.
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
-            does not hold probabilities, the shapes do not fit, or a label is out of
-            range.
-        TypeError: if `labels` are not integers.
+        ValueError: if `num_bins` is not a positive integer up to 100,000, `probs` is
+            not finite or does not hold probabilities, the shapes do not fit, a label
+            is no class, or a weight breaks its rule.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, eq. 3.
@@ -125,9 +154,18 @@ def expected_calibration_error(
         >>> metrics.expected_calibration_error([0, 1], [[0.75, 0.25], [0.75, 0.25]])
         0.25
     """
-    curve = reliability_curve(labels, probs, num_bins)
+    curve = reliability_curve(labels, probs, num_bins, sample_weight=sample_weight)
     gaps = np.abs(curve.accuracy - curve.confidence)
-    return float(np.sum(curve.counts * gaps) / np.sum(curve.counts))
+    return weighted_mean(gaps, curve.counts.astype(np.float64))
+
+
+def _check_num_bins(num_bins: int) -> int:
+    num_bins = check_positive_integer("num_bins", num_bins)
+    if num_bins > _MOST_BINS:
+        raise ValueError(
+            f"`num_bins` must be at most {_MOST_BINS}. Received: num_bins={num_bins}"
+        )
+    return num_bins
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -178,7 +216,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         dtype: Any = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.num_bins = check_positive_integer("num_bins", num_bins)
+        self.num_bins = _check_num_bins(num_bins)
         self.from_logits = from_logits
         self._edges = _inner_bin_edges(self.num_bins)
         self.bin_gaps = self.add_variable(
