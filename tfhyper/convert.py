@@ -10,6 +10,7 @@ from tfhyper import kits
 from tfhyper.checks import check_number
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.posterior import graph
 
@@ -51,7 +52,9 @@ def convert(
     their posterior does not learn. Leave them out by
     `keep=lambda layer: not layer.trainable`. Nested models come out flat; layers
     keep their names, and get a `_` where two models had one name. `model` is not
-    changed and shares no variable with the copy, which is not compiled.
+    changed and shares no variable with the copy, which is not compiled. (But for a
+    layer that cannot be copied, as its config leaves something of it out, such as a
+    `Lambda` or a class with an attribute that was set later: it is the same in both.)
 
     With `moped` (Krishnan et al., 2020) posterior and prior come from the trained
     weights,
@@ -100,10 +103,10 @@ def convert(
     replaced = _find_replaced(model, kit, keep)
 
     def make(operation, name):
-        copy = graph.clone(operation, name)
         if id(operation) in replaced:
-            copy = _replace(kit, copy, name, moped)
-        return copy
+            # Of the class of a stock layer, whose config is all that it is.
+            return _replace(kit, graph.renamed(operation, name), name, moped)
+        return graph.copy_or_use(operation, name)
 
     copies = graph.Copies(make)
 
@@ -182,7 +185,7 @@ def _replace(kit, layer, path, moped):
                 "`moped` must be False for a kit other than `tfhyper.kits.bayes`: it "
                 f"sets Gaussian posteriors. Received: moped=True, kit '{kit.name}'"
             )
-        config = {**layer.get_config(), "prior_mean": "weight"}
+        config = {**live_config(layer), "prior_mean": "weight"}
         layer = type(layer).from_config(config)
     return layer
 

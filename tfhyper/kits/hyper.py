@@ -6,6 +6,7 @@ from tfhyper import layers
 from tfhyper.checks import check_choice
 from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.layers.live_config import live_config
 from tfhyper.layers.noise import check_seed, derive_seed
 
 LAYERS = (
@@ -74,7 +75,7 @@ def hyper(
 
         def replace(layer, path):
             layer = counterpart(layer, LAYERS).from_config(
-                {**layer.get_config(), "code_units": code_units, **options}
+                {**live_config(layer), "code_units": code_units, **options}
             )
             group = group_of(path)
 

@@ -8,6 +8,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers import Dropout
+from tfhyper.layers.live_config import live_config
 from tfhyper.layers.noise import derive_seed
 
 
@@ -143,7 +144,7 @@ def variational_kit(name, classes, options, seed) -> LayerKit:
         cls = counterpart(layer, classes)
         return cls.from_config(
             {
-                **layer.get_config(),
+                **live_config(layer),
                 # The prior takes the place of a regularizer.
                 f"{cls.kernel_argument}_regularizer": None,
                 "seed": derive_seed(seed, zlib.crc32(path.encode())),

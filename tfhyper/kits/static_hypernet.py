@@ -2,6 +2,7 @@
 
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, conv2d, through
+from tfhyper.layers.live_config import live_config
 
 
 def static_hypernet(
@@ -57,7 +58,7 @@ def static_hypernet(
             size = layer.kernel_size
             if size == (1, 1):
                 return layer
-            layer = layers.StaticHyperConv2D.from_config(layer.get_config())
+            layer = layers.StaticHyperConv2D.from_config(live_config(layer))
 
             def apply(x):
                 if size not in codes:

@@ -7,6 +7,7 @@ import keras
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.posterior import passes
 from tfhyper.posterior.anytime import Anytime
@@ -224,7 +225,9 @@ class Averaged(Anytime):
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
         if data.weights is not None:
-            data.weights = check_weights(data.weights, len(data.weights))
+            data.weights = check_sample_weight(
+                data.weights, len(data.weights)
+            )
         keep_members = self.outputs in REGRESSION
         prediction, labels, weights = self._predict(data, keep_members, verbose)
         if labels is None:
@@ -244,7 +247,9 @@ class Averaged(Anytime):
     @property
     def settings(self) -> dict:
         """The arguments besides the models, by their names: JSON values."""
-        return {name: getattr(self, name) for name in self._settings}
+        found = {name: getattr(self, name) for name in self._settings}
+        # What is not certain yet is for the file's reader to find out, too.
+        return found if self._outputs.known else {**found, "outputs": None}
 
     @property
     def outputs(self) -> str:

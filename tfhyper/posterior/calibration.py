@@ -93,6 +93,8 @@ def moments(point: PointNetwork, runs: Iterable[Run], passes: Iterable) -> Itera
     Raises:
         ValueError: if they are not finite.
     """
+    if not point.batch_norms:
+        yield from itertools.repeat({})
     for run, data in zip(runs, passes, strict=False):
         pools = {name: PooledMoments() for name in point.batch_norms}
         for start, batch in located(data):

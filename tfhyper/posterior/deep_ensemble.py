@@ -9,6 +9,7 @@ from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, passes
 from tfhyper.posterior.averaged import Averaged
+from tfhyper.posterior.exclusive import Exclusive
 from tfhyper.posterior.members import Members
 
 _KIND = "DeepEnsemble"
@@ -132,18 +133,26 @@ class DeepEnsemble(Averaged):
             noise_variance=noise_variance,
             dropout=dropout,
         )
-        self._outputs = self._members.outputs
+        self._outputs, self._inputs = self._members.outputs, self._members.inputs
+        self._calibrating = Exclusive("calibrate")
         self.num_members = len(self._members)
         self.num_draws = self.num_members * self.draws_per_member
         if self.num_members > 1:
             self._draws_together = self.draws_per_member
 
     def _runs(self):
-        for member in self._members:
-            yield from member._runs()
+        # One reading: a calibration meanwhile gives other ones.
+        draws = self._members.draws
+        for member, own in zip(self._members, draws, strict=True):
+            yield from member._runs(own)
 
     def _networks(self):
-        return [pair for member in self._members for pair in member._networks()]
+        draws = self._members.draws
+        return [
+            pair
+            for member, own in zip(self._members, draws, strict=True)
+            for pair in member._networks(own)
+        ]
 
     def calibrate(
         self, inputs: Any, batch_size: int | None = None, verbose: int = 1
@@ -162,16 +171,14 @@ class DeepEnsemble(Averaged):
         >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
         >>> ensemble.calibrate(x_train).predict(x_test)
         """
-        before = [(draw, draw.moments) for draw in self._draws()]
-        try:
-            for member in passes.progress(
-                "calibrate", self._members, self.num_members, verbose, "member"
-            ):
-                member.calibrate(inputs, batch_size, verbose=0)
-        except BaseException:
-            for draw, moments in before:
-                draw.moments = moments
-            raise
+        members = passes.progress(
+            "calibrate", self._members, self.num_members, verbose, "member"
+        )
+        with self._calibrating:
+            self._members.draws = [
+                member.calibrated(own, inputs, batch_size)
+                for member, own in zip(members, self._members.draws, strict=True)
+            ]
         return self
 
     def materialize(self, draw: int = 0) -> keras.Model:
@@ -188,7 +195,10 @@ class DeepEnsemble(Averaged):
         """
         draw = check_integer("draw", draw, 0, self.num_draws - 1)
         member, draw = divmod(draw, self.draws_per_member)
-        return self._members[member].materialize(draw)
+        own = self._members.draws[member]
+        found = self._members[member]
+        found.check_calibrated(own)
+        return found.materialize(own[draw])
 
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes all models, their draws and the settings into one file.

@@ -1,9 +1,11 @@
 """Draws of a network, without a word on what the network gives."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
@@ -11,8 +13,10 @@ from tfhyper.posterior import passes
 from tfhyper.posterior.batches import count_examples
 from tfhyper.posterior.calibration import Calibration, moments
 from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.fingerprint import fingerprint
+from tfhyper.posterior.exclusive import Exclusive
+from tfhyper.posterior.fingerprint import Fingerprint
 from tfhyper.posterior.forms import AVERAGING
+from tfhyper.posterior.model_inputs import ModelInputs
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.runs import Kept
 from tfhyper.posterior.together import Together
@@ -52,15 +56,17 @@ class Ensemble:
         self.dropout = check_choice("dropout", dropout, DROPOUT)
         self.seed = check_seed(seed)
         self.model = model
-        self._calibration = Calibration(batch_norm, batch_size, deterministic)
-        self._point = self._make_point()
+        self._calibration = Calibration(batch_norm, batch_size, self.deterministic)
+        self._point = self._make_point(own=False)
+        self._inputs = ModelInputs(model)
         self._kept = Kept(self._point)
         self._all_draws = Together(self._point, self._kept)
+        self._calibrating = Exclusive("calibrate")
         self._calibration.check_network(self._point)
-        if self.dropout == "sample" and not self._point.sampled_dropouts:
+        if self.dropout == "sample" and not self._point.stand_ins.sampled:
             raise ValueError(
-                '`dropout="sample"` needs a model with Dropout layers whose rate is '
-                f"above 0. Received: model={model.name!r} without any"
+                '`dropout="sample"` needs a model with dropout whose rate is above 0. '
+                f"Received: model={model.name!r} without any"
             )
         if not self._inside and not self._varies():
             if num_draws is not None and num_draws > 1:
@@ -77,9 +83,16 @@ class Ensemble:
                 self._point.sample(self.seed, i)
                 for i in range(1 if self._inside else self.num_draws)
             ]
-        self._weights = fingerprint(self.model)
+        self._weights = self._look()
 
-    def _make_point(self):
+    def _look(self) -> Fingerprint:
+        """Returns the fingerprint of the weights that draws are made with."""
+        # Moments of its own take the place of a BatchNorm's averages.
+        own = [] if self.batch_norm == "moving_average" else self._point.norms_of_model
+        averages = [x for n in own for x in (n.moving_mean, n.moving_variance)]
+        return Fingerprint(self.model, averages)
+
+    def _make_point(self, own=True):
         options = {
             "frozen_norms": self._calibration.with_frozen,
             "sample_dropout": self.dropout == "sample",
@@ -87,7 +100,7 @@ class Ensemble:
         if self._inside:
             form = AVERAGING[self.averaging]
             return form(self.model, self.num_draws, **options)
-        return PointNetwork(self.model, **options)
+        return PointNetwork(self.model, **options, own=own)
 
     def _varies(self):
         """Whether one draw differs from another."""
@@ -128,26 +141,39 @@ class Ensemble:
                 mini-batch; if the moments come out not finite; or with
                 `batch_norm="moving_average"`.
         """
-        sent = self._calibration.passes(inputs, batch_size, len(self.draws), self.seed)
+        with self._calibrating:
+            draws = self.calibrated(self.draws, inputs, batch_size, verbose)
+            # Who predicts meanwhile has the draws of before, and not some of each.
+            self.draws = draws
+            if self._weights.changed():
+                self._weights = self._look()
+        return self
+
+    def calibrated(
+        self, draws: list[Draw], inputs: Any, batch_size: int | None, verbose: int = 0
+    ) -> list[Draw]:
+        """Returns draws with moments of their own; arguments as for `calibrate`."""
+        sent = self._calibration.passes(
+            inputs, batch_size, self._inputs, len(draws), self.seed
+        )
         self._kept.forget()
         self._all_draws.forget()
-        before = self._point.network.get_weights()
+        own = self._point.own_variables
+        before = [ops.convert_to_numpy(x) for x in own]
         self._point.copy_weights()
         try:
-            found = [
-                moments(self._point, draw, next(sent))
-                for draw in passes.progress(
-                    "calibrate", self.draws, len(self.draws), verbose
-                )
+            runs = self._kept.runs_for_moments(draws)
+            found = moments(self._point, runs, sent)
+            done = passes.progress("calibrate", draws, len(draws), verbose)
+            return [
+                dataclasses.replace(draw, moments=values)
+                for draw, values in zip(done, found, strict=False)
             ]
         except BaseException:
             # All or nothing: the predictor is as it was.
-            self._point.network.set_weights(before)
+            for variable, value in zip(own, before, strict=True):
+                variable.assign(value)
             raise
-        for draw, values in zip(self.draws, found, strict=True):
-            draw.moments = values
-        self._weights = fingerprint(self.model)
-        return self
 
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
@@ -166,7 +192,7 @@ class Ensemble:
             ValueError: if `draw` is out of range, or if `calibrate` is due.
         """
         if not isinstance(draw, Draw):
-            self._check_calibrated()
+            self.check_calibrated()
             draw = self.draws[check_integer("draw", draw, 0, len(self.draws) - 1)]
         point = self._make_point()
         point.set(draw)
@@ -209,21 +235,20 @@ class Ensemble:
         """How many networks predict: 1 if one holds all the draws."""
         return len(self.draws)
 
-    def _runs(self):
-        self._check_calibrated()
-        return self._kept.runs(self.draws)
+    def _runs(self, draws=None):
+        draws = self.check_calibrated(draws)
+        return self._kept.runs(draws)
 
-    def _networks(self):
-        self._check_calibrated()
-        return [(self._point, draw) for draw in self.draws]
+    def _networks(self, draws=None):
+        return [(self._point, draw) for draw in self.check_calibrated(draws)]
 
     def _together(self, data):
-        self._check_calibrated()
+        draws = self.check_calibrated()
         if not data.fixed:
             return None
         examples = count_examples(data.inputs)
         size = min(examples, data.batch_size)
-        return self._all_draws.of(self.draws, size, -(-examples // size))
+        return self._all_draws.of(draws, size, -(-examples // size))
 
     @property
     def batch_norm(self) -> str:
@@ -235,13 +260,21 @@ class Ensemble:
         """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
         return self._calibration.batch_size
 
+    def weights_changed(self) -> bool:
+        """Whether the model has other weights than when they were taken."""
+        return bool(self._weights.changed())
+
     def _check_weights(self):
-        if self._weights != fingerprint(self.model):
+        if changed := self._weights.changed():
             raise ValueError(
                 "The model was trained since its weights were taken: call "
-                "`calibrate` again, or make another predictor."
+                "`calibrate` again, or make another predictor. Received: a model "
+                f"whose variable '{changed[0]}' has other values"
             )
 
-    def _check_calibrated(self):
+    def check_calibrated(self, draws=None):
+        """Returns the present draws, or those given, where they can predict."""
+        draws = self.draws if draws is None else draws
         self._check_weights()
-        self._calibration.check_done(self._point, self.draws)
+        self._calibration.check_done(self._point, draws)
+        return draws

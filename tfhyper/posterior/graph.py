@@ -163,12 +163,17 @@ class Copies:
         return list(self._made.values())
 
 
+def is_used(original: keras.Layer, copy: keras.Layer) -> bool:
+    """Whether what stands for a layer in another graph is the layer itself."""
+    return copy is original or isinstance(copy, UsedLayer)
+
+
 def copy_weights(original: keras.Layer, copy: keras.Layer) -> None:
     """Gives a built copy of a layer the weights and other state of the original.
 
     What uses the original has them.
     """
-    if copy is original or isinstance(copy, UsedLayer):
+    if is_used(original, copy):
         return
     copy.set_weights(original.get_weights())
     if hasattr(copy, "finalize_state"):  # keras.layers.Normalization

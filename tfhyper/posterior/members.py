@@ -8,7 +8,7 @@ import keras
 from tfhyper.layers.noise import derive_seed
 from tfhyper.posterior import archive
 from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.fingerprint import fingerprint
+from tfhyper.posterior.fingerprint import Fingerprint
 from tfhyper.posterior.predictor import PosteriorPredictor
 
 
@@ -26,25 +26,27 @@ class Members:
     Attributes:
         draws: list of the list of `Draw` of each member.
         outputs: what reads the outputs of every model, see `posterior.outputs`.
+        inputs: what every model takes, a `ModelInputs`.
     """
 
     def __init__(self, models, seed, **options):
         self._sources = _check_models(models)
         self._seed, self._options = seed, options
         self._held = {}  # index -> member whose model was given itself
-        self._weights = []
+        self._checksums = []
         self.draws = []
         for i, source in enumerate(self._sources):
             model = _load(source)
             member = self._make(i, model)
             if i == 0:
                 first = _description(member)
-                self.outputs = member._outputs
+                self.outputs, self.inputs = member._outputs, member._inputs
             _check_alike(i, _description(member), first)
             self.draws.append(member.draws)
-            self._weights.append(fingerprint(model))
             if model is source:
                 self._held[i] = member
+            # The whole fingerprint would hold the weights.
+            self._checksums.append(Fingerprint(model).checksum)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -54,22 +56,24 @@ class Members:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> PosteriorPredictor:
-        """Returns a member with its draws.
+        """Returns a member. Its draws are those of `draws`.
 
         Raises:
             ValueError: if its weights are not those that it had at first.
         """
         model = self.model(index)
-        member = self._held.get(index) or self._make(index, model)
-        member.draws = self.draws[index]
-        return member
+        return self._held.get(index) or self._make(index, model)
 
     def model(self, index: int) -> keras.Model:
         """Returns a member's model; raises as `[index]` does."""
         source = self._sources[index]
         model = _load(source)
-        if fingerprint(model) != self._weights[index]:
-            what = "model was trained" if model is source else "file was written"
+        if index in self._held:
+            changed, what = self._held[index].weights_changed(), "model was trained"
+        else:
+            changed = Fingerprint(model).checksum != self._checksums[index]
+            what = "file was written"
+        if changed:
             raise ValueError(
                 f"The {what} since its weights were taken: make another "
                 f"DeepEnsemble. Received: models[{index}]={source!r}"
@@ -85,10 +89,11 @@ class Members:
         count = self._options["num_draws"]
         if len(draws) != len(self) * count:
             raise ValueError(f"{len(self)} members of {count} draws, {len(draws)} held")
-        for i in range(len(self)):
-            self.draws[i] = draws[i * count : (i + 1) * count]
-            for draw in self.draws[i]:
-                self[i]._point.set(draw)
+        found = [draws[i * count : (i + 1) * count] for i in range(len(self))]
+        for member, own in zip(self, found, strict=True):
+            for draw in own:
+                member._point.check_values(draw)
+        self.draws = found
 
     def _make(self, index, model):
         seed = derive_seed(self._seed, index)

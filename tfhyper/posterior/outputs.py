@@ -6,8 +6,13 @@ from keras import ops
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
-from tfhyper.metrics._checks import check_vector
-from tfhyper.posterior import graph
+from tfhyper.metrics._checks import (
+    SUM_TOLERANCE,
+    check_labels,
+    check_vector,
+    sum_tolerance,
+)
+from tfhyper.posterior import output_kind
 from tfhyper.posterior.prediction import PredictionSum, RegressionSum
 
 CLASSIFICATION = ("logits", "probabilities")
@@ -35,9 +40,13 @@ class ClassOutputs:
     """Outputs of a classifier: logits or probabilities, (batch, classes).
 
     Args:
-        model: the model, for the place of its softmax.
+        model: the model, for what its graph and its loss say of its outputs.
         outputs: `"logits"`, `"probabilities"`, or `None` to see for itself.
         link: a name of `LINKS`.
+
+    Attributes:
+        known: bool, whether it is certain what the model gives. What neither its graph
+            nor its loss tells, the first numbers may.
 
     Raises:
         ValueError: for another model, or a link that does not go with it.
@@ -51,8 +60,20 @@ class ClassOutputs:
                 'more; for a regression give `outputs="mean"` or "mean_and_variance". '
                 f"Received: a model with outputs of the shapes {shapes}"
             )
+        self.classes = shapes[0][1]
+        # Until the first numbers, if neither the graph nor the loss says it.
+        self.known = outputs is not None
         if outputs is None:
-            outputs = "probabilities" if _ends_in_softmax(model) else "logits"
+            found = output_kind.kind_of(model)
+            if found == output_kind.SIGMOIDS:
+                raise ValueError(
+                    "`model` must give the classes' logits, or probabilities that sum "
+                    "to one. Received: a model that ends in a sigmoid for each column, "
+                    "as for several labels. (`outputs` says what it gives, if this is "
+                    "not so.)"
+                )
+            self.known = found is not None
+            outputs = found or "logits"
         self.name = outputs
         self.link = check_choice("link", link, LINKS)
         if outputs == "probabilities" and link != "softmax":
@@ -62,15 +83,37 @@ class ClassOutputs:
             )
 
     def read(self, raw) -> tuple[np.ndarray, ...]:
-        """Returns the probabilities of a batch, from what the network gave."""
-        probs = _finite(raw)
+        """Returns the probabilities of a batch, from what the network gave.
+
+        Raises:
+            ValueError: for outputs that are not finite, probabilities that are none,
+                and logits that may be probabilities where nothing says which.
+        """
+        found = _finite(_only(raw))
         if self.name == "logits":
-            probs = LINKS[self.link](probs).astype(np.float32)
-        return (probs,)
+            if not self.known and not _why_not_probabilities(found):
+                raise ValueError(
+                    '`outputs` must be given, "logits" or "probabilities": the rows '
+                    "that the model gives are not negative and sum to one, and neither "
+                    "its graph nor its loss says what they are. Received: outputs=None"
+                )
+            self.known = True
+            found = LINKS[self.link](found).astype(np.float32)
+        elif reason := _why_not_probabilities(found):
+            raise ValueError(
+                '`outputs="probabilities"` needs a model whose rows are not negative '
+                f"and sum to one. Received: {reason}"
+            )
+        return (found,)
 
     def tensor(self, raw):
         """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
-        probs = keras.layers.Activation("linear", dtype="float32")(raw)
+        if not self.known:
+            raise ValueError(
+                '`outputs` must be given, "logits" or "probabilities": neither the '
+                "model's graph nor its loss says it. Received: outputs=None"
+            )
+        probs = keras.layers.Activation("linear", dtype="float32")(_only(raw))
         return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
 
     def average(self, outputs: list):
@@ -81,13 +124,20 @@ class ClassOutputs:
         """Returns what adds up the members."""
         return PredictionSum(keep_members)
 
-    def report(self, labels, prediction) -> dict[str, float]:
-        """Returns the scores of a prediction."""
-        return metrics.classification_report(labels, prediction.mean)
+    def report(self, labels, prediction, weights=None) -> dict[str, float]:
+        """Returns the scores of a prediction, its examples weighted."""
+        # Those of half precision sum to one within its rounding.
+        probs = prediction.mean / prediction.mean.sum(-1, keepdims=True, dtype="float64")
+        return metrics.classification_report(labels, probs, sample_weight=weights)
 
-    def check_labels(self, labels):
-        """Returns labels as they are: `report` checks them with the prediction."""
-        return labels
+    def check_labels(self, labels) -> np.ndarray:
+        """Returns labels as integers (examples,), of any form that Keras' have.
+
+        Raises:
+            ValueError: for another shape, or labels out of range or not whole.
+            TypeError: for labels that are no numbers.
+        """
+        return check_labels(labels, len(labels), self.classes)
 
 
 class RegressionOutputs:
@@ -104,6 +154,8 @@ class RegressionOutputs:
         ValueError: for another model or an argument out of range.
     """
 
+    known = True
+
     def __init__(self, model, outputs, noise_variance):
         self.name = outputs
         shapes = _shapes(model)
@@ -119,6 +171,7 @@ class RegressionOutputs:
                 f'`model` must have {rule} for `outputs="{outputs}"`. '
                 f"Received: a model with outputs of the shapes {shapes}"
             )
+        self._keys = _check_names(model, outputs)
         self.noise_variance = check_number("noise_variance", noise_variance)
         if noise_variance and outputs == "mean_and_variance":
             raise ValueError(
@@ -129,11 +182,9 @@ class RegressionOutputs:
     def read(self, raw) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
         if self.name == "mean":
-            (mean,) = _finite(raw).T
+            (mean,) = _finite(_only(raw)).T
             return mean, np.full_like(mean, self.noise_variance)
-        # One output or two, in the order of `model.outputs`.
-        raw = np.concatenate(keras.tree.flatten(raw), -1)
-        mean, variance = _finite(raw).T
+        mean, variance = _finite(np.concatenate(self._ordered(raw), -1)).T
         if not (variance > 0).all():
             raise ValueError(
                 "The variance that the model gives must be above 0: end it in a "
@@ -144,7 +195,7 @@ class RegressionOutputs:
     def tensor(self, raw):
         """Returns mean and variance (batch, 2) in float32, as `read`, of tensors."""
         cast = keras.layers.Activation("linear", dtype="float32")
-        parts = [cast(x) for x in keras.tree.flatten(raw)]
+        parts = [cast(x) for x in self._ordered(raw)]
         if self.name == "mean":
             parts.append(ops.full_like(parts[0], self.noise_variance))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
@@ -157,14 +208,23 @@ class RegressionOutputs:
         variance = ops.mean(ops.square(means - mean), axis=0)
         return [mean, variance + ops.mean(variances, axis=0)]
 
+    def _ordered(self, raw):
+        """Returns one output or two, the mean first."""
+        if isinstance(raw, dict):
+            return [raw[key] for key in self._keys]
+        return keras.tree.flatten(raw)
+
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the members."""
         return RegressionSum(keep_members)
 
-    def report(self, targets, prediction) -> dict[str, float]:
+    def report(self, targets, prediction, weights=None) -> dict[str, float]:
         """Returns the scores of a prediction that kept its members."""
         return metrics.regression_report(
-            targets, prediction.members, prediction.member_variance
+            targets,
+            prediction.members,
+            prediction.member_variance,
+            sample_weight=weights,
         )
 
     def check_labels(self, targets) -> np.ndarray:
@@ -179,13 +239,15 @@ class RegressionOutputs:
             targets = targets[:, 0]
         return check_vector("y", targets)
 
-    def fit_noise(self, targets, prediction, score) -> None:
+    def fit_noise(self, targets, prediction, weights, score) -> None:
         """Sets `noise_variance` to what scores best with members that were kept.
 
         Raises:
             ValueError: if there is no noise at all.
         """
-        found = metrics.fit_noise_variance(targets, prediction.members, score)
+        found = metrics.fit_noise_variance(
+            targets, prediction.members, score, sample_weight=weights
+        )
         # Draws that scatter enough by themselves leave none, and no likelihood.
         found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
         if found == 0:
@@ -215,6 +277,12 @@ def make_outputs(model, outputs, link, noise_variance):
     return ClassOutputs(model, outputs, link)
 
 
+def _only(raw):
+    """Returns the only output, whatever it stands in."""
+    (output,) = keras.tree.flatten(raw)
+    return output
+
+
 def _finite(raw):
     outputs = np.asarray(raw, np.float32)
     if not np.isfinite(outputs).all():
@@ -225,12 +293,38 @@ def _finite(raw):
     return outputs
 
 
+def _check_names(model, outputs):
+    """Returns the names of outputs that have some, the mean's first, or `None`.
+
+    Raises:
+        ValueError: for two outputs whose names do not say which is which.
+    """
+    # A Sequential model has one, without a name.
+    output = None if isinstance(model, keras.Sequential) else model.output
+    if not isinstance(output, dict):
+        return None
+    if len(output) == 1:
+        return list(output)
+    if set(output) != {"mean", "variance"}:
+        raise ValueError(
+            f'`model` must call its two outputs "mean" and "variance" for `outputs='
+            f'"{outputs}"`, or give them in a list in this order. '
+            f"Received: a model with the outputs {sorted(output)}"
+        )
+    return ["mean", "variance"]
+
+
 def _shapes(model):
     return [tuple(output.shape) for output in model.outputs]
 
 
-def _ends_in_softmax(model: keras.Model) -> bool:
-    last = graph.last_operation(model)
-    activation = getattr(last, "activation", None)
-    # `keras.ops.softmax` is an operation, of a class without a public name.
-    return activation is keras.activations.softmax or type(last).__name__ == "Softmax"
+def _why_not_probabilities(rows) -> str | None:
+    """Returns what of rows is not as in probabilities, `None` if nothing is."""
+    if rows.min() < 0:
+        return f"a value of {rows.min()}"
+    sums = rows.sum(-1, dtype=np.float64)
+    worst = sums[np.abs(sums - 1).argmax()]
+    # More room for what was rounded to half precision.
+    if abs(worst - 1) > SUM_TOLERANCE and abs(worst - 1) > sum_tolerance(rows):
+        return f"a row that sums to {worst}"
+    return None

@@ -44,6 +44,7 @@ class PointNetwork:
         batch_norms: name -> BatchNorm layer, those left out that keep their averages
             in training too: frozen (`trainable=False`), or called with
             `training=False`.
+        norms_of_model: list of the layers of `model` that they stand for.
 
     Raises:
         TypeError: if the graph of `model` is not known.
@@ -89,6 +90,8 @@ class PointNetwork:
         if not trained and frozen_norms:
             trained = norms
         self.batch_norms = {copy.name: norm for copy, norm in trained}
+        names = {id(copy) for copy, _ in trained}
+        self.norms_of_model = [x for x, copy in self._pairs() if id(copy) in names]
         self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()

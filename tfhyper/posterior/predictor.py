@@ -162,7 +162,7 @@ class PosteriorPredictor(Ensemble, Averaged):
         try:
             predictor = cls(model, **settings)
             for draw in draws:
-                predictor._point.set(draw)
+                predictor._point.check_values(draw)
         except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, _KIND, error) from error
         predictor.draws = draws

@@ -167,7 +167,8 @@ class Kept:
     """
 
     def __init__(self, point: PointNetwork):
-        self._point, self._network = point, None
+        self._point = point
+        self._network = self._network_for_moments = None
         self._lock = threading.RLock()
         self.forget()
 
@@ -200,6 +201,21 @@ class Kept:
                 self._runs = None
                 self._runs, self._key = self._make(draws), key
             return self._runs
+
+    def runs_for_moments(self, draws: list[Draw]) -> Iterator[Run]:
+        """Yields for each draw the network that gives the moments of its batches."""
+        if not self._point.batch_norms:
+            return
+        count = max(1, _MADE_BYTES // drawn_bytes(self._point))
+        for start in range(0, len(draws), count):
+            some = [Draw(draw.noise) for draw in draws[start : start + count]]
+            variables, values = values_of_draws(self._point, some)
+            if self._network_for_moments is None:
+                self._network_for_moments = WithWeights(
+                    self._point.moments_network, variables
+                )
+            network = self._network_for_moments
+            yield from (Run(network, network.pack(one)) for one in values)
 
     def _make(self, draws):
         variables, values = values_of_draws(self._point, draws)

@@ -9,6 +9,7 @@ constants, which the backend brings into order once (grouped convolutions take 1
 on Torch, which has no graph, one network with N times the channels.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.fixed_noise import FixedNoise
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.runs import Kept, call_with, draws_key
@@ -45,6 +47,7 @@ class Constants:
     pays_after = 64
 
     def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+        _check_no_noise_inside(point)
         network = point.network
         needed = 4 * network.count_params() * len(draws)
         if needed > _CONSTANT_BYTES:
@@ -99,6 +102,7 @@ class Beside(SideBySide):
     pays_after = 4
 
     def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+        _check_no_noise_inside(point)
         if not kept.keeps(draws):
             raise ValueError("The weights are more than is kept.")
         self._point = {id(original): copy for original, copy in point._pairs()}
@@ -138,13 +142,19 @@ class Beside(SideBySide):
                 found = [np.concatenate(found, axis=1)]
             elif len(copies) == 1 and not all((x == found[0]).all() for x in found):
                 raise ValueError(f"Each draw has other moments of BatchNorm '{name}'.")
-            moments.update((copy.name, x) for copy, x in zip(copies, found))
+            moments.update((copy.name, x) for copy, x in zip(copies, found, strict=False))
         return Draw(noise, moments)
 
     def __call__(self, x, first: int = 0):
         """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
         self.start_at(first)
         return self.network.predict_on_batch(x)
+
+
+def _check_no_noise_inside(point):
+    # XLA and Torch may draw other numbers for another number of examples.
+    if any(isinstance(layer, FixedNoise) for layer in point.network.layers):
+        raise ValueError("A layer draws its noise itself.")
 
 
 FORMS = {"tensorflow": Constants, "jax": Constants, "torch": Beside}
@@ -165,13 +175,15 @@ class Together:
     def __init__(self, point: PointNetwork, kept: Kept):
         self._point, self._kept = point, kept
         self._form = FORMS.get(keras.backend.backend())
+        self._lock = threading.RLock()
         self.forget()
 
     def forget(self) -> None:
         """Lets go of the network."""
-        self._built = self._key = None
-        self._refused = self._form is None
-        self._seen = Counter()
+        with self._lock:
+            self._built = self._key = None
+            self._refused = self._form is None
+            self._seen = Counter()
 
     def of(self, draws: Sequence[Draw], size: int, count: int):
         """Returns what predicts with all draws, or `None` for one after the other.
@@ -181,18 +193,19 @@ class Together:
             size: int, inputs in a batch.
             count: int, how many such batches there are.
         """
-        key = draws_key(draws)
-        if key != self._key:
-            self.forget()
-            self._key = key
-        if self._refused or len(draws) < 2 or size > self._form.largest:
-            return None
-        self._seen[size] += count
-        if self._seen[size] < self._form.pays_after:
-            return None
-        if self._built is None:
-            try:
-                self._built = self._form(self._point, self._kept, draws)
-            except ValueError:
-                self._refused = True
-        return self._built
+        with self._lock:
+            key = draws_key(draws)
+            if key != self._key:
+                self.forget()
+                self._key = key
+            if self._refused or len(draws) < 2 or size > self._form.largest:
+                return None
+            self._seen[size] += count
+            if self._seen[size] < self._form.pays_after:
+                return None
+            if self._built is None:
+                try:
+                    self._built = self._form(self._point, self._kept, draws)
+                except ValueError:
+                    self._refused = True
+            return self._built

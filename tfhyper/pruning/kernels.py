@@ -9,6 +9,7 @@ from keras import ops
 
 from tfhyper.checks import check_finite
 from tfhyper.layers.gaussian_kernel import GaussianKernel
+from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.posterior import graph
 
@@ -128,8 +129,8 @@ def rebuild_with(
 def _copy(operation, name, changes):
     found = changes(operation) if isinstance(operation, keras.Layer) else {}
     if not found:
-        return graph.clone(operation, name)
-    return type(operation).from_config({**operation.get_config(), "name": name} | found)
+        return graph.copy_or_use(operation, name)
+    return type(operation).from_config({**live_config(operation), "name": name} | found)
 
 
 def copy_weights(
@@ -139,6 +140,8 @@ def copy_weights(
 
     A mask that `copy` alone has is left to the caller.
     """
+    if graph.is_used(layer, copy):
+        return
     variables = copy.variables
     if getattr(copy, "pruned", False) and not layer.pruned:
         variables = [x for x in variables if x is not copy.kernel_posterior.mask]
