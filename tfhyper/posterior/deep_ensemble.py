@@ -200,6 +200,18 @@ class DeepEnsemble(Averaged):
         found.check_calibrated(own)
         return found.materialize(own[draw])
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Locks and compiled functions stay: they are made anew.
+        return {
+            "models": self._members.sources,
+            "settings": self.settings,
+            "draws": self._draws(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["models"], **state["settings"])
+        self._members.set_draws(state["draws"])
+
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes all models, their draws and the settings into one file.
 

@@ -24,18 +24,19 @@ class Members:
         **options: the other arguments of each member's `PosteriorPredictor`.
 
     Attributes:
+        sources: list of the models and of the paths of models.
         draws: list of the list of `Draw` of each member.
         outputs: what reads the outputs of every model, see `posterior.outputs`.
         inputs: what every model takes, a `ModelInputs`.
     """
 
     def __init__(self, models, seed, **options):
-        self._sources = _check_models(models)
+        self.sources = _check_models(models)
         self._seed, self._options = seed, options
         self._held = {}  # index -> member whose model was given itself
         self._checksums = []
         self.draws = []
-        for i, source in enumerate(self._sources):
+        for i, source in enumerate(self.sources):
             model = _load(source)
             member = self._make(i, model)
             if i == 0:
@@ -49,7 +50,7 @@ class Members:
             self._checksums.append(Fingerprint(model).checksum)
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return len(self.sources)
 
     def __iter__(self) -> Iterator[PosteriorPredictor]:
         """Yields the members, one at a time."""
@@ -66,7 +67,7 @@ class Members:
 
     def model(self, index: int) -> keras.Model:
         """Returns a member's model; raises as `[index]` does."""
-        source = self._sources[index]
+        source = self.sources[index]
         model = _load(source)
         if index in self._held:
             changed, what = self._held[index].weights_changed(), "model was trained"

@@ -1,5 +1,7 @@
 """Averaging predictions over draws of a network."""
 
+from typing import Any
+
 import keras
 
 from tfhyper.posterior import archive
@@ -133,6 +135,14 @@ class PosteriorPredictor(Ensemble, Averaged):
             dropout,
         )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Locks and compiled functions stay: they are made anew.
+        return {"model": self.model, "settings": self.settings, "draws": self.draws}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["model"], **state["settings"])
+        self.draws = state["draws"]
 
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes the model, the draws and the settings into one file.
