@@ -239,15 +239,15 @@ def test_a_model_that_was_trained_is_refused(tmp_path):
 def test_a_failed_calibration_changes_nothing(bayesian, monkeypatch):
     ensemble, _ = bayesian
     before = ensemble.predict(X).members
-    calibrate, calls = PosteriorPredictor.calibrate, []
+    calibrated, calls = PosteriorPredictor.calibrated, []
 
     def fail_at_the_second(self, *args, **kwargs):
         calls.append(self)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return calibrate(self, *args, **kwargs)
+        return calibrated(self, *args, **kwargs)
 
-    monkeypatch.setattr(PosteriorPredictor, "calibrate", fail_at_the_second)
+    monkeypatch.setattr(PosteriorPredictor, "calibrated", fail_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         ensemble.calibrate(X + 1, verbose=0)
     np.testing.assert_array_equal(ensemble.predict(X).members, before)

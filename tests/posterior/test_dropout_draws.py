@@ -191,7 +191,8 @@ def test_the_seed_fixes_the_masks_and_the_model_is_untouched():
 def test_layers_of_rate_0_and_other_noise_do_not_draw():
     model = vectors(
         keras.layers.Dropout(0.0),
-        keras.layers.GaussianDropout(0.5),
+        keras.layers.GaussianDropout(0.0),
+        keras.layers.GaussianNoise(0.5),
         keras.layers.Dropout(0.5, name="free"),
     )
     assert [list(draw.noise) for draw in sampled(model).draws] == [["free"]] * 3
@@ -383,7 +384,7 @@ def test_a_model_without_dropout_is_refused(rate):
         sampled(model)
 
 
-@pytest.mark.parametrize("dropout", ["on", True, None])
+@pytest.mark.parametrize("dropout", ["on", True])
 def test_unknown_choices_are_refused(dropout):
     with pytest.raises(ValueError, match="`dropout` must be one of.*Received: dropout"):
         PosteriorPredictor(network(), dropout=dropout)
@@ -404,11 +405,83 @@ def test_layers_that_no_draw_can_fix_are_named(layer, rule):
         sampled(vectors(layer))
 
 
-def test_dropout_inside_of_another_layer_is_out_of_reach():
-    inputs = keras.Input((4, 5))
-    inner = keras.layers.TimeDistributed(keras.layers.Dropout(0.5, name="drop"))
-    x = keras.layers.Dropout(0.5)(inner(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+class Block(keras.layers.Layer):
+    """A user's layer with dropout inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = keras.layers.Dropout(0.5, name="drop")
+
+    def call(self, inputs):
+        return self.drop(inputs)
+
+
+def test_dropout_inside_of_a_users_layer_is_out_of_reach():
+    model = vectors(Block(), keras.layers.Dropout(0.5))
     PosteriorPredictor(model, 1)  # off, it is no matter
     with pytest.raises(ValueError, match="Layer 'drop' draws inside of layer"):
         sampled(model)
+
+
+INSIDE = {
+    "wrapped": lambda: keras.layers.TimeDistributed(keras.layers.Dropout(0.5)),
+    "gaussian": lambda: keras.layers.GaussianDropout(0.5),
+    "alpha": lambda: keras.layers.AlphaDropout(0.5),
+    "lstm": lambda: keras.layers.LSTM(4, dropout=0.5),
+    "gru": lambda: keras.layers.GRU(4, recurrent_dropout=0.5, return_sequences=True),
+    "cells": lambda: keras.layers.RNN(keras.layers.LSTMCell(4, dropout=0.5)),
+    "bidirectional": lambda: keras.layers.Bidirectional(
+        keras.layers.SimpleRNN(4, dropout=0.5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_dropout_inside_of_keras_layers_has_one_noise_in_a_draw(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 5))
+    x = keras.layers.Flatten()(INSIDE[name]()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    predictor, x = sampled(model), normal(9, 4, 5)
+    found = predictor.predict(x).members
+    assert np.ptp(found, axis=0).max() > 0.01
+    # Neither the other examples nor the batches matter.
+    np.testing.assert_allclose(
+        predictor.predict(x[4:7], batch_size=2).members, found[:, 4:7], atol=1e-6
+    )
+    predictor.save(str(tmp_path / "a.tfhyper"))
+    loaded = PosteriorPredictor.load(str(tmp_path / "a.tfhyper"))
+    np.testing.assert_allclose(loaded.predict(x).members, found, atol=1e-6)
+    mean = sampled(model, None, deterministic=True).predict(x).mean
+    expected = to_numpy(keras.ops.softmax(model.predict(x, verbose=0)))
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+
+
+def test_masks_of_a_recurrent_layer_are_those_that_keras_draws_from_the_states():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4, 5)), keras.layers.LSTM(4, dropout=0.5), keras.layers.Dense(3)]
+    )
+    predictor, x = sampled(model), normal(2, 4, 5)
+    found = predictor.predict(x).members
+    lstm, dense = model.layers
+    (name,) = predictor.draws[1].noise
+    ((state,),) = [[s] for s in lstm.variables if s not in lstm.weights]
+    for i in range(2):  # one example at a time
+        state.assign(predictor.draws[1].noise[name][0])
+        logits = to_numpy(dense(lstm(x[i : i + 1], training=True)))[0]
+        expected = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(found[1, i], expected, atol=1e-6)
+
+
+def test_dropout_called_in_training_mode_is_asked_about():
+    inputs = keras.Input((50,))
+    x = keras.layers.Dropout(0.5, name="drop")(inputs, training=True)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    with pytest.raises(ValueError, match="`dropout` must be given.*'drop'"):
+        PosteriorPredictor(model)
+    data = normal(4, 50)
+    off = PosteriorPredictor(model, dropout="off", outputs="logits").predict(data)
+    expected = to_numpy(keras.ops.softmax(model.predict(data, verbose=0)))
+    np.testing.assert_allclose(off.mean, expected, atol=1e-6)
+    assert list(sampled(model, 1).draws[0].noise) == ["drop"]

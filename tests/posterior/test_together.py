@@ -11,6 +11,7 @@ from tests.helpers.layers import normal
 from tfhyper import PosteriorPredictor, layers
 from tfhyper.posterior import together
 from tfhyper.posterior.batches import Batches
+from tfhyper.posterior.model_inputs import ModelInputs
 from tfhyper.posterior.passes import predict_together
 from tfhyper.posterior.together import Beside, Constants
 
@@ -84,8 +85,8 @@ def test_members_are_those_of_one_draw_after_another(predictors, name, form):
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 1e-3
     network = form(predictor._point, predictor._kept, predictor.draws)
     # Batches of 3, of which the last one is filled up.
-    data = Batches("x", x, 3)
-    found, _ = predict_together(network, data, predictor._outputs, True, DRAWS, 0)
+    data = Batches("x", x, 3, ModelInputs(predictor.model))
+    found, *_ = predict_together(network, data, predictor._outputs, True, DRAWS, 0)
     np.testing.assert_allclose(members_of(found), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.mean, one_by_one.mean, rtol=1e-5, atol=1e-5)
 

@@ -72,6 +72,8 @@ class FixedNoise(keras.layers.Layer):
 
     def call(self, *args, **kwargs):
         """Returns what the layer returns, with its noise."""
+        # The mode in a graph's call is not that of the graph's own call, which counts.
+        kwargs.pop("training", None)
         if self.mode is None:
             return self._call_each(args, kwargs)
         return ops.cond(

@@ -36,20 +36,10 @@ class NormCalls:
         self._called = set()
 
     def note(self, operation, kwargs: dict) -> None:
-        """Notes a call of an operation of the graph.
-
-        Raises:
-            ValueError: if it is a BatchNorm that is called with `training=True`.
-        """
+        """Notes a call of an operation of the graph."""
         if not isinstance(operation, keras.layers.BatchNormalization):
             return
         mode, name = kwargs.get("training"), operation.name
-        if mode is True and operation.trainable:
-            raise ValueError(
-                f"BatchNorm layer '{name}' is called with `training=True`: it would "
-                "normalise each batch by itself, so that a prediction depends on what "
-                "else is in the batch. Call it without."
-            )
         if mode is False or not operation.trainable:
             return
         if not is_normal(operation):
@@ -97,7 +87,7 @@ class BatchMoments(keras.layers.Layer):
     Args:
         batch_norm: a built `keras.layers.BatchNormalization`, whose axis,
             epsilon and affine parameters are used.
-        name: what to call it.
+        name: what to call it, the name of `batch_norm` by default.
 
     Input shape:
         As `batch_norm`.
@@ -107,8 +97,11 @@ class BatchMoments(keras.layers.Layer):
         many values of a channel they are of, (1, 1).
     """
 
-    def __init__(self, batch_norm: keras.layers.BatchNormalization, name: str):
-        super().__init__(dtype=batch_norm.dtype_policy, name=f"{name}_moments")
+    def __init__(
+        self, batch_norm: keras.layers.BatchNormalization, name: str | None = None
+    ):
+        name = f"{name or batch_norm.name}_moments"
+        super().__init__(dtype=batch_norm.dtype_policy, name=name)
         self.batch_norm = batch_norm
         self.supports_masking = True
         self.built = True

@@ -50,8 +50,8 @@ class Batches:
         # Arrays are the same in every reading: what is checked once stays so.
         self.fixed = _is_array(inputs)
         if self.fixed:
-            self.inputs = taken.arrange(name, inputs, whole=False)
             self._check_lengths()
+            self.inputs = taken.arrange(name, inputs, whole=False)
             return
         if labels is not None or weights is not None:
             given = "y" if labels is not None else "sample_weight"

@@ -69,7 +69,7 @@ class DeepEnsemble(Averaged):
         batch_size: int > 1, of the mini-batches of `"minibatch"`.
         noise_variance: float >= 0, variance of the targets around the mean, for
             `outputs="mean"`. `fit_noise` chooses it.
-        dropout: `"off"` or `"sample"`, as for `PosteriorPredictor`.
+        dropout: `"off"`, `"sample"` or `None`, as for `PosteriorPredictor`.
 
     Attributes:
         num_members: int, M.
@@ -108,7 +108,7 @@ class DeepEnsemble(Averaged):
         deterministic: bool = False,
         batch_size: int | None = None,
         noise_variance: float = 0.0,
-        dropout: str = "off",
+        dropout: str | None = None,
     ):
         self.draws_per_member = check_positive_integer(
             "draws_per_member", draws_per_member
@@ -120,7 +120,7 @@ class DeepEnsemble(Averaged):
             )
         self.seed = check_seed(seed)
         self.batch_norm, self.batch_size = batch_norm, batch_size
-        self.deterministic, self.dropout = bool(deterministic), dropout
+        self.deterministic, self.dropout = bool(deterministic), dropout or "off"
         self._members = Members(
             models,
             self.seed,

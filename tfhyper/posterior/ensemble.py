@@ -53,7 +53,9 @@ class Ensemble:
                 "`num_draws` must be 1, or left out, with `deterministic=True`: there "
                 f"is one mean. Received: num_draws={num_draws}"
             )
-        self.dropout = check_choice("dropout", dropout, DROPOUT)
+        if dropout is not None:
+            check_choice("dropout", dropout, DROPOUT)
+        self.dropout = dropout or "off"
         self.seed = check_seed(seed)
         self.model = model
         self._calibration = Calibration(batch_norm, batch_size, self.deterministic)
@@ -67,6 +69,14 @@ class Ensemble:
             raise ValueError(
                 '`dropout="sample"` needs a model with dropout whose rate is above 0. '
                 f"Received: model={model.name!r} without any"
+            )
+        on = self._point.stand_ins.switched_on
+        if dropout is None and on:
+            raise ValueError(
+                f"`dropout` must be given where a layer, such as '{on[0]}', is called "
+                "with `training=True`, of which Keras' `predict` takes no notice: "
+                '"sample" to draw its dropout, "off" to predict as Keras does. '
+                "Received: dropout=None"
             )
         if not self._inside and not self._varies():
             if num_draws is not None and num_draws > 1:

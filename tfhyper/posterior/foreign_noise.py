@@ -1,9 +1,8 @@
 """Layers that draw without being a `StochasticLayer`: of Keras, or of a user.
 
-Three kinds. Keras' dropout, off in prediction, that a predictor is asked to draw
+Two kinds. Keras' dropout, off in prediction, that a predictor is asked to draw
 (`dropout="sample"`), in a layer of its own or inside of attention and recurrent
-layers. Layers that are called with `training=True`, as is usual for MC dropout. And
-layers of other classes that draw in prediction. What draws from Keras'
+layers. And layers of other classes that draw in prediction. What draws from Keras'
 `SeedGenerator`s is drawn with states of theirs; what draws from anywhere else cannot
 be fixed, and is refused.
 """
@@ -46,12 +45,14 @@ class StandIns:
 
     Attributes:
         sampled: names of the layers whose dropout draws.
+        switched_on: names of layers with dropout that are called with
+            `training=True`. Keras' own `predict` takes no notice of it.
     """
 
     def __init__(self, sample_dropout: bool):
         self._sample_dropout = sample_dropout
         self._found = {}  # id of an operation -> (operation, what stands for it)
-        self.sampled = []
+        self.sampled, self.switched_on = [], []
 
     def of(self, operation, args: tuple, kwargs: dict):
         """Returns what stands for an operation: itself, or a `StochasticLayer`.
@@ -80,25 +81,24 @@ class StandIns:
         return self._sample_dropout and _drops(layer)
 
     def _find(self, layer, args, kwargs):
-        mode = kwargs.get("training")
         if isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout):
             return layer
-        if alike.is_known(layer) and not alike.has_foreign_functions(layer):
-            if mode is False:
-                return layer
-            if mode is not True:
-                if not (self._sample_dropout and _drops_inside(layer)):
-                    return layer
-                self.sampled.append(layer.name)
-            if drops(layer):
-                return as_mc_dropout(layer)
-            if _drops_inside(layer):
-                _check_no_norm_inside(layer)
-                return LayerNoise(layer, True)
-            # Called with training=True: noise of other kinds.
-        elif _is_random_inside(layer):
-            return layer  # which is refused with more to say
-        return _try_out(layer, args, kwargs)
+        known = alike.is_known(layer) and not alike.has_foreign_functions(layer)
+        if not known:
+            # What has a `StochasticLayer` inside is refused elsewhere.
+            is_random = _is_random_inside(layer)
+            return layer if is_random else _try_out(layer, args, kwargs)
+        if not _drops_inside(layer):
+            return layer
+        if kwargs.get("training") is True:
+            self.switched_on.append(layer.name)
+        if not self._sample_dropout:
+            return layer
+        self.sampled.append(layer.name)
+        if drops(layer):
+            return as_mc_dropout(layer)
+        _check_no_norm_inside(layer)
+        return LayerNoise(layer, True)
 
 
 def _drops(layer):
@@ -143,7 +143,7 @@ def _try_out(layer, args, kwargs):
     states = generator_states(layer)
     first, same, other = (_call_from(states, i, call) for i in (1, 1, 2))
     if _equal(first, same) and not _equal(first, other):
-        return LayerNoise(layer, kwargs.get("training"))
+        return LayerNoise(layer, None)
     raise ValueError(
         f"Layer '{layer.name}' ({type(layer).__name__}) draws in prediction from "
         "something that a draw cannot fix: two calls differ. Let it draw from a "
@@ -170,7 +170,7 @@ def _made_up(x):
 def _caller(layer, args, kwargs) -> Callable:
     """Returns a function that calls a layer as a model does in prediction."""
     if graph.takes_training(layer):
-        kwargs = {"training": False, **kwargs}
+        kwargs = {**kwargs, "training": False}
     return lambda: layer(*args, **kwargs)
 
 

@@ -104,7 +104,7 @@ class ClassOutputs:
                 '`outputs="probabilities"` needs a model whose rows are not negative '
                 f"and sum to one. Received: {reason}"
             )
-        return (found,)
+        return (_sum_to_one(found),)
 
     def tensor(self, raw):
         """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
@@ -126,9 +126,9 @@ class ClassOutputs:
 
     def report(self, labels, prediction, weights=None) -> dict[str, float]:
         """Returns the scores of a prediction, its examples weighted."""
-        # Those of half precision sum to one within its rounding.
-        probs = prediction.mean / prediction.mean.sum(-1, keepdims=True, dtype="float64")
-        return metrics.classification_report(labels, probs, sample_weight=weights)
+        return metrics.classification_report(
+            labels, prediction.mean, sample_weight=weights
+        )
 
     def check_labels(self, labels) -> np.ndarray:
         """Returns labels as integers (examples,), of any form that Keras' have.
@@ -316,6 +316,14 @@ def _check_names(model, outputs):
 
 def _shapes(model):
     return [tuple(output.shape) for output in model.outputs]
+
+
+def _sum_to_one(rows):
+    """Returns rows of half precision, which its rounding leaves off one, scaled."""
+    sums = rows.sum(-1, keepdims=True, dtype=np.float64)
+    if np.abs(sums - 1).max() <= SUM_TOLERANCE:
+        return rows
+    return (rows / sums).astype(np.float32)
 
 
 def _why_not_probabilities(rows) -> str | None:

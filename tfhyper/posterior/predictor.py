@@ -80,11 +80,16 @@ class PosteriorPredictor(Ensemble, Averaged):
             that of training. The smaller, the wider the posterior.
         noise_variance: float >= 0, variance of the targets around the mean,
             1 / tau, for `outputs="mean"`. `fit_noise` chooses it.
-        dropout: `"off"`: `keras.layers.Dropout`, `SpatialDropout1D` ... `3D` and
-            `tfhyper.layers.Dropout` drop nothing, as in Keras' `predict`; or
-            `"sample"`: those with a rate above 0 draw masks, as
-            `tfhyper.layers.MCDropout` does, but with `deterministic`. All other
-            noise, such as `GaussianDropout` or an LSTM's dropout, stays off.
+        dropout: `"off"`: dropout drops nothing, as in Keras' `predict`; or
+            `"sample"`: it draws, wherever its rate is above 0, but with
+            `deterministic`. `keras.layers.Dropout`, `SpatialDropout1D` ... `3D` and
+            `tfhyper.layers.Dropout` have masks for each example, as
+            `tfhyper.layers.MCDropout`; `GaussianDropout`, `AlphaDropout`, the dropout
+            of attention and of recurrent layers has one noise a draw, the same for all
+            examples. `None` for `"off"`, if no layer is called with `training=True`.
+
+    A layer of another class that draws in prediction, from `keras.random` with a
+    `SeedGenerator` of its own, has one noise a draw, the same for all examples.
 
     Attributes:
         draws: list of `Draw`, N of them; where one network holds all N, of one,
@@ -122,7 +127,7 @@ class PosteriorPredictor(Ensemble, Averaged):
         deterministic: bool = False,
         batch_size: int | None = None,
         noise_variance: float = 0.0,
-        dropout: str = "off",
+        dropout: str | None = None,
     ):
         super().__init__(
             model,

@@ -50,13 +50,10 @@ class WithWeights(keras.Model):
         # JAX gives the memory of a model's variables away in prediction, and these may
         # be those of the user's. What is not drawn it has to be given too, as it
         # compiles the values of others into the network.
-        self._network = lambda: network
-        given = set(self._drawn)
-        self._rest = [
-            v
-            for v in network.variables
-            if keras.backend.backend() == "jax" and id(v) not in given
-        ]
+        rest = []
+        if keras.backend.backend() == "jax":
+            rest = [v for v in network.variables if id(v) not in set(self._drawn)]
+        self._network, self._rest = lambda: network, lambda: rest
 
     @property
     def network(self) -> keras.Model:
@@ -90,12 +87,12 @@ class WithWeights(keras.Model):
         large = [key for key in self._drawn if key not in given]
         given.update(zip(large, packed, strict=True))
         rest = self.rest() if rest is None else rest
-        given.update(zip(map(id, self._rest), rest, strict=True))
+        given.update(zip(map(id, self._rest()), rest, strict=True))
         return [given.get(id(v), v.value) for v in self.network.variables]
 
     def rest(self) -> list:
         """Returns the present values of the variables that are given, but not drawn."""
-        return [v.value for v in self._rest]
+        return [v.value for v in self._rest()]
 
     def call(self, inputs):
         """Returns the network's outputs for (inputs, first example, weights, rest)."""
@@ -206,16 +203,14 @@ class Kept:
         """Yields for each draw the network that gives the moments of its batches."""
         if not self._point.batch_norms:
             return
-        count = max(1, _MADE_BYTES // drawn_bytes(self._point))
-        for start in range(0, len(draws), count):
-            some = [Draw(draw.noise) for draw in draws[start : start + count]]
-            variables, values = values_of_draws(self._point, some)
+        for draw in draws:
+            variables, (values,) = values_of_draws(self._point, [Draw(draw.noise)])
             if self._network_for_moments is None:
                 self._network_for_moments = WithWeights(
                     self._point.moments_network, variables
                 )
             network = self._network_for_moments
-            yield from (Run(network, network.pack(one)) for one in values)
+            yield Run(network, network.pack(values))
 
     def _make(self, draws):
         variables, values = values_of_draws(self._point, draws)

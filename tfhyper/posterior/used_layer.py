@@ -56,6 +56,8 @@ class UsedLayer(keras.layers.Layer):
 
     def call(self, *args, **kwargs):
         """Returns what the layer returns."""
+        # The mode in a graph's call is not that of the graph's own call, which counts.
+        kwargs.pop("training", None)
         return self.layer(*args, **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
