@@ -15,6 +15,9 @@ from keras import ops
 from tfhyper.layers.stochastic import StochasticLayer
 
 
+_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+
+
 class NoiseOfExamples:
     """Part of a plain layer with a draw's noise, that of each example another one.
 
@@ -78,11 +81,14 @@ class FixedNoise(keras.layers.Layer):
             return self._call_each(args, kwargs)
         return ops.cond(
             self.states[0, 0] < 0,
-            lambda: self.layer(*args, **{**kwargs, "training": False}),
+            lambda: self._call_fixed(args, {**kwargs, "training": False}),
             lambda: self._call_each(args, {**kwargs, "training": self.mode}),
         )
 
     def _call_each(self, args, kwargs):
+        if (recurrent := _recurrent_layers(self.layer)) is not None:
+            # As fast as without dropout: masks of one example go for all of them.
+            return self._call_fixed(args, kwargs, recurrent)
         leaves = keras.tree.flatten((args, kwargs))
         examples = next(x for x in leaves if ops.is_tensor(x)).shape[0]
         batched = [
@@ -106,16 +112,24 @@ class FixedNoise(keras.layers.Layer):
             return keras.tree.map_structure(lambda x: ops.squeeze(x, 0), outputs)
 
         parts = [leaves[i] for i in batched] + [masks[i] for i in masked]
-        return _map_examples(call_one, parts)
+        return _map_examples(self.layer, call_one, parts)
 
-    def _call_fixed(self, args, kwargs):
-        """Calls the layer with its generators in the states."""
+    def _call_fixed(self, args, kwargs, recurrent=()):
+        """Calls the layer with its generators in the states.
+
+        Args:
+            args: of the call.
+            kwargs: of the call.
+            recurrent: layers whose masks are those of one example.
+        """
         states = generator_states(self.layer)
         # A scope sees nothing of the one around it.
         values = {id(x): (x, x.value) for x in self.layer.variables}
         for i, state in enumerate(states):
             values[id(state)] = state, ops.cast(self.states[i], state.dtype)
         with keras.StatelessScope(state_mapping=list(values.values())):
+            for layer in recurrent:
+                _draw_masks(layer, args[0])
             return self.layer(*args, **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
@@ -141,13 +155,48 @@ class FixedNoise(keras.layers.Layer):
         return cls(layer, **config)
 
 
-def _map_examples(function, parts):
+def _recurrent_layers(layer):
+    """Returns the recurrent layers of a layer that is nothing else, or `None`."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        parts = [layer.forward_layer, layer.backward_layer]
+    else:
+        parts = [layer]
+    known = all(
+        isinstance(part, keras.layers.RNN)
+        and all(isinstance(cell, _CELLS) for cell in _cells(part))
+        for part in parts
+    )
+    return parts if known else None
+
+
+def _cells(layer):
+    stacked = isinstance(layer.cell, keras.layers.StackedRNNCells)
+    return layer.cell.cells if stacked else [layer.cell]
+
+
+def _draw_masks(layer, sequences):
+    """Draws the masks of a recurrent layer's cells, as a batch of one example has them.
+
+    The cells keep them for the layer's next call, which lets go of them.
+    """
+    step = sequences[:1, 0]
+    for cell in _cells(layer):
+        (state, *_) = keras.tree.flatten(cell.get_initial_state(batch_size=1))
+        cell.get_dropout_mask(step)
+        cell.get_recurrent_dropout_mask(ops.cast(state, step.dtype))
+        step = ops.ones((1, cell.output_size), step.dtype)
+
+
+def _map_examples(layer, function, parts):
     """Returns what a function gives for each example, put together again."""
-    if keras.backend.backend() != "torch":
-        return ops.vectorized_map(function, parts)
-    # Torch draws nothing in its vectorised map.
-    found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
-    return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
+    backend = keras.backend.backend()
+    if backend == "torch":  # which draws nothing in its vectorised map
+        found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
+        return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
+    inner = layer._flatten_layers(include_self=True)
+    if backend == "tensorflow" and any(isinstance(x, keras.layers.RNN) for x in inner):
+        return ops.map(function, parts)  # whose vectorised map fails with loops
+    return ops.vectorized_map(function, parts)
 
 
 class LayerNoise(StochasticLayer):

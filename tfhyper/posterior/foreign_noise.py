@@ -98,6 +98,8 @@ class StandIns:
         if drops(layer):
             return as_mc_dropout(layer)
         _check_no_norm_inside(layer)
+        if keras.backend.backend() == "torch":
+            _check_seeded(layer, args, kwargs)
         return LayerNoise(layer, True)
 
 
@@ -126,6 +128,25 @@ def _check_no_norm_inside(layer):
                 "would normalise each example by itself. Make it a functional model, "
                 "keras.Model(inputs, outputs), or freeze the BatchNorm layer."
             )
+
+
+def _check_seeded(layer, args, kwargs):
+    """Raises ValueError if Keras draws a layer's masks from no generator.
+
+    On Torch it does so where a layer was given no seed.
+    """
+    args, kwargs = keras.tree.map_structure(_made_up, (args, kwargs))
+    kwargs["training"] = True
+    states = generator_states(layer)
+    once, again = (
+        _call_from(states, 1, lambda: layer(*args, **kwargs)) for _ in range(2)
+    )
+    if not _equal(once, again):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) must be given a `seed` to "
+            "draw its dropout on Torch, where Keras takes it from no generator "
+            "otherwise. Received: a layer without a seed"
+        )
 
 
 def _try_out(layer, args, kwargs):

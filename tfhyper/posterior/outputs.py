@@ -13,7 +13,7 @@ from tfhyper.metrics._checks import (
     sum_tolerance,
 )
 from tfhyper.posterior import output_kind
-from tfhyper.posterior.prediction import PredictionSum, RegressionSum
+from tfhyper.posterior.prediction import PredictionSum, RegressionSum, sum_to_one
 
 CLASSIFICATION = ("logits", "probabilities")
 REGRESSION = ("mean", "mean_and_variance")
@@ -104,7 +104,7 @@ class ClassOutputs:
                 '`outputs="probabilities"` needs a model whose rows are not negative '
                 f"and sum to one. Received: {reason}"
             )
-        return (_sum_to_one(found),)
+        return (found,)
 
     def tensor(self, raw):
         """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
@@ -127,7 +127,7 @@ class ClassOutputs:
     def report(self, labels, prediction, weights=None) -> dict[str, float]:
         """Returns the scores of a prediction, its examples weighted."""
         return metrics.classification_report(
-            labels, prediction.mean, sample_weight=weights
+            labels, sum_to_one(prediction.mean), sample_weight=weights
         )
 
     def check_labels(self, labels) -> np.ndarray:
@@ -316,14 +316,6 @@ def _check_names(model, outputs):
 
 def _shapes(model):
     return [tuple(output.shape) for output in model.outputs]
-
-
-def _sum_to_one(rows):
-    """Returns rows of half precision, which its rounding leaves off one, scaled."""
-    sums = rows.sum(-1, keepdims=True, dtype=np.float64)
-    if np.abs(sums - 1).max() <= SUM_TOLERANCE:
-        return rows
-    return (rows / sums).astype(np.float32)
 
 
 def _why_not_probabilities(rows) -> str | None:

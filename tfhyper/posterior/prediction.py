@@ -61,6 +61,14 @@ class Prediction:
         return metrics.covariance_decomposition(self.members)
 
 
+def sum_to_one(probs: np.ndarray) -> np.ndarray:
+    """Returns class probabilities that sum to one.
+
+    Those of half precision do so within its rounding, which is too far for scores.
+    """
+    return probs / probs.sum(-1, keepdims=True, dtype=np.float64)
+
+
 class PredictionSum:
     """Adds up members, one at a time, so that they need not all be kept."""
 
@@ -77,7 +85,7 @@ class PredictionSum:
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
-        self.entropies += metrics.predictive_entropy(wide[None])
+        self.entropies += metrics.predictive_entropy(sum_to_one(wide)[None])
         if self.members is not None:
             self.members.append(probs)
 
@@ -85,7 +93,7 @@ class PredictionSum:
         """Returns the prediction of the members added so far."""
         mean = self.probs / self.count
         squares = self.squares / self.count
-        total = metrics.predictive_entropy(mean[None])
+        total = metrics.predictive_entropy(sum_to_one(mean)[None])
         aleatoric = self.entropies / self.count
         return Prediction(
             mean=mean.astype(np.float32),
