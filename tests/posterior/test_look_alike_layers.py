@@ -171,7 +171,7 @@ def test_vectors_in_every_form_are_those_of_numpy(name):
         predictor._point.set(draw)
         assert_close(outputs_of(predictor._point.network, X), output)
     beside = Beside(predictor._point, predictor._kept, predictor.draws)
-    found = ops.convert_to_numpy(beside(X)).reshape(expected.shape)
+    found = outputs_of(beside.network, X).reshape(expected.shape)
     assert_close(found, expected)
 
     form = Parallelizing(model, COUNT)
@@ -285,7 +285,7 @@ def test_pictures_in_every_form_are_those_of_plain_keras(name):
     expected = np.stack(expected)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
     beside = Beside(predictor._point, predictor._kept, predictor.draws)
-    found = ops.convert_to_numpy(beside(IMAGES)).reshape(expected.shape)
+    found = outputs_of(beside.network, IMAGES).reshape(expected.shape)
     assert_close(found, expected)
 
     form = Widening(model, COUNT)

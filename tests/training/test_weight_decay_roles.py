@@ -18,6 +18,10 @@ USER_NAMES = ("flow_output", "multiplier_net", "kernel_mean", "generator_hidden"
 
 def steps_of_nothing(optimizer, variables):
     """Returns which variables a step with a gradient of 0 changes."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.built:  # a training before moves on by its momentum
+        for momentum in inner.momentums:
+            momentum.assign(np.zeros(momentum.shape))
     for variable in variables:
         variable.assign(np.full(variable.shape, 0.5))
     zeros = [ops.zeros(variable.shape) for variable in variables]

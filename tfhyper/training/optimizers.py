@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number
+from tfhyper.checks import check_bool, check_number
 from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
 
 # What stood in `no_decay` for a role, when variables were told by their names.
@@ -64,6 +64,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         name: str = "coupled_decay_sgd",
         **kwargs,
     ):
+        check_bool("nesterov", nesterov)
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
         self.coupled_decay = check_number("coupled_decay", coupled_decay)
         self.no_decay = _check_strings("no_decay", no_decay)

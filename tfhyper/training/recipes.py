@@ -229,6 +229,7 @@ def _compile_classifier(
     model, optimizer, metrics, fast_generator, compile_options, loss=None
 ):
     check_no_keras_distribution()
+    check_bool("fast_generator", fast_generator)
     metrics = list(metrics)
     if variational_layers(model):
         # The loss holds the KL divergence too; this is the data term.
