@@ -43,6 +43,10 @@ def saved_model(
         sample            with `sampling`: inputs and seed, an int32 scalar; gives
                           what the first two give, of draws made for that seed
 
+    Look-up tables and vocabularies of the model's layers (`TextVectorization`,
+    `StringLookup`, a `tf.lookup` table that a layer has as an attribute) are in the
+    file, and inputs may be strings.
+
     The input is called "inputs"; of a model with several, they have its inputs'
     names. Nothing checks their values: what is NaN comes out as NaN.
 
@@ -78,7 +82,8 @@ def saved_model(
     Raises:
         TypeError: for a predictor or an argument of another type.
         ValueError: for an argument out of range, a form that the posterior has not,
-            a model that was trained since, or if `calibrate` is due.
+            a model that was trained since, one that calls Python or reads a table
+            of no layer, or if `calibrate` is due.
         FileExistsError: if there is something at `path`, and `overwrite` is not set
             or it is no SavedModel.
         RuntimeError: if Keras runs on another backend.
@@ -105,6 +110,7 @@ def saved_model(
     exported = Exported(
         predictor, form, preprocessing, class_names, metadata, sampling, sampling_inputs
     )
+    exported.check()
     with whole_folder(path) as folder:
         exported.save(folder)
         _check_free(path, overwrite)  # it may have come in the meantime
