@@ -19,7 +19,7 @@ import common
 import keras
 import numpy as np
 from absl import app, flags
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, show_own_flags, write_json
 
 import tfhyper
 from tfhyper import kits, models, pruning, training
@@ -29,7 +29,7 @@ flags.DEFINE_integer("lenet5_epochs", 40, "Epochs of LeNet-5.")
 flags.DEFINE_integer("alexnet_epochs", 15, "Epochs of AlexNet.")
 flags.DEFINE_integer("batch_size", 256, "Images in a batch.")
 flags.DEFINE_float("pruned_fraction", 0.5, "Fraction of the weights to prune.")
-FLAGS.set_default("workdir", "runs/bayesian_cnn")
+FLAGS.set_default("workdir", "runs/bayesian_cnn_table")
 FLAGS.set_default("output", "benchmarks/results/bayesian_cnn.json")
 
 
@@ -211,4 +211,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

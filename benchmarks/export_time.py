@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
 from load_exported import OPEN
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, show_own_flags, write_json
 from timing import time_systems
 
 import tfhyper
@@ -276,4 +276,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

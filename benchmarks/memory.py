@@ -25,7 +25,7 @@ from absl import app, flags
 # First, for what it imports before TensorFlow.
 from networks import PLAIN, batch, chosen, hypernetworks, rivals, settings  # isort: skip
 import keras
-from report import markdown_table, provenance, read_json, write_json
+from report import markdown_table, provenance, read_json, show_own_flags, write_json
 
 FLAGS = flags.FLAGS
 FLAGS.set_default("depth", 28)
@@ -204,4 +204,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

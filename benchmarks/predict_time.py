@@ -23,7 +23,7 @@ from networks import FLAGS, settings  # isort: skip
 import anytime
 import keras
 import numpy as np
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, show_own_flags, write_json
 from timing import ratio, take_turns, time_rows
 
 from tfhyper import PosteriorPredictor, models
@@ -253,4 +253,5 @@ def print_times(results: dict) -> None:
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

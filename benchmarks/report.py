@@ -7,7 +7,24 @@ import platform
 import re
 import sys
 
+from absl import flags
+
+FLAGS = flags.FLAGS
+
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+def show_own_flags() -> None:
+    """Makes --help list the flags of all modules beside this one.
+
+    absl lists those of the script alone; its own are in --helpfull.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if os.path.dirname(os.path.abspath(path)) == here:
+            for flag in FLAGS.get_flags_for_module(module.__name__):
+                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def provenance(more_packages: tuple[str, ...] = ()) -> dict:

@@ -27,7 +27,7 @@ from absl import app, flags
 from networks import PLAIN, SETTINGS, batch, settings  # isort: skip
 import keras
 import numpy as np
-from report import markdown_table, provenance, read_json, write_json
+from report import markdown_table, provenance, read_json, show_own_flags, write_json
 
 from tfhyper import models, training
 
@@ -205,4 +205,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

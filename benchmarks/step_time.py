@@ -14,7 +14,7 @@ from absl import app, flags
 
 # First, for what it imports before TensorFlow.
 from networks import bayesian, chosen, hypernetworks, rivals, settings  # isort: skip
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, show_own_flags, write_json
 from timing import time_systems
 
 FLAGS = flags.FLAGS
@@ -54,4 +54,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

@@ -31,6 +31,19 @@ MANY_CLASSES = 100
 EXAMPLES = 8
 
 
+def show_own_flags() -> None:
+    """Makes --help list the flags of all modules beside this one.
+
+    absl lists those of the script alone; its own are in --helpfull.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) or ""
+        if os.path.dirname(os.path.abspath(path)) == here:
+            for flag in FLAGS.get_flags_for_module(module.__name__):
+                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def run(main):
     """Runs a script; bad input ends it with a message instead of a traceback."""
 
@@ -43,6 +56,7 @@ def run(main):
         except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
             sys.exit(f"error: {error}")
 
+    show_own_flags()
     app.run(checked_main)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import kits
-from tfhyper.checks import check_number
+from tfhyper.checks import check_bool, check_number
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
@@ -99,6 +99,7 @@ def convert(
     """
     graph.check_graph(model)
     kit = kits.get(kit)
+    check_bool("moped", moped)
     check_number("moped_delta", moped_delta, positive=True)
     replaced = _find_replaced(model, kit, keep)
 

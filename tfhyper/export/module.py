@@ -8,6 +8,11 @@ import tensorflow as tf
 
 from tfhyper.export import metadata as described
 from tfhyper.export.functions import Members
+from tfhyper.export.resources import (
+    captured_resources,
+    check_operations,
+    operations_of,
+)
 from tfhyper.export.sampling import FreshDraws
 from tfhyper.export.signatures import each, summary
 
@@ -55,9 +60,14 @@ class Exported:
         if sampling:
             self._fresh = FreshDraws(self._members, predictor, sampling_inputs)
 
+    def check(self) -> None:
+        """Raises ValueError for a model that no SavedModel can hold."""
+        check_operations(self.signatures.values())
+        self._tables(self.signatures.values())
+
     def save(self, folder: str) -> None:
         """Writes the SavedModel into an empty folder."""
-        self._save(folder, self._signatures())
+        self._save(folder, self.signatures)
 
     def save_function(self, folder: str) -> None:
         """Writes a SavedModel with one signature, all of `function`, for converters."""
@@ -91,9 +101,7 @@ class Exported:
 
     def operations(self) -> set[str]:
         """Returns the types of the operations of `function`."""
-        graph = self.function.graph.as_graph_def()
-        nodes = [graph.node, *(x.node_def for x in graph.library.function)]
-        return {node.op for part in nodes for node in part}
+        return operations_of(self.function)
 
     def pack(self, named: dict):
         """Returns what the predictor takes of arrays that the file takes, by name."""
@@ -111,6 +119,7 @@ class Exported:
             for variable in function.variables
         }
         module.weights = list(variables.values())
+        module.tables = self._tables(signatures.values())
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, described.ASSET)
             with open(path, "w", encoding="utf-8") as file:
@@ -118,8 +127,14 @@ class Exported:
             module.description = tf.saved_model.Asset(path)
             tf.saved_model.save(module, folder, signatures=signatures)
 
-    def _signatures(self):
-        """Returns name -> function, with its graph."""
+    def _tables(self, functions):
+        """Returns what look-up tables and the like the functions read."""
+        networks = [network.point.network for network in self._members.networks]
+        return captured_resources(functions, networks)
+
+    @functools.cached_property
+    def signatures(self) -> dict:
+        """Name -> function, with its graph."""
         # Called by several signatures, but in the file once.
         members = tf.function(self._members, autograph=False)
 

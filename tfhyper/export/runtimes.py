@@ -91,6 +91,7 @@ def export_to(
 
     # Not at the top: tfhyper is imported without TensorFlow.
     from tfhyper.export.module import Exported
+    from tfhyper.export.resources import operations_on_text
 
     exported = Exported(
         predictor, "materialized", preprocessing, class_names, metadata, False, None
@@ -100,6 +101,12 @@ def export_to(
             "This format has no masks of dropout, which are made of the bits of "
             "unsigned integers: write `export.onnx` or `export.saved_model`. Received: "
             "a predictor that draws them"
+        )
+    if text := operations_on_text(exported.operations()):
+        raise ValueError(
+            "This format has no text and no look-up tables: write "
+            "`export.saved_model`, or have what makes numbers of text before the "
+            f"model. Received: a model with the operations {text}"
         )
     check = examples(exported.specs, check_data)
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from tfhyper.checks import check_bool
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
@@ -42,6 +43,10 @@ def saved_model(
         sample            with `sampling`: inputs and seed, an int32 scalar; gives
                           what the first two give, of draws made for that seed
 
+    Look-up tables and vocabularies of the model's layers (`TextVectorization`,
+    `StringLookup`, a `tf.lookup` table that a layer has as an attribute) are in the
+    file, and inputs may be strings.
+
     The input is called "inputs"; of a model with several, they have its inputs'
     names. Nothing checks their values: what is NaN comes out as NaN.
 
@@ -77,7 +82,8 @@ def saved_model(
     Raises:
         TypeError: for a predictor or an argument of another type.
         ValueError: for an argument out of range, a form that the posterior has not,
-            a model that was trained since, or if `calibrate` is due.
+            a model that was trained since, one that calls Python or reads a table
+            of no layer, or if `calibrate` is due.
         FileExistsError: if there is something at `path`, and `overwrite` is not set
             or it is no SavedModel.
         RuntimeError: if Keras runs on another backend.
@@ -92,6 +98,7 @@ def saved_model(
     TensorShape([128])
     """
     check_predictor(predictor, preprocessing)
+    check_bool("sampling", sampling)
     if sampling_inputs is not None and not sampling:
         raise ValueError("`sampling_inputs` is for `sampling=True`.")
     path = os.path.abspath(os.fspath(path))
@@ -103,6 +110,7 @@ def saved_model(
     exported = Exported(
         predictor, form, preprocessing, class_names, metadata, sampling, sampling_inputs
     )
+    exported.check()
     with whole_folder(path) as folder:
         exported.save(folder)
         _check_free(path, overwrite)  # it may have come in the meantime

@@ -5,11 +5,11 @@ import math
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number, check_positive_integer
+from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
-GENERATOR_WEIGHTS = ("generator_hidden", "generator_output", "generator_embeddings")
 # Of the kernels that are generated in one product, in bytes.
 _PRODUCT_BYTES = 2**26
 
@@ -54,7 +54,7 @@ class GeneratedKernel(StochasticKernel):
         self.latent_code = LatentCode(code_units, prior, seed, name="latent_code")
         self.prior = self.latent_code.prior
         self.seed = self.latent_code.seed
-        self.mean_kernel = bool(mean_kernel)
+        self.mean_kernel = check_bool("mean_kernel", mean_kernel)
         self.deviation_scale = check_number("deviation_scale", deviation_scale)
         self.generator_regularizer = keras.regularizers.get(generator_regularizer)
         constraint = getattr(self, f"{self.kernel_argument}_constraint")
@@ -94,14 +94,15 @@ class GeneratedKernel(StochasticKernel):
             (self._generator_inputs, self.hidden_units),
             initializer="he_normal",
             regularizer=self.generator_regularizer,
-            name=GENERATOR_WEIGHTS[0],
+            name="generator_hidden",
         )
         self.generator_output = self.add_weight(
             (self.hidden_units, math.prod(shape)),
             initializer=output_initializer,
             regularizer=self.generator_regularizer,
-            name=GENERATOR_WEIGHTS[1],
+            name="generator_output",
         )
+        give_role(GENERATOR, [self.generator_hidden, self.generator_output])
         return self.mean
 
     def generate(self, code):
