@@ -10,6 +10,7 @@ from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, passes
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.members import Members
+from tfhyper.posterior.rejection import Rejection
 
 _KIND = "DeepEnsemble"
 # What a file holds besides the models and the draws: arguments, by their names.
@@ -23,6 +24,7 @@ _SETTINGS = (
     "batch_size",
     "noise_variance",
     "dropout",
+    "rejection",
 )
 
 
@@ -69,6 +71,8 @@ class DeepEnsemble(Averaged):
         noise_variance: float >= 0, variance of the targets around the mean, for
             `outputs="mean"`. `fit_noise` chooses it.
         dropout: `"off"` or `"sample"`, as for `PosteriorPredictor`.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+            `fit_rejection` chooses it.
 
     Attributes:
         num_members: int, M.
@@ -108,6 +112,7 @@ class DeepEnsemble(Averaged):
         batch_size: int | None = None,
         noise_variance: float = 0.0,
         dropout: str = "off",
+        rejection: Rejection | None = None,
     ):
         self.draws_per_member = check_positive_integer(
             "draws_per_member", draws_per_member
@@ -137,6 +142,7 @@ class DeepEnsemble(Averaged):
         self.num_draws = self.num_members * self.draws_per_member
         if self.num_members > 1:
             self._draws_together = self.draws_per_member
+        self.rejection = rejection
 
     def _runs(self):
         for member in self._members:

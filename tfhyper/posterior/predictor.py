@@ -6,6 +6,7 @@ from tfhyper.posterior import archive
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.ensemble import Ensemble
 from tfhyper.posterior.outputs import make_outputs
+from tfhyper.posterior.rejection import Rejection
 
 _KIND = "PosteriorPredictor"
 # What a file holds besides the model and the draws: arguments, by their names.
@@ -20,6 +21,7 @@ _SETTINGS = (
     "deterministic",
     "batch_size",
     "dropout",
+    "rejection",
 )
 
 
@@ -83,6 +85,8 @@ class PosteriorPredictor(Ensemble, Averaged):
             `"sample"`: those with a rate above 0 draw masks, as
             `tfhyper.layers.MCDropout` does, but with `deterministic`. All other
             noise, such as `GaussianDropout` or an LSTM's dropout, stays off.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+            `fit_rejection` chooses it.
 
     Attributes:
         draws: list of `Draw`, N of them; where one network holds all N, of one,
@@ -121,6 +125,7 @@ class PosteriorPredictor(Ensemble, Averaged):
         batch_size: int | None = None,
         noise_variance: float = 0.0,
         dropout: str = "off",
+        rejection: Rejection | None = None,
     ):
         super().__init__(
             model,
@@ -133,6 +138,7 @@ class PosteriorPredictor(Ensemble, Averaged):
             dropout,
         )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
+        self.rejection = rejection
 
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes the model, the draws and the settings into one file.
