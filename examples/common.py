@@ -24,7 +24,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float(
     "coverage",
-    0.95,
+    0.9,
     "Fraction of images that are to have an answer: the others are *unknown*, by the "
     "first half of the test images. 0: nothing is unknown.",
     lower_bound=0,
