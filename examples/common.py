@@ -22,6 +22,27 @@ flags.DEFINE_integer(
     None,
     "Training images that each draw takes its BatchNorm moments from; all by default.",
 )
+flags.DEFINE_float(
+    "coverage",
+    0.9,
+    "Fraction of images that are to have an answer: the others are *unknown*, by the "
+    "first half of the test images. 0: nothing is unknown.",
+    lower_bound=0,
+    upper_bound=1,
+)
+flags.DEFINE_float(
+    "selective_error",
+    None,
+    "In place of --coverage: the fraction of wrong ones among the answers.",
+    lower_bound=0,
+    upper_bound=1,
+)
+flags.DEFINE_enum(
+    "score",
+    "total",
+    ["total", "aleatoric", "epistemic", "confidence"],
+    "The uncertainty by which an image is unknown.",
+)
 
 # A single draw is judged by the median of so many (Ukai et al., 2019, 4.1).
 SINGLES = 5
@@ -151,7 +172,48 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
                 f"{prediction.epistemic[rows].mean():10.4f}"
             )
     print()
+    choose_rejection(predictor, prediction, labels)
     write_results(predictor, prediction, labels, data, scores)
+
+
+def choose_rejection(predictor, prediction, labels: np.ndarray) -> None:
+    """Gives a predictor the rejection that the flags name, and prints what it is worth.
+
+    Chosen on the first half of the test images, and judged on the second.
+    """
+    if FLAGS.selective_error is None and not FLAGS.coverage:
+        predictor.rejection = None
+        return
+    half = max(len(labels) // 2, 1)
+    uncertainty = prediction.uncertainty(FLAGS.score)
+    if FLAGS.selective_error is None:
+        aim = f"a coverage of {FLAGS.coverage:g}"
+        rule = {"coverage": FLAGS.coverage}
+    else:
+        aim = f"an error of {FLAGS.selective_error:g} among the answers"
+        rule = {
+            "error": FLAGS.selective_error,
+            "labels": labels[:half],
+            "probs": prediction.mean[:half],
+        }
+    threshold = metrics.rejection_threshold(uncertainty[:half], **rule)
+    predictor.rejection = tfhyper.Rejection(threshold, FLAGS.score)
+    print(
+        f"unknown: {FLAGS.score} above {threshold:.4f}, by {half} test images, for "
+        f"{aim}"
+    )
+    if half < len(labels):
+        rejected = predictor.rejection.rejects(uncertainty[half:])
+        found = metrics.selective_report(
+            labels[half:], prediction.mean[half:], rejected
+        )
+        wrong = found.get("selective_error")
+        said = "" if wrong is None else f"; of these {100 * wrong:.2f} % are wrong"
+        error = metrics.error(labels[half:], prediction.mean[half:])
+        print(
+            f"   of the other {len(labels) - half} images {100 * found['coverage']:.2f}"
+            f" % have an answer{said}, of all {100 * error:.2f} %.\n"
+        )
 
 
 def images_of(batches, rows: np.ndarray) -> np.ndarray:

@@ -2,6 +2,11 @@
 
 python examples/evaluate.py --workdir=runs/train --draws=16
 python examples/evaluate.py --workdir=runs/train --draws=4 --averaging=widening
+python examples/evaluate.py --workdir=runs/train --coverage=0.9
+python examples/evaluate.py --workdir=runs/train --selective_error=0.05
+
+What is more uncertain than --coverage or --selective_error allow is *unknown*: in the
+predictor that it writes, and in what examples/export_model.py makes of it.
 """
 
 import json

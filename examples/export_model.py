@@ -5,7 +5,8 @@ python examples/export_model.py --workdir=runs/train --form=materialized --overw
 python examples/export_model.py --workdir=runs/train --format=onnx --weights=float16
 
 A SavedModel is for TensorFlow, TensorFlow Serving and C++. The other formats say what
-their file scores on the test images, beside the predictor.
+their file scores on the test images, beside the predictor. What the predictor calls
+unknown, by --coverage of the training or of examples/evaluate.py, the file rejects.
 """
 
 import json
@@ -98,6 +99,11 @@ def main():
         for file in files
     )
     print(f"written: {output}, {predictor.num_draws} draws, {size / 2**20:.2f} MiB")
+    if predictor.rejection is not None:
+        print(
+            f"unknown: {predictor.rejection.score} above "
+            f"{predictor.rejection.threshold:.4f}"
+        )
 
 
 def check_format() -> None:

@@ -37,6 +37,7 @@ from tfhyper.posterior import (
     PosteriorPredictor,
     Prediction,
     RegressionPrediction,
+    Rejection,
 )
 from tfhyper.version import __version__
 
@@ -48,6 +49,7 @@ __all__ = [
     "PosteriorPredictor",
     "Prediction",
     "RegressionPrediction",
+    "Rejection",
     "__version__",
     "analysis",
     "convert",

@@ -29,6 +29,8 @@ flags.DEFINE_integer("seed", None, "Ask for fresh draws with this seed.", 0)
 flags.DEFINE_float("timeout", 30, "Seconds to wait for an answer.", 0)
 
 OUTPUTS = ("class", "probabilities", "total", "aleatoric", "epistemic")
+# Of a model that says what it does not know.
+REJECTED = "rejected"
 
 
 class HttpServer:
@@ -41,8 +43,10 @@ class HttpServer:
         """Returns what a model says of itself."""
         return self._ask(f"/v2/models/{model}")
 
-    def infer(self, model: str, name: str, images: np.ndarray, parameters: dict):
-        """Returns the outputs for uint8 images, arrays by name."""
+    def infer(
+        self, model: str, name: str, images: np.ndarray, wanted: list, parameters: dict
+    ):
+        """Returns outputs, by their names, for uint8 images: arrays by name."""
         tensor = {
             "name": name,
             "datatype": "UINT8",
@@ -51,7 +55,7 @@ class HttpServer:
         }
         body = {
             "inputs": [tensor],
-            "outputs": [{"name": output} for output in OUTPUTS],
+            "outputs": [{"name": output} for output in wanted],
             "parameters": parameters,
         }
         answer = self._ask(f"/v2/models/{model}/infer", body)
@@ -88,15 +92,17 @@ class GrpcServer:
         """Returns what a model says of itself; this client drops the class names."""
         return self._call(self._client.get_model_metadata, model, as_json=True)
 
-    def infer(self, model: str, name: str, images: np.ndarray, parameters: dict):
-        """Returns the outputs for uint8 images, arrays by name."""
+    def infer(
+        self, model: str, name: str, images: np.ndarray, wanted: list, parameters: dict
+    ):
+        """Returns outputs, by their names, for uint8 images: arrays by name."""
         tensor = self._module.InferInput(name, list(images.shape), "UINT8")
         tensor.set_data_from_numpy(images)
-        outputs = [self._module.InferRequestedOutput(name) for name in OUTPUTS]
+        outputs = [self._module.InferRequestedOutput(name) for name in wanted]
         answer = self._call(
             self._client.infer, model, [tensor], outputs=outputs, parameters=parameters
         )
-        return {name: answer.as_numpy(name) for name in OUTPUTS}
+        return {name: answer.as_numpy(name) for name in wanted}
 
     def _call(self, function, *arguments, **options):
         try:
@@ -153,14 +159,21 @@ def ask() -> None:
     parameters = {}
     if FLAGS.seed is not None:
         parameters = {"signature": "sample", "seed": FLAGS.seed}
-    found = server.infer(FLAGS.model, entry["name"], images, parameters)
+    wanted = list(OUTPUTS)
+    if any(output["name"] == REJECTED for output in metadata["outputs"]):
+        wanted.append(REJECTED)
+    found = server.infer(FLAGS.model, entry["name"], images, wanted, parameters)
+    rejected = found.get(REJECTED, np.zeros(len(images), bool))
 
     names = metadata.get("parameters", {}).get("class_names")
     print(f"{'class':>20} {'probability':>12} {'total':>7} ", end="")
     print(f"{'aleatoric':>10} {'epistemic':>10}   (uncertainty in nats)")
     for i, label in enumerate(found["class"]):
+        name = names[label] if names else str(label)
+        if rejected[i]:
+            name = f"unknown ({name}?)"
         print(
-            f"{names[label] if names else label:>20} "
+            f"{name:>20} "
             f"{found['probabilities'][i, label]:12.4f} {found['total'][i]:7.4f} "
             f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}"
         )

@@ -9,6 +9,9 @@ REFUSED = Counter(
     "tfhyper_refused_requests", "Requests that were refused.", ["model", "reason"]
 )
 IMAGES = Counter("tfhyper_images", "Inputs that were answered.", ["model"])
+UNKNOWN = Counter(
+    "tfhyper_rejected_images", "Inputs whose answer was unknown.", ["model"]
+)
 BATCH = Histogram(
     "tfhyper_batch_images",
     "Inputs that went through the network together.",

@@ -23,7 +23,15 @@ from mlserver.types import (
 )
 from mlserver.utils import get_model_uri
 from tensorflow.core.protobuf import saved_model_pb2
-from validation import DATATYPES, DEFAULT, SAMPLE, Refused, Signature, check_request
+from validation import (
+    DATATYPES,
+    DEFAULT,
+    OUTPUT_DATATYPES,
+    SAMPLE,
+    Refused,
+    Signature,
+    check_request,
+)
 
 # Operations that read or write files or run Python. A predictor has none.
 FORBIDDEN = {
@@ -163,6 +171,8 @@ class SavedModelRuntime(MLModel):
             if kind in answer:
                 mean = float(answer[kind].mean())
                 counters.UNCERTAINTY.labels(self.name, kind).observe(mean)
+        if "rejected" in answer:
+            counters.UNKNOWN.labels(self.name).inc(int(answer["rejected"].sum()))
 
 
 def _check_operations(path):
@@ -187,20 +197,20 @@ def _check_operations(path):
 def _signature(function):
     specs = function.structured_input_signature[1]
     inputs = {
-        name: _dtype_and_shape(name, spec)
+        name: _dtype_and_shape(name, spec, DATATYPES)
         for name, spec in specs.items()
         if name != "seed"
     }
     outputs = {
-        name: _dtype_and_shape(name, spec)
+        name: _dtype_and_shape(name, spec, OUTPUT_DATATYPES)
         for name, spec in function.structured_outputs.items()
     }
     return Signature(function, inputs, outputs)
 
 
-def _dtype_and_shape(name, spec):
+def _dtype_and_shape(name, spec, allowed):
     dtype, shape = np.dtype(spec.dtype.as_numpy_dtype), spec.shape
-    if dtype.name not in DATATYPES or not shape.rank or None in shape[1:].as_list():
+    if dtype.name not in allowed or not shape.rank or None in shape[1:].as_list():
         raise ValueError(
             f"`{name}` must be numbers, of a shape that is known but for the batch. "
             f"It is {spec}"
@@ -217,13 +227,14 @@ def _call(signature, arrays, seed):
 
 def _tensor(name, dtype_and_shape):
     dtype, shape = dtype_and_shape
-    return MetadataTensor(name=name, datatype=DATATYPES[dtype.name], shape=[-1, *shape])
+    datatype = OUTPUT_DATATYPES[dtype.name]
+    return MetadataTensor(name=name, datatype=datatype, shape=[-1, *shape])
 
 
 def _output(name, array):
     return ResponseOutput(
         name=name,
         shape=list(array.shape),
-        datatype=DATATYPES[array.dtype.name],
+        datatype=OUTPUT_DATATYPES[array.dtype.name],
         data=array.ravel().tolist(),
     )

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from mlserver.errors import MLServerError
 
-# Names in the protocol, of what NumPy calls them.
+# Names in the protocol, of what NumPy calls them: of inputs, and of outputs.
 DATATYPES = {
     **{f"int{n}": f"INT{n}" for n in (8, 16, 32, 64)},
     **{f"uint{n}": f"UINT{n}" for n in (8, 16, 32)},
     **{f"float{n}": f"FP{n}" for n in (16, 32, 64)},
 }
+OUTPUT_DATATYPES = {**DATATYPES, "bool": "BOOL"}
 DEFAULT, SAMPLE = "serving_default", "sample"
 
 

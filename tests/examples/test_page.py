@@ -49,8 +49,14 @@ def saved(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("models") / "tiny" / "1"
     path.parent.mkdir()
+    predictor = tfhyper.PosteriorPredictor(model, DRAWS)
+    # Some of the images of the page are unknown, and some are not.
+    images = np.stack([example(place) for place in range(13)])
+    predictor.fit_rejection(
+        ((images[..., None] / 255 - 0.3) / 0.35).astype("float32"), coverage=0.5
+    )
     tfhyper.export.saved_model(
-        tfhyper.PosteriorPredictor(model, DRAWS),
+        predictor,
         str(path),
         preprocessing=tfhyper.export.Preprocessing(0.3, 0.35),
         class_names=NAMES,
@@ -186,11 +192,26 @@ def upload(browser, path):
     settle(browser)
 
 
+def said(expected):
+    """Returns what is said of each image: the name of a class, or unknown."""
+    pairs = zip(expected["class"], expected["rejected"], strict=True)
+    return ["unknown" if rejected else NAMES[i] for i, rejected in pairs]
+
+
 def assert_shown(browser, expected):
     """Compares the page with what the SavedModel gives for one image."""
     mean, members = expected["probabilities"][0], expected["members"][0]
     best = int(expected["class"][0])
-    assert texts(browser, "#verdict") == [f"{NAMES[best]}, {100 * mean[best]:.1f} %"]
+    answer = f"{NAMES[best]}, {100 * mean[best]:.1f} %"
+    if expected["rejected"][0]:
+        assert texts(browser, "#verdict") == ["unknown"]
+        (reason,) = texts(browser, "#reason")
+        assert f"total uncertainty {expected['total'][0]:.3f} nats > thres" in reason
+        assert reason.endswith(f"the likeliest would be {answer}.")
+    else:
+        assert texts(browser, "#verdict") == [answer]
+    hidden = browser.evaluate("reason.hidden || prediction.hidden")
+    assert hidden != expected["rejected"][0]
     assert texts(browser, "#bars tbody th") == list(NAMES)
     rows = browser.evaluate(
         "Array.from(document.querySelectorAll('#bars tbody tr'), r => ["
@@ -233,6 +254,44 @@ def test_it_shows_what_the_model_says_of_an_image(opened, oracle):
     assert browser.evaluate("error.hidden")
 
 
+def test_it_says_unknown_where_the_model_does(opened, oracle, saved):
+    browser, _ = opened
+    expected = oracle(np.stack([example(place) for place in range(13)]))
+    places = [int(np.argmax(expected["rejected"] == wanted)) for wanted in (1, 0)]
+    for place in places:
+        choose(browser, place)
+        assert_shown(browser, oracle(example(place)))
+    entries = json.loads((saved / "assets" / "tfhyper.json").read_text())
+    threshold = entries["rejection"]["threshold"]
+    choose(browser, places[0])
+    assert f"> threshold {threshold:.3f}." in texts(browser, "#reason")[0]
+    # A line at its height, by that of the numbers that are shown.
+    (height,) = browser.evaluate(
+        "Array.from(document.querySelectorAll('#lines .threshold'),"
+        " line => line.y1.baseVal.value)"
+    )
+    shown = browser.evaluate(
+        "[Array.from(document.querySelectorAll('#numbers tbody tr'),"
+        " r => Number(r.cells[2].textContent)),"
+        "Array.from(document.querySelector('polyline.total').points, p => p.y)]"
+    )
+    slope, start = np.polyfit(*shown, 1)
+    # The numbers in the table have three digits, of 0.1 nats or so that they span.
+    np.testing.assert_allclose(start + slope * threshold, height, atol=2)
+
+
+def test_a_model_that_rejects_nothing_is_never_unknown(tmp_path):
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    predictor = tfhyper.PosteriorPredictor(keras.Sequential(layers))
+    path = tmp_path / "plain"
+    preprocessing = tfhyper.export.Preprocessing(0.3, 0.35)
+    tfhyper.export.saved_model(predictor, str(path), preprocessing=preprocessing)
+    with page(f"--saved_model={path}") as (url, _):
+        found = json.loads(send(url, "/v2/models/plain"))
+    assert "rejected" not in [output["name"] for output in found["outputs"]]
+    assert json.loads(found["parameters"]["description"])["rejection"] is None
+
+
 def test_turning_by_keys_is_what_numpy_turns(opened, oracle):
     browser, gate = opened
     browser.evaluate("document.querySelector('[value=rotate]').click()")
@@ -259,7 +318,7 @@ def test_turning_by_keys_is_what_numpy_turns(opened, oracle):
         " r => Array.from(r.cells, c => c.textContent))"
     )
     assert [row[0] for row in shown] == [f"{10 * i}°" for i in range(19)]
-    assert [row[1] for row in shown] == [NAMES[i] for i in expected["class"]]
+    assert [row[1] for row in shown] == said(expected)
     numbers = np.array([row[2:] for row in shown], float)
     np.testing.assert_allclose(
         numbers, np.stack([expected[name] for name in LINES], 1), atol=6e-4

@@ -114,6 +114,41 @@ def test_evaluate_takes_other_numbers_of_draws(trained):
 
 
 @pytest.mark.parametrize(
+    "flags",
+    [
+        ["--coverage=0.6", "--score=confidence"],
+        ["--selective_error=0.9"],
+        ["--coverage=0"],
+    ],
+    ids=["coverage", "error", "nothing"],
+)
+def test_evaluate_says_what_is_unknown(trained, flags):
+    folder, _ = trained
+    more = ["--draws=2", "--calibration_examples=64", *flags]
+    process = run_script("evaluate.py", f"--workdir={folder}", *more)
+    assert process.returncode == 0, process.stderr
+    predictor = tfhyper.PosteriorPredictor.load(folder / "predictor.tfhyper")
+    if flags == ["--coverage=0"]:
+        assert predictor.rejection is None and "unknown" not in process.stdout
+        return
+    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
+    labels = np.concatenate([y for _, y in data.test])
+    mean = predictor.predict(data.test).members.astype("float64").mean(0)
+    uncertainty = -np.sum(mean * np.log(mean), -1)
+    if predictor.rejection.score == "confidence":
+        uncertainty = 1 - mean.max(-1)
+    kept = uncertainty <= predictor.rejection.threshold
+    wrong = mean.argmax(-1) != labels
+    if "--coverage=0.6" in flags:
+        assert kept[:50].sum() == 30
+    else:
+        assert wrong[:50][kept[:50]].mean() <= 0.9
+    (said,) = (x for x in process.stdout.splitlines() if "of the other 50 images" in x)
+    assert f"{100 * kept[50:].mean():.2f} % have an answer" in said
+    assert f"of these {100 * wrong[50:][kept[50:]].mean():.2f} % are wrong" in said
+
+
+@pytest.mark.parametrize(
     "flag, message",
     [
         ("--draws=0", "--draws must be positive. Received: --draws=0"),

@@ -37,6 +37,9 @@ def saved_model(tmp_path_factory):
         10, 1, input_shape=(28, 28, 1), kit=make_kit("hyper")
     )
     predictor = tfhyper.PosteriorPredictor(model, 2).calibrate(images, verbose=0)
+    # So that some of the images that are sent are unknown, and some are not.
+    sent = ((IMAGES / 255 - SPEC.mean) / SPEC.std).astype("float32")
+    predictor.fit_rejection(sent, coverage=0.6)
     path = tmp_path_factory.mktemp("models") / "fashion" / "1"
     tfhyper.export.saved_model(
         predictor,
@@ -188,10 +191,24 @@ def test_metadata(server):
         "total": ("FP32", [-1]),
         "aleatoric": ("FP32", [-1]),
         "epistemic": ("FP32", [-1]),
+        "rejected": ("BOOL", [-1]),
         "members": ("FP32", [-1, 2, 10]),
     }
     assert found["parameters"]["class_names"] == list(SPEC.class_names)
-    assert json.loads(found["parameters"]["description"])["num_draws"] == 2
+    description = json.loads(found["parameters"]["description"])
+    assert description["num_draws"] == 2
+    assert description["rejection"]["score"] == "total"
+
+
+def test_what_is_unknown_is_said(server, signatures):
+    expected = signatures("serving_default", IMAGES)["rejected"]
+    assert expected.sum() == 2
+    name = 'tfhyper_rejected_images_total{model="fashion"}'
+    before = server.metrics().get(name, 0)
+    found = infer(server, outputs=["rejected", "members"])["rejected"]
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, expected)
+    assert server.metrics()[name] == before + 2
 
 
 HUGE = {"shape": [2**62, 28, 28, 1]}

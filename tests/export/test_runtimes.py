@@ -411,3 +411,18 @@ def test_torn_and_hostile_files_are_refused(runtime, written, tmp_path):
     )
     assert process.returncode == 0, process.stderr[-2000:]
     assert "all refused" in process.stdout
+
+
+@pytest.mark.parametrize("score", ["total", "confidence"])
+def test_what_a_predictor_rejects_its_file_rejects(runtime, score, tmp_path):
+    predictor = tfhyper.PosteriorPredictor(dense_network("hyper"), 3)
+    predictor.fit_rejection(ROWS, coverage=0.6, score=score)
+    path = str(tmp_path / runtime.name)
+    report = runtime.export(predictor, path, class_names=NAMES, verbose=0)
+    assert report.differences["rejected"] == 0
+    found = runtime.run(path, inputs=ROWS)["rejected"]
+    np.testing.assert_array_equal(found, predictor.predict(ROWS).rejected)
+    assert found.dtype == bool and found.sum() == 2
+    entries, _ = runtime.metadata(path)
+    entries, _ = runtime.metadata(path)
+    assert entries["rejection"]["threshold"] == predictor.rejection.threshold

@@ -329,3 +329,50 @@ def test_draws_without_their_moments_are_not_exported(hyper, tmp_path):
     with pytest.raises(ValueError, match="calibrate"):
         export.saved_model(predictor, tmp_path / "model")
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("score", ["total", "aleatoric", "epistemic", "confidence"])
+def test_what_a_predictor_rejects_its_file_rejects(score, tmp_path):
+    rows = np.random.default_rng(2).normal(size=(60, 3)).astype("float32")
+    predictor = tfhyper.PosteriorPredictor(dense_network("hyper"), 3)
+    predictor.fit_rejection(rows[:40], coverage=0.5, score=score)
+    export.saved_model(predictor, tmp_path / "model", sampling=True)
+    prediction = predictor.predict(rows)
+    found = run(tmp_path / "model", inputs=rows)
+    assert found["rejected"].dtype == bool
+    assert 10 < found["rejected"].sum() < 50
+    np.testing.assert_array_equal(found["rejected"], prediction.rejected)
+    # It says so beside what would have been said.
+    np.testing.assert_array_equal(found["class"], prediction.mean.argmax(-1))
+    entries = json.loads(run(tmp_path / "model", "metadata")["metadata"])
+    threshold = predictor.rejection.threshold
+    assert entries["rejection"] == {"score": score, "threshold": threshold}
+    assert entries["settings"]["rejection"] == entries["rejection"]
+    fresh = run(tmp_path / "model", "sample", inputs=rows, seed=np.int32(1))
+    uncertainty = 1 - fresh["probabilities"].max(-1)
+    if score != "confidence":
+        uncertainty = fresh[score]
+    np.testing.assert_array_equal(fresh["rejected"], uncertainty > threshold)
+
+
+def test_a_regression_and_an_ensemble_reject_too(tmp_path):
+    networks = [dense_network(kit) for kit in ("hyper", "bayes")]
+    ensemble = tfhyper.DeepEnsemble(networks, 2).fit_rejection(ROWS, coverage=0.6)
+    export.saved_model(ensemble, tmp_path / "ensemble")
+    found = run(tmp_path / "ensemble", inputs=ROWS)["rejected"]
+    np.testing.assert_array_equal(found, ensemble.predict(ROWS).rejected)
+    assert found.sum() == 2
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((3,)), tfhyper.layers.HyperDense(4), keras.layers.Dense(1)]
+    predictor = tfhyper.PosteriorPredictor(
+        keras.Sequential(layers), 3, outputs="mean", noise_variance=0.1
+    )
+    predictor.fit_rejection(ROWS, coverage=0.6)
+    export.saved_model(predictor, tmp_path / "regression")
+    found = run(tmp_path / "regression", inputs=ROWS)
+    variance = predictor.predict(ROWS).members.var(0) + 0.1
+    np.testing.assert_array_equal(
+        found["rejected"], variance > predictor.rejection.threshold
+    )
+    assert found["rejected"].sum() == 2

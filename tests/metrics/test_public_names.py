@@ -18,6 +18,7 @@ MODULES = (
     "links",
     "noise",
     "regression",
+    "rejection",
     "report",
     "selective",
     "uncertainty",

@@ -11,6 +11,8 @@ from tfhyper.checks import check_finite
 
 # An output of a file -> its name in a prediction, where they differ.
 _NAMES = {"probabilities": "mean"}
+# Outputs that are no numbers to subtract.
+_DECISIONS = ("class", "rejected")
 _BATCH = 128  # as `predict` takes them: masks of dropout go by the place in it
 _RANDOM_EXAMPLES = 8
 
@@ -25,7 +27,8 @@ class FileReport:
         examples: how many the two were compared on.
         differences: output -> the largest difference, as a part of the predictor's
             largest value where that is above 1. "class" is the fraction of examples
-            whose class is not that of the file's largest probability.
+            whose class is not that of the file's largest probability, "rejected" of
+            those that the file rejects against its own uncertainty.
         tolerance: what none of them exceeds.
         scores: `None` without `check_data`, else "predictor" and "file" -> the
             scores of each, as `predictor.evaluate` names them.
@@ -134,12 +137,18 @@ def _outputs(prediction):
     }
 
 
-def _differences(found, prediction) -> dict[str, float]:
+def _differences(found, prediction, rejection) -> dict[str, float]:
     expected = _outputs(prediction)
     differences = {name: _difference(found[name], expected[name]) for name in expected}
     if "class" in found:
         classes = found["probabilities"].argmax(-1)
         differences["class"] = float(np.mean(found["class"] != classes))
+    if rejection is not None:
+        # Not at the top: tfhyper is imported without TensorFlow.
+        from tfhyper.export.signatures import uncertainty
+
+        expected = rejection.rejects(uncertainty(found, rejection.score))
+        differences["rejected"] = float(np.mean(found["rejected"] != expected))
     return differences
 
 
@@ -181,12 +190,12 @@ def compare(
     named, labels = check
     expected = predictor.predict(exported.pack(named), batch_size=_BATCH)
     found = _in_batches(predict, named)
-    differences = _differences(found, expected)
+    differences = _differences(found, expected, exported.rejection)
     # The first alone: files take batches of any size.
     one = predict({name: x[:1] for name, x in named.items()})
     first = {name: x[:1] for name, x in found.items()}
     differences["batch of one"] = max(
-        _difference(one[name], first[name]) for name in first if name != "class"
+        _difference(one[name], first[name]) for name in first if name not in _DECISIONS
     )
     scores = None
     if labels is not None:

@@ -110,6 +110,7 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
         "inputs": inputs,
         "preprocessing": preprocessing,
         "class_names": class_names,
+        "rejection": predictor.settings["rejection"],
         "metadata": metadata,
     }
     return json.dumps(entries, indent=2)

@@ -25,6 +25,7 @@ class Exported:
     Attributes:
         specs: name -> `tf.TensorSpec` of each input of the file.
         class_names: list of str, or `None`.
+        rejection: the predictor's `Rejection`, or `None`.
         description: all that is to be known of it, as JSON.
     """
 
@@ -38,7 +39,7 @@ class Exported:
         sampling,
         sampling_inputs,
     ):
-        self._kind = predictor.outputs
+        self._kind, self.rejection = predictor.outputs, predictor.rejection
         self._preprocessing = preprocessing
         self._members = Members(predictor, form)
         self.specs = dict(self._members.specs)
@@ -80,7 +81,7 @@ class Exported:
 
         def predict(**named):
             members = self._members(self._inputs(named))
-            return {**summary(members, self._kind), **each(members, self._kind)}
+            return {**self._summary(members), **each(members, self._kind)}
 
         def trace():
             function = tf.function(predict, autograph=False)
@@ -139,14 +140,14 @@ class Exported:
         members = tf.function(self._members, autograph=False)
 
         def serve(**named):
-            return summary(members(self._inputs(named)), self._kind)
+            return self._summary(members(self._inputs(named)))
 
         def show_members(**named):
             return each(members(self._inputs(named)), self._kind)
 
         def sample(seed, **named):
             found = self._fresh(self._inputs(named), seed)
-            return {**summary(found, self._kind), **each(found, self._kind)}
+            return {**self._summary(found), **each(found, self._kind)}
 
         def describe():
             return {
@@ -166,6 +167,9 @@ class Exported:
             name: tf.function(function, autograph=False).get_concrete_function(**specs)
             for name, (function, specs) in functions.items()
         }
+
+    def _summary(self, members):
+        return summary(members, self._kind, self.rejection)
 
     def _inputs(self, named):
         """Returns the networks' inputs from those of a signature."""

@@ -35,6 +35,8 @@ def onnx(
     (batch, classes), class (batch,), total, aleatoric and epistemic (batch,), in
     nats, and members (batch, draws, classes); of a regression mean, variance,
     aleatoric and epistemic (batch,), and members and member_variance (batch, draws).
+    Of a predictor with a `rejection` there is rejected (batch,) too, bool: where the
+    answer is unknown, whatever class and mean say.
     It holds the kernels of all draws: converters would compute them from their codes
     once and for all. The description and the class names are in the file's
     metadata_props, "tfhyper" and "class_names", both JSON.

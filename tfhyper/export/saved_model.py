@@ -34,7 +34,9 @@ def saved_model(
                           mean over the draws; class (batch,), int64; total,
                           aleatoric and epistemic (batch,), nats. Of a regression:
                           mean, variance, and its parts aleatoric and epistemic,
-                          each (batch,)
+                          each (batch,). Of a predictor with a `rejection` also
+                          rejected (batch,), bool: where the answer is unknown,
+                          whatever class and mean say
         members           members (batch, draws, classes); of a regression members
                           and member_variance, (batch, draws). The batch comes
                           first, as servers that put requests together expect

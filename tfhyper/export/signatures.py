@@ -2,19 +2,44 @@
 
 import tensorflow as tf
 
+from tfhyper.posterior import Rejection
 from tfhyper.posterior.outputs import REGRESSION
 
 # Below it p log p is 0 in float32.
 _TINY = 1e-30
 
 
-def summary(members: tf.Tensor, kind: str) -> dict[str, tf.Tensor]:
+def summary(
+    members: tf.Tensor, kind: str, rejection: Rejection | None
+) -> dict[str, tf.Tensor]:
     """Returns the averaged prediction of members, as `Prediction` has it.
 
     Args:
         members: float32 tensor (batch, draws, values), of `Members`.
         kind: the predictor's `outputs`.
+        rejection: the predictor's rule, `None` for no output `rejected`.
     """
+    found = _average(members, kind)
+    if rejection is not None:
+        found["rejected"] = uncertainty(found, rejection.score) > rejection.threshold
+    return found
+
+
+def uncertainty(found: dict, score: str):
+    """Returns a score of `Prediction.uncertainty` from what `summary` gave.
+
+    Args:
+        found: its outputs by name, tensors or arrays.
+        score: the name of the score.
+    """
+    if score == "confidence":
+        return 1.0 - tf.reduce_max(found["probabilities"], axis=-1)
+    if score == "total" and "variance" in found:
+        return found["variance"]
+    return found[score]
+
+
+def _average(members, kind):
     mean = tf.reduce_mean(members, axis=1)
     if kind in REGRESSION:
         spread = tf.square(members[..., 0] - mean[:, None, 0])
@@ -38,7 +63,7 @@ def summary(members: tf.Tensor, kind: str) -> dict[str, tf.Tensor]:
 
 
 def each(members: tf.Tensor, kind: str) -> dict[str, tf.Tensor]:
-    """Returns the prediction of each draw; arguments as for `summary`."""
+    """Returns the prediction of each draw; `members` and `kind` as for `summary`."""
     if kind in REGRESSION:
         return {"members": members[..., 0], "member_variance": members[..., 1]}
     return {"members": members}

@@ -50,6 +50,7 @@ from tfhyper.metrics.regression import (
     predictive_moments,
     rmse,
 )
+from tfhyper.metrics.rejection import rejection_threshold, selective_report
 from tfhyper.metrics.report import (
     classification_report,
     regression_report,
@@ -111,10 +112,12 @@ __all__ = [
     "predictive_log_likelihood",
     "predictive_moments",
     "regression_report",
+    "rejection_threshold",
     "reliability_curve",
     "risk_coverage_curve",
     "rmse",
     "sample_interval",
+    "selective_report",
     "single_draw_report",
     "top_k_accuracy",
     "top_k_error",

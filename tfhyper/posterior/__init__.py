@@ -6,6 +6,7 @@ from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
 from tfhyper.posterior.predictor import PosteriorPredictor
+from tfhyper.posterior.rejection import Rejection
 
 __all__ = [
     "AnytimePrediction",
@@ -15,4 +16,5 @@ __all__ = [
     "PosteriorPredictor",
     "Prediction",
     "RegressionPrediction",
+    "Rejection",
 ]

@@ -89,6 +89,9 @@ class Anytime:
         Inputs share the draws, so that in one ensemble they err together: it is in
         the mean over ensembles that a fraction of 1 - `confidence` may err.
 
+        No label is unknown, whatever `rejection` says: what is rejected is decided by
+        the uncertainty of the full average, which few draws do not give.
+
         What it can save is bounded: no such rule can stop before 6 of 16 draws, or
         7 of many, at a confidence of 0.99, even if all are sure and agree.
 

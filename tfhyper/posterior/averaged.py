@@ -1,14 +1,17 @@
 """What is done with networks whose predictions are averaged."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 from numpy.typing import ArrayLike
 
+from tfhyper import metrics
 from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
+from tfhyper.metrics.rejection import check_rule
 from tfhyper.posterior import passes
 from tfhyper.posterior.anytime import Anytime
 from tfhyper.posterior.batches import Batches
@@ -17,6 +20,12 @@ from tfhyper.posterior.model_inputs import ModelInputs
 from tfhyper.posterior.outputs import REGRESSION
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.rejection import (
+    CLASS_SCORES,
+    REGRESSION_SCORES,
+    Rejection,
+    check_rejection,
+)
 from tfhyper.posterior.runs import Run
 
 
@@ -35,6 +44,7 @@ class Averaged(Anytime):
     _inputs: ModelInputs
     # The arguments that a file holds, by their names.
     _settings = ()
+    _rejection = None
 
     @property
     def num_networks(self) -> int:
@@ -67,7 +77,7 @@ class Averaged(Anytime):
         All the networks of the draws side by side, and the mean of what they give:
         class probabilities (batch, classes) in float32, or of a regression a list of
         mean and variance, (batch, 1) each. It needs nothing of tfhyper to load, but
-        where dropout draws (see `materialize`).
+        where dropout draws (see `materialize`). It rejects nothing.
 
         Raises:
             ValueError: if `calibrate` is due.
@@ -98,9 +108,11 @@ class Averaged(Anytime):
     ) -> Prediction | RegressionPrediction:
         """Returns the mean over the draws, and its uncertainty.
 
-        A `Prediction` of a classifier, a `RegressionPrediction` of a regression.
-        The draws' kernels are generated once and kept for the next call, if those
-        of all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
+        A `Prediction` of a classifier, a `RegressionPrediction` of a regression; with
+        a `rejection`, it says what is unknown.
+
+        The draws' kernels are generated once and kept for the next call, if those of
+        all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
         one draw after another predicts as a plain network does, and no more than
         one draw's activations are in memory.
 
@@ -127,7 +139,7 @@ class Averaged(Anytime):
         """
         check_positive_integer("batch_size", batch_size)
         data = Batches("x", x, batch_size, self._inputs)
-        return self._predict(data, keep_members, verbose)[0]
+        return self._rejecting(self._predict(data, keep_members, verbose)[0])
 
     def evaluate(
         self,
@@ -141,7 +153,10 @@ class Averaged(Anytime):
 
         Of a classifier error, nll (nats), brier and ece; of a regression rmse,
         crps, nll (nats), coverage_90 and width_90. With weights w_b a score that is
-        a mean over examples is sum_b w_b s_b / sum_b w_b.
+        a mean over examples is sum_b w_b s_b / sum_b w_b. With a `rejection` also what
+        that leaves: coverage, the fraction that is not rejected, and the
+        selective_error (or selective_rmse) among these, which is left out if all are
+        rejected. The other scores are those of all examples.
 
         Args:
             x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
@@ -164,9 +179,14 @@ class Averaged(Anytime):
                 "`fit_noise` with held-out data, or give `noise_variance`. "
                 f"Received: noise_variance={self.noise_variance}"
             )
-        return self._outputs.report(
-            *self._labelled(x, y, sample_weight, batch_size, verbose)
+        labels, prediction, weights = self._labelled(
+            x, y, sample_weight, batch_size, verbose
         )
+        scores = self._outputs.report(labels, prediction, weights)
+        if self.rejection is not None:
+            rejecting = self._rejecting(prediction)
+            scores.update(rejecting.selective_scores(labels, weights))
+        return scores
 
     def fit_noise(
         self,
@@ -209,6 +229,115 @@ class Averaged(Anytime):
         self._outputs.fit_noise(*found, score)
         return self
 
+    def fit_rejection(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        *,
+        coverage: float | None = None,
+        error: float | None = None,
+        score: str = "total",
+        confidence: float | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+    ) -> "Averaged":
+        """Chooses `rejection`, from where on the answer is *unknown*, by held-out data.
+
+        For a stated coverage, the fraction of these examples that keep their answer,
+        or a stated error among those that do: see
+        `tfhyper.metrics.rejection_threshold`. From then on predictions have the rule
+        (`prediction.rejected`, and a `label` of -1), `evaluate` counts by it, `save`
+        and the files of `tfhyper.export` hold it.
+
+        What it promises is for inputs like those it was chosen on. Of others, noise
+        say, it rejects those that `score` puts above the threshold: look at how many
+        these are. Choose anew after `calibrate` or `fit_noise`.
+
+        Args:
+            x: inputs as an array, or a `tf.data.Dataset`, best of data that trained
+                nothing: of training images too few would be rejected.
+            y: labels (examples,), where `x` is an array. A coverage needs none.
+            coverage: float in 0 < coverage <= 1, or `None`.
+            error: float in 0 <= error < 1, of a classifier, or `None`. One of the two
+                is given.
+            score: `"total"`, `"aleatoric"`, `"epistemic"` or, of a classifier,
+                `"confidence"`: see `Prediction.uncertainty`.
+            confidence: with `error`, the probability at which new examples of the same
+                distribution keep to it; `None` for the error of these as it is.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `predict`, and as `evaluate` for labels; for arguments out of
+                range or that do not go together; if the error cannot be reached; for
+                the `error` of a regression, which has none; and for "epistemic" of one
+                network, which is 0 throughout.
+
+        Example:
+
+        >>> predictor.fit_rejection(x_val, coverage=0.95)
+        >>> predictor.predict(noise).label
+        array([-1, -1, -1])
+        """
+        self._check_score(score)
+        check_rule(coverage, error, confidence)
+        if error is not None and self.outputs in REGRESSION:
+            raise ValueError(
+                "`error` is for classifiers: give the `coverage` of a regression. "
+                f"Received: error={error}, outputs={self.outputs!r}"
+            )
+        options = {}
+        if error is None and y is None:
+            prediction = self.predict(x, batch_size, False, verbose)
+        else:
+            labels, prediction, _ = self._labelled(x, y, None, batch_size, verbose)
+            if error is not None:
+                options = {"labels": labels, "probs": prediction.mean}
+        threshold = metrics.rejection_threshold(
+            prediction.uncertainty(score),
+            coverage=coverage,
+            error=error,
+            confidence=confidence,
+            **options,
+        )
+        self.rejection = Rejection(threshold, score)
+        return self
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """The rule by which predictions are unknown, or `None`: see the argument.
+
+        It can be set.
+        """
+        return self._rejection
+
+    @rejection.setter
+    def rejection(self, value):
+        value = check_rejection(value)
+        if value is not None:
+            self._check_score(value.score)
+        self._rejection = value
+
+    def _check_score(self, score):
+        """Raises ValueError for a score that these networks do not have."""
+        regression = self.outputs in REGRESSION
+        check_choice("score", score, REGRESSION_SCORES if regression else CLASS_SCORES)
+        if score == "epistemic" and self.num_networks == 1:
+            raise ValueError(
+                '`score` must be another than "epistemic", which is 0 throughout for '
+                "one network, also for one that holds all draws. "
+                f"Received: score={score!r}, num_draws={self.num_draws}"
+            )
+
+    def _rejecting(self, prediction):
+        """Returns a prediction with the rule, if there is one."""
+        if self.rejection is None:
+            return prediction
+        return prediction.reject(self.rejection.threshold, self.rejection.score)
+
     def _together(self, data: Batches):
         """Returns the one network that predicts with all draws, `None` for no such."""
         return None
@@ -248,6 +377,8 @@ class Averaged(Anytime):
     def settings(self) -> dict:
         """The arguments besides the models, by their names: JSON values."""
         found = {name: getattr(self, name) for name in self._settings}
+        if self.rejection is not None:
+            found["rejection"] = dataclasses.asdict(self.rejection)
         # What is not certain yet is for the file's reader to find out, too.
         return found if self._outputs.known else {**found, "outputs": None}
 

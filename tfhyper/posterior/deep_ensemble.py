@@ -11,6 +11,7 @@ from tfhyper.posterior import archive, passes
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.exclusive import Exclusive
 from tfhyper.posterior.members import Members
+from tfhyper.posterior.rejection import Rejection
 
 _KIND = "DeepEnsemble"
 # What a file holds besides the models and the draws: arguments, by their names.
@@ -24,6 +25,7 @@ _SETTINGS = (
     "batch_size",
     "noise_variance",
     "dropout",
+    "rejection",
 )
 
 
@@ -70,6 +72,8 @@ class DeepEnsemble(Averaged):
         noise_variance: float >= 0, variance of the targets around the mean, for
             `outputs="mean"`. `fit_noise` chooses it.
         dropout: `"off"`, `"sample"` or `None`, as for `PosteriorPredictor`.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+            `fit_rejection` chooses it.
 
     Attributes:
         num_members: int, M.
@@ -109,6 +113,7 @@ class DeepEnsemble(Averaged):
         batch_size: int | None = None,
         noise_variance: float = 0.0,
         dropout: str | None = None,
+        rejection: Rejection | None = None,
     ):
         self.draws_per_member = check_positive_integer(
             "draws_per_member", draws_per_member
@@ -140,6 +145,7 @@ class DeepEnsemble(Averaged):
         self.num_draws = self.num_members * self.draws_per_member
         if self.num_members > 1:
             self._draws_together = self.draws_per_member
+        self.rejection = rejection
 
     def _runs(self):
         # One reading: a calibration meanwhile gives other ones.

@@ -3,8 +3,20 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfhyper import metrics
+from tfhyper.checks import check_choice
+from tfhyper.metrics._checks import check_sample_weight, check_vector, weighted_mean
+from tfhyper.posterior.rejection import (
+    CLASS_SCORES,
+    REGRESSION_SCORES,
+    UNKNOWN,
+    Rejection,
+)
+
+# How far above log(classes) an entropy may be: probabilities that sum to nearly one.
+_ENTROPY_ROOM = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +42,14 @@ class Prediction:
         variance: three float64 arrays of shape (batch, classes).
         members: float32 of shape (draws, batch, classes), or `None` if they
             were not kept.
+        rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
+            That of the predictor, see `fit_rejection`; `reject` gives another.
 
     Example:
 
     >>> prediction = predictor.predict(x_test)
     >>> least_sure = prediction.epistemic.argsort()[::-1]
+    >>> prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
     """
 
     mean: np.ndarray
@@ -43,6 +58,91 @@ class Prediction:
     epistemic: np.ndarray
     variance: metrics.VarianceDecomposition
     members: np.ndarray | None = None
+    rejection: Rejection | None = None
+
+    def uncertainty(self, score: str = "total") -> np.ndarray:
+        """Returns one number for each input, float64 (batch,), larger for less sure.
+
+        Args:
+            score: `"total"`, `"aleatoric"` or `"epistemic"`, nats; or `"confidence"`:
+                1 less the largest of the mean probabilities.
+
+        Raises:
+            ValueError: for another score.
+        """
+        check_choice("score", score, CLASS_SCORES)
+        if score == "confidence":
+            return 1.0 - self.mean.max(axis=-1).astype(np.float64)
+        return getattr(self, score)
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Whether an input is too uncertain to have a label: bool (batch,).
+
+        All are False without a `rejection`.
+        """
+        return _rejected(self)
+
+    @property
+    def label(self) -> np.ndarray:
+        """The class of the largest mean probability, -1 if rejected: int64 (batch,).
+
+        -1 stands for *unknown*: do not look it up in a list of names, whose last one
+        Python would give.
+        """
+        label = self.mean.argmax(axis=-1).astype(np.int64)
+        return np.where(self.rejected, UNKNOWN, label)
+
+    def reject(self, threshold: float, score: str = "total") -> "Prediction":
+        """Returns the same prediction, unknown where it is more uncertain than that.
+
+        An input is rejected where `uncertainty(score) > threshold`; `label` is -1
+        there, and `rejected` True. All else stays, so that it can be seen what would
+        have been said. Choose the threshold on validation data, by
+        `tfhyper.metrics.rejection_threshold`, or let a predictor's `fit_rejection` do
+        it for all its predictions.
+
+        Args:
+            threshold: float >= 0, in the unit of the score: nats, at most log(classes);
+                with `"confidence"` a probability.
+            score: as for `uncertainty`.
+
+        Raises:
+            ValueError: for a threshold that is not finite or out of this range, or
+                another score.
+
+        Example:
+
+        >>> sure = predictor.predict(x_test).reject(0.9)
+        >>> sure.rejected.mean(), sure.selective_scores(y_test)
+        """
+        rejection = Rejection(threshold, score)
+        largest = np.log(self.mean.shape[-1])
+        if score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
+            raise ValueError(
+                f"`threshold` must be at most log(classes) = {largest:.4f} nats: no "
+                f"entropy is above it. Received: threshold={threshold}"
+            )
+        return dataclasses.replace(self, rejection=rejection)
+
+    def selective_scores(
+        self, labels: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Returns how many inputs have a label, and how many of these are wrong.
+
+        See `tfhyper.metrics.selective_report`: "coverage" and "selective_error".
+
+        Args:
+            labels: integers of shape (batch,).
+            sample_weight: weights (batch,), finite and >= 0, or `None`.
+
+        Raises:
+            ValueError: for labels of another shape or out of range.
+            TypeError: for labels that are no integers.
+        """
+        return metrics.selective_report(
+            labels, sum_to_one(self.mean), self.rejected, sample_weight=sample_weight
+        )
 
     def covariance(self) -> metrics.CovarianceDecomposition:
         """Returns the label's covariance, split as the variance is.
@@ -128,6 +228,8 @@ class RegressionPrediction:
         epistemic: float64 of shape (batch,).
         members: float32 of shape (draws, batch), m_t, or `None` if not kept.
         member_variance: float32 of shape (draws, batch), v_t, or `None`.
+        rejection: `tfhyper.Rejection`, by which some answers are unknown, or `None`.
+            That of the predictor, see `fit_rejection`; `reject` gives another.
 
     Example:
 
@@ -141,6 +243,78 @@ class RegressionPrediction:
     epistemic: np.ndarray
     members: np.ndarray | None = None
     member_variance: np.ndarray | None = None
+    rejection: Rejection | None = None
+
+    def uncertainty(self, score: str = "total") -> np.ndarray:
+        """Returns one variance for each input, float64 (batch,).
+
+        Args:
+            score: `"total"`, which is `variance`, `"aleatoric"` or `"epistemic"`.
+
+        Raises:
+            ValueError: for another score.
+        """
+        check_choice("score", score, REGRESSION_SCORES)
+        return self.variance if score == "total" else getattr(self, score)
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Whether an input is too uncertain to have an answer: bool (batch,).
+
+        All are False without a `rejection`.
+        """
+        return _rejected(self)
+
+    def reject(self, threshold: float, score: str = "total") -> "RegressionPrediction":
+        """Returns the same prediction, unknown where its variance is above that.
+
+        An input is rejected where `uncertainty(score) > threshold`. `mean` stays as it
+        is: look at `rejected`.
+
+        Args:
+            threshold: float >= 0, in the square of the targets' unit: for a standard
+                deviation, its square.
+            score: as for `uncertainty`.
+
+        Raises:
+            ValueError: for a threshold that is not finite or below 0, or another score.
+
+        Example:
+
+        >>> sure = predictor.predict(x_test).reject(2.0**2)
+        >>> sure.mean[~sure.rejected]
+        """
+        check_choice("score", score, REGRESSION_SCORES)
+        return dataclasses.replace(self, rejection=Rejection(threshold, score))
+
+    def selective_scores(
+        self, targets: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Returns how many inputs have an answer, and the error of these.
+
+        Args:
+            targets: finite numbers of shape (batch,).
+            sample_weight: weights (batch,), finite and >= 0, or `None`.
+
+        Returns:
+            "coverage", the fraction that is kept, and "selective_rmse", that of the
+            kept, in the unit of the targets; left out if none is kept.
+
+        Raises:
+            ValueError: for targets of another shape, or not finite.
+            TypeError: for targets that are no real numbers.
+        """
+        targets = check_vector("targets", targets, len(self.mean))
+        kept = ~self.rejected
+        weights = check_sample_weight(sample_weight, len(targets))
+        if weights is None:
+            weights = np.ones(len(targets))
+        scores = {"coverage": weighted_mean(kept, weights)}
+        if scores["coverage"]:
+            scores["selective_rmse"] = metrics.rmse(
+                targets[kept], self.mean[kept], sample_weight=weights[kept]
+            )
+        return scores
 
     @property
     def std(self) -> np.ndarray:
@@ -193,3 +367,10 @@ class RegressionSum:
             members=members,
             member_variance=member_variance,
         )
+
+
+def _rejected(prediction) -> np.ndarray:
+    if prediction.rejection is None:
+        return np.zeros(len(prediction.mean), bool)
+    score = prediction.rejection.score
+    return prediction.rejection.rejects(prediction.uncertainty(score))

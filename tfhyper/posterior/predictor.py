@@ -8,6 +8,7 @@ from tfhyper.posterior import archive
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.ensemble import Ensemble
 from tfhyper.posterior.outputs import make_outputs
+from tfhyper.posterior.rejection import Rejection
 
 _KIND = "PosteriorPredictor"
 # What a file holds besides the model and the draws: arguments, by their names.
@@ -22,6 +23,7 @@ _SETTINGS = (
     "deterministic",
     "batch_size",
     "dropout",
+    "rejection",
 )
 
 
@@ -87,6 +89,8 @@ class PosteriorPredictor(Ensemble, Averaged):
             `tfhyper.layers.MCDropout`; `GaussianDropout`, `AlphaDropout`, the dropout
             of attention and of recurrent layers has one noise a draw, the same for all
             examples. `None` for `"off"`, if no layer is called with `training=True`.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+            `fit_rejection` chooses it.
 
     A layer of another class that draws in prediction, from `keras.random` with a
     `SeedGenerator` of its own, has one noise a draw, the same for all examples.
@@ -128,6 +132,7 @@ class PosteriorPredictor(Ensemble, Averaged):
         batch_size: int | None = None,
         noise_variance: float = 0.0,
         dropout: str | None = None,
+        rejection: Rejection | None = None,
     ):
         super().__init__(
             model,
@@ -140,6 +145,7 @@ class PosteriorPredictor(Ensemble, Averaged):
             dropout,
         )
         self._outputs = make_outputs(model, outputs, link, noise_variance)
+        self.rejection = rejection
 
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.

@@ -73,6 +73,9 @@ bool Print(const std::string& name, const tensorflow::Tensor& tensor) {
     case tensorflow::DT_INT64:
       PrintNumbers<int64_t>(tensor);
       break;
+    case tensorflow::DT_BOOL:
+      PrintNumbers<bool>(tensor);
+      break;
     case tensorflow::DT_STRING:
       PrintStrings(tensor);
       break;

@@ -5,7 +5,12 @@ import math
 import pathlib
 import urllib.parse
 
-DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
+DATATYPES = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "int64": "INT64",
+    "float32": "FP32",
+}
 
 
 class Refused(Exception):
@@ -52,9 +57,11 @@ class LocalModel:
             for function in self._functions
             for name, spec in function.structured_outputs.items()
         }
-        names = []
+        names, self._description = [], "{}"
         if "metadata" in signatures:
-            names = signatures["metadata"]()["class_names"].numpy().tolist()
+            found = signatures["metadata"]()
+            names = found["class_names"].numpy().tolist()
+            self._description = found["metadata"].numpy().decode()
         self._class_names = [name.decode() for name in names]
 
     def answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
@@ -79,7 +86,10 @@ class LocalModel:
             "platform": "tensorflow_savedmodel",
             "inputs": [_describe(*entry) for entry in self._inputs.items()],
             "outputs": [_describe(n, spec) for n, (_, spec) in self._outputs.items()],
-            "parameters": {"class_names": self._class_names or None},
+            "parameters": {
+                "class_names": self._class_names or None,
+                "description": self._description,
+            },
         }
 
     def _infer(self, body):

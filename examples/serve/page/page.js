@@ -25,6 +25,11 @@ let looking = new AbortController();
 
 const nameOf = (place) => classNames[place] ?? `class ${place}`;
 
+const UNKNOWN = "unknown";
+
+/** Returns the outputs to ask for, with the one that only some models have. */
+const outputs = (...names) => (model.rejection ? [...names, "rejected"] : names);
+
 // What went wrong in which part of the work, until that part goes well.
 const troubles = new Map();
 let running = 0;
@@ -66,10 +71,18 @@ async function look() {
   mark(place);
   looking.abort();
   looking = new AbortController();
-  const names = ["probabilities", "class", "members", ...LINES];
+  const names = outputs("probabilities", "class", "members", ...LINES);
   const found = await infer(model, [steps[place]], names, looking.signal);
   const [probabilities, best] = [found.probabilities[0], found.class[0]];
-  the("verdict").textContent = `${nameOf(best)}, ${percent(probabilities[best])}`;
+  const answer = `${nameOf(best)}, ${percent(probabilities[best])}`;
+  const rejected = Boolean(found.rejected?.[0]);
+  the("verdict").textContent = rejected ? UNKNOWN : answer;
+  the("reason").textContent = rejected
+    ? `${reason(found, probabilities[best])} Of the classes it knows, the likeliest ` +
+      `would be ${answer}.`
+    : "";
+  the("reason").hidden = !rejected;
+  the("prediction").classList.toggle("rejected", rejected);
   bars(the("bars").tBodies[0], nameOf, probabilities, found.members[0], best);
   the("drawn").textContent = `: the average of ${found.members[0].length} networks`;
   const most = Math.log(probabilities.length);
@@ -84,26 +97,42 @@ async function look() {
   epistemic.setAttribute("width", share("epistemic"));
 }
 
+/** Returns in words why an image has no answer. */
+function reason(found, probability) {
+  const { score, threshold } = model.rejection;
+  if (score === "confidence")
+    return (
+      `Not sure enough: a probability of ${percent(probability)} is below ` +
+      `${percent(1 - threshold)}.`
+    );
+  if (!LINES.includes(score)) return "Not sure enough.";
+  return (
+    `Not sure enough: ${score} uncertainty ${found[score][0].toFixed(3)} nats > ` +
+    `threshold ${threshold.toFixed(3)}.`
+  );
+}
+
 /** Asks for the image at all places of the slider, in one request. */
 async function sweep() {
   const { title, values, write } = CHANGES[change];
   mark = () => {};
   sweeping.abort();
   sweeping = new AbortController();
-  const found = await infer(model, steps, ["class", ...LINES], sweeping.signal);
+  const names = outputs("class", ...LINES);
+  const found = await infer(model, steps, names, sweeping.signal);
   const points = values.map((value, i) => ({
     value,
-    class: found.class[i],
+    said: found.rejected?.[i] ? UNKNOWN : nameOf(found.class[i]),
     ...Object.fromEntries(LINES.map((name) => [name, found[name][i]])),
   }));
   show = () => {
-    mark = lines(the("lines"), points, nameOf, write, title);
+    mark = lines(the("lines"), points, model.rejection, write, title);
     mark(Number(the("slider").value));
   };
   the("sweep").hidden = false;
   show();
   the("numbers-change").textContent = title;
-  numbers(the("numbers").tBodies[0], points, nameOf, write);
+  numbers(the("numbers").tBodies[0], points, write);
 }
 
 /** Makes the images along the slider, and asks for all that is shown of them. */
@@ -203,6 +232,7 @@ async function start() {
   if (name === undefined) throw new Trouble("The server has no model that is ready.");
   model = await describe(name);
   classNames = model.classNames ?? [];
+  the("threshold").hidden = !LINES.includes(model.rejection?.score);
   the("model").textContent = name;
   const examples = await ask("examples.json");
   the("images").replaceChildren();

@@ -87,16 +87,18 @@ function runs(entries) {
  * Draws uncertainties and classes along the slider, and returns a function that
  * marks a place on it.
  *
- * Args: parent, which it fills; points, {value, class, total, aleatoric, epistemic}
- * each; nameOf, which names a class; write, how a value is written; title, of the slider.
+ * Args: parent, which it fills; points, {value, said, total, aleatoric, epistemic}
+ * each, of which `said` is the class or "unknown"; rejection, {score, threshold} or
+ * null; write, how a value is written; title, of the slider.
  */
-export function lines(parent, points, nameOf, write, title) {
+export function lines(parent, points, rejection, write, title) {
   const width = Math.max(300, parent.clientWidth);
   const svg = draw(parent, "svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" });
   parent.replaceChildren(svg);
   const first = points[0];
   const highest = points.reduce((a, b) => (b.total > a.total ? b : a));
-  const classes = runs(points.map((point) => point.class));
+  const classes = runs(points.map((point) => point.said));
+  const threshold = LINES.includes(rejection?.score) ? rejection.threshold : 0;
   draw(
     svg,
     "title",
@@ -104,13 +106,14 @@ export function lines(parent, points, nameOf, write, title) {
     `${title}: total uncertainty ${first.total.toFixed(2)} nats at ${write(first.value)}, ` +
       `highest ${highest.total.toFixed(2)} nats at ${write(highest.value)}. Class: ` +
       classes
-        .map(([label, start]) => `${nameOf(label)} from ${write(points[start].value)}`)
+        .map(([label, start]) => `${label} from ${write(points[start].value)}`)
         .join(", ") +
       ".",
   );
   const floor = HEIGHT - MARGIN.bottom;
-  const step = niceStep(Math.max(highest.total, 0.1), 4);
-  const top = step * Math.ceil(Math.max(highest.total, 0.1) / step);
+  const most = Math.max(highest.total, threshold, 0.1);
+  const step = niceStep(most, 4);
+  const top = step * Math.ceil(most / step);
   const last = points.at(-1).value;
   const x = (value) =>
     MARGIN.left + (value / last) * (width - MARGIN.left - MARGIN.right);
@@ -157,20 +160,28 @@ export function lines(parent, points, nameOf, write, title) {
     const path = points.map((point) => `${x(point.value)},${y(point[name])}`).join(" ");
     draw(svg, "polyline", { class: `line ${name}`, points: path });
   }
+  if (threshold)
+    draw(svg, "line", {
+      class: `threshold ${rejection.score}`,
+      x1: MARGIN.left,
+      x2: width - MARGIN.right,
+      y1: y(threshold),
+      y2: y(threshold),
+    });
   const half = x(points[1].value) - x(first.value);
   classes.forEach(([label, start, stop], place) => {
     const left = Math.max(MARGIN.left, x(points[start].value) - half / 2);
     const right = Math.min(width - MARGIN.right, x(points[stop].value) + half / 2);
     const group = draw(svg, "g", { class: place % 2 ? "class odd" : "class" });
-    draw(group, "title", {}, nameOf(label));
+    draw(group, "title", {}, label);
     draw(group, "rect", { x: left, y: floor + 14, width: right - left, height: STRIP });
     // About 7 units a letter; what does not fit is in the table and in the title.
-    if (7 * nameOf(label).length < right - left) {
+    if (7 * label.length < right - left) {
       draw(
         group,
         "text",
         { x: (left + right) / 2, y: floor + 28, "text-anchor": "middle" },
-        nameOf(label),
+        label,
       );
     }
   });
@@ -196,12 +207,12 @@ export function lines(parent, points, nameOf, write, title) {
 }
 
 /** Fills a table's body with the numbers of `lines`. */
-export function numbers(body, points, nameOf, write) {
+export function numbers(body, points, write) {
   body.replaceChildren();
   for (const point of points) {
     const row = body.insertRow();
     cell(row, "th", write(point.value));
-    cell(row, "td", nameOf(point.class));
+    cell(row, "td", point.said);
     for (const name of LINES) cell(row, "td", point[name].toFixed(3));
   }
 }

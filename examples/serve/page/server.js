@@ -42,7 +42,22 @@ export async function models() {
   return index.filter((entry) => entry.state === "READY").map((entry) => entry.name);
 }
 
-/** Returns a model's {name, input, size, classNames}; refuses what is no classifier of images. */
+/** Returns by what a model rejects, {score, threshold}, or null if it does not say. */
+function rejectionOf(outputs, description) {
+  if (!outputs.some((output) => output.name === "rejected")) return null;
+  try {
+    return JSON.parse(description).rejection ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Returns a model's {name, input, size, classNames, rejection}.
+ *
+ * The last is null for a model without the output "rejected", and else {score,
+ * threshold}, as far as the server says them. Refuses what is no classifier of images.
+ */
 export async function describe(name) {
   const {
     inputs = [],
@@ -72,13 +87,14 @@ export async function describe(name) {
     input: input.name,
     size: { height, width, channels },
     classNames: parameters?.class_names,
+    rejection: rejectionOf(outputs, parameters?.description),
   };
 }
 
 /**
  * Returns outputs of a model for images: {name: one entry for each image}.
  *
- * Numbers for outputs of one axis, arrays for those of two, arrays of arrays for three.
+ * Numbers, or bools, for outputs of one axis, arrays for those of two, arrays of arrays for three.
  */
 export async function infer(model, images, names, signal) {
   const { height, width, channels } = model.size;
