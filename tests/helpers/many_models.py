@@ -166,7 +166,9 @@ def perceptron():
 
 @kind(vectors())
 def wide_perceptron():
-    return keras.Sequential([vector(), bayes(90, activation="relu"), bayes(60), bayes(3)])
+    return keras.Sequential(
+        [vector(), bayes(90, activation="relu"), bayes(60), bayes(3)]
+    )
 
 
 @kind(vectors())
@@ -487,7 +489,10 @@ def softmax_of_ops():
 def mean_of_heads():
     def body(x):
         x = bayes(6, activation="relu")(x)
-        heads = [L.Dense(3, activation="softmax")(x), L.Dense(3, activation=ops.softmax)(x)]
+        heads = [
+            L.Dense(3, activation="softmax")(x),
+            L.Dense(3, activation=ops.softmax)(x),
+        ]
         return L.Average()(heads)
 
     return functional(body, vector())

@@ -58,7 +58,12 @@ def _is_same_layer(layer, copy):
     if _is_known_class(type(layer)):
         ours = own_functions(copy)
         return all(value is ours.get(k) for k, value in own_functions(layer).items())
-    theirs = {k: v for k, v in vars(layer).items() if k not in _OF_ALL_LAYERS}
+    theirs = {
+        name: value
+        for name, value in vars(layer).items()
+        # The latter are what TensorFlow tracks.
+        if name not in _OF_ALL_LAYERS and not name.startswith("_self_")
+    }
     return all(_is_same(value, vars(copy).get(k)) for k, value in theirs.items())
 
 

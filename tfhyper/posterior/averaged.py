@@ -354,9 +354,7 @@ class Averaged(Anytime):
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
         if data.weights is not None:
-            data.weights = check_sample_weight(
-                data.weights, len(data.weights)
-            )
+            data.weights = check_sample_weight(data.weights, len(data.weights))
         keep_members = self.outputs in REGRESSION
         prediction, labels, weights = self._predict(data, keep_members, verbose)
         if labels is None:

@@ -74,11 +74,11 @@ def _place(variable):
         return _Place(id(value), value)
     if backend == "torch":
         return _Place((id(value), value._version), value)
-    value = ops.convert_to_tensor(value)
     try:
+        value = value.value()  # TensorFlow's variable as a tensor, without a copy
         return _Place(np.asarray(memoryview(value)).ctypes.data, value)
-    except (TypeError, ValueError, BufferError, RuntimeError):  # on a GPU
-        return _Place(None, None)
+    except (AttributeError, TypeError, ValueError, BufferError, RuntimeError):
+        return _Place(None, None)  # on a GPU, say
 
 
 def _checksum(variable):

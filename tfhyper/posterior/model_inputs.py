@@ -59,7 +59,9 @@ class ModelInputs:
                     f"Received: {name} of type {type(x).__name__}"
                 )
             return {
-                key: self._arrange(f"{name}[{key!r}]", _by_name(name, x, key), part, whole)
+                key: self._arrange(
+                    f"{name}[{key!r}]", _by_name(name, x, key), part, whole
+                )
                 for key, part in structure.items()
             }
         if isinstance(x, dict):

@@ -73,7 +73,9 @@ def _of_tensor(tensor, models):
     inputs = operation._inbound_nodes[node_index].input_tensors
     if isinstance(operation, keras.Model):
         return _of_model(operation, inputs, tensor_index, models)
-    return _of_operation(operation, tensor, lambda: [_of_tensor(x, models) for x in inputs])
+    return _of_operation(
+        operation, tensor, lambda: [_of_tensor(x, models) for x in inputs]
+    )
 
 
 def _of_model(model, inputs, tensor_index, models):

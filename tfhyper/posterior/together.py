@@ -142,7 +142,9 @@ class Beside(SideBySide):
                 found = [np.concatenate(found, axis=1)]
             elif len(copies) == 1 and not all((x == found[0]).all() for x in found):
                 raise ValueError(f"Each draw has other moments of BatchNorm '{name}'.")
-            moments.update((copy.name, x) for copy, x in zip(copies, found, strict=False))
+            moments.update(
+                (copy.name, x) for copy, x in zip(copies, found, strict=False)
+            )
         return Draw(noise, moments)
 
     def __call__(self, x, first: int = 0):

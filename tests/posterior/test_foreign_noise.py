@@ -1,0 +1,133 @@
+"""Layers that draw and are not known: drawn once a draw, or refused by name."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L  # noqa: N812
+from keras import ops
+
+from tests.helpers.many_models import AlwaysOn, Sampling
+from tfhyper import DeepEnsemble, PosteriorPredictor
+
+X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+
+
+def network(*layers):
+    keras.utils.set_random_seed(3)
+    dense = L.Dense(8, activation="relu")
+    return keras.Sequential([keras.Input((6,)), dense, *layers, L.Dense(3)])
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+class Inside(L.Layer):
+    """A user's layer around others, one of which draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.drop = L.Dense(8), AlwaysOn(0.4)
+
+    def build(self, shape):
+        self.first.build(shape)
+
+    def call(self, inputs):
+        return self.drop(self.first(inputs))
+
+
+class Scaling(L.Layer):
+    """A user's layer that draws factors."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = keras.random.SeedGenerator(2)
+
+    def call(self, inputs):
+        return inputs * keras.random.uniform(ops.shape(inputs), seed=self.generator)
+
+
+DRAWN = {
+    "always on": lambda: AlwaysOn(0.5),
+    "sampling": Sampling,
+    "inside": Inside,
+    "scaling": Scaling,
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_noise_is_the_draws_own_and_the_same_at_each_batch(name):
+    model = network(DRAWN[name]())
+    before = [np.array(x) for x in model.get_weights()]
+    predictor = PosteriorPredictor(model, num_draws=4)
+    assert predictor.num_draws == 4
+    found = predictor.predict(X).members
+    for one in range(4):
+        for other in range(one):
+            assert np.abs(found[one] - found[other]).max() > 1e-3
+    np.testing.assert_array_equal(predictor.predict(X).members, found)
+    split = predictor.predict(X, batch_size=7).members
+    np.testing.assert_allclose(split, found, atol=1e-6)
+    alone = predictor.predict(X[11:12]).members
+    np.testing.assert_allclose(alone[:, 0], found[:, 11], atol=1e-6)
+    again = PosteriorPredictor(model, num_draws=4).predict(X).members
+    np.testing.assert_allclose(again, found, atol=1e-6)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_the_mean_over_draws_is_that_of_calls_of_the_model():
+    model = network(AlwaysOn(0.5))
+    calls = softmax(np.stack([model(X, training=False) for _ in range(400)]))
+    found = PosteriorPredictor(model, num_draws=400).predict(X, keep_members=True)
+    # Two means over 400 draws, each with a standard error of its own.
+    errors = np.sqrt(2) * calls.std(0) / np.sqrt(400)
+    assert (np.abs(found.mean - calls.mean(0)) < 5 * errors + 1e-3).all()
+    np.testing.assert_allclose(found.members.std(0), calls.std(0), atol=0.08)
+
+
+class FromNumPy(L.Layer):
+    def call(self, inputs):
+        return inputs + np.random.normal()
+
+
+class FromKeras(L.Layer):
+    def call(self, inputs):
+        return inputs + keras.random.normal(ops.shape(inputs))
+
+
+@pytest.mark.parametrize("kind", [FromNumPy, FromKeras])
+@pytest.mark.parametrize("of", [PosteriorPredictor, lambda model: DeepEnsemble([model])])
+def test_noise_that_no_draw_can_fix_is_refused_by_name(kind, of):
+    model = network(kind(name="noisy"))
+    with pytest.raises(ValueError, match="Layer 'noisy'.*SeedGenerator"):
+        of(model)
+
+
+def test_layers_of_users_that_draw_nothing_in_prediction_are_as_they_are():
+    class Quiet(L.Dropout):
+        pass
+
+    model = network(Quiet(0.5), L.GaussianNoise(0.3))
+    predictor = PosteriorPredictor(model)
+    assert predictor.num_draws == 1
+    expected = softmax(model.predict(X, verbose=0))
+    np.testing.assert_allclose(predictor.predict(X).mean, expected, atol=1e-6)
+
+
+def test_augmentation_in_the_model_is_off_in_prediction():
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            L.RandomFlip(),
+            L.RandomTranslation(0.2, 0.2),
+            L.Flatten(),
+            L.Dense(3),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(9, 8, 8, 1)).astype("float32")
+    expected = softmax(model.predict(x, verbose=0))
+    found = PosteriorPredictor(model).predict(x).mean
+    np.testing.assert_allclose(found, expected, atol=1e-6)
