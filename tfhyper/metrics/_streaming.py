@@ -156,7 +156,7 @@ def read_labels(y_true: Any, y_pred: Any) -> Labels:
         is_one_hot = ops.all((rows == 0) | (rows == 1), axis=1)
         is_one_hot = is_one_hot & (ops.sum(rows, axis=1) == 1)
         index = ops.cast(ops.argmax(rows, axis=1), "int32")
-        return Labels(index, ~is_one_hot, ops.max(rows, axis=1), 4)
+        return Labels(index, ~is_one_hot, largest(rows), 4)
 
     one_column = y_pred.shape[-1] == 1
     if dtype == "bool" and not one_column:
@@ -195,7 +195,7 @@ def find_problems(
     found = {0: (~is_finite, zeros)}
     if not from_logits:
         tolerance = _tolerance(y_pred)
-        lowest, highest = ops.min(y_pred, axis=-1), ops.max(y_pred, axis=-1)
+        lowest, highest = smallest(y_pred), largest(y_pred)
         is_outside = is_finite & ((lowest < 0) | (highest > 1 + tolerance))
         found[1] = is_outside, ops.where(lowest < 0, lowest, highest)
         if y_pred.shape[-1] != 1:
@@ -213,6 +213,17 @@ def find_problems(
         value = ops.where(is_wrong & ops.isfinite(value), value, zeros)
         rows.append(ops.stack([ops.sum(ops.cast(is_wrong, "float32")), ops.sum(value)]))
     return ops.stack(rows)
+
+
+def largest(rows: Any) -> Any:
+    """Returns the largest of each row."""
+    # `ops.max` refuses a batch without examples, which a replica can have.
+    return ops.top_k(rows, 1)[0][:, 0]
+
+
+def smallest(rows: Any) -> Any:
+    """Returns the smallest of each row."""
+    return -largest(-rows)
 
 
 def _tolerance(probs: Any) -> Any:

@@ -19,6 +19,7 @@ from tfhyper.metrics._streaming import (
     check_shapes,
     find_problems,
     known,
+    largest,
     raise_problems,
     read_labels,
     read_weights,
@@ -295,7 +296,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             # Of two equal probabilities the first is the prediction, as in argmax.
             return ops.maximum(p, 1.0 - p), ops.cast(p > 1.0 - p, "int32")
         probs = ops.softmax(y_pred, axis=-1) if self.from_logits else y_pred
-        return ops.max(probs, axis=-1), ops.cast(ops.argmax(probs, axis=-1), "int32")
+        return largest(probs), ops.cast(ops.argmax(probs, axis=-1), "int32")
 
     def result(self) -> Any:
         """Returns the error of all examples so far, a scalar; 0 before the first.
