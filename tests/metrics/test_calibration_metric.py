@@ -164,7 +164,7 @@ SOFT = (ONE_HOT * 0.9 + 0.025).astype(np.float32)
 BAD_VALUES = {
     "logits": (LABELS, LOGITS, None, "`y_pred`.*from_logits=True.*1.. examples"),
     "one column of logits": (YES, LOGITS[:, :1], None, "`y_pred`.*from_logits=True"),
-    "logits in [0, 1]": (LABELS, expit(LOGITS), None, "rows of `y_pred` must sum.*sum"),
+    "logits in [0, 1]": (LABELS, expit(LOGITS), None, "rows of `y_pred` must sum.*a sum of"),
     "NaN": (
         LABELS,
         with_value(PROBS, np.nan),
