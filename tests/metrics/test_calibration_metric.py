@@ -164,7 +164,12 @@ SOFT = (ONE_HOT * 0.9 + 0.025).astype(np.float32)
 BAD_VALUES = {
     "logits": (LABELS, LOGITS, None, "`y_pred`.*from_logits=True.*1.. examples"),
     "one column of logits": (YES, LOGITS[:, :1], None, "`y_pred`.*from_logits=True"),
-    "logits in [0, 1]": (LABELS, expit(LOGITS), None, "rows of `y_pred` must sum.*a sum of"),
+    "logits in [0, 1]": (
+        LABELS,
+        expit(LOGITS),
+        None,
+        "rows of `y_pred` must sum.*a sum of",
+    ),
     "NaN": (
         LABELS,
         with_value(PROBS, np.nan),
@@ -363,8 +368,10 @@ def test_mixed_precision(policy):
         probs = np.asarray(model.predict(LOGITS, verbose=0)).astype(np.float32)
     finally:
         keras.config.set_dtype_policy("float32")
+    # Within its steps a compiler may round less than the outputs of `predict` are.
     right = expected(LABELS, probs, WEIGHTS)
-    assert found["weighted"] == pytest.approx(right, abs=1e-6)
+    assert found["weighted"] == pytest.approx(right, abs=1e-3)
+    assert abs(right - expected(LABELS, probs)) > 0.01
 
 
 def test_validation_data_are_scored_and_checked():

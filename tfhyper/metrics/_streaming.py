@@ -21,8 +21,8 @@ _RULES = (
         "a value of {mean:.4g} on average",
     ),
     (
-        "The rows of `y_pred` must sum to one within 0.03; logits need `from_logits=True`, and two "
-        "classes one column of probabilities",
+        "The rows of `y_pred` must sum to one within 0.03; logits need "
+        "`from_logits=True`, and two classes one column of probabilities",
         "a sum of {mean:.6g} on average",
     ),
     (
@@ -40,8 +40,8 @@ _RULES = (
     ),
 )
 NUM_PROBLEMS = len(_RULES)
-# What half precision needs, for every type: a compiler may round a softmax to bfloat16
-# inside and hand on float32, so that neither type nor bits tell. No logits come as near.
+# What half precision needs, for every type: a compiled step may round inside a softmax
+# and hand on float32, so that neither type nor bits tell. No logits come as near.
 _TOLERANCE = max(HALF_TOLERANCES.values())
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _WIDE_INTEGERS = ("int64", "uint32", "uint64")
