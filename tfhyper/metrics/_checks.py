@@ -79,6 +79,16 @@ def as_float_array(name: str, value: Any, smallest: Any = np.float32) -> np.ndar
     return array
 
 
+def check_no_bools(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns the array, or raises TypeError: a bool is no amount."""
+    if array.dtype.kind == "b":
+        raise TypeError(
+            f"`{name}` must hold real numbers, not bools. Received: "
+            f"{_received(name, array.tolist())}"
+        )
+    return array
+
+
 def sum_tolerance(array: np.ndarray) -> float:
     """Returns how far from one the rows of these probabilities may sum."""
     mantissas, _ = np.frexp(array)
@@ -190,7 +200,8 @@ def check_labels(labels: Any, batch: int, classes: int) -> np.ndarray:
             )
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(
-            f"`labels` must lie in [0, {classes}), the number of classes. "
+            f"`labels` must lie in [0, {classes}), the number of classes that the "
+            "probabilities have. "
             f"Received: labels from {array.min()} to {array.max()}"
         )
     return array.astype(np.int64)
@@ -319,7 +330,8 @@ def check_variance(
         shape: `(batch,)` or `(draws, batch)`.
         positive: whether zero is refused as well as values below it.
     """
-    array = as_float_array(name, value, np.float64)
+    array = check_no_bools(name, as_array(name, value))
+    array = as_float_array(name, array, np.float64)
     known = [shape[start:] for start in range(len(shape) + 1)]
     if array.shape not in known:
         rule = ", ".join(str(allowed) for allowed in known if allowed)
@@ -327,7 +339,7 @@ def check_variance(
             f"`{name}` must be a number or have one of the shapes {rule}. "
             f"Received: {name}.shape={array.shape}"
         )
-    check_finite(name, array)
+    _check_numbers(name, array)
     if np.min(array) < 0 or (positive and np.min(array) == 0):
         rule = "above zero" if positive else "not below zero"
         raise ValueError(

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_finite
 from tfhyper.metrics._checks import (
+    as_array,
     as_float_array,
+    check_no_bools,
     check_sample_weight,
     weighted_mean,
 )
@@ -203,7 +205,13 @@ def normalized_score(score: float, constant: float, optimal: float) -> float:
             "`optimal` must differ from `constant`: there is nothing between them. "
             f"Received: optimal={optimal}, constant={constant}"
         )
-    return 100.0 * (score - constant) / (optimal - constant)
+    found = 100.0 * (score - constant) / (optimal - constant)
+    if not math.isfinite(found):
+        raise ValueError(
+            "`score`, `constant` and `optimal` must differ by numbers whose ratio is "
+            f"one. Received: score={score}, constant={constant}, optimal={optimal}"
+        )
+    return found
 
 
 def _that_count(values, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
@@ -215,7 +223,8 @@ def _that_count(values, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _check_score(name: str, value: float) -> float:
-    array = as_float_array(name, value, np.float64)
+    array = check_no_bools(name, as_array(name, value))
+    array = as_float_array(name, array, np.float64)
     if array.ndim != 0:
         raise ValueError(
             f"`{name}` must be one number. Received: {name}.shape={array.shape}"

@@ -15,6 +15,7 @@ from tfhyper.metrics._checks import (
     check_vector,
     weighted_mean,
 )
+from tfhyper.metrics.regression import errors_of
 
 
 class PredictiveInterval(NamedTuple):
@@ -231,6 +232,7 @@ def coverage_curve(
             "`levels` must be probabilities in (0, 1). Received: levels from "
             f"{np.min(levels)} to {np.max(levels)}"
         )
+    errors_of(targets, mean)  # whose names are those of this function
     coverage = [
         interval_coverage(
             targets,
