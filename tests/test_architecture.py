@@ -23,8 +23,9 @@ ALLOWED = {
     "metrics": {"checks"},
     "kits": {"checks", "layers"},
     "models": {"checks", "kits", "layers"},
-    "training": {"checks", "layers"},
-    "posterior": {"checks", "layers", "metrics", "text"},
+    "saving": set(),
+    "training": {"checks", "layers", "saving"},
+    "posterior": {"checks", "layers", "metrics", "saving", "text"},
     "pruning": {"checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "kits", "layers", "posterior"},
@@ -40,6 +41,7 @@ ANY_BACKEND = (
     "models",
     "posterior",
     "pruning",
+    "saving",
 )
 # The one place that imports TensorFlow Probability, when it is first needed.
 PRIORS = ROOT / "layers" / "priors.py"

@@ -26,6 +26,7 @@ from tfhyper import (
     models,
     posterior,
     pruning,
+    saving,
     training,
 )
 from tfhyper.convert import convert
@@ -59,5 +60,6 @@ __all__ = [
     "models",
     "posterior",
     "pruning",
+    "saving",
     "training",
 ]
