@@ -26,7 +26,7 @@ _NOT_ALLOWED = tuple(
     getattr(keras.layers, name) for name in _CODE if hasattr(keras.layers, name)
 )
 # Classes that Keras writes by where they are, not by a public name.
-_PRIVATE = ("keras.src.ops.", "keras.src.models.functional")
+_PRIVATE = ("keras.src.applications.", "keras.src.models.functional", "keras.src.ops.")
 # Where Keras looks for functions that it writes by their last names alone.
 _BUILTINS = {
     "keras.activations",
@@ -127,19 +127,20 @@ def _check_value(name, inner):
 
 
 def _check_class(name, module, registered, inner):
-    if inner is not None and not isinstance(inner, dict):
-        raise ValueError(f"{name} has the configuration {inner!r:.80}")
     # As Keras does: what is registered comes first, and by that name alone.
     found = keras.saving.get_registered_object(registered)
     if found is None:
         found = _look_up(module, name)
-        if not inspect.isclass(found) or not issubclass(found, _KINDS):
+        kinds = (object,) if module == "keras.quantizers" else _KINDS
+        if not inspect.isclass(found) or not issubclass(found, kinds):
             raise ValueError(
                 f"class {module}.{name} is not one of Keras' that a model may hold, "
                 "nor registered by `keras.saving.register_keras_serializable`"
             )
     if inspect.isclass(found) and issubclass(found, _NOT_ALLOWED):
         raise ValueError(f"{name} runs code of the file: such layers are not read")
+    if inner is not None and not isinstance(inner, dict):
+        raise ValueError(f"{name} has the configuration {inner!r:.80}")
 
 
 def _check_function(name, module, inner):

@@ -5,7 +5,7 @@ from typing import Any
 
 # A value takes up to some 110 bytes when it is read.
 _MAX_VALUES = 2**20
-_MAX_BYTES = 2**24
+MAX_BYTES = 2**24
 _MAX_DEPTH = 100
 
 
@@ -13,7 +13,7 @@ def parse_json(
     content: bytes,
     name: str,
     max_values: int = _MAX_VALUES,
-    max_bytes: int = _MAX_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Any:
     """Returns the value that JSON stands for.
 

@@ -72,9 +72,7 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error):.1000}"
 
 
-def read_model(
-    path: str, compile: bool = False, unsaved: int = UNSAVED
-) -> keras.Model:
+def read_model(path: str, compile: bool = False, unsaved: int = UNSAVED) -> keras.Model:
     """Returns the model of a `.keras` file, as `load_model` does.
 
     Args:

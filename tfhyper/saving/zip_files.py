@@ -22,9 +22,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager
-def open_zip(
-    file: str | BinaryIO, *, files: bool = True
-) -> Iterator[zipfile.ZipFile]:
+def open_zip(file: str | BinaryIO, *, files: bool = True) -> Iterator[zipfile.ZipFile]:
     """Yields a zip file whose entries are what they say, and stay where they belong.
 
     Their names are relative paths without "..", each once; none is a link or
