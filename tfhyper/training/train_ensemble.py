@@ -73,8 +73,8 @@ def train_ensemble(
 
     Raises:
         ValueError: for an argument out of range; if the folder was made with other
-            settings, or a member's folder is a link; if none of a member's checkpoints can be used, or a training
-            diverges.
+            settings, or a member's folder is a link; if none of a member's
+            checkpoints can be used, or a training diverges.
         WorkdirInUseError: if another call is training the member that is next.
 
     Example:
