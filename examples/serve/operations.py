@@ -52,15 +52,15 @@ NETWORKS = """
     CudnnRNNCanonicalToParamsV2 CudnnRNNV2 CudnnRNNV3 DepthwiseConv2dNative
     DepthwiseConv2dNativeBackpropInput Dilation2D Elu ExtractImagePatches
     ExtractVolumePatches FractionalAvgPool FusedBatchNorm FusedBatchNormV2
-    FusedBatchNormV3 HSVToRGB ImageProjectiveTransformV2 ImageProjectiveTransformV3 L2Loss
-    LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax
+    FusedBatchNormV3 HSVToRGB ImageProjectiveTransformV2 ImageProjectiveTransformV3
+    L2Loss LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax
     NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4
     NonMaxSuppressionV5 QuantizeAndDequantizeV2 QuantizeAndDequantizeV3
     QuantizeAndDequantizeV4 FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars
     FakeQuantWithMinMaxVarsPerChannel RGBToHSV Relu Relu6 ResizeArea ResizeBicubic
-    ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate Selu Softmax Softplus Softsign
-    SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits AdjustContrastv2
-    AdjustHue AdjustSaturation
+    ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate Selu Softmax Softplus
+    Softsign SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits
+    AdjustContrastv2 AdjustHue AdjustSaturation
 """
 # Of a seed that is given: the same again for the same.
 RANDOM = """
