@@ -76,7 +76,7 @@ RANDOM = """
 # that loops fill.
 CONTROL = """
     Assert Case If PartitionedCall StatefulPartitionedCall StatelessCase StatelessIf
-    StatelessWhile While XlaLaunch XlaLaunchV2 EmptyTensorList TensorListConcatV2
+    StatelessWhile While EmptyTensorList TensorListConcatV2
     TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem
     TensorListLength TensorListPopBack TensorListPushBack TensorListReserve
     TensorListResize TensorListSetItem TensorListSplit TensorListStack

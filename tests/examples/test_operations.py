@@ -49,7 +49,7 @@ def layers_of_many_kinds():
     x = layers.Conv2DTranspose(4, 3, activation="silu")(x)
     x = layers.UpSampling2D(interpolation="bilinear")(x)
     x = layers.GroupNormalization(2)(layers.Conv2D(4, 3, groups=2)(x))
-    x = layers.AveragePooling2D()(layers.MaxPooling2D()(layers.PReLU()(x)))
+    x = layers.AveragePooling2D(2)(layers.MaxPooling2D()(layers.PReLU()(x)))
     x = layers.Resizing(2, 2)(layers.LayerNormalization()(x))
     yield keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
     inputs = keras.Input((6,), dtype="int32")
