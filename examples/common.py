@@ -75,7 +75,9 @@ def check_settings(settings: dict) -> None:
         value = settings.get(name)
         if name not in settings:
             continue
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        if not isinstance(value, kind) or (
+            kind is not bool and isinstance(value, bool)
+        ):
             raise ValueError(
                 f"settings.json must hold {name} of type {kind}. "
                 f"Received: {name}={value!r}"
