@@ -109,8 +109,8 @@ def other_model(path):
 
 
 DAMAGES = {
-    "empty": (truncate(0.0), r"torn \(File is not a zip file"),
-    "half": (truncate(0.5), r"torn \(File is not a zip file"),
+    "empty": (truncate(0.0), r"torn \(it is not a whole zip file"),
+    "half": (truncate(0.5), r"torn \(it is not a whole zip file"),
     "nearly whole": (truncate(0.99), "torn"),
     "one bit": (flip, "torn"),
     "other zip": (other_zip, r"foreign \(a zip file, but not a Keras model"),
