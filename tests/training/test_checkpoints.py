@@ -314,9 +314,11 @@ def test_a_full_disk_keeps_what_was_saved(run, whole, monkeypatch, where):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-def test_a_real_device_that_is_full(run):
+def test_a_real_device_that_is_full(run, tmp_path, monkeypatch):
     model, _ = Workdir(run, {}).restore()
-    (run / ".checkpoint-00005.keras").symlink_to("/dev/full")
+    full, save = tmp_path / "full.keras", model.save
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr(model, "save", lambda path: save(full))
     with pytest.raises(OSError, match="the disk is full"):
         Workdir(run, {}).save(model, 5, {"loss": [0.0] * 5})
     assert not os.path.lexists(run / ".checkpoint-00005.keras")
