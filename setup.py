@@ -54,8 +54,14 @@ setup(
         "absl-py",
         # TensorFlow Datasets needs it and does not say so.
         "importlib_resources",
-        # Bitwise operations, for the masks of MC dropout.
-        "keras>=3.8",
+        # The first releases whose loader checks every name, link and size in a file:
+        # each step of a path in the HDF5 file, and what its entries unpack to (the last
+        # of a series that began with CVE-2025-1550: functions of any module, by 3.9;
+        # CVE-2025-8747 and -9906, -9905, -12058 and -12060, by 3.11 and 3.12;
+        # CVE-2026-0897, -1462 and -1669, by 3.12.1 and 3.13.2). 3.12.4 has them for
+        # Python 3.10, and 3.15.1 for later ones; what came out between has not.
+        # `tfhyper.saving` looks into each file besides, whatever the release.
+        "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",
         "scikit-learn",
         "scipy",
         "tensorflow",

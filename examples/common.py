@@ -89,8 +89,39 @@ def check_flags(names: Sequence[str] = ("draws", "calibration_examples")) -> Non
             raise ValueError(f"--{name} must be positive. Received: --{name}={value}")
 
 
+# What a file of settings may hold for the data, by type: `"False"` is no `False`.
+SETTINGS = {
+    "dataset": str,
+    "data_dir": str | None,
+    "batch_size": int,
+    "train_examples": int | None,
+    "test_examples": int | None,
+    "seed": int,
+    "download": bool,
+    "augment": bool,
+    "image_size": int | None,
+    "color_jitter": float | int,
+}
+
+
+def check_settings(settings: dict) -> None:
+    """Raises ValueError for settings, as a file has them, of other types."""
+    for name, kind in SETTINGS.items():
+        value = settings.get(name)
+        if name not in settings:
+            continue
+        if not isinstance(value, kind) or (
+            kind is not bool and isinstance(value, bool)
+        ):
+            raise ValueError(
+                f"settings.json must hold {name} of type {kind}. "
+                f"Received: {name}={value!r}"
+            )
+
+
 def load_data(settings: dict) -> tfhyper.data.Data:
     """Returns the data that a training was, or is to be, made with."""
+    check_settings(settings)
     return tfhyper.data.load(
         settings["dataset"],
         data_dir=settings["data_dir"],

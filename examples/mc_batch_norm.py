@@ -59,7 +59,7 @@ def main():
     train_common.strategy()
     data = common.load_data(settings)
     if FLAGS.model is not None:
-        model = keras.saving.load_model(FLAGS.model)
+        model = tfhyper.saving.load_model(FLAGS.model)
     else:
         train_common.set_precision()
         model = train(data, settings)

@@ -24,8 +24,9 @@ ALLOWED = {
     "metrics": {"checks"},
     "kits": {"checks", "layers"},
     "models": {"checks", "kits", "layers"},
-    "training": {"checks", "layers"},
-    "posterior": {"channelwise", "checks", "layers", "metrics", "text"},
+    "saving": set(),
+    "training": {"checks", "layers", "saving"},
+    "posterior": {"channelwise", "checks", "layers", "metrics", "saving", "text"},
     "pruning": {"channelwise", "checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "kits", "layers", "posterior"},
@@ -42,6 +43,7 @@ ANY_BACKEND = (
     "models",
     "posterior",
     "pruning",
+    "saving",
 )
 # The one place that imports TensorFlow Probability, when it is first needed.
 PRIORS = ROOT / "layers" / "priors.py"

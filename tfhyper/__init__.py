@@ -26,6 +26,7 @@ from tfhyper import (
     models,
     posterior,
     pruning,
+    saving,
     training,
 )
 from tfhyper.convert import convert
@@ -61,5 +62,6 @@ __all__ = [
     "models",
     "posterior",
     "pruning",
+    "saving",
     "training",
 ]

@@ -5,7 +5,6 @@ TensorFlow alone: no tfhyper and no Keras. model-settings.json names it.
 
 import asyncio
 import json
-import os
 
 import counters
 import numpy as np
@@ -22,7 +21,7 @@ from mlserver.types import (
     ResponseOutput,
 )
 from mlserver.utils import get_model_uri
-from tensorflow.core.protobuf import saved_model_pb2
+from operations import check_operations
 from validation import (
     DATATYPES,
     DEFAULT,
@@ -33,11 +32,6 @@ from validation import (
     check_request,
 )
 
-# Operations that read or write files or run Python. A predictor has none.
-FORBIDDEN = {
-    *("ReadFile", "WriteFile", "MatchingFiles", "Print", "PrintV2"),
-    *("PyFunc", "PyFuncStateless", "EagerPyFunc"),
-}
 METADATA = "metadata"
 UNCERTAINTIES = ("total", "aleatoric", "epistemic", "variance")
 
@@ -83,7 +77,7 @@ class SavedModelRuntime(MLModel):
         return True
 
     def _load(self, path):
-        _check_operations(path)
+        check_operations(path)
         # Signatures do not keep their variables: what has them must stay.
         self._loaded = tf.saved_model.load(path)
         found = self._loaded.signatures
@@ -173,25 +167,6 @@ class SavedModelRuntime(MLModel):
                 counters.UNCERTAINTY.labels(self.name, kind).observe(mean)
         if "rejected" in answer:
             counters.UNKNOWN.labels(self.name).inc(int(answer["rejected"].sum()))
-
-
-def _check_operations(path):
-    """Raises ValueError if a graph does more than compute.
-
-    A SavedModel is a program, and what is loaded may run at once.
-    """
-    saved_model = saved_model_pb2.SavedModel()
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        saved_model.ParseFromString(file.read())
-    found = set()
-    for graph in (meta_graph.graph_def for meta_graph in saved_model.meta_graphs):
-        found.update(node.op for node in graph.node)
-        for function in graph.library.function:
-            found.update(node.op for node in function.node_def)
-    if found & FORBIDDEN:
-        raise ValueError(
-            f"its graph has operations that no predictor has: {found & FORBIDDEN}"
-        )
 
 
 def _signature(function):

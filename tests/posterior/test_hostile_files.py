@@ -160,7 +160,9 @@ def test_pickles_are_not_unpickled(craft, saved, tmp_path):
 def test_names_that_lead_elsewhere_write_nothing(craft, tmp_path):
     trace = tmp_path.parent / "trace"
     names = {"../trace": b"x", "../../trace": b"x", str(trace): b"x"}
-    tfhyper.PosteriorPredictor.load(craft(names))
+    for name in names:
+        refuse(craft({name: b"x"}), "leads out of it")
+    refuse(craft({"another": b"x"}), "none of its files")
     with zipfile.ZipFile(io.BytesIO(plain_model(tmp_path))) as file:
         content = {name: file.read(name) for name in file.namelist()}
     refuse(
@@ -255,6 +257,16 @@ def test_draws_of_another_network_are_refused(craft, saved):
         {"averaging": "x"},
         {"another": 1},
         {"format": None},
+        {"deterministic": "False"},
+        {"deterministic": 0},
+        {"seed": True},
+        {"seed": "0"},
+        {"batch_size": 2.5},
+        {"noise_variance": float("nan")},
+        {"link": ["softmax"]},
+        {"draws": None},
+        {"draws": True},
+        {"num_models": 257},
     ],
 )
 @pytest.mark.parametrize("kind", ["PosteriorPredictor", "DeepEnsemble"])

@@ -3,14 +3,26 @@
 import io
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 
+from tfhyper.checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_positive_integer,
+)
 from tfhyper.posterior.draws import Draw, from_arrays, to_arrays
+from tfhyper.saving.arrays import read_arrays
+from tfhyper.saving.json_values import parse_json
+from tfhyper.saving.models import UNSAVED, describe, read_model
+from tfhyper.saving.zip_files import as_file, open_zip, read_entry
 
 # Name of the class -> what the settings say of its files.
 _FORMATS = {
@@ -18,10 +30,10 @@ _FORMATS = {
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
-# What may be unpacked, in sizes of what is packed: `save` and Keras do not compress.
-# Less than the latter number of bytes is never too much.
-_UNPACKED, _SMALL = 20, 2**20
-_MAX_DRAWS = 2**16
+_MAX_SETTINGS = 2**16
+_MAX_DRAWS, _MAX_MODELS = 2**16, 2**8
+# Of the forms whose one network holds all draws, and has their weights when it is made.
+_MAX_INSIDE = 2**8
 
 
 def save(
@@ -45,12 +57,16 @@ def save(
 
     Raises:
         FileExistsError: if there is a file and `overwrite` is not set.
+        ValueError: for more draws or models than a file may hold.
     """
     path = os.fspath(path)
     if os.path.exists(path) and not overwrite:
         raise FileExistsError(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
+    settings = {"format": _FORMATS[kind], "draws": len(draws), **settings}
+    text = json.dumps(settings, indent=2)
+    _check_settings(json.loads(text), kind)  # what is written can be read
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
         whole = os.path.join(temporary, "predictor")
@@ -63,57 +79,44 @@ def save(
             arrays = io.BytesIO()
             np.savez(arrays, **to_arrays(draws))
             archive.writestr(_DRAWS, arrays.getvalue())
-            head = {"format": _FORMATS[kind], "draws": len(draws)}
-            settings = {**head, **settings}
-            archive.writestr(_SETTINGS, json.dumps(settings, indent=2))
+            archive.writestr(_SETTINGS, text)
         os.replace(whole, path)
 
 
 def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
-    """Reads what `save` wrote; models in Keras' safe mode, nothing unpickled.
+    """Reads what `save` wrote; nothing in the file is run or unpickled.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if the file is torn, or not one of `save` and of this kind, unpacks
-            to many times its size, or its draws are not finite numbers.
+        ValueError: if the file is torn, or not one of `save` and of this kind; if it
+            holds code, names that lead out of it, or less than it declares; or if its
+            draws are not finite numbers or its settings of another type.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no predictor at {path!r}.")
     try:
-        _check_unpacked(path)
-        with zipfile.ZipFile(path) as archive:
-            settings = json.loads(archive.read(_SETTINGS))
-            if settings.pop("format") != _FORMATS[kind]:
-                raise ValueError("another format")
-            # Files of before had as many as were averaged over.
-            count = settings.pop("draws", settings.get("num_draws"))
-            num_models = settings.get("num_models", 1)
-            if not 0 < count <= _MAX_DRAWS or num_models < 1:
-                raise ValueError(f"{count} draws of {num_models} models")
-            draws = from_arrays(_read_arrays(archive.read(_DRAWS)), count)
-            models = [_read_model(archive, _model(i)) for i in range(num_models)]
+        with open_zip(path) as archive:
+            text = read_entry(archive, _SETTINGS, _MAX_SETTINGS)
+            settings = parse_json(text, _SETTINGS)
+            count, num_models = _check_settings(settings, kind)
+            _check_names(archive, num_models)
+            with as_file(archive, _DRAWS) as file:
+                draws = from_arrays(read_arrays(file), count)
+            models = [
+                _read_model(archive, _model(i), UNSAVED // num_models)
+                for i in range(num_models)
+            ]
     except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
         raise broken(path, kind, error) from error
     return models, draws, settings
-
-
-def load_model(path: str) -> keras.Model:
-    """Returns the model of a `.keras` file, in Keras' safe mode, not compiled.
-
-    Raises:
-        ValueError: if it is no such file, holds code, or unpacks to many times its
-            size. Others of zipfile, h5py and Keras if it is torn.
-    """
-    _check_unpacked(path)  # and thus a zip file: not HDF5, whose loader is another
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def broken(path: str, kind: str, error: Exception) -> ValueError:
     """Returns the error that says a file is none of `save`, and why."""
     return ValueError(
         f"`path` must be a whole file written by {kind}.save. "
-        f"Received: path={os.fspath(path)!r} ({type(error).__name__}: {error})"
+        f"Received: path={os.fspath(path)!r} ({describe(error)})"
     )
 
 
@@ -122,30 +125,64 @@ def _model(index):
     return f"model{index or ''}.keras"
 
 
-def _check_unpacked(path):
-    """Raises ValueError for a zip file, or its bytes, that would fill the memory."""
-    size = len(path) if isinstance(path, bytes) else os.path.getsize(path)
-    with zipfile.ZipFile(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
-        for info in file.infolist():
-            packed = min(info.compress_size, size)  # it may say anything
-            if info.file_size > max(_UNPACKED * packed, _SMALL):
-                raise ValueError(
-                    f"{info.filename} would unpack from {packed} to {info.file_size} "
-                    "bytes"
-                )
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a string. Received: {name}={value!r:.80}")
 
 
-def _read_arrays(content):
-    """Returns the arrays of a npz file, of finite numbers."""
-    _check_unpacked(content)
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = dict(file)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} is not finite")
-    return arrays
+def _optional(check):
+    return lambda name, value: None if value is None else check(name, value)
 
 
-def _read_model(archive, name):
+# Name of a setting -> what raises ValueError unless a value is of its type. Whether
+# it is one that the classes take, they say.
+_CHECKS = {
+    "averaging": _text,
+    "batch_norm": _text,
+    "batch_size": _optional(check_positive_integer),
+    "deterministic": check_bool,
+    "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
+    "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
+    "dropout": _text,
+    "format": _text,
+    "link": _text,
+    "noise_variance": check_number,
+    "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
+    "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
+    "outputs": _text,
+    "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
+}
+
+
+def _check_settings(settings, kind):
+    """Returns how many draws and models there are; leaves the class's arguments."""
+    if not isinstance(settings, dict):
+        raise ValueError(f"{_SETTINGS} is not a JSON object")
+    for name, value in settings.items():
+        if name not in _CHECKS:
+            raise ValueError(f"{_SETTINGS} has the unknown setting {name!r:.80}")
+        _CHECKS[name](name, value)
+    if settings.pop("format", None) != _FORMATS[kind]:
+        raise ValueError("it is of another format")
+    # Files of before had as many as were averaged over.
+    count = settings.pop("draws", settings.get("num_draws"))
+    if count is None:
+        raise ValueError(f"{_SETTINGS} does not count its draws")
+    if settings.get("averaging", "branching") != "branching":
+        check_integer("num_draws", settings.get("num_draws", 1), 1, _MAX_INSIDE)
+    return count, settings.get("num_models", 1)
+
+
+def _check_names(archive, num_models):
+    known = {_DRAWS, _SETTINGS, *map(_model, range(num_models))}
+    unknown = [name for name in archive.namelist() if name not in known]
+    if unknown:
+        raise ValueError(f"it has {unknown[0]!r}, which is none of its files")
+
+
+def _read_model(archive, name, unsaved):
     with tempfile.TemporaryDirectory() as temporary:
-        return load_model(archive.extract(name, temporary))
+        path = os.path.join(temporary, _model(0))
+        with as_file(archive, name) as packed, open(path, "wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+        return read_model(path, unsaved=unsaved)

@@ -1,8 +1,11 @@
 """A draw: all that fixes the randomness of one network of the ensemble."""
 
 import dataclasses
+import re
 
 import numpy as np
+
+_KEY = re.compile(r"(0|[1-9]\d{0,8})/(noise|mean|variance)/(.+)", re.DOTALL)
 
 
 @dataclasses.dataclass
@@ -42,13 +45,25 @@ def to_arrays(draws: list[Draw]) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: dict[str, np.ndarray], num_draws: int) -> list[Draw]:
-    """Undoes `to_arrays`."""
+    """Undoes `to_arrays`.
+
+    Raises:
+        ValueError: for a name that `to_arrays` does not give to so many draws, or a
+            mean without its variance.
+    """
     draws = [Draw() for _ in range(num_draws)]
     for key, array in arrays.items():
-        index, kind, name = key.split("/", 2)
-        draw = draws[int(index)]
+        found = _KEY.fullmatch(key)
+        if found is None or int(found[1]) >= num_draws:
+            raise ValueError(f"{key!r} is not of one of {num_draws} draws")
+        index, kind, name = found.groups()
         if kind == "noise":
-            draw.noise[name] = array
-        elif kind == "mean":
-            draw.moments[name] = (array, arrays[f"{index}/variance/{name}"])
+            draws[int(index)].noise[name] = array
+            continue
+        other = "variance" if kind == "mean" else "mean"
+        if f"{index}/{other}/{name}" not in arrays:
+            raise ValueError(f"{key!r} is there without the {other}")
+        if kind == "mean":
+            variance = arrays[f"{index}/variance/{name}"]
+            draws[int(index)].moments[name] = (array, variance)
     return draws

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from tfhyper.layers.noise import derive_seed
-from tfhyper.posterior import archive
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.fingerprint import Fingerprint
 from tfhyper.posterior.predictor import PosteriorPredictor
+from tfhyper.saving.models import describe, read_model
 
 
 class Members:
@@ -144,11 +144,11 @@ def _load(source):
     if not isinstance(source, str):
         return source
     try:
-        return archive.load_model(source)
+        return read_model(source)
     except Exception as error:  # zipfile, h5py, Keras: each has its own.
         raise ValueError(
             "`models` must be files of Keras models that load in safe mode. "
-            f"Received: {source!r} ({type(error).__name__}: {error})"
+            f"Received: {source!r} ({describe(error)})"
         ) from error
 
 

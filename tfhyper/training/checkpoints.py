@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-import zipfile
+
+from tfhyper.saving.zip_files import open_zip
+from tfhyper.training.whole_files import check_own
 
 # What every `.keras` file holds.
 _KERAS = {"config.json", "metadata.json"}
@@ -29,14 +31,18 @@ def find_fault(path: str, checksum: str | None) -> str | None:
         FileNotFoundError: if there is no such file.
     """
     try:
+        check_own(path)
+    except ValueError as error:
+        return f"it is foreign ({error})"
+    try:
         if checksum is not None and sha256(path) == checksum:
             return None
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             broken = archive.testzip()
             names = set(archive.namelist())
     except FileNotFoundError:  # not a fault: dropped by a run at work
         raise
-    # zipfile raises errors of many classes for bytes that are not a zip file's.
+    # zipfile raises errors of many classes for bytes that are not what they were.
     except Exception as error:
         return f"it is torn ({error})"
     if broken is not None:

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Iterator
 
+from tfhyper.training.whole_files import check_own, read_json
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -41,6 +43,7 @@ def folder_lock(path: str) -> Iterator[None]:
 
     Raises:
         WorkdirInUseError: if another holds it, in this process or in another.
+        ValueError: if there is something at `path` that is no file of its own.
 
     Example:
 
@@ -62,8 +65,12 @@ def folder_lock(path: str) -> Iterator[None]:
 def _take(path):
     """Returns the descriptor that holds the lock; `None` where none is to be had."""
     while fcntl is not None:
+        # Through a link, another file would be written.
+        with contextlib.suppress(FileNotFoundError):
+            check_own(path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            descriptor = os.open(path, flags, 0o666)
         except OSError:
             return None
         try:
@@ -98,8 +105,7 @@ def _is_at(path, descriptor):
 
 def _holder(path):
     try:
-        with open(path) as file:
-            holder = json.load(file)
+        holder = read_json(path)
         return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):  # just taken, or just let go
         return "another process"

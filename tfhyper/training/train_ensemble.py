@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed, derive_seed
 from tfhyper.training.fit_in_workdir import check_callable, fit_in_workdir
 from tfhyper.training.strategies import is_chief
@@ -16,6 +16,8 @@ from tfhyper.training.workdir import Workdir
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_MAX_MEMBERS = 10_000  # each has a folder, made before the first is trained
 
 
 def train_ensemble(
@@ -53,7 +55,7 @@ def train_ensemble(
         data: called with a member's seed, returns what `fit_in_workdir` reads, with
             that seed's order.
         epochs: int > 0, epochs of each member.
-        num_members: int > 0.
+        num_members: int from 1 to 10,000.
         workdir: the folder of the members' folders, made if it is not there.
         seed: int in 0 <= seed < 2**31, from which the members' seeds are derived.
         settings: what another call must have the same to go on in this folder,
@@ -72,8 +74,8 @@ def train_ensemble(
     Raises:
         TypeError: if `build` or `data` is no function.
         ValueError: for an argument out of range; if the folder was made with other
-            settings; if none of a member's checkpoints can be used, or a training
-            diverges.
+            settings, or a member's folder is a link; if none of a member's
+            checkpoints can be used, or a training diverges.
         WorkdirInUseError: if another call is training the member that is next.
 
     Example:
@@ -92,10 +94,12 @@ def train_ensemble(
         uncertainty estimation using deep ensembles, NeurIPS 2017.
     """
     epochs = check_positive_integer("epochs", epochs)
-    num_members = check_positive_integer("num_members", num_members)
+    num_members = check_integer("num_members", num_members, 1, _MAX_MEMBERS)
     check_callable("build", build)
     check_callable("data", data)
     seed = check_seed(seed)
+    for i in range(num_members):
+        _check_inside(workdir, f"member_{i}")
     folders = [
         Workdir(
             os.path.join(workdir, f"member_{i}"),
@@ -127,3 +131,12 @@ def _train(folder, build, data, epochs, seed, options):
         return build(seed)
 
     fit_in_workdir(folder, build_member, data(seed), epochs, **options)
+
+
+def _check_inside(workdir, name):
+    path = os.path.join(workdir, name)
+    if os.path.islink(path):
+        raise ValueError(
+            f"`workdir` must hold the members' folders itself: {name} is a link. "
+            f"Received: workdir={workdir!r}"
+        )

@@ -4,8 +4,11 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
+
+from tfhyper.saving.json_values import MAX_BYTES, parse_json
 
 
 @contextlib.contextmanager
@@ -24,6 +27,9 @@ def whole_file(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     # Hidden, with the same ending: Keras chooses the format by it.
     temporary = os.path.join(folder, f".{name}")
+    # What a kill left behind; or a link, through which another file would be written.
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)
     try:
         yield temporary
         _to_disk(temporary, os.O_RDWR)
@@ -40,18 +46,30 @@ def read_json(path: str) -> dict | None:
     """Returns the JSON object of a file; `None` if there is no such file.
 
     Raises:
-        ValueError: if the file holds anything else.
+        ValueError: if the file holds anything else, or more than can be held, or is
+            no file of its own: see `check_own`.
     """
     try:
-        with open(path) as file:
-            value = json.load(file)
+        check_own(path)
+        with open(path, "rb") as file:
+            value = parse_json(file.read(MAX_BYTES + 1), path)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is not a JSON object.")
     return value
+
+
+def check_own(path: str) -> None:
+    """Raises ValueError if a path is a link, a folder or a device, not a file.
+
+    A link would have another file read, and a pipe would be waited for.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ValueError(f"{path} must be a file, not a link, a folder or a device.")
 
 
 def write_json(path: str, value: dict) -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfhyper.checks import check_positive_integer
+from tfhyper.saving.models import read_model
 from tfhyper.training.checkpoints import find_fault, set_aside, sha256
 from tfhyper.training.folder_lock import folder_lock
 from tfhyper.training.whole_files import (
@@ -59,7 +60,8 @@ class Workdir:
 
     Raises:
         ValueError: if the folder was made with other settings, a file of it
-            cannot be read, a file is in its place, or `keep` is out of range.
+            cannot be read, is a link or holds values of other types, a file is in
+            its place, or `keep` is out of range.
         OSError: if it is not there and cannot be made, or cannot be read.
 
     Example:
@@ -154,7 +156,7 @@ class Workdir:
     def _newest(self, checkpoints):
         faults = {}
         # Read after the names: a run at work lists a checkpoint before it is there.
-        known = self._read(_CHECKSUMS) or {}
+        known = self._known_checksums()
         for checkpoint in reversed(checkpoints):
             path = checkpoint.path
             fault = self._fault(path, known)
@@ -190,14 +192,15 @@ class Workdir:
 
         Raises:
             ValueError: if there are checkpoints and none is whole, or one is whole
-                and Keras cannot load it, as when a class of its layers is not
-                imported. They are left in place.
+                and cannot be loaded, as when a class of its layers is not imported,
+                or it holds code: see `tfhyper.saving.load_model`. They are left in
+                place.
         """
         checkpoint = self.newest()
         if checkpoint.path is None:
             return None, checkpoint
         try:
-            return keras.saving.load_model(checkpoint.path), checkpoint
+            return read_model(checkpoint.path, compile=True), checkpoint
         except Exception as error:
             raise ValueError(
                 f"The checkpoint {checkpoint.path} is whole, but cannot be "
@@ -255,7 +258,7 @@ class Workdir:
         if step:
             self._write(_METRICS, {name: metrics})
         kept = {os.path.basename(old.path) for old in self.checkpoints()}
-        known = self._read(_CHECKSUMS) or {}
+        known = self._known_checksums()
         known = {name: value for name, value in known.items() if name in kept}
         with whole_file(path) as temporary:
             model.save(temporary)
@@ -278,7 +281,17 @@ class Workdir:
                 f"{self.file(_METRICS)} does not hold the metrics of {name}. Remove "
                 "that checkpoint to go on from the one before it."
             )
-        return known[name]
+        state = known[name]
+        if not isinstance(state, list):
+            raise ValueError(f"{self.file(_METRICS)} holds no list of {name}.")
+        waiting = [*state]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting.extend(value)
+            else:
+                _check_numbers(self.file(_METRICS), name, [value])
+        return state
 
     def diverged(self, what: str) -> str:
         """Returns the message of a training that diverged; `what` says how."""
@@ -294,6 +307,8 @@ class Workdir:
             ValueError: if the file holds fewer.
         """
         known = self._read("history.json") or {}
+        for name, values in known.items():
+            _check_numbers(self.file("history.json"), name, values)
         if epochs and not (known and all(len(v) >= epochs for v in known.values())):
             raise ValueError(
                 f"{self.file('history.json')} does not hold the metrics of the "
@@ -304,5 +319,22 @@ class Workdir:
     def _read(self, name):
         return read_json(self.file(name))
 
+    def _known_checksums(self):
+        known = self._read(_CHECKSUMS) or {}
+        for name, checksum in known.items():
+            if not isinstance(checksum, str):
+                raise ValueError(
+                    f"{self.file(_CHECKSUMS)} must hold texts. Received: "
+                    f"{name}={checksum!r:.80}"
+                )
+        return known
+
     def _write(self, name, value):
         write_json(self.file(name), value)
+
+
+def _check_numbers(path, name, values):
+    if not isinstance(values, list) or not all(type(x) in (int, float) for x in values):
+        raise ValueError(
+            f"{path} must hold lists of numbers. Received: {name}={values!r:.80}"
+        )

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import sys
 import urllib.parse
 
 DATATYPES = {
@@ -19,6 +20,23 @@ class Refused(Exception):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.status = status
+
+
+def _check_operations(path):
+    """Raises ValueError if a SavedModel does more than compute."""
+    # In the folder above: one list for the server and the page.
+    folder = str(pathlib.Path(__file__).resolve().parents[1])
+    if folder not in sys.path:
+        sys.path.append(folder)
+    from operations import check_operations
+
+    try:
+        check_operations(path)
+    except Exception as error:  # protobuf has its own
+        raise ValueError(
+            "--saved_model must hold a SavedModel that computes and does nothing "
+            f"else: {error}. Received: --saved_model={path}"
+        ) from error
 
 
 class LocalModel:
@@ -39,6 +57,7 @@ class LocalModel:
                 f"--saved_model must hold a SavedModel. Received: --saved_model={path}"
             )
         self._np, self._tf = np, tf
+        _check_operations(path)
         folder = pathlib.Path(path).resolve()
         self.name = folder.parent.name if folder.name.isdigit() else folder.name
         # Signatures do not keep their variables: the object that has them must stay.

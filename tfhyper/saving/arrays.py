@@ -1,0 +1,48 @@
+"""NumPy's npz files, whose headers are compared with the bytes that are there."""
+
+import math
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from tfhyper.saving.zip_files import open_zip
+
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Returns name -> array of a npz file of finite real numbers.
+
+    Raises:
+        ValueError: if it is no such file, or holds anything else.
+    """
+    arrays = {}
+    with open_zip(file, files=False) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removesuffix(".npy")
+            if name == entry.filename:
+                raise ValueError(f"{name} is not an array")
+            array = _read(archive, entry, name)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} is not finite")
+            arrays[name] = array
+    return arrays
+
+
+def _read(archive, entry, name):
+    with archive.open(entry) as file:
+        reader = _READERS.get(npy.read_magic(file))
+        if reader is None:
+            raise ValueError(f"{name} is of another version")
+        shape, fortran, dtype = reader(file)
+        if dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds {dtype}, not numbers: allow_pickle is off")
+        size = math.prod(shape) * dtype.itemsize
+        if size != entry.file_size - file.tell():
+            raise ValueError(f"{name} of shape {shape} has not the bytes of it")
+        array = np.empty(shape, dtype, order="F" if fortran else "C")
+        flat = array.reshape(-1, order="A")
+        if size and file.readinto(flat.view("uint8")) != size:
+            raise ValueError(f"{name} is cut")
+    return array

@@ -1,0 +1,83 @@
+"""The HDF5 file of a model's weights, whose shapes are compared with its bytes."""
+
+import math
+from typing import BinaryIO
+
+import h5py
+
+# What Keras keeps beside the weights: names, as attributes.
+_MAX_ATTRIBUTES, _MAX_ATTRIBUTE = 16, 2**16
+_PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
+
+
+def stored_bytes(file: BinaryIO) -> int:
+    """Returns the bytes of all the weights of an HDF5 file; reads none of them.
+
+    Raises:
+        ValueError: if it is no HDF5 file; if it links to itself or to other files;
+            or if a weight is not stored as a whole and as it is, as Keras stores
+            them: what it declares is not what is there.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    try:
+        with h5py.File(file, "r") as weights:
+            found = _check(weights)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"its weights are not a whole HDF5 file ({error})") from error
+    if found > size:
+        raise ValueError(f"its weights declare {found} bytes and have {size}")
+    return found
+
+
+def _check(weights):
+    found, seen = 0, {h5py.h5o.get_info(weights.id).addr}
+    waiting = [weights]
+    while waiting:
+        group = waiting.pop()
+        _check_attributes(group)
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{group.name}/{name} links to something else")
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise ValueError(f"{group.name}/{name} is in the file twice")
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                _check_attributes(item)
+                found += _bytes(item)
+            else:
+                raise ValueError(f"{item.name} is neither a group nor a weight")
+    return found
+
+
+def _bytes(dataset):
+    """Returns the bytes of a dataset, after a look at where they are."""
+    properties = dataset.id.get_create_plist()
+    size = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
+    if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcV":
+        raise ValueError(f"{dataset.name} holds {dataset.dtype}, not numbers")
+    if (
+        dataset.shape is None
+        or properties.get_external_count()
+        or properties.get_layout() not in _PLAIN_LAYOUTS
+        or properties.get_nfilters()
+        or dataset.id.get_storage_size() != size
+    ):
+        raise ValueError(
+            f"{dataset.name} of shape {dataset.shape} is not stored as it is: "
+            f"{dataset.id.get_storage_size()} of {size} bytes are there"
+        )
+    return size
+
+
+def _check_attributes(item):
+    if len(item.attrs) > _MAX_ATTRIBUTES:
+        raise ValueError(f"{item.name} has {len(item.attrs)} attributes")
+    for name in item.attrs:
+        attribute = item.attrs.get_id(name)
+        if math.prod(attribute.shape) * attribute.dtype.itemsize > _MAX_ATTRIBUTE:
+            raise ValueError(f"{item.name} has an attribute of {attribute.shape}")
