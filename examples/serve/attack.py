@@ -20,6 +20,8 @@ REFUSED = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 429, 431, 501, 505}
 PATH = "/v2/models/fashion/infer"
 # As long as settings.json allows, or nearly.
 SIZE = 3_900_000
+# Most are shorter: those are as bad, and there are more of them in a second.
+SHORT, SHARE = SIZE // 20, 0.1
 SECONDS = 20
 
 
@@ -51,14 +53,19 @@ def _post(path, body, *headers, kind="application/json"):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def _repeated(part, before=b"", after=b"", size=SIZE):
+def _size(random):
+    return SIZE if random.random() < SHARE else SHORT
+
+
+def _repeated(size, part, before=b"", after=b""):
     return before + part * ((size - len(before) - len(after)) // len(part)) + after
 
 
 def _input(data=b"[]", shape=b"[1,28,28,1]", datatype=b'"UINT8"'):
-    return (
-        b'{"inputs":[{"name":"inputs","datatype":%s,"shape":%s,"data":%s}]}'
-        % (datatype, shape, data)
+    return b'{"inputs":[{"name":"inputs","datatype":%s,"shape":%s,"data":%s}]}' % (
+        datatype,
+        shape,
+        data,
     )
 
 
@@ -67,10 +74,10 @@ def _keys(count):
 
 
 @functools.cache
-def _bodies():
+def _bodies(size):
     """Returns name -> body, statuses; made once, for they are large."""
-    many = _repeated(b"{},", b"[", b"{}]")
-    ones = _repeated(b"1,", b"[", b"1]", 2_000_000)
+    many = _repeated(size, b"{},", b"[", b"{}]")
+    ones = _repeated(size // 2, b"1,", b"[", b"1]")
     return {
         "objects": (many, {413}),
         "objects in inputs": (b'{"inputs":%s}' % many, {413}),
@@ -80,34 +87,34 @@ def _bodies():
         "numbers in shape": (_input(shape=ones), {400}),
         "fractions in shape": (_input(shape=ones.replace(b"1,", b".5,")), {400}),
         "numbers in data": (_input(ones), {400}),
-        "more numbers": (_input(_repeated(b"1,", b"[", b"1]")), {413}),
-        "lists": (_input(_repeated(b"[],", b"[", b"[]]")), {413}),
-        "lists of one": (_input(_repeated(b"[1],", b"[", b"[1]]")), {413}),
-        "some lists": (_input(_repeated(b"[],", b"[", b"[]]", 1_500_000)), {400}),
+        "more numbers": (_input(_repeated(size, b"1,", b"[", b"1]")), {400, 413}),
+        "lists": (_input(_repeated(size, b"[],", b"[", b"[]]")), {400, 413}),
+        "lists of one": (_input(_repeated(size, b"[1],", b"[", b"[1]]")), {400, 413}),
+        "some lists": (_input(_repeated(size // 3, b"[],", b"[", b"[]]")), {400}),
         "parameters": (b'{"inputs":[],"parameters":%s}' % _keys(4000), {400}),
         "many keys": (_keys(200_000), {413}),
-        "same keys": (_repeated(b'"inputs":[],', b"{", b'"inputs":[]}'), {413}),
-        "deep lists": (b"[" * SIZE, {413}),
-        "deep and closed": (b"[" * 500_000 + b"]" * 500_000, {413}),
-        "deep objects": (_repeated(b'{"a":'), {413}),
+        "same keys": (_repeated(size, b'"inputs":[],', b"{", b'"inputs":[]}'), {413}),
+        "deep lists": (b"[" * size, {413}),
+        "deep and closed": (b"[" * (size // 2) + b"]" * (size // 2), {413}),
+        "deep objects": (_repeated(size, b'{"a":'), {413}),
         "deep, few": (b'{"a":' * 2000 + b"1" + b"}" * 2000, {413}),
-        "long text": (b'{"id":"%s","inputs":[]}' % (b"a" * SIZE), {400}),
-        "wide text": (b'{"id":"%s"}' % ("a" * SIZE + "\U0001f600").encode(), {400}),
-        "texts": (_input(_repeated(b'"",', b"[", b'""]')), {413}),
-        "quotes": (b'"' * SIZE, {413}),
-        "backslashes": (b'{"id":"%s"}' % (b"\\" * SIZE), {400}),
-        "escaped quotes": (b'{"id":"%s"}' % (b'\\"' * (SIZE // 2)), {400}),
-        "hidden brackets": (_repeated(b'"\\\\",{},', b"[", b"1]"), {413}),
-        "escapes": (b'{"id":"%s"}' % (b"\\u0000" * (SIZE // 6)), {400}),
+        "long text": (b'{"id":"%s","inputs":[]}' % (b"a" * size), {400}),
+        "wide text": (b'{"id":"%s"}' % ("a" * size + "\U0001f600").encode(), {400}),
+        "texts": (_input(_repeated(size, b'"",', b"[", b'""]')), {413}),
+        "quotes": (b'"' * size, {413}),
+        "backslashes": (b'{"id":"%s"}' % (b"\\" * size), {400}),
+        "escaped quotes": (b'{"id":"%s"}' % (b'\\"' * (size // 2)), {400}),
+        "hidden brackets": (_repeated(size, b'"\\\\",{},', b"[", b"1]"), {413}),
+        "escapes": (b'{"id":"%s"}' % (b"\\u0000" * (size // 6)), {400}),
         "bad UTF-8": (_input(b'["\xff\xfe\xc0\x80"]'), {400}),
         "surrogates": (b'{"id":"\\ud800"}', {400}),
         "UTF-16": (_input().decode().encode("utf-16"), {400}),
         "truncated": (_input(ones)[:-7], {400}),
-        "commas": (b"," * SIZE, {413}),
-        "spaces": (b" " * SIZE, {400}),
-        "zeros": (b"\x00" * SIZE, {400}),
+        "commas": (b"," * size, {400, 413}),
+        "spaces": (b" " * size, {400}),
+        "zeros": (b"\x00" * size, {400}),
         "huge number": (_input(b"[1e999999]"), {400}),
-        "long number": (_input(b"[%s]" % (b"9" * SIZE)), {400}),
+        "long number": (_input(b"[%s]" % (b"9" * size)), {400}),
         "many inputs": (b'{"inputs":[%s]}' % b",".join([_input()] * 100), {400}),
         "huge shape": (_input(shape=b"[4611686018427387904,28,28,1]"), {400}),
         "shape of zeros": (_input(shape=b"[0,0,0,0]"), {400}),
@@ -118,7 +125,7 @@ def _bodies():
 
 
 def _whole(name, random, path):
-    return [_post(path, _bodies()[name][0])]
+    return [_post(path, _bodies(_size(random))[name][0])]
 
 
 def _chunks(size, count=None):
@@ -162,17 +169,18 @@ def _pipelined(random, path):
     """Gives whole requests, for long answers that nobody reads."""
     names = ("/v2/docs/dataplane.json", "/style.css")
     return itertools.repeat(
-        b"".join(_headers(name, method="GET").encode() for name in names) * 100
+        b"".join(_headers(name, method="GET").encode() for name in names) * 20
     )
 
 
 def http_kinds() -> dict[str, Hostile]:
     """Returns the kinds of requests by HTTP, by name."""
-    found = {
-        name: Hostile(functools.partial(_whole, name), frozenset(statuses))
-        for name, (_, statuses) in _bodies().items()
-    }
     closed = frozenset({None})
+    late = frozenset({408, 429}) | closed  # where all are busy, the others too
+    found = {
+        name: Hostile(functools.partial(_whole, name), frozenset(statuses) | late)
+        for name, (_, statuses) in _bodies(SHORT).items()
+    }
     one = {
         "wrong content type": ([400], lambda r, p: [_post(p, _input(), kind="a/b")]),
         "binary extension": (
@@ -209,7 +217,7 @@ def http_kinds() -> dict[str, Hostile]:
         "negative length": ([400], _raw("Content-Length: -1")),
         "two lengths": ([400], _raw("Content-Length: 1", "Content-Length: 2")),
         "other coding": ([501, 400], _raw("Transfer-Encoding: gzip")),
-        "chunks for ever": ([413], lambda r, p: _chunked(p, _chunks(1000))),
+        "chunks for ever": ([413], lambda r, p: _chunked(p, _chunks(10_000))),
         "chunks of one byte": ([413], lambda r, p: _chunked(p, _chunks(1))),
         "bad chunks": ([400], lambda r, p: _chunked(p, [b"zz\r\n"])),
         "huge chunk": (
@@ -222,7 +230,7 @@ def http_kinds() -> dict[str, Hostile]:
             [405],
             lambda r, p: itertools.chain(
                 [_headers(p, "Transfer-Encoding: chunked", method="GET").encode()],
-                _chunks(1000),
+                _chunks(10_000),
             ),
         ),
         "no such model": (
@@ -231,9 +239,7 @@ def http_kinds() -> dict[str, Hostile]:
         ),
     }
     for name, (statuses, pieces) in one.items():
-        # Who still sends may be cut off.
-        found[name] = Hostile(pieces, frozenset(statuses) | closed)
-    late = frozenset({408, 429}) | closed
+        found[name] = Hostile(pieces, frozenset(statuses) | late)
     for name, content in {
         "slow headers": lambda p: _headers(p, "X: ").encode()[:-4] + b"a" * 100,
         "slow body": lambda p: _post(p, b" " * 1000),
@@ -246,7 +252,9 @@ def http_kinds() -> dict[str, Hostile]:
         lambda r, p: itertools.chain([head], waits), late, pause=0.1
     )
     found["says nothing"] = Hostile(lambda r, p: waits, late, pause=0.1)
-    found["reads no answers"] = Hostile(_pipelined, closed, pause=0.01, reads=False)
+    found["reads no answers"] = Hostile(
+        _pipelined, closed | {"gave up"}, pause=0.01, reads=False
+    )
     return found
 
 
@@ -271,12 +279,16 @@ def _tensor(contents=b"", shape=b"\1\x1c\x1c\1"):
 
 
 @functools.cache
-def grpc_kinds() -> dict[str, tuple[bytes, set[str]]]:
-    """Returns the kinds of messages by gRPC: name -> bytes, names of statuses."""
+def grpc_kinds(size: int = SHORT) -> dict[str, tuple[bytes, set[str]]]:
+    """Returns the kinds of messages by gRPC: name -> bytes, names of statuses.
+
+    Args:
+        size: bytes of each, about.
+    """
     name = _field(_NAME, b"fashion")
     invalid, much = {"INVALID_ARGUMENT"}, {"RESOURCE_EXHAUSTED"}
     found = {
-        f"empty {key}": (name + bytes([number << 3 | 2, 0]) * (SIZE // 2), much)
+        f"empty {key}": (name + bytes([number << 3 | 2, 0]) * (size // 2), much)
         for key, number in (
             ("inputs", _INPUTS),
             ("outputs", _OUTPUTS),
@@ -285,45 +297,46 @@ def grpc_kinds() -> dict[str, tuple[bytes, set[str]]]:
         )
     }
     for key, contents, status in (
-        ("numbers", _field(_UINTS, b"\1" * SIZE), much),
-        ("some numbers", _field(_UINTS, b"\1" * 1_000_000), invalid),
-        ("long numbers", _field(_UINTS, b"\xff" * SIZE), invalid),
-        ("floats", _field(_FLOATS, b"\0" * (SIZE // 4 * 4)), invalid),
-        ("texts", bytes([_BYTES << 3 | 2, 0]) * (SIZE // 2), much),
-        ("numbers one by one", bytes([_UINTS << 3, 1]) * (SIZE // 2), much),
+        ("numbers", _field(_UINTS, b"\1" * size), much | invalid),
+        ("some numbers", _field(_UINTS, b"\1" * (size // 4)), invalid),
+        ("long numbers", _field(_UINTS, b"\xff" * size), invalid),
+        ("floats", _field(_FLOATS, b"\0" * (size // 4 * 4)), invalid),
+        ("texts", bytes([_BYTES << 3 | 2, 0]) * (size // 2), much),
+        ("numbers one by one", bytes([_UINTS << 3, 1]) * (size // 2), much),
     ):
         found[key] = (name + _tensor(_field(_CONTENTS, contents)), status)
-    raw = _field(_RAW, b"\1" * SIZE)
+    raw = _field(_RAW, b"\1" * size)
     return found | {
         "raw": (name + _tensor() + raw, invalid),
         "raw, of another size": (name + _tensor(shape=b"\1\1") + raw, invalid),
-        "long shape": (name + _tensor(shape=b"\1" * SIZE), much),
-        "some axes": (name + _tensor(shape=b"\1" * 100_000), invalid),
+        "long shape": (name + _tensor(shape=b"\1" * size), much | invalid),
+        "some axes": (name + _tensor(shape=b"\1" * (size // 10)), invalid),
         "inputs": (name + _tensor() * 200, invalid),
-        "long name": (_field(_NAME, b"a" * SIZE), invalid),
-        "long id": (name + _field(_ID, b"a" * SIZE), invalid),
+        "long name": (_field(_NAME, b"a" * size), much),
+        "long id": (name + _field(_ID, b"a" * size), much),
         "bad UTF-8": (_field(_NAME, b"\xff\xfe"), invalid),
-        "groups": (b"\x0b" * SIZE, invalid),
+        "groups": (b"\x0b" * size, invalid),
         "truncated": ((name + _tensor() + raw)[:-1], invalid),
-        "zeros": (b"\0" * SIZE, much),
-        "random": (random.Random(0).randbytes(SIZE), invalid),
+        "zeros": (b"\0" * size, much),
+        "random": (random.Random(0).randbytes(size), invalid),
         "too large": (b"\0" * (SIZE + 400_000), much),
-        "compressed": (name + _field(_RAW, b"\0" * 10**8), {"UNIMPLEMENTED"}),
+        "compressed": (name + _field(_RAW, b"\0" * 10**7), {"UNIMPLEMENTED"}),
         "nothing": (b"", invalid | {"NOT_FOUND"}),
         "no message": (None, {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}),
     }
 
 
-def ask_grpc(channel, name: str) -> str:
+def ask_grpc(channel, name: str, random) -> str:
     """Returns the status's name of an answer by gRPC.
 
     Args:
         channel: a `grpc.Channel` that sends messages of any size.
         name: of one of `grpc_kinds`.
+        random: a `random.Random`.
     """
     import grpc  # who attacks the page alone needs none
 
-    content = grpc_kinds()[name][0]
+    content = grpc_kinds(_size(random))[name][0]
     compression = grpc.Compression.Gzip if name == "compressed" else None
     method = "/inference.GRPCInferenceService/ModelInfer"
     call = channel.stream_unary(method)
@@ -345,7 +358,7 @@ def ask_grpc(channel, name: str) -> str:
 
 
 def ask(address: tuple[str, int], kind: Hostile, random, path: str = PATH):
-    """Returns the status of the answer, or `None` if there is none.
+    """Returns the status of the answer, or `None` if the server ended it without one.
 
     Args:
         address: host and port.
@@ -371,8 +384,12 @@ def ask(address: tuple[str, int], kind: Hostile, random, path: str = PATH):
                         if kind.reads and connection.recv(1, socket.MSG_PEEK):
                             break
                     connection.settimeout(SECONDS)
-        except (ConnectionError, BlockingIOError):
+        except ConnectionError:
             pass
+        except TimeoutError:
+            if kind.reads:
+                raise
+            return "gave up"  # before the server did
         if not kind.reads:
             return None
         try:
@@ -437,6 +454,29 @@ def attack(
         if status not in allowed[name]
     ]
     return Outcome(dict(statuses), unexpected, time.monotonic() - start)
+
+
+def kinds_for(http_port: int, grpc_port: int, channel) -> tuple[dict, dict]:
+    """Returns what `attack` takes, of all kinds, for a server on this machine.
+
+    Args:
+        http_port: of HTTP.
+        grpc_port: of gRPC.
+        channel: a `grpc.Channel` to it that sends messages of any size.
+    """
+    kinds, allowed = {}, {}
+    http, address = http_kinds(), ("127.0.0.1", http_port)
+    for name, kind in http.items():
+        kinds[name] = functools.partial(ask, address, kind)
+        allowed[name] = kind.statuses
+    address = ("127.0.0.1", grpc_port)
+    for name in ("says nothing", "slow line", "random bytes", "objects"):
+        kinds[f"{name}, to gRPC"] = functools.partial(ask, address, http[name])
+        allowed[f"{name}, to gRPC"] = {None}
+    for name, (_, statuses) in grpc_kinds().items():
+        kinds[f"gRPC, {name}"] = functools.partial(ask_grpc, channel, name)
+        allowed[f"gRPC, {name}"] = {*statuses, "DEADLINE_EXCEEDED"}
+    return kinds, allowed
 
 
 class Memory:

@@ -40,6 +40,8 @@ STATUS_CODE_MAPPING.update(
 # Messages that may be sent at once: gRPC holds them, whole or not, and says of none
 # how much of it is there.
 MAX_SENT = 64
+# Bytes of a text; errors repeat some.
+MAX_TEXT = 2**14
 BUSY = "There are too many requests at once: try again later."
 
 
@@ -217,7 +219,14 @@ class _Count:
     def _add_part(self, part, field):
         if field.type == field.TYPE_MESSAGE:
             self._add(part, field.message_type)
-        elif field.type not in (field.TYPE_BYTES, field.TYPE_STRING):
+        elif field.type == field.TYPE_STRING:
+            if len(part) > MAX_TEXT:
+                raise Refused(
+                    "values",
+                    f"A text of the message must have at most {MAX_TEXT} bytes.",
+                    413,
+                )
+        elif field.type != field.TYPE_BYTES:
             self._numbers += _count_numbers(part, field)
             if self._numbers > self._limits.values:
                 raise Refused(

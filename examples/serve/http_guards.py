@@ -27,9 +27,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from validation import Refused, check_length
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
-# Of a refused body so many times its limit is read and dropped: a client that is still
+# Of a refused body as much as the limit is read and dropped: a client that is still
 # sending does not see its answer if the connection is closed.
-DROPPED = 8
 SECONDS_TO_CLOSE = 1
 BUSY = "There are too many requests at once: try again later."
 
@@ -283,7 +282,7 @@ class BoundedRequests:
         body = {"type": "http.response.body", "body": answer.body}
         await send({**body, "more_body": True})
         dropped = 0
-        while more and dropped <= DROPPED * self._size:
+        while more and dropped <= self._size:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return

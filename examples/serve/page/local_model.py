@@ -3,8 +3,15 @@
 import json
 import math
 import pathlib
+import sys
+import threading
 import urllib.parse
 
+# The server's own, which needs nothing but the standard library.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from bounds import Limits, json_excess  # noqa: E402
+
+MOST_IMAGES = 64  # of a request
 DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 
 
@@ -56,6 +63,8 @@ class LocalModel:
         if "metadata" in signatures:
             names = signatures["metadata"]()["class_names"].numpy().tolist()
         self._class_names = [name.decode() for name in names]
+        # A request that is parsed is many times as large: one at a time.
+        self._lock = threading.Lock()
 
     def answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         """Returns status and JSON; raises Refused for a bad request."""
@@ -68,7 +77,8 @@ class LocalModel:
             if urllib.parse.unquote(name) != self.name:
                 raise Refused(404, f"There is no model {short(name)} here.")
             if action == "infer":
-                found = self._infer(body)
+                with self._lock:
+                    found = self._infer(body)
             else:
                 found = self._metadata() if not action else {"ready": True}
         return 200, json.dumps(found).encode()
@@ -154,6 +164,12 @@ class LocalModel:
                 f"The shape of `{name}` must be [batch, "
                 f"{', '.join(map(str, expected[1:]))}]. Received: {short(shape)}",
             )
+        if shape[0] > MOST_IMAGES:
+            raise Refused(
+                400,
+                f"A request must hold at most {MOST_IMAGES} inputs. "
+                f"Received: {shape[0]}",
+            )
         try:
             array = self._np.asarray(entry.get("data"), "float64").ravel()
         except (TypeError, ValueError, OverflowError) as error:
@@ -183,8 +199,12 @@ def short(value) -> str:
 
 
 def _read_json(body):
+    excess = json_excess(body, Limits())
+    if excess:
+        raise Refused(413, excess)
     try:
-        request = json.loads(body)
+        # Given bytes, it would guess the encoding.
+        request = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body must be JSON. Received: {error}") from error
     if not isinstance(request, dict):
