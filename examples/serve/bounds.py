@@ -20,7 +20,8 @@ class Limits:
     """How much a client may ask for; `limits` of settings.json.
 
     Args:
-        values: JSON values of a body, or numbers of a message.
+        values: JSON values of a body, those that are empty lists or objects twice, or
+            numbers of a message.
         depth: lists and objects inside of each other.
         names: strings and objects of a body, or fields of a message.
         headers: how many a request may have.

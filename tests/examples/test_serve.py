@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import functools
 import json
 import os
 import pathlib
