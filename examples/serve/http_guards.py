@@ -27,8 +27,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from validation import Refused, check_length
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
-# Of a refused body as much as the limit is read and dropped: a client that is still
-# sending does not see its answer if the connection is closed.
 SECONDS_TO_CLOSE = 1
 BUSY = "There are too many requests at once: try again later."
 
@@ -281,6 +279,8 @@ class BoundedRequests:
         await send({**start, "headers": answer.raw_headers})
         body = {"type": "http.response.body", "body": answer.body}
         await send({**body, "more_body": True})
+        # Within reason: who is still sending does not see the answer if the connection
+        # is closed.
         dropped = 0
         while more and dropped <= self._size:
             message = await receive()

@@ -9,7 +9,7 @@ import urllib.parse
 
 # The server's own, which needs nothing but the standard library.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
-from bounds import Limits, json_excess  # noqa: E402
+from bounds import Limits, Room, json_excess  # noqa: E402, F401
 
 MOST_IMAGES = 64  # of a request
 DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}

@@ -27,10 +27,7 @@ import time
 import urllib.parse
 
 from absl import app, flags
-from local_model import LocalModel, Refused, short
-
-# From the folder above, which local_model has found.
-from bounds import Room  # isort: skip
+from local_model import LocalModel, Refused, Room, short
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("server_url", "http://127.0.0.1:8080", "Server that predicts.")
