@@ -255,6 +255,14 @@ class HttpClient(Client):
         return HTTP_FAULTS[fault](body) if fault else json.dumps(body).encode()
 
     def _send(self, body):
+        try:
+            return self._send_once(body)
+        except ConnectionError:
+            # It was closed because nothing came for some seconds.
+            self._connection.close()
+            return self._send_once(body)
+
+    def _send_once(self, body):
         headers = {"Content-Type": "application/json"}
         self._connection.request("POST", f"/v2/models/{NAME}/infer", body, headers)
         answer = self._connection.getresponse()
