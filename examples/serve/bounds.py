@@ -10,6 +10,9 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 
+# The time for a request passes in so many parts. Where the server itself stands still
+# only one of them is over at once, and what came meanwhile is read.
+PARTS = 4
 # Brackets of both kinds as one step down (1) or up (-1), as signed bytes.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))

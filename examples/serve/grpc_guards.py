@@ -13,7 +13,7 @@ import counters
 import google.protobuf.descriptor as descriptors
 import grpc
 import numpy as np
-from bounds import Limits, Room
+from bounds import PARTS, Limits, Room
 from google.protobuf.message import DecodeError
 from grpc import aio
 from mlserver.errors import MLServerError
@@ -142,7 +142,10 @@ class BoundedCalls(aio.ServerInterceptor):
         seconds = self._limits.read_seconds
         try:
             with self._coming.place(reading.cancel):
-                await asyncio.wait({reading}, timeout=seconds)
+                for _ in range(PARTS):
+                    await asyncio.wait({reading}, timeout=seconds / PARTS)
+                    if reading.done():
+                        break
             if reading.cancelled():
                 raise Refused("busy", BUSY, 429)
             if not reading.done():

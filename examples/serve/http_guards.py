@@ -14,7 +14,7 @@ import counters
 import h11
 import orjson
 import uvicorn
-from bounds import Limits, Room, json_excess
+from bounds import PARTS, Limits, Room, json_excess
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from mlserver.handlers import DataPlane
@@ -151,11 +151,16 @@ class BoundedConnection(H11Protocol):
         self._since = self.loop.time()
         if self._reading is not None:
             self._reading.cancel()
-        seconds = self._limits.read_seconds
-        self._reading = self.loop.call_later(seconds, self._be_late)
+        self._start_part(PARTS)
 
-    def _be_late(self):
-        if self.transport.is_closing():  # but still has something to send
+    def _start_part(self, left):
+        seconds = self._limits.read_seconds / PARTS
+        self._reading = self.loop.call_later(seconds, self._end_part, left - 1)
+
+    def _end_part(self, left):
+        if left:
+            self._start_part(left)
+        elif self.transport.is_closing():  # but still has something to send
             self.transport.abort()
         elif self.waits():
             seconds = f"{self._limits.read_seconds:g}"
