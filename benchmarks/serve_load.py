@@ -8,6 +8,12 @@ request in twenty is malformed in one of nine ways. Every answer is compared wit
 the SavedModel gives in this process; a malformed request must be refused, by a status
 of 4xx or INVALID_ARGUMENT. The memory is that of the server's process. Needs
 `pip install -e ".[serve]"`.
+
+    python benchmarks/serve_load.py --attack=2000 --requests=2000 \
+        --output=benchmarks/results/serve_attack.json --figure=
+
+Beside them 24 clients send the hostile requests of `examples/serve/attack.py`, of about
+a hundred kinds; each must be refused by a status that its kind allows.
 """
 
 import os
@@ -15,6 +21,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import collections
+import concurrent.futures
 import dataclasses
 import json
 import pathlib
@@ -37,6 +44,7 @@ import tfhyper
 from tfhyper import export, kits, models, training
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "examples" / "serve"))
+import attack
 from local_server import serving, write_repository
 
 FLAGS = flags.FLAGS
@@ -44,17 +52,23 @@ flags.DEFINE_integer("requests", 10_000, "Requests, of all clients together.", 1
 flags.DEFINE_integer("http_clients", 6, "Clients by HTTP.", 0)
 flags.DEFINE_integer("grpc_clients", 2, "Clients by gRPC.", 0)
 flags.DEFINE_float("malformed", 0.05, "Share of malformed requests.", 0, 1)
+flags.DEFINE_integer("attack", 0, "Hostile requests beside them.", 0)
 flags.DEFINE_integer("draws", 16, "Draws of the predictor.", 1)
 flags.DEFINE_integer("epochs", 2, "Epochs of the training.", 1)
 flags.DEFINE_integer("train_examples", None, "Training images; all by default.", 1)
 flags.DEFINE_string("output", "benchmarks/results/serve_load.json", "The JSON.")
-flags.DEFINE_string("figure", "benchmarks/results/serve_load.png", "The figure.")
+flags.DEFINE_string(
+    "figure", "benchmarks/results/serve_load.png", "The figure; or none."
+)
 
 SET, NAME = "fashion_mnist_small", "fashion"
 TOLERANCE = 1e-5
 # Share of the time after which caches are full.
 WARM = 0.2
 SAMPLE_SECONDS = 0.25
+ATTACKERS = 24
+# Settings while there is an attack: much of it is to be late.
+LATE = {"read_seconds": 5, "write_seconds": 5}
 
 
 @dataclasses.dataclass
@@ -241,6 +255,14 @@ class HttpClient(Client):
         return HTTP_FAULTS[fault](body) if fault else json.dumps(body).encode()
 
     def _send(self, body):
+        try:
+            return self._send_once(body)
+        except ConnectionError:
+            # It was closed because nothing came for some seconds.
+            self._connection.close()
+            return self._send_once(body)
+
+    def _send_once(self, body):
         headers = {"Content-Type": "application/json"}
         self._connection.request("POST", f"/v2/models/{NAME}/infer", body, headers)
         answer = self._connection.getresponse()
@@ -376,8 +398,40 @@ def draw(answers, memory, path):
     print(f"written: {path}")
 
 
+def attack_server(server):
+    """Returns what became of the hostile requests, and the server's memory."""
+    memory = attack.Memory(server.process.pid)
+    idle = memory.now
+    options = [("grpc.max_send_message_length", -1)]
+    address = f"127.0.0.1:{server.grpc_port}"
+    with grpc.insecure_channel(address, options) as channel:
+        kinds = attack.kinds_for(server.http_port, server.grpc_port, channel)
+        found = attack.attack(*kinds, FLAGS.attack, ATTACKERS)
+    return {
+        "requests": FLAGS.attack,
+        "clients": ATTACKERS,
+        "seconds": found.seconds,
+        "kinds": len(found.statuses),
+        "unexpected": found.unexpected,
+        "memory_mib": {"idle": idle / 2**20, "most": memory.most / 2**20},
+        "statuses": {
+            kind: {str(status): count for status, count in statuses.items()}
+            for kind, statuses in sorted(found.statuses.items())
+        },
+    }
+
+
+def warm_up(server, images, expected):
+    """Asks as many good and bad requests as make the caches full."""
+    for kind, seed in ((HttpClient, 100), (GrpcClient, 101)):
+        client = kind(server, images, expected, 200, seed)
+        client.run()
+        if client.error is not None:
+            raise client.error
+
+
 def run(folder):
-    """Returns the answers, the memory samples, the seconds and images per batch."""
+    """Returns answers, memory samples, seconds, images per batch, and of an attack."""
     saved = folder / "saved_model" / "1"
     images = export_model(saved)
     expected = expected_answers(saved, images)
@@ -387,7 +441,13 @@ def run(folder):
         raise app.UsageError("There must be a client.")
     shares = [len(x) for x in np.array_split(np.arange(FLAGS.requests), len(kinds))]
     memory, stop = [], threading.Event()
-    with serving(folder / "repository", wait_for=NAME) as server:
+    limits = LATE if FLAGS.attack else {}
+    with (
+        serving(folder / "repository", wait_for=NAME, **limits) as server,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        if FLAGS.attack:
+            warm_up(server, images, expected)
         clients = [
             kind(server, images, expected, count, seed)
             for seed, (kind, count) in enumerate(zip(kinds, shares, strict=True))
@@ -397,6 +457,7 @@ def run(folder):
         )
         sampler.start()
         start = time.monotonic()
+        hostile = pool.submit(attack_server, server) if FLAGS.attack else None
         for client in clients:
             client.start()
         for client in clients:
@@ -407,6 +468,7 @@ def run(folder):
         for client in clients:
             if client.error is not None:
                 raise client.error
+        attacked = hostile and hostile.result()
         metrics = server.metrics()
     answers = [answer for client in clients for answer in client.answers]
     batch = f'{{model="{NAME}"}}'
@@ -414,15 +476,17 @@ def run(folder):
         metrics[f"tfhyper_batch_images_sum{batch}"]
         / metrics[f"tfhyper_batch_images_count{batch}"]
     )
-    return sorted(answers, key=lambda x: x.start), memory, seconds, per_batch
+    return sorted(answers, key=lambda x: x.start), memory, seconds, per_batch, attacked
 
 
 def main(_):
     logging.set_verbosity(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        answers, memory, seconds, per_batch = run(pathlib.Path(folder))
+        answers, memory, seconds, per_batch, attacked = run(pathlib.Path(folder))
     summary = summarize(answers, memory, seconds)
     summary["images_per_batch"] = per_batch
+    if attacked:
+        summary["attack"] = attacked
     settings = {
         name: FLAGS[name].value
         for name in ("http_clients", "grpc_clients", "malformed", "draws", "epochs")
@@ -436,7 +500,8 @@ def main(_):
             **summary,
         },
     )
-    draw(answers, memory, FLAGS.figure)
+    if FLAGS.figure:
+        draw(answers, memory, FLAGS.figure)
     rows = [
         [protocol, *(f"{values[key]:.1f}" for key in ("p50", "p90", "p99", "max"))]
         for protocol, values in summary["latency_ms"].items()
@@ -452,8 +517,17 @@ def main(_):
         f"{summary['memory_mib']['after_warm_up']:.1f} after a fifth of the time, "
         f"{summary['memory_mib']['at_the_end']:.1f} at the end."
     )
+    if attacked:
+        sizes = attacked["memory_mib"]
+        print(
+            f"{attacked['requests']} hostile requests of {attacked['kinds']} kinds in "
+            f"{attacked['seconds']:.0f} seconds; not as they must be: "
+            f"{attacked['unexpected']}. Memory, MiB: {sizes['idle']:.0f} before, at "
+            f"most {sizes['most']:.0f}."
+        )
     if (
-        good["answered"] < good["requests"]
+        (attacked and attacked["unexpected"])
+        or good["answered"] < good["requests"]
         or good["wrong_answers"]
         or bad["refused"] < bad["requests"]
     ):

@@ -52,8 +52,13 @@ def write_repository(folder: pathlib.Path, models: dict) -> None:
 
 
 @contextlib.contextmanager
-def serving(repository: pathlib.Path, wait_for: str):
+def serving(repository: pathlib.Path, wait_for: str, **limits):
     """Gives a `LocalServer` of a repository, once the model `wait_for` is ready.
+
+    Args:
+        repository: what `write_repository` made.
+        wait_for: name of a model.
+        limits: what takes the place of settings.json's `limits`.
 
     Raises:
         RuntimeError: if it does not start, or ended before it was told to.
@@ -65,7 +70,12 @@ def serving(repository: pathlib.Path, wait_for: str):
     ports = {k: x.getsockname()[1] for k, x in zip(PORTS, sockets, strict=True)}
     for each in sockets:
         each.close()
+    settings = json.loads((HERE / "settings.json").read_text())
+    settings["limits"].update(limits)
+    path = repository / "server.json"  # settings.json is MLServer's own name
+    path.write_text(json.dumps(settings))
     command = [sys.executable, str(HERE / "serve.py"), f"--repository={repository}"]
+    command.append(f"--settings={path}")
     # As on a machine without tfhyper.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     with open(log, "w") as output:

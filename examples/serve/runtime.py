@@ -131,6 +131,7 @@ class SavedModelRuntime(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Returns the outputs of the signatures that a request asks for."""
         wanted = check_request(payload, self._signatures, self._max_images)
+        payload.inputs.clear()  # the arrays are smaller, and may have to wait
         answers = await asyncio.gather(
             *(
                 self._batcher((name, wanted.seed), wanted.arrays)

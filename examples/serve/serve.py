@@ -13,6 +13,7 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
+from bounds import Limits
 from guards import GuardedServer
 from mlserver.cli.serve import load_settings
 from mlserver.logging import configure_logger
@@ -31,6 +32,11 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "model", None, "Folder of the SavedModel, instead of what the settings say."
 )
+flags.DEFINE_string(
+    "settings",
+    str(HERE / "settings.json"),
+    "MLServer's settings, and under `limits` what a client may ask for.",
+)
 flags.DEFINE_string("host", None, "Address to listen at, instead of the settings'.")
 for name in ("http_port", "grpc_port", "metrics_port"):
     flags.DEFINE_integer(name, None, "Port, instead of the settings'.", 1, 65535)
@@ -45,12 +51,17 @@ async def serve():
         parameters = models[0].parameters or ModelParameters()
         parameters.uri = os.path.abspath(FLAGS.model)
         models[0].parameters = parameters
-    settings = Settings(**json.loads((HERE / "settings.json").read_text()))
+    entries = json.loads(pathlib.Path(FLAGS.settings).read_text())
+    try:
+        limits = Limits(**entries.pop("limits", {}))
+    except (TypeError, ValueError) as error:
+        raise app.UsageError(f"--settings={FLAGS.settings}: {error}") from error
+    settings = Settings(**entries)
     settings.model_repository_root = repository
     for name in ("host", "http_port", "grpc_port", "metrics_port"):
         if FLAGS[name].value is not None:
             setattr(settings, name, FLAGS[name].value)
-    await GuardedServer(settings).start(models)
+    await GuardedServer(settings, limits).start(models)
 
 
 def main(argv):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 import numpy as np
 from mlserver.errors import MLServerError
@@ -15,6 +15,8 @@ DATATYPES = {
 }
 OUTPUT_DATATYPES = {**DATATYPES, "bool": "BOOL"}
 DEFAULT, SAMPLE = "serving_default", "sample"
+# Inputs, outputs and axes.
+MAX_ENTRIES = 64
 
 
 class Refused(MLServerError):
@@ -59,6 +61,20 @@ class Wanted:
     signatures: dict
     seed: int | None
     arrays: dict
+
+
+def check_length(name: str, value) -> None:
+    """Refuses what has more than `MAX_ENTRIES` entries; the rest is checked later.
+
+    Args:
+        name: of the entry of a request.
+        value: what it holds, of any type.
+    """
+    if isinstance(value, Sized) and len(value) > MAX_ENTRIES:
+        raise Refused(
+            "too_many",
+            f"`{name}` must have at most {MAX_ENTRIES} entries. Received: {len(value)}",
+        )
 
 
 def check_request(request, signatures: dict[str, Signature], max_images: int) -> Wanted:
@@ -163,14 +179,22 @@ def _check_tensor(tensor, dtype, shape, max_images):
             "too_many",
             f"A request must hold at most {max_images} inputs. Received: {count}",
         )
-    flat = _flatten(getattr(tensor.data, "root", tensor.data), tuple(tensor.shape))
+    data = getattr(tensor.data, "root", tensor.data)
+    if isinstance(data, np.ndarray):  # raw contents, of the datatype
+        flat = data if data.size == count * math.prod(shape) else None
+    else:
+        flat = _flatten(data, tuple(tensor.shape))
     if flat is None:
         raise Refused(
             "data",
             f"The data of `{tensor.name}` must be {count * math.prod(shape)} numbers, "
             "in one list or nested as the shape says.",
         )
-    return _to_array(flat, tensor.name, dtype).reshape(tensor.shape)
+    if not isinstance(flat, np.ndarray):
+        flat = _to_array(flat, tensor.name, dtype)
+    elif not np.isfinite(flat).all():
+        raise _not_finite(tensor.name, dtype)
+    return flat.reshape(tensor.shape)
 
 
 def _flatten(data, shape):
@@ -209,8 +233,12 @@ def _to_array(flat, name, dtype):
     with np.errstate(over="ignore"):
         array = wide.astype(dtype)
     if not np.isfinite(array).all():
-        raise Refused("not_finite", f"`{name}` must hold finite {dtype.name} numbers.")
+        raise _not_finite(name, dtype)
     return array
+
+
+def _not_finite(name, dtype):
+    return Refused("not_finite", f"`{name}` must hold finite {dtype.name} numbers.")
 
 
 def _short(value):

@@ -16,7 +16,7 @@ def test_every_answer_is_judged(tmp_path):
     command = [
         *(sys.executable, str(ROOT / "benchmarks" / "serve_load.py")),
         *("--requests=60", "--malformed=0.3", "--http_clients=2", "--grpc_clients=1"),
-        *("--draws=2", "--epochs=1", "--train_examples=128"),
+        *("--draws=2", "--epochs=1", "--train_examples=128", "--attack=100"),
         f"--output={tmp_path / 'load.json'}",
         f"--figure={tmp_path / 'load.png'}",
     ]
@@ -34,6 +34,11 @@ def test_every_answer_is_judged(tmp_path):
     assert good["answered"] == good["requests"] == sum(good["statuses"].values())
     assert malformed["refused"] == malformed["requests"] > 5
     assert good["largest_difference"] < 1e-5
+    attacked = found["attack"]
+    assert attacked["requests"] == 100 and attacked["unexpected"] == []
+    assert sum(sum(x.values()) for x in attacked["statuses"].values()) == 100
+    sizes = attacked["memory_mib"]
+    assert 100 < sizes["idle"] < sizes["most"] < 1.5 * sizes["idle"]
     assert found["latency_ms"].keys() == {"HTTP", "gRPC"}
     for values in found["latency_ms"].values():
         assert 0 < values["p50"] <= values["p90"] <= values["p99"] <= values["max"]

@@ -6,15 +6,19 @@ page sends, and can fail.
 """
 
 import base64
+import concurrent.futures
 import contextlib
+import functools
 import http.client
 import http.server
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -26,12 +30,14 @@ import tensorflow as tf
 from PIL import Image
 
 import tfhyper
+from examples.serve import attack
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "serve" / "page"
 NAMES = tuple(f"class {letter}" for letter in "abcd")
 DRAWS = 3
 LINES = ("total", "aleatoric", "epistemic")
+PROCESSES = {}  # address -> process
 IMAGE = np.random.default_rng(0).integers(0, 256, (28, 28), dtype="uint8")
 
 
@@ -144,7 +150,8 @@ def send(url, path, body=None):
 
 @pytest.fixture(scope="module")
 def answering(saved):
-    with page(f"--saved_model={saved}") as (url, _):
+    with page(f"--saved_model={saved}", "--read_seconds=3") as (url, process):
+        PROCESSES[url] = process
         yield url
 
 
@@ -522,6 +529,77 @@ def test_only_what_the_page_needs_is_served(answering):
         answering, "POST", "/v2/models/tiny/infer", iter([b"{}"])
     )
     assert found == 411
+
+
+def test_it_answers_and_stays_small_under_hostile_requests(answering, oracle):
+    good = json.dumps({"inputs": [tensor()]}).encode()
+    expected = oracle(IMAGE)["probabilities"]
+
+    def ask_well(_=None):
+        status, answer, _ = request(answering, "POST", "/v2/models/tiny/infer", good)
+        assert status == 200, answer
+        found = {x["name"]: x["data"] for x in json.loads(answer)["outputs"]}
+        np.testing.assert_allclose(found["probabilities"], expected[0], atol=1e-5)
+
+    for _ in range(20):
+        ask_well()
+    memory = attack.Memory(PROCESSES[answering].pid)
+    idle, path = memory.now, "/v2/models/tiny/infer"
+    host, port = answering.split("/")[2].split(":")
+    kinds = {
+        name: functools.partial(attack.ask, (host, int(port)), kind, path=path)
+        for name, kind in attack.http_kinds().items()
+    }
+    refused = attack.REFUSED | {None}
+    allowed = dict.fromkeys(kinds, refused) | {
+        # A method that it does not know, a body that nobody reads.
+        "GET with a body for ever": refused,
+        "reads no answers": {None, "gave up"},
+        "random bytes": refused | {"no status"},
+    }
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        attacked = pool.submit(attack.attack, kinds, allowed, requests=300, clients=12)
+        ask_well()
+        while not attacked.done():
+            ask_well()
+            time.sleep(0.1)
+    assert attacked.result().unexpected == []
+    assert memory.most < 1.5 * idle
+    ask_well()
+
+
+def test_a_model_server_that_drips_or_floods_is_bounded():
+    def serve(send):
+        with listener.accept()[0] as connection:
+            connection.recv(10_000)
+            with contextlib.suppress(OSError):
+                send(connection)
+
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.2)
+
+    def flood(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 100_000)
+
+    def break_off(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"--server_url=http://127.0.0.1:{listener.getsockname()[1]}"
+        with page(address, "--timeout=2") as (url, _):
+            for send, status, words in (
+                (drip, 504, "more than 2 seconds"),
+                (flood, 502, "too large"),
+                (break_off, 502, "breaks off"),
+            ):
+                threading.Thread(target=serve, args=(send,), daemon=True).start()
+                found, answer, _ = request(url, "GET", "/v2/models/tiny")
+                assert (found, words in json.loads(answer)["error"]) == (status, True)
 
 
 @pytest.mark.parametrize(

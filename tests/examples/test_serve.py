@@ -6,14 +6,17 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfhyper
+from examples.serve import attack
 from examples.serve.local_server import serving, write_repository
 from tests.helpers.kits import make_kit
 
@@ -26,6 +29,7 @@ SERVE = pathlib.Path(__file__).parents[2] / "examples" / "serve"
 SPEC = tfhyper.data.DATASETS["fashion_mnist_small"]
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype="uint8")
 INFER = "/v2/models/fashion/infer"
+SECONDS = 4  # that a request may take to come
 LIMIT = json.loads((SERVE / "settings.json").read_text())["grpc_max_message_length"]
 
 
@@ -89,7 +93,8 @@ def server(saved_model, tmp_path_factory):
         "reader": reader,
     }
     write_repository(repository, paths)
-    with serving(repository, wait_for="fashion") as server:
+    limits = {"read_seconds": SECONDS, "write_seconds": SECONDS}
+    with serving(repository, wait_for="fashion", **limits) as server:
         yield server
 
 
@@ -218,7 +223,6 @@ MALFORMED = {
     "empty": (b"", "body"),
     "no object": (b"[1, 2]", "protocol"),
     "NaN in JSON": (json.dumps({"inputs": [np.nan]}).encode(), "JSON"),
-    "deep": (b"[" * 100_000, "JSON"),
     "no inputs": ({"inputs": []}, "each once"),
     "inputs missing": ({}, "inputs"),
     "two inputs": ({"inputs": request()["inputs"] * 2}, "2 inputs"),
@@ -268,6 +272,9 @@ def test_malformed_requests_are_refused_in_words(server, name):
 def test_what_else_http_refuses(server):
     status, content = call(server, INFER, b" " * (LIMIT + 1))
     assert (status, f"{LIMIT} bytes" in content.decode()) == (413, True)
+    for deep in (b"[" * 17, b'{"a":' * 17, b"[" * 17 + b"]" * 17):
+        status, content = call(server, INFER, deep)
+        assert (status, "at most 16 lists" in content.decode()) == (413, True)
     gzip = [("Content-Encoding", "gzip")]
     assert call(server, INFER, b"\x1f\x8b", headers=gzip)[0] == 415
     binary = [("Content-Type", "application/octet-stream")]
@@ -281,6 +288,24 @@ def test_what_else_http_refuses(server):
         path = f"/v2/repository/models/fashion/{change}"
         assert call(server, path, b"")[0] == 403
     assert call(server, "/v2/models/fashion/ready")[0] == 200
+
+
+def test_a_body_is_refused_by_its_length_before_it_comes(server):
+    connection = server.connect()
+    connection.putrequest("POST", INFER)
+    connection.putheader("Content-Length", str(LIMIT + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+    # A client that waits for a word sends nothing.
+    connection = server.connect()
+    connection.putrequest("POST", INFER)
+    connection.putheader("Content-Length", str(LIMIT + 1))
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Connection")) == (413, "close")
+    connection.close()
 
 
 def test_it_is_alive_and_says_which_models_are_not_ready(server):
@@ -525,3 +550,65 @@ def run_client(*flags):
         env={**os.environ, "PYTHONPATH": str(SERVE.parents[1])},
         check=False,
     )
+
+
+def test_it_answers_and_stays_small_under_2000_hostile_requests(
+    server, stub, signatures
+):
+    expected = signatures("members", IMAGES)["members"]
+    wanted = {"signature": "members"}
+    good_message = message()
+    good_message.parameters["signature"].string_param = "members"
+
+    def ask_well():
+        found = infer(server, parameters=wanted)["members"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        raw = stub.ModelInfer(good_message, timeout=60).raw_output_contents[0]
+        found = np.frombuffer(raw, "float32").reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def ask_well_until(ended):
+        count = 0
+        while not ended.is_set():
+            ask_well()
+            count += 1
+            ended.wait(0.05)
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(ask_well) for _ in range(40)]:
+            each.result()
+    memory = attack.Memory(server.process.pid)
+    idle, ended = memory.now, threading.Event()
+    address = f"127.0.0.1:{server.grpc_port}"
+    with (
+        grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as bad,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        kinds = attack.kinds_for(server.http_port, server.grpc_port, bad)
+        well = [pool.submit(ask_well_until, ended) for _ in range(2)]
+        outcome = attack.attack(*kinds, requests=2000, clients=24)
+        ended.set()
+        assert min(each.result() for each in well) > 10
+    assert outcome.unexpected == []
+    assert sum(sum(found.values()) for found in outcome.statuses.values()) == 2000
+    assert memory.most < 1.5 * idle
+    ask_well()
+
+
+def test_who_reads_no_answers_is_cut_off(server):
+    kind = attack.http_kinds()["reads no answers"]
+    assert attack.ask(("127.0.0.1", server.http_port), kind, None) is None
+
+
+def test_so_many_connections_that_wait_give_way_to_new_ones(server):
+    address = ("127.0.0.1", server.http_port)
+    idle = [socket.create_connection(address, 30) for _ in range(300)]
+    assert call(server, "/v2/health/live")[0] == 200
+    # Of 256 the oldest were told, and the others had their time.
+    answers = [each.recv(1000) for each in idle]
+    assert answers[0].startswith(b"HTTP/1.1 429")
+    assert answers[-1].startswith(b"HTTP/1.1 408")
+    assert f"within {SECONDS} seconds".encode() in answers[-1]
+    for each in idle:
+        each.close()

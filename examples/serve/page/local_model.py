@@ -4,8 +4,14 @@ import json
 import math
 import pathlib
 import sys
+import threading
 import urllib.parse
 
+# The server's own, which needs nothing but the standard library.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from bounds import Limits, Room, json_excess  # noqa: E402, F401
+
+MOST_IMAGES = 64  # of a request
 DATATYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -24,10 +30,7 @@ class Refused(Exception):
 
 def _check_operations(path):
     """Raises ValueError if a SavedModel does more than compute."""
-    # In the folder above: one list for the server and the page.
-    folder = str(pathlib.Path(__file__).resolve().parents[1])
-    if folder not in sys.path:
-        sys.path.append(folder)
+    # Not at the top: it needs TensorFlow's protobufs.
     from operations import check_operations
 
     try:
@@ -82,6 +85,8 @@ class LocalModel:
             names = found["class_names"].numpy().tolist()
             self._description = found["metadata"].numpy().decode()
         self._class_names = [name.decode() for name in names]
+        # A request that is parsed is many times as large: one at a time.
+        self._lock = threading.Lock()
 
     def answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         """Returns status and JSON; raises Refused for a bad request."""
@@ -94,7 +99,8 @@ class LocalModel:
             if urllib.parse.unquote(name) != self.name:
                 raise Refused(404, f"There is no model {short(name)} here.")
             if action == "infer":
-                found = self._infer(body)
+                with self._lock:
+                    found = self._infer(body)
             else:
                 found = self._metadata() if not action else {"ready": True}
         return 200, json.dumps(found).encode()
@@ -183,6 +189,12 @@ class LocalModel:
                 f"The shape of `{name}` must be [batch, "
                 f"{', '.join(map(str, expected[1:]))}]. Received: {short(shape)}",
             )
+        if shape[0] > MOST_IMAGES:
+            raise Refused(
+                400,
+                f"A request must hold at most {MOST_IMAGES} inputs. "
+                f"Received: {shape[0]}",
+            )
         try:
             array = self._np.asarray(entry.get("data"), "float64").ravel()
         except (TypeError, ValueError, OverflowError) as error:
@@ -212,8 +224,12 @@ def short(value) -> str:
 
 
 def _read_json(body):
+    excess = json_excess(body, Limits())
+    if excess:
+        raise Refused(413, excess)
     try:
-        request = json.loads(body)
+        # Given bytes, it would guess the encoding.
+        request = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body must be JSON. Received: {error}") from error
     if not isinstance(request, dict):
