@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_choice, check_number
+from tfhyper.checks import check_bool, check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
 from tfhyper.layers.noise import (
@@ -69,14 +69,16 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
         self.prior = priors.serialize(prior)
-        self.trainable_prior_scale = bool(trainable_prior_scale)
+        self.trainable_prior_scale = check_bool(
+            "trainable_prior_scale", trainable_prior_scale
+        )
         self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
         self.kl_weight = check_number("kl_weight", kl_weight)
         self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
-        self.pruned = bool(pruned)
+        self.pruned = check_bool("pruned", pruned)
         self.seed = check_seed(seed)
         self._streams = [derive_seed(self.seed, stream) for stream in range(7)]
         self._bias_posterior = None

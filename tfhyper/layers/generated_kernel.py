@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number, check_positive_integer
+from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
@@ -54,7 +54,7 @@ class GeneratedKernel(StochasticKernel):
         self.latent_code = LatentCode(code_units, prior, seed, name="latent_code")
         self.prior = self.latent_code.prior
         self.seed = self.latent_code.seed
-        self.mean_kernel = bool(mean_kernel)
+        self.mean_kernel = check_bool("mean_kernel", mean_kernel)
         self.deviation_scale = check_number("deviation_scale", deviation_scale)
         self.generator_regularizer = keras.regularizers.get(generator_regularizer)
         constraint = getattr(self, f"{self.kernel_argument}_constraint")

@@ -36,12 +36,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs
     ):
         super().__init__(name=name, **kwargs)
-        self.label_smoothing = check_number("label_smoothing", label_smoothing)
-        if self.label_smoothing >= 1:
-            raise ValueError(
-                "`label_smoothing` must be in 0 <= label_smoothing < 1. "
-                f"Received: label_smoothing={label_smoothing!r}"
-            )
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, below=1)
 
     def call(self, y_true, y_pred):
         """Returns the loss of each example, `(batch,)`."""
