@@ -21,8 +21,8 @@ import numpy as np
 from absl import flags
 
 from tfhyper import kits, models, training
+from tfhyper.layers import role_of
 from tfhyper.layers.gaussian_kernel import ESTIMATORS
-from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
 from tfhyper.training.fast_generator import why_not
 
 FLAGS = flags.FLAGS
@@ -75,7 +75,7 @@ def ours(kit, fast_generator=False):
     sizes = [
         np.prod(v.shape) * np.dtype(v.dtype).itemsize
         for v in model.trainable_variables
-        if v.name in GENERATOR_WEIGHTS
+        if role_of(v) == "generator"
     ]
 
     def step():

@@ -46,6 +46,13 @@ def check_number(
     )
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """Returns `value` as a bool, or raises ValueError unless it is one."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+
+
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Returns `value`, or raises ValueError unless it is one of `choices`."""
     try:

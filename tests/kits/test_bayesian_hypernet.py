@@ -63,7 +63,7 @@ def test_weight_decay_leaves_out_what_the_prior_regularises(model):
     decayed = {
         variable.name
         for variable in model.trainable_variables
-        if not any(part in variable.path for part in compiled.optimizer.no_decay)
+        if layers.role_of(variable) not in compiled.optimizer.no_decay_roles
     }
     assert decayed == {"direction", "bias", "gamma", "beta"}
 

@@ -85,8 +85,7 @@ def test_weight_decay_leaves_the_posterior_out(model):
     decayed = [
         v.path
         for v in model.trainable_variables
-        if id(v) in drawn
-        and not any(part in v.path for part in model.optimizer.no_decay)
+        if id(v) in drawn and layers.role_of(v) not in model.optimizer.no_decay_roles
     ]
     assert {path.rpartition("/")[-1] for path in decayed} <= {"bias"}
 

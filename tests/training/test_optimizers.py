@@ -124,7 +124,8 @@ def test_config_round_trip():
         momentum=0.8,
         nesterov=False,
         coupled_decay=0.25,
-        no_decay=("generator_hidden", "gamma"),
+        no_decay=("beta", "gamma"),
+        no_decay_roles=("generator",),
         clipnorm=2.0,
     )
     data = keras.saving.serialize_keras_object(optimizer)
@@ -133,7 +134,8 @@ def test_config_round_trip():
     assert copy.get_config() == optimizer.get_config()
     assert (copy.momentum, copy.nesterov, copy.clipnorm) == (0.8, False, 2.0)
     assert copy.coupled_decay == 0.25
-    assert copy.no_decay == ("generator_hidden", "gamma")
+    assert copy.no_decay == ("beta", "gamma")
+    assert copy.no_decay_roles == ("generator",)
 
 
 @pytest.mark.parametrize("decay", [-1e-4, np.nan, np.inf])
@@ -301,8 +303,8 @@ def test_resumed_training_keeps_rate_and_momentum(tmp_path):
     copy = keras.saving.load_model(tmp_path / "model.keras")
     tfhyper.training.use_fast_generator(copy)  # which no file remembers
     assert isinstance(copy.optimizer, CoupledDecaySGD)
-    assert copy.optimizer.no_decay == model.optimizer.no_decay
-    assert {"generator_hidden", "generator_output"} < set(copy.optimizer.no_decay)
+    assert copy.optimizer.no_decay_roles == model.optimizer.no_decay_roles
+    assert set(copy.optimizer.no_decay_roles) == {"posterior", "generator"}
     for each in (model, copy):
         each.fit(*DATA, epochs=3, **FIT)
     assert float(to_numpy(copy.optimizer.learning_rate)) == pytest.approx(0.0008)

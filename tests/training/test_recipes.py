@@ -86,8 +86,8 @@ def test_generators_are_decayed_only_if_asked():
     model = keras.Model(x, y)
     for decay_generator in (False, True):
         compile_imagenet_recipe(model, **ONES, decay_generator=decay_generator)
-        no_decay = model.optimizer.no_decay
-        assert ("generator_output" in no_decay) is not decay_generator
+        roles = model.optimizer.no_decay_roles
+        assert ("generator" in roles) is not decay_generator
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

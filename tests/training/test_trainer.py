@@ -310,3 +310,44 @@ def test_network_of_dropout_is_as_by_fit():
         )
 
     assert_close(state(*train(None, build)), by_fit(build))
+
+
+def endless():
+    return validation().repeat()
+
+
+def of_unknown_number():
+    """No batches, which the dataset does not say."""
+    return validation().filter(lambda *batch: False)
+
+
+@pytest.mark.parametrize(
+    "dataset, error, rule",
+    [
+        (lambda: validation().take(0), ValueError, "must have batches"),
+        (of_unknown_number, ValueError, "must have batches.*with none"),
+        (endless, ValueError, r"must end.*take\(steps\).*without an end"),
+        (lambda: (X, Y), TypeError, r"must be a tf.data.Dataset.*Received: \w+=\("),
+        (lambda: "False", TypeError, "must be a tf.data.Dataset.*'False'"),
+    ],
+)
+def test_data_to_evaluate_on_that_are_none_or_have_no_end(dataset, error, rule):
+    trainer = Trainer(compiled(build=plain_network))
+    with pytest.raises(error, match=f"`dataset` {rule}"):
+        trainer.evaluate(dataset())
+    options = {"epochs": 1, "steps_per_epoch": STEPS, "verbose": 0}
+    with pytest.raises(error, match=f"`validation_data` {rule}"):
+        trainer.fit(batches(), validation_data=dataset(), **options)
+
+
+@pytest.mark.parametrize("name", ["per_replica_draws", "fast_generator"])
+@pytest.mark.parametrize("value", ["False", 0, None])
+def test_what_is_true_or_false_is_no_text(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be True or False.*{value!r}"):
+        Trainer(compiled(build=plain_network), **{name: value})
+
+
+def test_what_is_no_model():
+    for model in (None, "model.keras", keras.layers.Dense(2)):
+        with pytest.raises(TypeError, match="`model` must be a compiled keras.Model"):
+            Trainer(model)

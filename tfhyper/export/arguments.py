@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfhyper.checks import check_bool
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 
@@ -46,6 +47,7 @@ def check_free(
         replaceable: says of a path, no link, whether it is what may be.
         kind: what that is, in words.
     """
+    check_bool("overwrite", overwrite)
     if not os.path.lexists(path):
         return
     if not overwrite:

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from tfhyper.checks import check_bool
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
@@ -92,6 +93,7 @@ def saved_model(
     TensorShape([128])
     """
     check_predictor(predictor, preprocessing)
+    check_bool("sampling", sampling)
     if sampling_inputs is not None and not sampling:
         raise ValueError("`sampling_inputs` is for `sampling=True`.")
     path = os.path.abspath(os.fspath(path))

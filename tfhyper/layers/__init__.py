@@ -21,6 +21,7 @@ from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.priors import scale_mixture
+from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
@@ -49,6 +50,8 @@ __all__ = [
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",
+    "give_role",
+    "role_of",
     "scale_mixture",
     "variational_layers",
 ]

@@ -10,6 +10,7 @@ from tfhyper.checks import check_integer, check_number, check_positive_integer
 from tfhyper.layers.flows import RealNVPFlow
 from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
 from tfhyper.layers.priors import need_library
+from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.layers.variational import VariationalLayer
 
@@ -84,6 +85,8 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.flow = RealNVPFlow(
             self, "flow", self.units, self.num_couplings, self.hidden_units
         )
+        # Not the directions, which are point estimates.
+        give_role(POSTERIOR, [self.location, self.log_scale, *self.flow.variables])
 
     def scales(self, code):
         """Returns g for a code z, and log |det dg/dz|.

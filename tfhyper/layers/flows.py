@@ -87,6 +87,11 @@ class RealNVPFlow:
                 ]
             )
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All of the couplings' variables."""
+        return [variable for coupling in self.couplings for variable in coupling]
+
     def _sizes(self, i):
         """Returns how many components coupling i keeps, and how many it changes."""
         kept = self.kept if i % 2 == 0 else self.units - self.kept

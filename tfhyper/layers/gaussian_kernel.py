@@ -15,6 +15,7 @@ from tfhyper.layers.noise import (
     generator_of,
     make_key,
 )
+from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer
 
@@ -104,6 +105,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
                 ),
                 name="prior_rho",
             )
+            give_role(POSTERIOR, [self.prior_rho])
         super().build(input_shape)
         self.built = True
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.layers import priors
+from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import he_deviation
 
 
@@ -41,6 +42,7 @@ class GaussianWeights:
             name=f"{name}_rho",
             initializer=keras.initializers.Constant(inverse_softplus(scale)),
         )
+        give_role(POSTERIOR, [self.mean, self.rho])
         self.prior_mean = None
         if layer.prior_mean == "weight":
             self.prior_mean = add_weight(

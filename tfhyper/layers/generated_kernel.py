@@ -7,9 +7,9 @@ from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 
-GENERATOR_WEIGHTS = ("generator_hidden", "generator_output", "generator_embeddings")
 # Of the kernels that are generated in one product, in bytes.
 _PRODUCT_BYTES = 2**26
 
@@ -94,14 +94,15 @@ class GeneratedKernel(StochasticKernel):
             (self._generator_inputs, self.hidden_units),
             initializer="he_normal",
             regularizer=self.generator_regularizer,
-            name=GENERATOR_WEIGHTS[0],
+            name="generator_hidden",
         )
         self.generator_output = self.add_weight(
             (self.hidden_units, math.prod(shape)),
             initializer=output_initializer,
             regularizer=self.generator_regularizer,
-            name=GENERATOR_WEIGHTS[1],
+            name="generator_output",
         )
+        give_role(GENERATOR, [self.generator_hidden, self.generator_output])
         return self.mean
 
     def generate(self, code):

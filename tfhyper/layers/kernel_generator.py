@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_positive_integer
-from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
+from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticLayer, he_deviation
 
 
@@ -108,13 +108,17 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
         output = (self.hidden_units, *self.kernel_size, filters)
         self.parts = []
         for name, shape, deviation in zip(
-            GENERATOR_WEIGHTS[:2], (hidden, output), deviations, strict=True
+            ("generator_hidden", "generator_output"),
+            (hidden, output),
+            deviations,
+            strict=True,
         ):
             initializer = keras.initializers.RandomNormal(stddev=deviation)
             self.parts += [
                 self.add_weight(shape, initializer=initializer, name=name),
                 self.add_weight(shape[1:], initializer="zeros", name=f"{name}_bias"),
             ]
+        give_role(GENERATOR, self.parts)
 
     def call(self, inputs):
         # Copies: a variable's value could be given away with the outputs.

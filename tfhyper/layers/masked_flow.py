@@ -65,6 +65,11 @@ class MaskedFlow:
             log_det = log_det + ops.sum((1.0 - mask) * log_gate, axis=-1)
         return codes, log_det
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The variables of all steps."""
+        return [variable for step in self._steps for variable in step.variables]
+
     def set_center(self, center: float) -> None:
         """Makes every step shrink towards `center`, whatever z is.
 
@@ -96,6 +101,10 @@ class _Step:
         self._hidden = linear("hidden", size, width, 0.0)
         self._shift = linear("shift", width, size, center)
         self._gate = linear("gate", width, size, _GATE_BIAS)
+
+    @property
+    def variables(self):
+        return [*self._hidden, *self._shift, *self._gate]
 
     def __call__(self, kept):
         """Returns the shift and the logit of the gate."""

@@ -24,6 +24,7 @@ from tfhyper.layers.noise import (
     generator_of,
     make_key,
 )
+from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer
 
@@ -131,6 +132,20 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.projection, self.auxiliary_mean, self.auxiliary_log_variance = (
             add_weight(f"multiplier_auxiliary_{name}", (size,), deviation=2 / size**0.5)
             for name in ("projection", "mean", "log_variance")
+        )
+        give_role(
+            POSTERIOR,
+            [
+                self.kernel_mean,
+                self.kernel_rho,
+                self.multiplier_mean,
+                self.multiplier_rho,
+                *self.flow.variables,
+                *self.auxiliary_flow.variables,
+                self.projection,
+                self.auxiliary_mean,
+                self.auxiliary_log_variance,
+            ],
         )
         return self.kernel_mean
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import ConvOperation, StochasticKernel
 
 
@@ -82,6 +83,7 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
             initializer=keras.initializers.RandomNormal(stddev=deviation),
             name="generator_embeddings",
         )
+        give_role(GENERATOR, [self.embeddings])
 
     def generate(self, code):
         """Returns the kernel for a generator's weights."""

@@ -2,20 +2,6 @@
 
 import keras
 
-# Weights that the prior regularises already: weight decay leaves them out.
-POSTERIOR_WEIGHTS = (
-    "kernel_mean",
-    "kernel_rho",
-    "bias_mean",
-    "bias_rho",
-    "prior_rho",
-    "g_location",
-    "g_log_scale",
-    "flow_hidden",
-    "flow_output",
-    "multiplier_",
-)
-
 
 class VariationalLayer:
     """Part of a layer whose posterior q(w) has a KL divergence from a prior p(w).

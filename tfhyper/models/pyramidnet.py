@@ -5,7 +5,7 @@ import math
 
 import keras
 
-from tfhyper.checks import check_choice, check_number
+from tfhyper.checks import check_bool, check_number
 from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
@@ -58,7 +58,7 @@ def pyramidnet(
         Han, Kim, Kim: Deep pyramidal residual networks, CVPR 2017. Widths are
         rounded as in the code of the authors; the paper rounds down.
     """
-    if check_choice("bottleneck", bottleneck, (False, True)):
+    if check_bool("bottleneck", bottleneck):
         size = blocks_per_stage(depth, 9, 2, "164, 200, 272")
     else:
         size = blocks_per_stage(depth, 6, 2, "20, 56, 110")

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_bool
 from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
@@ -52,7 +52,7 @@ def resnet_cifar(
         residual networks, ECCV 2016, appendix.
     """
     size = blocks_per_stage(depth, 6, 2, "20, 32, 110")
-    if check_choice("preactivation", preactivation, (False, True)):
+    if check_bool("preactivation", preactivation):
         form = {"block": _preact_block}
     else:
         form = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfhyper.checks import check_integer, check_positive_integer
+from tfhyper.checks import check_bool, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, passes
 from tfhyper.posterior.averaged import Averaged
@@ -112,6 +112,7 @@ class DeepEnsemble(Averaged):
         self.draws_per_member = check_positive_integer(
             "draws_per_member", draws_per_member
         )
+        self.deterministic = check_bool("deterministic", deterministic)
         if deterministic and self.draws_per_member != 1:
             raise ValueError(
                 "`draws_per_member` must be 1 with `deterministic=True`: a member has "
@@ -119,7 +120,7 @@ class DeepEnsemble(Averaged):
             )
         self.seed = check_seed(seed)
         self.batch_norm, self.batch_size = batch_norm, batch_size
-        self.deterministic, self.dropout = bool(deterministic), dropout
+        self.dropout = dropout
         self._members = Members(
             models,
             self.seed,

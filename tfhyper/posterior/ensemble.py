@@ -5,7 +5,12 @@ from typing import Any
 
 import keras
 
-from tfhyper.checks import check_choice, check_integer, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_choice,
+    check_integer,
+    check_positive_integer,
+)
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import passes
 from tfhyper.posterior.batches import count_examples
@@ -39,7 +44,7 @@ class Ensemble:
         batch_size,
         dropout,
     ):
-        self.deterministic = bool(deterministic)
+        self.deterministic = check_bool("deterministic", deterministic)
         self.averaging = check_choice("averaging", averaging, AVERAGING)
         if num_draws is not None:
             check_positive_integer("num_draws", num_draws)

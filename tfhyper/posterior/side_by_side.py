@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.channelwise import is_channelwise, is_elementwise
 from tfhyper.layers import StochasticLayer
-from tfhyper.posterior import graph
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.point_network import PointNetwork
 from tfhyper.posterior.segments import Calls
-from tfhyper.posterior.wide import Wide, is_channelwise, is_of_numbers, widen
+from tfhyper.posterior.wide import Wide, join, wide_copy, widen
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
@@ -61,7 +61,7 @@ class SideBySide(PointNetwork):
 
     def __init__(self, model: keras.Model, num_draws: int, **options):
         self.num_copies = num_draws
-        self._made = {}  # (id of an operation, whether its input is wide) -> _Made
+        self._made = {}  # (id of an operation, how it is called) -> _Made
         calls = Calls(model, **options)
         self._ends = self.ends(calls)
         self._check_memory(calls.drawn_weights * self.noise_count)
@@ -128,14 +128,13 @@ class SideBySide(PointNetwork):
         wide = next((x for x in leaves if isinstance(x, Wide)), None)
         if wide is None:
             return super()._call_fixed(operation, *args, **kwargs)
-        if isinstance(operation, keras.layers.BatchNormalization):
-            axis, rank = operation.axis, len(wide.tensor.shape)
-            together = axis % rank == wide.axis % rank
-        else:
-            together = is_channelwise(operation, wide.axis)
-        if not together:
+        if not _takes_wide(operation, args, kwargs):
             return self._call_each(operation, wide.axis, args, kwargs)
-        made = self._make(operation, lambda name: [graph.clone(operation, name)])
+        made = self._make(
+            operation,
+            "together",
+            lambda name: [wide_copy(type(operation), operation.get_config(), name)],
+        )
         (layer,) = made.layers
         if kwargs.get("training") is False:
             self._held.add(id(layer))
@@ -155,6 +154,7 @@ class SideBySide(PointNetwork):
         count = self.num_copies
         made = self._make(
             operation,
+            "each",
             lambda name: [self._copy(operation, f"{name}_{i}") for i in range(count)],
         )
         outputs = []
@@ -166,10 +166,9 @@ class SideBySide(PointNetwork):
                 (args, kwargs),
             )
             outputs.append(layer(*own_args, **own_kwargs))
-        name = self._name(operation, "join")
-        join = keras.layers.Concatenate(axis=axis, name=name)
         return keras.tree.map_structure(
-            lambda *parts: Wide(join(list(parts)), count, axis), *outputs
+            lambda *parts: join(list(parts), axis, self._name(operation, "join")),
+            *outputs,
         )
 
     def _call_drawn(self, operation, inputs):
@@ -185,14 +184,29 @@ class SideBySide(PointNetwork):
         if "groups" in changes or type(point) is keras.layers.DepthwiseConv2D:
             inputs = widen(inputs, self.num_copies, axis, self._name(operation, "wide"))
         config = {**point.get_config(), **changes}
+        activation = getattr(point, "activation", None)
+        together = is_elementwise(activation)
+        if not together:
+            config["activation"] = None
         made = self._make(
             operation,
-            lambda name: [type(point).from_config({**config, "name": name})],
-            isinstance(inputs, Wide),
+            "together" if isinstance(inputs, Wide) else "first",
+            lambda name: [wide_copy(type(point), config, name)],
             arrange,
         )
         x = inputs.tensor if isinstance(inputs, Wide) else inputs
-        return Wide(made.layers[0](x), self.num_copies, axis)
+        outputs = Wide(made.layers[0](x), self.num_copies, axis)
+        return outputs if together else self._activate(operation, activation, outputs)
+
+    def _activate(self, operation, activation, outputs):
+        """Calls an activation that may mix channels on one copy after another."""
+        layer = keras.layers.Activation(
+            activation,
+            name=self._name(operation, "activation"),
+            dtype=operation.dtype_policy,
+        )
+        name = self._name(operation, "join")
+        return join([layer(x) for x in outputs.split()], outputs.axis, name)
 
     def _arrangement(self, point, inputs):
         """Returns how the kernels of all draws are one, and the layer's arguments.
@@ -200,7 +214,8 @@ class SideBySide(PointNetwork):
         `None` where there has to be a layer for each copy.
         """
         count, wide = self.num_copies, isinstance(inputs, Wide)
-        if not is_of_numbers(getattr(point, "activation", None)):
+        first = getattr(point, "data_format", None) == "channels_first"
+        if wide and not inputs.is_along(1 if first else -1):
             return None, {}
         if type(point) in _CONVOLUTIONS:
             filters = {"filters": count * point.filters}
@@ -219,9 +234,9 @@ class SideBySide(PointNetwork):
             return arrange, {"units": count * point.units}
         return None, {}
 
-    def _make(self, operation, make, wide=True, arrange=None) -> _Made:
-        """Returns what `make(name)` made for an operation, once for all calls."""
-        key = id(operation), wide
+    def _make(self, operation, how, make, arrange=None) -> _Made:
+        """Returns what `make(name)` made for calls of one kind of an operation."""
+        key = id(operation), how
         if key not in self._made:
             name = self._name(operation)
             self._made[key] = _Made(operation, make(name), arrange)
@@ -279,6 +294,18 @@ class SideBySide(PointNetwork):
                 yield from zip(made.layers, weights, strict=False)
             else:
                 yield made.layers[0], made.arrange(weights)
+
+
+def _takes_wide(operation, args, kwargs):
+    """Whether one call of a layer does with all copies what N calls do with each."""
+    tensors = keras.tree.flatten(args)
+    if not all(isinstance(x, Wide | keras.KerasTensor) for x in tensors):
+        return False  # a number, or an array, for all copies
+    if any(isinstance(x, Wide | keras.KerasTensor) for x in keras.tree.flatten(kwargs)):
+        return False
+    axes = {x.axis for x in tensors if isinstance(x, Wide)}
+    (axis, *others) = axes
+    return not others and is_channelwise(operation, axis, [x.shape for x in tensors])
 
 
 def _side_by_side(axis, count, weights):

@@ -5,44 +5,6 @@ import dataclasses
 import keras
 from keras import ops
 
-# Layers that treat every channel by itself, whatever their arguments.
-_CHANNELWISE = (
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.ELU,
-    keras.layers.Identity,
-    keras.layers.LeakyReLU,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.ReLU,
-    keras.layers.Subtract,
-)
-# Those that do so where their channels are on the axis that is wide.
-_CHANNELWISE_BY_FORMAT = (
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.AveragePooling3D,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalAveragePooling3D,
-    keras.layers.GlobalMaxPooling1D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.GlobalMaxPooling3D,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-    keras.layers.UpSampling2D,
-    keras.layers.ZeroPadding2D,
-)
-# Activations of vectors; all others are of numbers.
-_OF_VECTORS = {
-    keras.activations.glu,
-    keras.activations.log_softmax,
-    keras.activations.softmax,
-    keras.activations.sparsemax,
-}
-
 
 @dataclasses.dataclass
 class Wide:
@@ -64,34 +26,50 @@ class Wide:
             self._parts = ops.split(self.tensor, self.copies, axis=self.axis)
         return self._parts
 
+    def is_along(self, axis: int) -> bool:
+        """Whether an axis, from 0 or from the end, is that of the copies."""
+        rank = len(self.tensor.shape)
+        return self.axis % rank == axis % rank
+
     def mean(self, name: str):
         """Returns the mean of the copies."""
-        return keras.layers.Average(name=name)(self.split())
+        average = keras.layers.Average(name=name, dtype=_dtype(self.tensor))
+        return average(self.split())
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of one copy."""
+        shape = list(self.tensor.shape)
+        if shape[self.axis] is not None:
+            shape[self.axis] //= self.copies
+        return tuple(shape)
+
+
+def join(parts: list, axis: int, name: str) -> Wide:
+    """Returns tensors, one for each copy, side by side."""
+    layer = keras.layers.Concatenate(axis=axis, name=name, dtype=_dtype(parts[0]))
+    return Wide(layer(parts), len(parts), axis)
 
 
 def widen(x, copies: int, axis: int, name: str) -> Wide:
     """Returns a tensor, or what is wide already, so many times side by side."""
-    if isinstance(x, Wide):
-        return x
-    join = keras.layers.Concatenate(axis=axis, name=name)
-    return Wide(join([x] * copies), copies, axis)
+    return x if isinstance(x, Wide) else join([x] * copies, axis, name)
 
 
-def is_of_numbers(activation) -> bool:
-    """Whether an activation treats every number by itself."""
-    return activation not in _OF_VECTORS
-
-
-def is_channelwise(layer, axis: int) -> bool:
-    """Whether a layer, without weights, does with wide tensors what it is to do.
+def wide_copy(layer_class: type, config: dict, name: str) -> keras.Layer:
+    """Returns a layer for N times the channels, whose weights are set later.
 
     Args:
-        layer: a Keras layer or operation.
-        axis: that of the channels, 1 or -1.
+        layer_class: a class of Keras.
+        config: its config.
+        name: the layer's name.
     """
-    if type(layer) is keras.layers.Activation:
-        return is_of_numbers(layer.activation)
-    if type(layer) in _CHANNELWISE_BY_FORMAT:
-        first = layer.data_format == "channels_first"
-        return axis == (1 if first else -1)
-    return type(layer) in _CHANNELWISE
+    # Initial values may be arrays of the size that the layer had.
+    zeros = {key: "zeros" for key in config if key.endswith("_initializer")}
+    return layer_class.from_config({**config, **zeros, "name": name})
+
+
+def _dtype(tensor):
+    # The layers' own, not the global policy's, which would round what is joined.
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return dtype if keras.backend.is_float_dtype(dtype) else None

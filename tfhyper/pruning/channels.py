@@ -2,32 +2,16 @@
 
 import keras
 
-from tfhyper.layers import Dropout, MCDropout, priors
+from tfhyper.channelwise import (
+    is_channelwise,
+    is_channelwise_noise,
+    is_elementwise,
+)
+from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.posterior import graph
 from tfhyper.pruning import kernels
 
-_MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
-_ELEMENTWISE = [
-    function
-    for name, function in vars(keras.activations).items()
-    if callable(function) and name not in (*_MIXING, "get", "serialize", "deserialize")
-]
-_OF_RANK = (
-    "SpatialDropout ZeroPadding Cropping UpSampling MaxPooling AveragePooling "
-    "GlobalMaxPooling GlobalAveragePooling"
-).split()
-_OF_ANY_RANK = (
-    "ReLU LeakyReLU ELU Activation Dropout AlphaDropout GaussianDropout "
-    "GaussianNoise Flatten Identity BatchNormalization"
-).split()
-# Exactly these: a subclass may do anything with its channels.
-_BY_CHANNEL = {
-    Dropout,
-    MCDropout,
-    *(getattr(keras.layers, f"{name}{n}D") for name in _OF_RANK for n in (1, 2, 3)),
-    *(getattr(keras.layers, name) for name in _OF_ANY_RANK),
-}
 _SUMMING = kernels.FORWARD + kernels.TRANSPOSED
 
 
@@ -74,7 +58,7 @@ class Channels:
         if _sums_channels(operation):
             self._read(operation, origins[0])
             origin = operation
-        elif _acts_by_channel(operation, args):
+        elif _acts_by_channel(operation, args, kwargs):
             if isinstance(operation, keras.layers.BatchNormalization):
                 self._read(operation, origins[0])
             origin = origins[0]
@@ -95,7 +79,7 @@ class Channels:
             self._hold(
                 layer, "it is depthwise, grouped, channels first, or of an unknown kind"
             )
-        elif not _is_elementwise(layer.activation):
+        elif not is_elementwise(layer.activation):
             self._hold(layer, "its activation may mix channels")
 
     def _read(self, reader, source):
@@ -122,18 +106,19 @@ def _is_same_for_all(prior):
     return not tuple(prior.batch_shape) and not tuple(prior.event_shape)
 
 
-def _acts_by_channel(operation, args):
-    if type(operation) not in _BY_CHANNEL or not _is_last(operation):
+def _acts_by_channel(operation, args, kwargs):
+    tensors = [
+        x
+        for x in keras.tree.flatten((args, kwargs))
+        if isinstance(x, keras.KerasTensor)
+    ]
+    if len(tensors) != 1 or len(keras.tree.flatten(args)) != 1:
         return False
-    if isinstance(operation, keras.layers.BatchNormalization):
-        return operation.axis in (-1, len(args[0].shape) - 1)
-    plain_noise = getattr(operation, "noise_shape", None) is None
-    return plain_noise and _is_elementwise(getattr(operation, "activation", None))
+    if type(operation) is keras.layers.Flatten:
+        return _is_last(operation)
+    by_channel = is_channelwise(operation, -1, [tensors[0].shape])
+    return by_channel or is_channelwise_noise(operation)
 
 
 def _is_last(operation):
     return getattr(operation, "data_format", None) in (None, "channels_last")
-
-
-def _is_elementwise(activation):
-    return activation is None or any(activation is known for known in _ELEMENTWISE)

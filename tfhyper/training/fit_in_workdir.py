@@ -69,6 +69,7 @@ def fit_in_workdir(
         The model, and the metrics of all epochs: name -> list.
 
     Raises:
+        TypeError: if `build` is no function, or `data` not what it must be.
         ValueError: if training diverges, with the step and the epoch; if there are
             checkpoints and none can be used; if the replicas do not divide the
             batches evenly; or for an argument out of range.
@@ -86,6 +87,8 @@ def fit_in_workdir(
     if keep is not None:
         workdir.keep = check_positive_integer("keep", keep)
     check_positive_integer("epochs", epochs)
+    check_callable("build", build)
+    _check_data(data)
     strategies.check_no_keras_distribution()
     if keras.backend.backend() == "tensorflow":
         run = _DistributedRun(workdir, strategy, trainer_options)
@@ -110,6 +113,24 @@ def fit_in_workdir(
             callbacks = [*callbacks, saving]
             run.fit(model, data, epochs, start, callbacks, verbose, history, stop)
     return model, history
+
+
+def check_callable(name, value) -> None:
+    """Raises TypeError for what cannot be called."""
+    if not callable(value):
+        raise TypeError(f"`{name}` must be a function. Received: {name}={value!r:.200}")
+
+
+def _check_data(data):
+    if not callable(getattr(data, "train_from", None)):
+        raise TypeError(
+            "`data` must have `train_from(epoch)`, a dataset from that epoch on, and "
+            "`steps_per_epoch`, as what `tfhyper.data.load` returns. "
+            f"Received: data={data!r:.200}"
+        )
+    # Without it an epoch of data without an end would have none.
+    steps = getattr(data, "steps_per_epoch", None)
+    check_positive_integer("data.steps_per_epoch", steps)
 
 
 class _Run:

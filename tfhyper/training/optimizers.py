@@ -3,7 +3,22 @@
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number
+from tfhyper.checks import check_bool, check_number
+from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
+
+# What stood in `no_decay` for a role, when variables were told by their names.
+_OLD_NAMES = {
+    POSTERIOR: (
+        "kernel_mean kernel_rho bias_mean bias_rho prior_rho g_location g_log_scale "
+        "flow_hidden flow_output multiplier_"
+    ).split(),
+    GENERATOR: ["generator_hidden", "generator_output", "generator_embeddings"],
+}
+# Those that were there from the first.
+_FIRST_NAMES = {
+    POSTERIOR: {"kernel_mean", "kernel_rho"},
+    GENERATOR: {"generator_hidden", "generator_output"},
+}
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -24,11 +39,13 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         nesterov: bool.
         coupled_decay: float >= 0.
         no_decay: strings; a variable with one of them in its path is not
-            decayed.
+            decayed. It is text: a layer's name is in its variables' paths, too.
+        no_decay_roles: of `"posterior"` and `"generator"`; a variable that its layer
+            has given one of these roles (`tfhyper.layers.role_of`) is not decayed.
         **kwargs: other arguments of `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: for a negative `coupled_decay`.
+        ValueError: for a negative `coupled_decay`, or an unknown role.
 
     Example:
 
@@ -43,12 +60,20 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         nesterov: bool = True,
         coupled_decay: float = 0.0,
         no_decay: tuple[str, ...] = (),
+        no_decay_roles: tuple[str, ...] = (),
         name: str = "coupled_decay_sgd",
         **kwargs,
     ):
+        check_bool("nesterov", nesterov)
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
         self.coupled_decay = check_number("coupled_decay", coupled_decay)
-        self.no_decay = tuple(no_decay)
+        self.no_decay = _check_strings("no_decay", no_decay)
+        self.no_decay_roles = _check_strings("no_decay_roles", no_decay_roles)
+        if not set(self.no_decay_roles) <= set(ROLES):
+            raise ValueError(
+                f"`no_decay_roles` must be some of {ROLES}. "
+                f"Received: no_decay_roles={no_decay_roles!r}"
+            )
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable, with the penalty's gradient added to its own."""
@@ -59,9 +84,11 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def _decays(self, variable):
-        # `variable` is the backend's own; the path is that of the Keras one.
-        path = self._trainable_variables[self._get_variable_index(variable)].path
-        return not any(part in path for part in self.no_decay)
+        # `variable` is the backend's own; role and path are those of the Keras one.
+        variable = self._trainable_variables[self._get_variable_index(variable)]
+        if role_of(variable) in self.no_decay_roles:
+            return False
+        return not any(part in variable.path for part in self.no_decay)
 
     def get_config(self):
         """Returns what the optimizer can be made from."""
@@ -69,4 +96,26 @@ class CoupledDecaySGD(keras.optimizers.SGD):
             **super().get_config(),
             "coupled_decay": self.coupled_decay,
             "no_decay": list(self.no_decay),
+            "no_decay_roles": list(self.no_decay_roles),
         }
+
+    @classmethod
+    def from_config(cls, config, **kwargs):
+        """Returns the optimizer of a config; in those of old files names were roles."""
+        if "no_decay_roles" not in config:
+            names, roles = list(config.get("no_decay", ())), []
+            for role in ROLES:
+                if _FIRST_NAMES[role] <= set(names):
+                    roles.append(role)
+                    names = [name for name in names if name not in _OLD_NAMES[role]]
+            config = {**config, "no_decay": names, "no_decay_roles": roles}
+        return super().from_config(config, **kwargs)
+
+
+def _check_strings(name, values):
+    # A string is a collection of strings, too: of its letters.
+    if isinstance(values, str) or not all(isinstance(x, str) for x in values):
+        raise TypeError(
+            f"`{name}` must be a list or tuple of strings. Received: {name}={values!r}"
+        )
+    return tuple(values)

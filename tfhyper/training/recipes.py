@@ -2,10 +2,9 @@
 
 import keras
 
-from tfhyper.checks import check_number, check_positive_integer
+from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers import variational_layers
-from tfhyper.layers.generated_kernel import GENERATOR_WEIGHTS
-from tfhyper.layers.variational import POSTERIOR_WEIGHTS
+from tfhyper.layers.roles import GENERATOR, POSTERIOR
 from tfhyper.training.fast_generator import use_fast_generator
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.optimizers import CoupledDecaySGD
@@ -67,7 +66,7 @@ def compile_recipe(
         momentum=0.9,
         nesterov=True,
         coupled_decay=weight_decay,
-        no_decay=_no_decay(decay_generator),
+        no_decay_roles=_no_decay_roles(decay_generator),
     )
     return _compile_classifier(
         model, optimizer, metrics, fast_generator, compile_options
@@ -208,7 +207,7 @@ def compile_imagenet_recipe(
         momentum=0.9,
         nesterov=nesterov,
         coupled_decay=weight_decay,
-        no_decay=_no_decay(decay_generator),
+        no_decay_roles=_no_decay_roles(decay_generator),
     )
     loss = SmoothedCrossentropy(label_smoothing) if label_smoothing else None
     metrics = list(metrics)
@@ -221,14 +220,16 @@ def compile_imagenet_recipe(
     )
 
 
-def _no_decay(decay_generator):
-    return POSTERIOR_WEIGHTS + (() if decay_generator else GENERATOR_WEIGHTS)
+def _no_decay_roles(decay_generator):
+    check_bool("decay_generator", decay_generator)
+    return (POSTERIOR,) if decay_generator else (POSTERIOR, GENERATOR)
 
 
 def _compile_classifier(
     model, optimizer, metrics, fast_generator, compile_options, loss=None
 ):
     check_no_keras_distribution()
+    check_bool("fast_generator", fast_generator)
     metrics = list(metrics)
     if variational_layers(model):
         # The loss holds the KL divergence too; this is the data term.

@@ -14,6 +14,29 @@ from tfhyper.layers.noise import replica_streams
 UNEVEN = "a batch that the replicas do not divide evenly"
 
 
+def check_dataset(name: str, dataset: tf.data.Dataset, finite: bool = False) -> None:
+    """Raises TypeError for no `tf.data.Dataset`, ValueError for one without batches.
+
+    Args:
+        name: of the argument.
+        dataset: what is checked. Nothing is read of it.
+        finite: whether one that is known to have no end is refused, too.
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        raise TypeError(
+            f"`{name}` must be a tf.data.Dataset of batches. "
+            f"Received: {name}={dataset!r:.200}"
+        )
+    number = int(dataset.cardinality())
+    if number == 0:
+        raise ValueError(f"`{name}` must have batches. Received: {name} with none")
+    if finite and number == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            f"`{name}` must end: leave out `repeat`, or take some batches "
+            f"(`{name}.take(steps)`). Received: {name} without an end"
+        )
+
+
 def distribute(
     strategy: tf.distribute.Strategy, dataset: tf.data.Dataset, parts: int | None = None
 ) -> tf.distribute.DistributedDataset:

@@ -10,7 +10,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.noise import check_seed, derive_seed
-from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.fit_in_workdir import check_callable, fit_in_workdir
 from tfhyper.training.strategies import is_chief
 from tfhyper.training.workdir import Workdir
 
@@ -70,6 +70,7 @@ def train_ensemble(
         `tfhyper.DeepEnsemble` takes them.
 
     Raises:
+        TypeError: if `build` or `data` is no function.
         ValueError: for an argument out of range; if the folder was made with other
             settings; if none of a member's checkpoints can be used, or a training
             diverges.
@@ -92,6 +93,8 @@ def train_ensemble(
     """
     epochs = check_positive_integer("epochs", epochs)
     num_members = check_positive_integer("num_members", num_members)
+    check_callable("build", build)
+    check_callable("data", data)
     seed = check_seed(seed)
     folders = [
         Workdir(

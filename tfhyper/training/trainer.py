@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from tfhyper.checks import check_choice, check_integer, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_choice,
+    check_integer,
+    check_positive_integer,
+)
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
 from tfhyper.training.strategies import check_strategy, is_chief, lost_workers
@@ -68,6 +73,7 @@ class Trainer:
         why_not_fast: sentences, why the fast generator is not in use; empty if it is.
 
     Raises:
+        TypeError: if the model is none of Keras.
         ValueError: for an argument out of range; on another backend than TensorFlow;
             for a model or an optimizer made outside of the strategy's scope,
             `jit_compile=True` on several CPUs, gradient accumulation or a
@@ -100,7 +106,12 @@ class Trainer:
                 "`Trainer` is for the TensorFlow backend; use `model.fit` on others. "
                 f"Received: keras.backend.backend()={keras.backend.backend()!r}"
             )
-        if not getattr(model, "compiled", False):
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                "`model` must be a compiled keras.Model, as of "
+                f"`tfhyper.training.compile_recipe`. Received: model={model!r}"
+            )
+        if not model.compiled:
             raise ValueError(
                 "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
                 f"Received: model={model.name!r}, not compiled"
@@ -108,7 +119,8 @@ class Trainer:
         self.model = model
         self.strategy = model.distribute_strategy
         self.weight_sets = check_positive_integer("weight_sets", weight_sets)
-        self.per_replica_draws = bool(per_replica_draws)
+        self.per_replica_draws = check_bool("per_replica_draws", per_replica_draws)
+        check_bool("fast_generator", fast_generator)
         self.batch_norm = check_choice("batch_norm", batch_norm, BATCH_NORMS)
         self.steps_per_call = check_positive_integer("steps_per_call", steps_per_call)
         with self.strategy.scope():
@@ -187,7 +199,9 @@ class Trainer:
             The metrics of each epoch, as `model.fit` returns them.
 
         Raises:
-            ValueError: for an argument out of range; for a batch that the replicas do
+            TypeError: if the data are no `tf.data.Dataset`.
+            ValueError: for an argument out of range; for `validation_data` without
+                batches or known to have no end; for a batch that the replicas do
                 not divide evenly, before it is trained on; if a loss is NaN or
                 infinite, with the step; or if the dataset ends too early.
             RuntimeError: if another worker dies, some seconds after.
@@ -196,6 +210,9 @@ class Trainer:
         steps = check_positive_integer("steps_per_epoch", steps_per_epoch)
         check_integer("initial_epoch", initial_epoch, 0, epochs)
         check_integer("initial_step", initial_step, 0, steps - 1)
+        self._replicas.check_dataset("dataset", dataset)
+        if validation_data is not None:
+            self._replicas.check_dataset("validation_data", validation_data, True)
         model = self.model
         verbose = verbose if is_chief(self.strategy) else 0
         if verbose == "auto":
@@ -239,7 +256,7 @@ class Trainer:
                     if after_call is not None:
                         after_call(epoch, end)
                 if validation_data is not None:
-                    found = self.evaluate(validation_data)
+                    found = self._evaluate("validation_data", validation_data)
                     logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
                 callbacks.on_epoch_end(epoch, logs)
                 if model.stop_training:
@@ -254,10 +271,23 @@ class Trainer:
         """Returns the metrics of the model on a dataset's batches: name -> float.
 
         Batches of any size; the metrics of training are reset.
+
+        Raises:
+            TypeError: if it is no `tf.data.Dataset`.
+            ValueError: if it has no batches, or is known to have no end. One that
+                does not say how many it has (`cardinality`) is read to its end.
         """
+        self._replicas.check_dataset("dataset", dataset, finite=True)
+        return self._evaluate("dataset", dataset)
+
+    def _evaluate(self, name, dataset):
         self.model.reset_metrics()
+        empty = True
         for batch in self._replicas.distribute(self.strategy, dataset):
             self._test(batch)
+            empty = False
+        if empty:
+            raise ValueError(f"`{name}` must have batches. Received: {name} with none")
         return self._logs()
 
     def _calls(self, step, steps):
