@@ -63,6 +63,8 @@ MODULES = (
     "training",
 )
 OUTCOMES = ("named", "unnamed", "accepted", "nan", "hang", "crash")
+# Kinds of values that do not fit another argument, which may be named as well.
+MISMATCHES = ("length", "shape", "scalar")
 # Seconds after which a call is worth a line.
 SLOW = 5.0
 ERRORS = (ValueError, TypeError, OSError)
@@ -238,11 +240,18 @@ def judge(call: Call | None, result: Any, error: BaseException | None) -> str:
         return "accepted" if is_finite(result) else "nan"
     text = str(error)
     named = call is not None and any(
-        f"`{name}{end}" in text for name in call.argument.split(", ") for end in "`=.[("
+        f"`{name}{end}" in text for name in _may_be_named(call) for end in "`=.[("
     )
     if isinstance(error, ERRORS) and named and "eceived" in text:
         return "named"
     return "unnamed"
+
+
+def _may_be_named(call):
+    """Returns the arguments one of which an error has to name."""
+    if call.kind in MISMATCHES:
+        return list(parameters(call.name, public_callables()[call.name]))
+    return call.argument.split(", ")
 
 
 def is_finite(result: Any) -> bool:

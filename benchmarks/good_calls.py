@@ -345,6 +345,8 @@ GOOD: dict[str, Callable[[], dict]] = {
         f"layers.{name}": functools.partial(dict, good)
         for name, (good, _) in LAYERS.items()
     },
+    "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
+    "layers.role_of": lambda: {"variable": _variables()[0]},
     "layers.scale_mixture": dict,
     "layers.variational_layers": lambda: {"model": bayesian()},
     # Metrics.
@@ -627,6 +629,10 @@ GOOD: dict[str, Callable[[], dict]] = {
 }
 
 
+def _variables():
+    return plain().variables
+
+
 def _only_self(good):
     return {"self": good["self"]}
 
@@ -677,6 +683,7 @@ INNER_CLASSES = ("posterior.PointNetwork", "layers.", "kits.LayerKit")
 INNER_METHODS = {
     "build",
     "call",
+    "from_config",
     "get_config",
     "on_epoch_begin",
     "on_epoch_end",
@@ -989,6 +996,11 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             half=(None, 1.5),
         ),
     },
+    "layers.give_role": {
+        "role": bv.choice(),
+        "variables": bv.sequence(text=bv.TEXT, entries=[3]),
+    },
+    "layers.role_of": {"variable": bv.instance("variable")},
     "layers.variational_layers": {
         "model": bv.domain("layer", text=bv.TEXT, number=3, mapping={}, list=[1]),
     },
@@ -1092,7 +1104,9 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "y": bv.labels(optional=False),
     },
     "training.CoupledDecaySGD": {
+        "learning_rate": bv.number(least=0),
         "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
+        "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
     },
     "training.KLSchedule": {"factor": bv.number(least=0)},
     "training.Trainer.fit": {
@@ -1132,4 +1146,19 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
 }
 
 # Bad values that are good after all: callable (or "*"), argument, kind -> why.
-LEGAL: dict[tuple[str, str, str], str] = {}
+_COMPILED = "a Keras model can be compiled before it is built"
+_ROWS = "any number of rows is given back as it came"
+LEGAL: dict[tuple[str, str, str], str] = {
+    **{
+        (f"training.{name}", "model", kind): _COMPILED
+        for name in ("compile_adam_recipe", "compile_recipe")
+        for kind in ("unbuilt", "empty")
+    },
+    **{
+        (f"data.Standardization.{name}", "values", kind): _ROWS
+        for name in ("apply", "undo")
+        for kind in ("empty", "shape")
+    },
+    ("metrics.normalized_softplus", "logits", "shape"): _ROWS,
+    ("metrics.normalized_softplus", "logits", "empty"): _ROWS,
+}

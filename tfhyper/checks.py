@@ -67,13 +67,6 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def check_bool(name: str, value: Any) -> bool:
-    """Returns `value` as a bool, or raises ValueError unless it is one."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
-
-
 def check_instance(name: str, value: Any, kind: type | tuple, rule: str) -> Any:
     """Returns `value`, or raises TypeError unless it is of a class.
 

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_bool
+
 
 class StochasticLayer:
     """A layer whose randomness a draw can fix.
@@ -106,6 +108,7 @@ class StochasticKernel(StochasticLayer):
     """
 
     def __init__(self, *args, **kwargs):
+        _check_stock_arguments(kwargs)
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
@@ -213,6 +216,43 @@ class StochasticKernel(StochasticLayer):
             f"{type(self).__name__} draws its kernel and cannot be quantized. "
             "Quantize a network made by `PosteriorPredictor.materialize`."
         )
+
+
+# What arguments whose names end so are made into.
+_IDENTIFIERS = {
+    "activation": keras.activations.get,
+    "constraint": keras.constraints.get,
+    "initializer": keras.initializers.get,
+    "regularizer": keras.regularizers.get,
+}
+# A drawn kernel has neither.
+_OF_FIXED_KERNELS = ("lora_alpha", "lora_rank", "quantization_config")
+
+
+def _check_stock_arguments(options):
+    """Raises ValueError for arguments that Keras takes as they are, or does not name.
+
+    Args:
+        options: what a stock layer is given by name.
+    """
+    if "use_bias" in options:
+        check_bool("use_bias", options["use_bias"])
+    for name in _OF_FIXED_KERNELS:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: the kernel is drawn, and LoRA and "
+                f"quantization need a fixed one. Received: {name}={options[name]!r}"
+            )
+    for name, value in options.items():
+        get = _IDENTIFIERS.get(name.rpartition("_")[2])
+        if get is None:
+            continue
+        try:
+            get(value)
+        except Exception as error:
+            raise ValueError(
+                f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
+            ) from error
 
 
 def he_deviation(shape: tuple[int, ...]) -> float:

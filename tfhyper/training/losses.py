@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number
+from tfhyper.checks import check_number, check_text
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -35,7 +35,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def __init__(
         self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=check_text("name", name), **kwargs)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, below=1)
 
     def call(self, y_true, y_pred):

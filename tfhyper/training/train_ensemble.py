@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import (
+    check_function,
+    check_instance,
+    check_path,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.layers.noise import check_seed, derive_seed
-from tfhyper.training.fit_in_workdir import check_callable, fit_in_workdir
-from tfhyper.training.strategies import is_chief
+from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.strategies import check_is_strategy, is_chief
+from tfhyper.training.trainer import check_callbacks
 from tfhyper.training.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -93,9 +100,15 @@ def train_ensemble(
     """
     epochs = check_positive_integer("epochs", epochs)
     num_members = check_positive_integer("num_members", num_members)
-    check_callable("build", build)
-    check_callable("data", data)
+    check_function("build", build)
+    check_function("data", data)
     seed = check_seed(seed)
+    workdir = check_path("workdir", workdir)
+    if settings is not None:
+        check_instance("settings", settings, Mapping, "a dict")
+    check_is_strategy(strategy)
+    check_callbacks(callbacks)
+    check_verbose(verbose)
     folders = [
         Workdir(
             os.path.join(workdir, f"member_{i}"),
