@@ -26,8 +26,8 @@ import inspect
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,8 +65,6 @@ MODULES = (
 OUTCOMES = ("named", "unnamed", "accepted", "nan", "hang", "crash")
 # Kinds of values that do not fit another argument, which may be named as well.
 MISMATCHES = ("length", "shape", "scalar")
-# Seconds after which a call is worth a line.
-SLOW = 5.0
 ERRORS = (ValueError, TypeError, OSError)
 
 
@@ -387,11 +385,11 @@ def counted(found: list[tuple[Call, str, str]], key: Callable) -> dict[str, dict
 def run_all(some: list[Call], worker: Worker) -> Iterator[tuple[Call, str, str]]:
     """Yields each call with its outcome, and the error or the result."""
     for call in some:
-        start = time.monotonic()
-        yield call, *worker.run(call.name, call)
-        seconds = time.monotonic() - start
-        if seconds > SLOW:
-            print(f"{seconds:.1f} s: {call}", flush=True)
+        outcome, shown = worker.run(call.name, call)
+        if outcome != "named":
+            print(f"{outcome}: {call.name}({call.argument}) {call.kind}: {shown[:120]}")
+            sys.stdout.flush()
+        yield call, outcome, shown
 
 
 def _row(name, counts):

@@ -799,7 +799,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "num_draws": bv.integer(),
     "num_examples": bv.integer(optional=False),
     "num_flows": bv.integer(0),
-    "num_folds": bv.integer(2, 20),
+    "num_folds": bv.integer(2),
     "num_members": bv.integer(),
     "num_pairs": bv.integer(),
     "num_rows": bv.integer(5),

@@ -115,7 +115,8 @@ def open_source(
         >>> open_source("fashion_mnist_small").spec.num_classes
         10
     """
-    check_text("name", name)
+    if not check_text("name", name):
+        raise ValueError("`name` must not be empty. Received: name=''")
     check_bool("download", download)
     if data_dir is not None:
         data_dir = check_path("data_dir", data_dir)
