@@ -1108,6 +1108,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
         "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
     },
+    "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
     "training.KLSchedule": {"factor": bv.number(least=0)},
     "training.Trainer.fit": {
         "after_call": bv.function(),
@@ -1159,6 +1160,7 @@ LEGAL: dict[tuple[str, str, str], str] = {
         for name in ("apply", "undo")
         for kind in ("empty", "shape")
     },
+    ("training.Workdir.save", "history", "empty"): "a training need not have metrics",
     ("metrics.normalized_softplus", "logits", "shape"): _ROWS,
     ("metrics.normalized_softplus", "logits", "empty"): _ROWS,
 }

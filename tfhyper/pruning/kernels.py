@@ -32,16 +32,21 @@ def has_kernel(layer: Any) -> bool:
     return isinstance(layer, FORWARD + TRANSPOSED + DEPTHWISE)
 
 
-def check_model(model: keras.Model) -> None:
-    """Raises TypeError or ValueError for a model that cannot be pruned."""
-    graph.check_graph(model)
+def check_model(model: keras.Model, argument: str = "model") -> None:
+    """Raises TypeError or ValueError for a model that cannot be pruned.
+
+    Args:
+        model: what was given.
+        argument: its name.
+    """
+    graph.check_graph(model, argument)
     for layer in model._flatten_layers(include_self=False):
         name = f"layer '{layer.name}' ({type(layer).__name__})"
         if isinstance(layer, StochasticKernel) and not isinstance(
             layer, GaussianKernel
         ):
             raise ValueError(
-                "`model` must have kernels that are weights, or have a Gaussian "
+                f"`{argument}` must have kernels that are weights, or have a Gaussian "
                 f"posterior. Received: a model with {name}, whose kernel is generated. "
                 "Prune one draw of it: PosteriorPredictor(model).materialize(0), "
                 "after `calibrate`."
@@ -50,8 +55,8 @@ def check_model(model: keras.Model) -> None:
             layer, "quantization_mode", None
         ):
             raise ValueError(
-                "`model` must have kernels that are plain weights: prune before LoRA "
-                f"or quantization. Received: a model with {name}"
+                f"`{argument}` must have kernels that are plain weights: prune before "
+                f"LoRA or quantization. Received: a model with {name}"
             )
 
 

@@ -11,11 +11,12 @@ import keras
 from tfhyper.checks import (
     check_function,
     check_instance,
+    check_integer,
     check_path,
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.noise import derive_seed
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.strategies import check_is_strategy, is_chief
 from tfhyper.training.trainer import check_callbacks
@@ -102,7 +103,7 @@ def train_ensemble(
     num_members = check_positive_integer("num_members", num_members)
     check_function("build", build)
     check_function("data", data)
-    seed = check_seed(seed)
+    seed = check_integer("seed", seed, 0, 2**31 - 1)
     workdir = check_path("workdir", workdir)
     if settings is not None:
         check_instance("settings", settings, Mapping, "a dict")

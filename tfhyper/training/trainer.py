@@ -218,8 +218,6 @@ class Trainer:
         check_verbose(verbose)
         if after_call is not None:
             check_function("after_call", after_call)
-        if initial_metrics is not None:
-            check_instance("initial_metrics", initial_metrics, list, "a list")
         model = self.model
         verbose = verbose if is_chief(self.strategy) else 0
         if verbose == "auto":
@@ -237,6 +235,8 @@ class Trainer:
         with self.strategy.scope():
             # Makes the variables of loss and metrics, as `model.fit` does on replicas.
             model._symbolic_build(data_batch=dataset.element_spec)
+        if initial_metrics is not None:
+            self._check_metrics(initial_metrics)
         parts = self.num_replicas * self.weight_sets
         with lost_workers():
             iterator = iter(self._replicas.distribute(self.strategy, dataset, parts))
@@ -340,10 +340,10 @@ class Trainer:
         values = map(keras.ops.convert_to_numpy, self.model.metrics_variables)
         return [value.tolist() for value in values]
 
-    def _set_metrics(self, state):
+    def _check_metrics(self, state):
         shapes = [tuple(v.shape) for v in self.model.metrics_variables]
         try:
-            fits = [np.asarray(x, "float64").shape for x in state] == shapes
+            fits = [np.asarray(x, "float64").shape for x in list(state)] == shapes
         except (TypeError, ValueError):  # text, say
             fits = False
         if not fits:
@@ -351,6 +351,8 @@ class Trainer:
                 "`initial_metrics` must be what `metrics_state` gave. "
                 f"Received: initial_metrics={state!r}"
             )
+
+    def _set_metrics(self, state):
         with self.strategy.scope():
             for variable, value in zip(
                 self.model.metrics_variables, state, strict=True

@@ -20,6 +20,7 @@ from tfhyper.checks import (
     check_text,
 )
 from tfhyper.training.checkpoints import find_fault, set_aside, sha256
+from tfhyper.training.fast_generator import check_compiled
 from tfhyper.training.folder_lock import folder_lock
 from tfhyper.training.whole_files import (
     disk_is_full,
@@ -232,7 +233,7 @@ class Workdir:
             OSError: if writing fails, as on a full disk. What was there before is
                 intact, and no half of a file is left.
         """
-        check_instance("model", model, keras.Model, "a Keras model")
+        check_compiled(model)
         check_integer("epoch", epoch, 0)
         check_instance("history", history, dict, "a dict of lists")
         for values in history.values():
