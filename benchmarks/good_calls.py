@@ -711,7 +711,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "batch_norm": bv.choice(),
     "batch_size": bv.integer(),
     "bias_constraint": bv.identifier(),
-    "bias_initializer": bv.identifier(),
+    "bias_initializer": bv.identifier(optional=True),
     "bias_posterior": bv.choice(),
     "bias_regularizer": bv.identifier(),
     "blocks": bv.function(),
@@ -733,7 +733,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "depth": bv.integer(),
     "depth_multiplier": bv.integer(),
     "depthwise_constraint": bv.identifier(),
-    "depthwise_initializer": bv.identifier(),
+    "depthwise_initializer": bv.identifier(optional=True),
     "depthwise_regularizer": bv.identifier(),
     "deviation_scale": bv.number(least=0),
     "dilation_rate": bv.sizes(),
@@ -761,7 +761,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),
     "kernel_constraint": bv.identifier(),
-    "kernel_initializer": bv.identifier(),
+    "kernel_initializer": bv.identifier(optional=True),
     "kernel_regularizer": bv.identifier(),
     "kernel_size": bv.sizes(),
     "kit": bv.instance("kit"),
@@ -1150,6 +1150,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
 _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
+    ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
     **{
         (f"training.{name}", "model", kind): _COMPILED
         for name in ("compile_adam_recipe", "compile_recipe")

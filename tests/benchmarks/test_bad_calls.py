@@ -44,8 +44,9 @@ def test_every_exception_is_of_a_call_that_there_is():
     calls = {(call.name, call.argument) for call in bad_calls.calls()}
     names = {name for name, _ in calls}
     for name, argument, _ in good_calls.LEGAL:
-        assert name in names
-        assert (name, argument) in calls
+        part = name.endswith(".")
+        assert part or name in names
+        assert part or (name, argument) in calls
     assert not set(good_calls.NOT_CALLED) & names
 
 

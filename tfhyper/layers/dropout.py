@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_number
 from tfhyper.layers.noise import check_seed, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
@@ -36,6 +37,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     """
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
+        check_number("rate", rate)
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
     def call(self, inputs, training=False):

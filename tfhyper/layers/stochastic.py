@@ -7,6 +7,7 @@ comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
 `keras.layers.Conv2D`, and nothing else.
 """
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_bool
+from tfhyper.checks import check_bool, check_positive_integer
 
 
 class StochasticLayer:
@@ -108,7 +109,8 @@ class StochasticKernel(StochasticLayer):
     """
 
     def __init__(self, *args, **kwargs):
-        _check_stock_arguments(kwargs)
+        names = inspect.signature(self.point_class).parameters
+        _check_stock_arguments({**dict(zip(names, args)), **kwargs})
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
@@ -225,6 +227,7 @@ _IDENTIFIERS = {
     "initializer": keras.initializers.get,
     "regularizer": keras.regularizers.get,
 }
+_SIZES = {"depth_multiplier", "filters", "groups"}
 # A drawn kernel has neither.
 _OF_FIXED_KERNELS = ("lora_alpha", "lora_rank", "quantization_config")
 
@@ -233,8 +236,15 @@ def _check_stock_arguments(options):
     """Raises ValueError for arguments that Keras takes as they are, or does not name.
 
     Args:
-        options: what a stock layer is given by name.
+        options: what a stock layer is given, by name.
     """
+    for name in _SIZES & set(options):
+        check_positive_integer(name, options[name])
+    if not isinstance(options.get("padding", ""), str):
+        raise ValueError(
+            "`padding` must be a name that Keras knows. "
+            f"Received: padding={options['padding']!r}"
+        )
     if "use_bias" in options:
         check_bool("use_bias", options["use_bias"])
     for name in _OF_FIXED_KERNELS:
@@ -244,15 +254,26 @@ def _check_stock_arguments(options):
                 f"quantization need a fixed one. Received: {name}={options[name]!r}"
             )
     for name, value in options.items():
-        get = _IDENTIFIERS.get(name.rpartition("_")[2])
-        if get is None:
-            continue
-        try:
-            get(value)
-        except Exception as error:
-            raise ValueError(
-                f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
-            ) from error
+        if name.rpartition("_")[2] in _IDENTIFIERS:
+            known_to_keras(name, value)
+
+
+def known_to_keras(name: str, value: Any) -> Any:
+    """Returns what Keras makes of an activation, initializer, regularizer, constraint.
+
+    Args:
+        name: the argument's name, which ends in one of these words.
+        value: what was given.
+
+    Raises:
+        ValueError: if Keras does not know it.
+    """
+    try:
+        return _IDENTIFIERS[name.rpartition("_")[2]](value)
+    except Exception as error:
+        raise ValueError(
+            f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
+        ) from error
 
 
 def he_deviation(shape: tuple[int, ...]) -> float:
