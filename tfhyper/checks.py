@@ -55,11 +55,8 @@ def check_bool(name: str, value: Any) -> bool:
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Returns `value`, or raises ValueError unless it is one of `choices`."""
-    try:
-        known = hash(value) is not None and value in choices
-    except TypeError:  # a list, say
-        known = False
-    if not known:
+    # Arrays, which are no choices, compare item by item.
+    if not isinstance(value, str | int | None) or value not in choices:
         raise ValueError(
             f"`{name}` must be one of {sorted(choices, key=str)}. "
             f"Received: {name}={value!r}"
