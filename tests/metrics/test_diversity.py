@@ -63,7 +63,7 @@ def test_disagreement_needs_two_draws():
     [
         ([0, 0], ValueError, r"`labels` must have the shape.*\(1,\).*\(2,\)"),
         ([5], ValueError, r"`labels` must lie in \[0, 2\)"),
-        ([0.5], TypeError, "`labels` must be integers"),
+        ([0.5], ValueError, "`labels` must be class indices"),
     ],
 )
 def test_fault_counts_name_bad_labels(labels, problem, message):

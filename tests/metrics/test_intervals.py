@@ -91,7 +91,9 @@ def test_level_is_a_probability(call, level):
 
 @pytest.mark.parametrize("levels", [[0.5, 1.0], [0.0]])
 def test_levels_of_a_curve_are_probabilities(levels):
-    with pytest.raises(ValueError, match=r"`level` must be a probability in \(0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"`levels?` must be (a probability|probabilities) in \(0, 1\)"
+    ):
         metrics.coverage_curve([0.0], [0.0], 1.0, levels)
 
 
@@ -106,9 +108,12 @@ def test_levels_of_a_curve_have_one_axis(levels):
     [
         (([0.0],), r"`interval` must be a pair.*len\(interval\)=1"),
         (([1.0], [0.0]), "`interval` must not end before.*1 of 1"),
-        (([0.0], [1.0, 2.0]), r"`upper` must have the shape \(batch,\) = \(1,\)"),
-        (([[0.0]], [[1.0]]), r"`lower` must have the shape.*\(1, 1\)"),
-        (([np.nan], [1.0]), "`lower` must be finite"),
+        (
+            ([0.0], [1.0, 2.0]),
+            r"`interval\[1\]` must have the shape \(batch,\) = \(1,\)",
+        ),
+        (([[0.0]], [[1.0]]), r"`interval\[0\]` must have the shape.*\(1, 1\)"),
+        (([np.nan], [1.0]), r"`interval\[0\]` must be finite"),
     ],
 )
 def test_bad_intervals_are_named(interval, message):
@@ -119,7 +124,7 @@ def test_bad_intervals_are_named(interval, message):
 
 
 def test_intervals_belong_to_the_targets():
-    with pytest.raises(ValueError, match=r"`lower` must have .*\(2,\).*\(1,\)"):
+    with pytest.raises(ValueError, match=r"`interval\[0\]` must have .*\(2,\).*\(1,\)"):
         metrics.interval_coverage([0.0, 1.0], ([0.0], [1.0]))
 
 

@@ -74,7 +74,8 @@ def error_curve(
     `repeats * n` draws.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         members: probabilities of shape `(draws, batch, classes)`.
         metric: `"error"`, `"nll"`, `"log_likelihood"` (the mean log-probability of
             the labels), `"brier"`, `"ece"`, or a function of labels and
@@ -90,7 +91,7 @@ def error_curve(
 
     Raises:
         ValueError: if an argument breaks a rule above.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Reference:
         Ukai et al., "Bayesian estimation and model averaging of convolutional neural

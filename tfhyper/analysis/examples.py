@@ -41,7 +41,8 @@ def extreme_examples(
         images: numbers in `[0, 1]` (undo any normalisation first) of shape
             `(batch, height, width)`, or `(batch, height, width, channels)` of 1
             (grey) or 3 (RGB) channels.
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         prediction_mean: probabilities of shape `(batch, classes)`, the mean over draws.
         uncertainty: nats, of shape `(batch,)`, larger for the less certain; for
             instance `tfhyper.metrics.predictive_entropy(members)`.
@@ -55,7 +56,7 @@ def extreme_examples(
     Raises:
         ImportError: if matplotlib is not installed.
         ValueError: if an argument breaks a rule above.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Example:
         >>> import numpy as np

@@ -53,7 +53,8 @@ def fault_table(labels: ArrayLike, members: Mapping[str, ArrayLike]) -> FaultTab
     `sum_k k per_10000_k / (10000 N)`.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         members: method's name -> probabilities of shape `(N, batch, classes)`, the
             draws of one posterior or networks trained apart; N the same for all.
 
@@ -64,7 +65,7 @@ def fault_table(labels: ArrayLike, members: Mapping[str, ArrayLike]) -> FaultTab
         ValueError: if `members` is empty, holds arrays of different numbers of
             members, or labels and probabilities break the rules of
             `tfhyper.metrics.fault_counts`.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Reference:
         Ukai et al., "Bayesian estimation and model averaging of convolutional neural

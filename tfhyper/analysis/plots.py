@@ -31,7 +31,8 @@ def reliability_diagram(
     the number of examples in each bin. Bins without examples stay empty.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`.
@@ -45,7 +46,7 @@ def reliability_diagram(
         ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
             does not hold probabilities, the shapes do not fit, or a label is out of
             range.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, figure 1.

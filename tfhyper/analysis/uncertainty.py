@@ -46,7 +46,7 @@ def uncertainty_map(
     Raises:
         ImportError: if matplotlib is not installed.
         ValueError: if an argument breaks a rule above.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Reference:
         Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for

@@ -2,7 +2,8 @@
 
 Both bounds keep the predicted means and change the variances alone, so that the place
 of a score between them tells how good the variances are, whatever the error of the
-means. `targets` and `mean` are finite numbers of shape `(batch,)`; other input raises
+means. `targets` and `mean` are finite numbers of shape `(batch,)`, and `sample_weight`
+is `None` or weights by the rules at the top of `regression.py`; other input raises
 `ValueError`, or `TypeError` when it is no real number.
 
 Reference: Teye et al., "Bayesian uncertainty estimation for batch normalized deep
@@ -15,7 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_finite
-from tfhyper.metrics._checks import as_float_array
+from tfhyper.metrics._checks import (
+    as_array,
+    as_float_array,
+    check_no_bools,
+    check_sample_weight,
+    weighted_mean,
+)
 from tfhyper.metrics.regression import errors_of
 
 SCORES = ("crps", "log_likelihood")
@@ -23,7 +30,9 @@ SCORES = ("crps", "log_likelihood")
 _OPTIMAL_CRPS_OF_UNIT_ERROR = math.erf(math.sqrt(math.log(2) / 2))
 
 
-def optimal_crps(targets: ArrayLike, mean: ArrayLike) -> float:
+def optimal_crps(
+    targets: ArrayLike, mean: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Smallest mean CRPS that normal predictions of these means can have.
 
     `(2 Phi(sqrt(log 2)) - 1) mean_i |targets_i - mean_i|`, 0.594904 times the mean
@@ -33,6 +42,7 @@ def optimal_crps(targets: ArrayLike, mean: ArrayLike) -> float:
     Args:
         targets: finite numbers of shape `(batch,)`.
         mean: the predictive means, of shape `(batch,)`.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float, not below zero, in the unit of the targets.
@@ -51,10 +61,13 @@ def optimal_crps(targets: ArrayLike, mean: ArrayLike) -> float:
         1.1898
     """
     errors = errors_of(targets, mean)
-    return float(_OPTIMAL_CRPS_OF_UNIT_ERROR * np.mean(np.abs(errors)))
+    weights = check_sample_weight(sample_weight, len(errors))
+    return _OPTIMAL_CRPS_OF_UNIT_ERROR * weighted_mean(np.abs(errors), weights)
 
 
-def optimal_log_likelihood(targets: ArrayLike, mean: ArrayLike) -> float:
+def optimal_log_likelihood(
+    targets: ArrayLike, mean: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Largest mean log-density that normal predictions of these means can have.
 
     `mean_i -(log(2 pi) + 1) / 2 - log |targets_i - mean_i|`, in nats: each example's
@@ -63,6 +76,7 @@ def optimal_log_likelihood(targets: ArrayLike, mean: ArrayLike) -> float:
     Args:
         targets: finite numbers of shape `(batch,)`.
         mean: the predictive means, of shape `(batch,)`.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float; `inf` where a target equals its mean, since a density that narrows on
@@ -80,14 +94,18 @@ def optimal_log_likelihood(targets: ArrayLike, mean: ArrayLike) -> float:
         >>> round(metrics.optimal_log_likelihood([0.0], [1.0]), 4)
         -1.4189
     """
-    errors = np.abs(errors_of(targets, mean))
+    errors, weights = _that_count(np.abs(errors_of(targets, mean)), sample_weight)
     if np.min(errors) == 0:
         return float("inf")
-    return float(-(np.log(2 * np.pi) + 1) / 2 - np.mean(np.log(errors)))
+    return -(math.log(2 * math.pi) + 1) / 2 - weighted_mean(np.log(errors), weights)
 
 
 def best_constant_variance(
-    targets: ArrayLike, mean: ArrayLike, score: str = "crps"
+    targets: ArrayLike,
+    mean: ArrayLike,
+    score: str = "crps",
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """The one variance for all examples that scores best.
 
@@ -106,6 +124,7 @@ def best_constant_variance(
         targets: finite numbers of shape `(batch,)`.
         mean: the predictive means, of shape `(batch,)`.
         score: `"crps"` or `"log_likelihood"`.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float, not below zero. It is 0 when all errors are 0, and by the CRPS when
@@ -128,10 +147,10 @@ def best_constant_variance(
         6.3145
     """
     check_choice("score", score, SCORES)
-    squares = np.square(errors_of(targets, mean))
+    squares, weights = _that_count(np.square(errors_of(targets, mean)), sample_weight)
     if score == "log_likelihood":
-        return float(np.mean(squares))
-    share_of_zeros = np.mean(squares == 0)
+        return weighted_mean(squares, weights)
+    share_of_zeros = weighted_mean(squares == 0, weights)
     if share_of_zeros >= np.sqrt(0.5):
         return 0.0
     from scipy.optimize import brentq
@@ -142,7 +161,8 @@ def best_constant_variance(
     low, high = np.log(ends / (-2 * np.log(rest))) + [-0.01, 0.01]
 
     def excess(log_variance: float) -> float:
-        return np.mean(np.exp(-squares / (2 * np.exp(log_variance)))) - np.sqrt(0.5)
+        kernels = np.exp(-squares / (2 * np.exp(log_variance)))
+        return weighted_mean(kernels, weights) - np.sqrt(0.5)
 
     return float(np.exp(brentq(excess, low, high)))
 
@@ -185,11 +205,26 @@ def normalized_score(score: float, constant: float, optimal: float) -> float:
             "`optimal` must differ from `constant`: there is nothing between them. "
             f"Received: optimal={optimal}, constant={constant}"
         )
-    return 100.0 * (score - constant) / (optimal - constant)
+    found = 100.0 * (score - constant) / (optimal - constant)
+    if not math.isfinite(found):
+        raise ValueError(
+            "`score`, `constant` and `optimal` must differ by numbers whose ratio is "
+            f"one. Received: score={score}, constant={constant}, optimal={optimal}"
+        )
+    return found
+
+
+def _that_count(values, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the values whose weight is not 0, and these weights."""
+    weights = check_sample_weight(sample_weight, len(values))
+    if weights is None:
+        return values, None
+    return values[weights > 0], weights[weights > 0]
 
 
 def _check_score(name: str, value: float) -> float:
-    array = as_float_array(name, value, np.float64)
+    array = check_no_bools(name, as_array(name, value))
+    array = as_float_array(name, array, np.float64)
     if array.ndim != 0:
         raise ValueError(
             f"`{name}` must be one number. Received: {name}.shape={array.shape}"

@@ -7,8 +7,26 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_positive_integer
-from tfhyper.metrics._checks import check_labels_and_probs
+from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.metrics._checks import (
+    check_labels_and_probs,
+    check_sample_weight,
+    weighted_mean,
+)
+from tfhyper.metrics._streaming import (
+    NUM_PROBLEMS,
+    as_tensor,
+    check_shapes,
+    find_problems,
+    known,
+    largest,
+    raise_problems,
+    read_labels,
+    read_weights,
+)
+
+# More need memory without end, and few of them could hold two examples.
+_MOST_BINS = 100_000
 
 
 class ReliabilityCurve(NamedTuple):
@@ -21,7 +39,8 @@ class ReliabilityCurve(NamedTuple):
     Attributes:
         confidence: float64, the mean confidence of the bin's examples, in `[0, 1]`.
         accuracy: float64, the fraction of them that is predicted right, in `[0, 1]`.
-        counts: int64, the number of them.
+        counts: int64, the number of them; with weights float64, the sum of theirs, by
+            which the two means are weighted, too.
 
     Example:
         >>> from tfhyper import metrics
@@ -45,7 +64,11 @@ def _inner_bin_edges(num_bins: int) -> np.ndarray:
 
 
 def reliability_curve(
-    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    probs: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> ReliabilityCurve:
     """Mean confidence and accuracy of the predictions in bins of their confidence.
 
@@ -53,20 +76,23 @@ def reliability_curve(
     among predictions of confidence `p`, a fraction `p` is right.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A `ReliabilityCurve` of three `(num_bins,)` arrays, free of NaN.
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
-            does not hold probabilities, the shapes do not fit, or a label is out of
-            range.
-        TypeError: if `labels` are not integers.
+        ValueError: if `num_bins` is not a positive integer up to 100,000, `probs` is
+            not finite or does not hold probabilities, the shapes do not fit, a label
+            is no class, or a weight breaks its rule.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, section 2,
@@ -79,22 +105,33 @@ def reliability_curve(
         >>> curve.accuracy.tolist(), curve.confidence.tolist()
         ([1.0, 0.5], [0.5, 0.75])
     """
-    num_bins = check_positive_integer("num_bins", num_bins)
+    num_bins = _check_num_bins(num_bins)
     labels, probs = check_labels_and_probs(labels, probs)
+    weights = check_sample_weight(sample_weight, len(labels))
     confidence = np.max(probs, axis=1)
     correct = np.argmax(probs, axis=1) == labels
     bins = np.searchsorted(_inner_bin_edges(num_bins), confidence.astype(np.float32))
-    counts = np.bincount(bins, minlength=num_bins)
-    divisor = np.maximum(counts, 1)
+    counts = np.bincount(bins, weights, minlength=num_bins)
+    # Weights that are too small to be multiplied without loss still give ratios.
+    if weights is None:
+        weights, divisor = 1.0, np.maximum(counts, 1)
+    else:
+        largest = np.max(weights)
+        weights = weights / largest
+        divisor = np.where(counts > 0, counts / largest, 1.0)
     return ReliabilityCurve(
-        confidence=np.bincount(bins, confidence, minlength=num_bins) / divisor,
-        accuracy=np.bincount(bins, correct, minlength=num_bins) / divisor,
+        confidence=np.bincount(bins, weights * confidence, num_bins) / divisor,
+        accuracy=np.bincount(bins, weights * correct, num_bins) / divisor,
         counts=counts,
     )
 
 
 def expected_calibration_error(
-    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    probs: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean gap between confidence and accuracy, over bins of the confidence.
 
@@ -102,20 +139,23 @@ def expected_calibration_error(
     `reliability_curve`, which also draws the reliability diagram.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right. Compare only values of the same `num_bins`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`, 0 for calibrated predictions.
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
-            does not hold probabilities, the shapes do not fit, or a label is out of
-            range.
-        TypeError: if `labels` are not integers.
+        ValueError: if `num_bins` is not a positive integer up to 100,000, `probs` is
+            not finite or does not hold probabilities, the shapes do not fit, a label
+            is no class, or a weight breaks its rule.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, eq. 3.
@@ -125,9 +165,18 @@ def expected_calibration_error(
         >>> metrics.expected_calibration_error([0, 1], [[0.75, 0.25], [0.75, 0.25]])
         0.25
     """
-    curve = reliability_curve(labels, probs, num_bins)
+    curve = reliability_curve(labels, probs, num_bins, sample_weight=sample_weight)
     gaps = np.abs(curve.accuracy - curve.confidence)
-    return float(np.sum(curve.counts * gaps) / np.sum(curve.counts))
+    return weighted_mean(gaps, curve.counts.astype(np.float64))
+
+
+def _check_num_bins(num_bins: int) -> int:
+    num_bins = check_positive_integer("num_bins", num_bins)
+    if num_bins > _MOST_BINS:
+        raise ValueError(
+            f"`num_bins` must be at most {_MOST_BINS}. Received: num_bins={num_bins}"
+        )
+    return num_bins
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -137,25 +186,43 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     `ece = sum_m |sum_{b in bin m} w_b (correct_b - confidence_b)| / sum_b w_b`
 
     It keeps one sum per bin, so its value does not depend on how the data are cut into
-    batches, and it holds `num_bins + 1` numbers however long the epoch is. It equals
+    batches, and it holds `num_bins + 13` numbers however long the epoch is. It equals
     the function of the same data up to float32 rounding.
 
+    One column of outputs is the probability p of class 1 of two, from a sigmoid: the
+    value is that of the two columns `1 - p` and `p`.
+
+    Wrong shapes and types raise when the first batch is met, in a compiled step when it
+    is traced. Wrong values raise at the first batch where a step runs eagerly. Within a
+    compiled step nothing can raise: the value is NaN from the first wrong batch on, and
+    the `ValueError` comes from the first `result()` outside of it, which `fit` calls
+    after each epoch and `evaluate` at its end. An example of weight 0 is left out,
+    whatever its label and outputs are.
+
     Args:
-        num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
-            closed on its right.
-        from_logits: whether the model's outputs are logits, which then go through a
-            softmax, rather than probabilities.
+        num_bins: positive integer up to 100,000, the number of equal-width bins of
+            `(0, 1]`, each closed on its right.
+        from_logits: bool, whether the model's outputs are logits, which then go through
+            a softmax (one column: a sigmoid), rather than probabilities.
         name: string, the name of the metric.
-        dtype: the dtype of the sums, `keras.config.floatx()` by default.
+        dtype: the dtype of the sums, `keras.config.floatx()` by default. They have
+            float32 at least: in half precision they would soon stand still.
 
     Call arguments:
-        y_true: integer class indices of shape `(batch,)` or `(batch, 1)`.
-        y_pred: outputs of shape `(batch, classes)`, of any float dtype.
-        sample_weight: `None`, or weights that broadcast to `(batch,)`.
+        y_true: class indices of shape `(batch,)` or `(batch, 1)`, integers or whole
+            floats (bools, too, for one column of outputs); or one-hot rows
+            `(batch, classes)` of any dtype.
+        y_pred: outputs of shape `(batch, classes)` or `(batch, 1)`, of any float dtype.
+        sample_weight: `None`, a number, or weights of shape `(batch,)` or `(batch, 1)`,
+            finite and not below zero. A mask `(batch,)` that `y_pred` carries
+            multiplies them.
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, or, at the call, `y_pred`
-            does not have two axes or `y_true` does not hold one label per row.
+        ValueError: if `num_bins` is no positive integer or `from_logits` no bool; or,
+            as told above, if a shape does not fit, a value is not finite, `y_pred` does
+            not hold probabilities (logits that were not announced), a label is no class
+            or no one-hot row, or a weight is below zero.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Guo et al., "On calibration of modern neural networks", ICML 2017, eq. 3.
@@ -178,62 +245,75 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         dtype: Any = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.num_bins = check_positive_integer("num_bins", num_bins)
-        self.from_logits = from_logits
+        self.num_bins = _check_num_bins(num_bins)
+        self.from_logits = check_bool("from_logits", from_logits)
         self._edges = _inner_bin_edges(self.num_bins)
-        self.bin_gaps = self.add_variable(
-            shape=(self.num_bins,), initializer="zeros", name="bin_gaps"
-        )
-        self.total_weight = self.add_variable(
-            shape=(), initializer="zeros", name="total_weight"
+        self._sums_dtype = "float64" if self.dtype == "float64" else "float32"
+        self.bin_gaps = self._add_sums("bin_gaps", (self.num_bins,))
+        self.total_weight = self._add_sums("total_weight", ())
+        self.problems = self._add_sums("problems", (NUM_PROBLEMS, 2))
+
+    def _add_sums(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
+        return self.add_variable(
+            shape=shape, initializer="zeros", dtype=self._sums_dtype, name=name
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch to the sums; the class docstring gives the arguments."""
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
+        if sample_weight is not None:
+            sample_weight = as_tensor("sample_weight", sample_weight)
+        check_shapes(y_true, y_pred, sample_weight)
+
         # Binning is in float32 whatever the model's dtype, as in `reliability_curve`.
         y_pred = ops.cast(y_pred, "float32")
-        y_true = ops.cast(y_true, "int32")
-        self._check_shapes(y_true.shape, y_pred.shape)
-        probs = ops.softmax(y_pred, axis=-1) if self.from_logits else y_pred
-        confidence = ops.max(probs, axis=-1)
+        weights = read_weights(sample_weight, mask, y_pred, self._sums_dtype)
+        counts = weights != 0  # true of NaN, which is to be found
+        labels = read_labels(y_true, y_pred)
+        problems = find_problems(labels, y_pred, weights, counts, self.from_logits)
+        found = known(problems)
+        if found is not None:
+            raise_problems(found)
+
+        confidence, predicted = self._predict(y_pred)
+        # What is left out may be NaN, which no weight of 0 removes.
+        confidence = ops.where(counts & ops.isfinite(confidence), confidence, 0.0)
         bins = ops.searchsorted(self._edges, confidence, side="left")
-        labels = ops.reshape(y_true, (-1,))
-        correct = ops.equal(ops.cast(ops.argmax(probs, axis=-1), "int32"), labels)
-        gaps = ops.cast(correct, self.dtype) - ops.cast(confidence, self.dtype)
-        weights = ops.ones_like(gaps)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, self.dtype)
-            if len(sample_weight.shape) > 1:
-                sample_weight = ops.reshape(sample_weight, (-1,))
-            weights = weights * sample_weight
+        correct = ops.equal(predicted, labels.index)
+        gaps = ops.cast(correct, weights.dtype) - ops.cast(confidence, weights.dtype)
         self.bin_gaps.assign_add(
             ops.segment_sum(gaps * weights, bins, num_segments=self.num_bins)
         )
         self.total_weight.assign_add(ops.sum(weights))
+        self.problems.assign_add(ops.cast(problems, self._sums_dtype))
+
+    def _predict(self, y_pred: Any) -> tuple[Any, Any]:
+        """Returns confidence and class of float32 outputs, both `(batch,)`."""
+        if y_pred.shape[-1] == 1:
+            p = y_pred[:, 0]
+            p = ops.sigmoid(p) if self.from_logits else p
+            # Of two equal probabilities the first is the prediction, as in argmax.
+            return ops.maximum(p, 1.0 - p), ops.cast(p > 1.0 - p, "int32")
+        probs = ops.softmax(y_pred, axis=-1) if self.from_logits else y_pred
+        return largest(probs), ops.cast(ops.argmax(probs, axis=-1), "int32")
 
     def result(self) -> Any:
-        """Returns the error of all examples so far, a scalar; 0 before the first."""
-        return ops.divide_no_nan(ops.sum(ops.abs(self.bin_gaps)), self.total_weight)
+        """Returns the error of all examples so far, a scalar; 0 before the first.
+
+        Raises:
+            ValueError: if a batch of a compiled step held wrong values; within such a
+                step the result is NaN.
+        """
+        found = known(self.problems)
+        if found is not None:
+            raise_problems(found)
+        ece = ops.divide_no_nan(ops.sum(ops.abs(self.bin_gaps)), self.total_weight)
+        # Also in a value that nobody can raise at: no number rather than a wrong one.
+        return ops.where(ops.any(self.problems[:, 0] > 0), float("nan"), ece)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = super().get_config()
         config.update(num_bins=self.num_bins, from_logits=self.from_logits)
         return config
-
-    @staticmethod
-    def _check_shapes(label_shape: Any, pred_shape: Any) -> None:
-        if len(pred_shape) != 2:
-            raise ValueError(
-                "`y_pred` must have the axes (batch, classes). "
-                f"Received: y_pred.shape={tuple(pred_shape)}"
-            )
-        one_label_per_row = len(label_shape) == 1 or (
-            len(label_shape) == 2 and label_shape[1] == 1
-        )
-        if not one_label_per_row:
-            raise ValueError(
-                "`y_true` must hold one integer class index per example, in the shape "
-                "(batch,) or (batch, 1), not one-hot rows. "
-                f"Received: y_true.shape={tuple(label_shape)}"
-            )

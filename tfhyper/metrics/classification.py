@@ -2,70 +2,95 @@
 
 Every function takes `labels` and `probs`:
 
-- `labels`: integers of shape `(batch,)`, each in `[0, classes)`.
+- `labels`: class indices of shape `(batch,)` or `(batch, 1)`, integers or whole floats,
+  each in `[0, classes)`; or one-hot rows of shape `(batch, classes)`.
 - `probs`: probabilities of shape `(batch, classes)`, or `(draws, batch, classes)`. A
   three-axis array is first averaged over its draws: the score is that of the
   ensemble's prediction, not the mean of its members' scores.
+- `sample_weight`: `None`, or the examples' weights of shape `(batch,)` or `(batch, 1)`,
+  finite, not below zero and not all 0. The mean over the examples `mean_b s_b` is then
+  `sum_b w_b s_b / sum_b w_b`: a weight of 2 counts as two equal examples, and one of 0
+  leaves an example out.
 
 They raise a `ValueError` when `probs` is not finite, holds a value below zero or a row
-that does not sum to one within 1e-3, when the shapes do not fit or a label is out of
-range, and a `TypeError` when the labels are not integers.
+that does not sum to one within 1e-3 (0.004 for numbers of float16's precision and 0.03
+for those of bfloat16's, which round so), when the shapes do not fit, a label is out of
+range or no whole number, one-hot rows hold anything but one 1 and zeros, or weights
+break their rule; and a `TypeError` when an argument does not hold real numbers.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_positive_integer
-from tfhyper.metrics._checks import check_labels_and_probs
+from tfhyper.metrics._checks import (
+    check_labels_and_probs,
+    check_sample_weight,
+    weighted_mean,
+)
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
-def error(labels: ArrayLike, probs: ArrayLike) -> float:
+def error(
+    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Fraction of examples whose most probable class is not the label.
 
     `error = mean_b [argmax_c probs[b, c] != labels[b]]`. Of equally probable classes
     the one with the lowest index is predicted.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`: 0.05 for five wrong predictions in a hundred.
 
     Raises:
-        ValueError: if `probs` or `labels` break the rules at the top of this module.
-        TypeError: if `labels` are not integers.
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
         >>> metrics.error([0, 1], [[0.9, 0.1], [0.8, 0.2]])
         0.5
     """
-    return top_k_error(labels, probs, k=1)
+    return top_k_error(labels, probs, k=1, sample_weight=sample_weight)
 
 
-def top_k_accuracy(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
+def top_k_accuracy(
+    labels: ArrayLike,
+    probs: ArrayLike,
+    k: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Fraction of examples whose label is among the `k` most probable classes.
 
     Equally probable classes are ranked by their index, lowest first, so that
     `top_k_accuracy(..., k=1) == 1 - error(...)`.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first.
         k: positive integer, at most the number of classes.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`.
 
     Raises:
-        ValueError: if `k` is not an integer in `[1, classes]`, or `probs` or `labels`
-            break the rules at the top of this module.
-        TypeError: if `labels` are not integers.
+        ValueError: if `k` is not an integer in `[1, classes]`, or another
+            argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
@@ -73,6 +98,7 @@ def top_k_accuracy(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
         0.5
     """
     labels, probs = check_labels_and_probs(labels, probs)
+    weights = check_sample_weight(sample_weight, len(labels))
     k = check_positive_integer("k", k)
     classes = probs.shape[1]
     if k > classes:
@@ -82,37 +108,48 @@ def top_k_accuracy(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
     true_probs = _true_class_probabilities(labels, probs)[:, np.newaxis]
     tied_before = (probs == true_probs) & (np.arange(classes) < labels[:, np.newaxis])
     ranks = np.sum((probs > true_probs) | tied_before, axis=1)
-    return float(np.mean(ranks < k))
+    return weighted_mean(ranks < k, weights)
 
 
-def top_k_error(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
+def top_k_error(
+    labels: ArrayLike,
+    probs: ArrayLike,
+    k: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Fraction of examples whose label is not among the `k` most probable classes.
 
     `top_k_error = 1 - top_k_accuracy`; `k=5` is the customary one on ImageNet.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first.
         k: positive integer, at most the number of classes.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`.
 
     Raises:
-        ValueError: if `k` is not an integer in `[1, classes]`, or `probs` or `labels`
-            break the rules at the top of this module.
-        TypeError: if `labels` are not integers.
+        ValueError: if `k` is not an integer in `[1, classes]`, or another
+            argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
         >>> metrics.top_k_error([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=1)
         1.0
     """
-    return 1.0 - top_k_accuracy(labels, probs, k)
+    return 1.0 - top_k_accuracy(labels, probs, k, sample_weight=sample_weight)
 
 
-def negative_log_likelihood(labels: ArrayLike, probs: ArrayLike) -> float:
+def negative_log_likelihood(
+    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Mean negative log-probability of the labels, in nats.
 
     `nll = mean_b -log(max(probs[b, labels[b]], 2**-126))`.
@@ -122,17 +159,20 @@ def negative_log_likelihood(labels: ArrayLike, probs: ArrayLike) -> float:
     infinity. The clip is the same for inputs of every precision.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 87.34]`, up to the tolerance of the rows' sums; `log(classes)`
         for uniform predictions.
 
     Raises:
-        ValueError: if `probs` or `labels` break the rules at the top of this module.
-        TypeError: if `labels` are not integers.
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
@@ -140,11 +180,15 @@ def negative_log_likelihood(labels: ArrayLike, probs: ArrayLike) -> float:
         0.6931
     """
     labels, probs = check_labels_and_probs(labels, probs)
+    weights = check_sample_weight(sample_weight, len(labels))
     true_probs = _true_class_probabilities(labels, probs)
-    return float(-np.mean(np.log(np.maximum(true_probs, SMALLEST_PROBABILITY))))
+    logs = np.log(np.maximum(true_probs, SMALLEST_PROBABILITY))
+    return -weighted_mean(logs, weights)
 
 
-def brier_score(labels: ArrayLike, probs: ArrayLike) -> float:
+def brier_score(
+    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Mean squared distance between the predictions and the one-hot labels.
 
     `brier = mean_b sum_c (probs[b, c] - [c == labels[b]])**2`, the definition of Brier
@@ -152,16 +196,19 @@ def brier_score(labels: ArrayLike, probs: ArrayLike) -> float:
     single-probability form that some packages use.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 2]`: 0 for certain and right, 2 for certain and wrong.
 
     Raises:
-        ValueError: if `probs` or `labels` break the rules at the top of this module.
-        TypeError: if `labels` are not integers.
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Brier, "Verification of forecasts expressed in terms of probability", Monthly
@@ -173,8 +220,9 @@ def brier_score(labels: ArrayLike, probs: ArrayLike) -> float:
         0.5
     """
     labels, probs = check_labels_and_probs(labels, probs)
+    weights = check_sample_weight(sample_weight, len(labels))
     one_hot = labels[:, np.newaxis] == np.arange(probs.shape[1])
-    return float(np.mean(np.sum(np.square(probs - one_hot), axis=1)))
+    return weighted_mean(np.sum(np.square(probs - one_hot), axis=1), weights)
 
 
 def _true_class_probabilities(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:

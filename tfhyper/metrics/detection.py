@@ -67,7 +67,8 @@ def misclassification_detection(
     """How well an uncertainty tells wrong predictions from right ones.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first. Rows sum to one.
         uncertainty: finite numbers of shape `(batch,)`, larger for less sure; by
@@ -91,7 +92,7 @@ def misclassification_detection(
     Raises:
         ValueError: if an argument breaks these rules, or the predictions are all right
             or all wrong, which leaves nothing to tell apart.
-        TypeError: if `labels` are not integers, or `uncertainty` no real numbers.
+        TypeError: if `labels` are no class indices, or `uncertainty` no real numbers.
 
     Reference:
         Hendrycks and Gimpel, "A baseline for detecting misclassified and

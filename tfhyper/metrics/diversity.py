@@ -19,7 +19,8 @@ def fault_counts(labels: ArrayLike, members: ArrayLike) -> np.ndarray:
     what an ensemble mends.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         members: probabilities of shape `(draws, batch, classes)`.
 
     Returns:
@@ -29,7 +30,7 @@ def fault_counts(labels: ArrayLike, members: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: if `members` does not hold probabilities on three axes, or `labels`
             does not fit them.
-        TypeError: if `labels` are not integers.
+        TypeError: if `labels` are no class indices.
 
     Reference:
         Ukai et al., "Bayesian estimation and model averaging of convolutional neural

@@ -1,5 +1,6 @@
 """Predictive intervals of a regression, and how many targets they hold."""
 
+import reprlib
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -8,10 +9,13 @@ from numpy.typing import ArrayLike
 
 from tfhyper.metrics._checks import (
     as_float_array,
+    check_sample_weight,
     check_samples,
     check_variance,
     check_vector,
+    weighted_mean,
 )
+from tfhyper.metrics.regression import errors_of
 
 
 class PredictiveInterval(NamedTuple):
@@ -61,7 +65,8 @@ def gaussian_interval(
     """
     mean = check_vector("mean", mean)
     variance = check_variance("variance", variance, mean.shape)
-    half = NormalDist().inv_cdf((1 + _check_level(level)) / 2) * np.sqrt(variance)
+    # By the lower tail, whose probability is not 0 for any level below one.
+    half = -NormalDist().inv_cdf((1 - _check_level(level)) / 2) * np.sqrt(variance)
     return PredictiveInterval(mean - half, mean + half)
 
 
@@ -99,7 +104,10 @@ def sample_interval(samples: ArrayLike, level: float = 0.9) -> PredictiveInterva
 
 
 def interval_coverage(
-    targets: ArrayLike, interval: tuple[ArrayLike, ArrayLike]
+    targets: ArrayLike,
+    interval: tuple[ArrayLike, ArrayLike],
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Fraction of the targets that lie in their intervals, the ends included.
 
@@ -107,13 +115,15 @@ def interval_coverage(
         targets: finite numbers of shape `(batch,)`.
         interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
             `(batch,)`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float in `[0, 1]`: near the intervals' level if they are calibrated.
 
     Raises:
         ValueError: if a value is not finite, a shape does not fit, or an interval ends
-            before it begins.
+            before it begins, or a weight breaks its rule.
         TypeError: if an argument does not hold real numbers.
 
     Example:
@@ -123,22 +133,27 @@ def interval_coverage(
     """
     targets = check_vector("targets", targets)
     lower, upper = _check_interval(interval, len(targets))
-    return float(np.mean((lower <= targets) & (targets <= upper)))
+    weights = check_sample_weight(sample_weight, len(targets))
+    return weighted_mean((lower <= targets) & (targets <= upper), weights)
 
 
-def interval_width(interval: tuple[ArrayLike, ArrayLike]) -> float:
+def interval_width(
+    interval: tuple[ArrayLike, ArrayLike], *, sample_weight: ArrayLike | None = None
+) -> float:
     """Mean width of intervals: of two that cover alike, the narrower tells more.
 
     Args:
         interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
             `(batch,)`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float, not below zero, in the unit of the targets.
 
     Raises:
         ValueError: if a value is not finite, a shape does not fit, or an interval ends
-            before it begins.
+            before it begins, or a weight breaks its rule.
         TypeError: if an argument does not hold real numbers.
 
     Example:
@@ -147,7 +162,8 @@ def interval_width(interval: tuple[ArrayLike, ArrayLike]) -> float:
         1.5
     """
     lower, upper = _check_interval(interval)
-    return float(np.mean(upper - lower))
+    weights = check_sample_weight(sample_weight, len(lower))
+    return weighted_mean(upper - lower, weights)
 
 
 class CoverageCurve(NamedTuple):
@@ -173,6 +189,8 @@ def coverage_curve(
     mean: ArrayLike,
     variance: ArrayLike,
     levels: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> CoverageCurve:
     """The calibration curve of normal predictions: coverage against level.
 
@@ -185,6 +203,8 @@ def coverage_curve(
             number for all.
         levels: probabilities in `(0, 1)`, of shape `(points,)`; by default 0.05, 0.1
             ... 0.95.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A `CoverageCurve` of two arrays of shape `(points,)`.
@@ -207,8 +227,18 @@ def coverage_curve(
     if levels is None:
         levels = np.arange(1, 20) / 20
     levels = check_vector("levels", levels)
+    if np.min(levels) <= 0 or np.max(levels) >= 1:
+        raise ValueError(
+            "`levels` must be probabilities in (0, 1). Received: levels from "
+            f"{np.min(levels)} to {np.max(levels)}"
+        )
+    errors_of(targets, mean)  # whose names are those of this function
     coverage = [
-        interval_coverage(targets, gaussian_interval(mean, variance, level))
+        interval_coverage(
+            targets,
+            gaussian_interval(mean, variance, level),
+            sample_weight=sample_weight,
+        )
         for level in levels
     ]
     return CoverageCurve(levels, np.array(coverage))
@@ -227,13 +257,18 @@ def _check_interval(
     interval: tuple[ArrayLike, ArrayLike], batch: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the two ends as float64 arrays of shape `(batch,)`."""
+    if not isinstance(interval, tuple | list | np.ndarray):
+        raise TypeError(
+            "`interval` must be a pair of lower and upper ends. "
+            f"Received: interval={reprlib.repr(interval)}"
+        )
     if len(interval) != 2:
         raise ValueError(
             "`interval` must be a pair of lower and upper ends. "
             f"Received: len(interval)={len(interval)}"
         )
-    lower = check_vector("lower", interval[0], batch)
-    upper = check_vector("upper", interval[1], len(lower))
+    lower = check_vector("interval[0]", interval[0], batch)
+    upper = check_vector("interval[1]", interval[1], len(lower))
     if np.any(lower > upper):
         raise ValueError(
             "`interval` must not end before it begins. "

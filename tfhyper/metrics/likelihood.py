@@ -8,12 +8,22 @@ units `c` times as large the log-likelihood is `log(c)` larger.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import check_samples, check_variance, check_vector
+from tfhyper.metrics._checks import (
+    check_sample_weight,
+    check_samples,
+    check_variance,
+    check_vector,
+    weighted_mean,
+)
 from tfhyper.metrics.regression import errors_of
 
 
 def gaussian_log_likelihood(
-    targets: ArrayLike, mean: ArrayLike, variance: ArrayLike
+    targets: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean log-density of the targets under normal predictions, in nats.
 
@@ -24,13 +34,14 @@ def gaussian_log_likelihood(
         mean: the predictive means, of shape `(batch,)`.
         variance: the predictive variances, above zero, of shape `(batch,)`, or one
             number for all.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float; larger is better.
 
     Raises:
         ValueError: if an argument breaks the rules at the top of `regression.py`, or a
-            variance is 0.
+            variance is 0, or too small for the density to be a number.
         TypeError: if an argument does not hold real numbers.
 
     Example:
@@ -40,11 +51,16 @@ def gaussian_log_likelihood(
     """
     squares = np.square(errors_of(targets, mean))
     variance = check_variance("variance", variance, squares.shape, positive=True)
-    return mixture_log_likelihood(squares[np.newaxis], variance)
+    weights = check_sample_weight(sample_weight, len(squares))
+    return _finite_log_likelihood("variance", squares[np.newaxis], variance, weights)
 
 
 def predictive_log_likelihood(
-    targets: ArrayLike, members: ArrayLike, noise_variance: ArrayLike
+    targets: ArrayLike,
+    members: ArrayLike,
+    noise_variance: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean log-density of the targets under the mixture of the draws, in nats.
 
@@ -59,13 +75,14 @@ def predictive_log_likelihood(
         targets: finite numbers of shape `(batch,)`.
         members: each draw's means, of shape `(draws, batch)`.
         noise_variance: above zero: a number, `(batch,)` or `(draws, batch)`.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float; larger is better.
 
     Raises:
         ValueError: if an argument breaks the rules at the top of `regression.py`, or a
-            variance is 0.
+            variance is 0, or too small for the density to be a number.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -84,11 +101,28 @@ def predictive_log_likelihood(
     variance = check_variance(
         "noise_variance", noise_variance, members.shape, positive=True
     )
-    return mixture_log_likelihood(np.square(targets - members), variance)
+    weights = check_sample_weight(sample_weight, len(targets))
+    squares = np.square(targets - members)
+    return _finite_log_likelihood("noise_variance", squares, variance, weights)
 
 
-def mixture_log_likelihood(squares: np.ndarray, variance: np.ndarray) -> float:
+def _finite_log_likelihood(name, squares, variance, weights) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = mixture_log_likelihood(squares, variance, weights)
+    if not np.isfinite(found):
+        raise ValueError(
+            f"`{name}` must not be so far below the squared errors that a density "
+            f"vanishes. Received: {name} from {np.min(variance)}, with squared errors "
+            f"up to {np.max(squares)}"
+        )
+    return found
+
+
+def mixture_log_likelihood(
+    squares: np.ndarray, variance: np.ndarray, weights: np.ndarray | None = None
+) -> float:
     """Returns the mean log-density for checked `(draws, batch)` squared errors."""
     logs = -(squares / variance + np.log(2 * np.pi * variance)) / 2
     largest = np.max(logs, axis=0)
-    return float(np.mean(largest + np.log(np.mean(np.exp(logs - largest), axis=0))))
+    logs = largest + np.log(np.mean(np.exp(logs - largest), axis=0))
+    return weighted_mean(logs, weights)

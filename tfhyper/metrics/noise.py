@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice
-from tfhyper.metrics._checks import check_samples, check_vector
+from tfhyper.metrics._checks import check_sample_weight, check_samples, check_vector
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.metrics.likelihood import mixture_log_likelihood
 from tfhyper.metrics.regression import normal_crps
@@ -18,7 +18,11 @@ _POINTS_PER_DECADE = 3
 
 
 def fit_noise_variance(
-    targets: ArrayLike, members: ArrayLike, score: str = "crps"
+    targets: ArrayLike,
+    members: ArrayLike,
+    score: str = "crps",
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """The variance `1 / tau` of the observations' noise that scores best.
 
@@ -35,14 +39,16 @@ def fit_noise_variance(
         targets: finite numbers of shape `(batch,)`.
         members: each draw's means, of shape `(draws, batch)`.
         score: `"crps"` or `"log_likelihood"`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A float, not below zero, in the squared unit of the targets. It is 0 where the
         members scatter enough by themselves, or no member has an error.
 
     Raises:
-        ValueError: if an argument is not finite, its shape does not fit, or `score` is
-            none of the two.
+        ValueError: if an argument is not finite, its shape does not fit, `score` is
+            none of the two, or a weight breaks its rule.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -59,15 +65,24 @@ def fit_noise_variance(
     check_choice("score", score, SCORES)
     targets = check_vector("targets", targets)
     members = check_samples(members, len(targets))
+    weights = check_sample_weight(sample_weight, len(targets))
+    if weights is not None:
+        # Where the search begins is for the examples that count.
+        counts = weights > 0
+        targets, members, weights = targets[counts], members[:, counts], weights[counts]
     if score == "crps":
         errors, spread = targets - members.mean(axis=0), members.var(axis=0)
         # Once sigma is |error| / sqrt(log 2) the CRPS of an example grows with it.
         largest = np.max(np.square(errors)) / np.log(2)
-        return _minimize(lambda v: normal_crps(errors, spread + v), largest, zero=True)
+        return _minimize(
+            lambda v: normal_crps(errors, spread + v, weights), largest, zero=True
+        )
     squares = np.square(targets - members)
     # Once the variance is the squared error the density of a draw falls with it.
     return _minimize(
-        lambda v: -mixture_log_likelihood(squares, v), np.max(squares), zero=False
+        lambda v: -mixture_log_likelihood(squares, v, weights),
+        np.max(squares),
+        zero=False,
     )
 
 

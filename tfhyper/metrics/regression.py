@@ -9,10 +9,14 @@ Every function takes `targets`, finite numbers of shape `(batch,)`, and a predic
   example `(batch,)`, or one for each draw and example `(draws, batch)`;
 - `samples`, of shape `(draws, batch)`: draws of the target itself, noise included.
 
-Means over the examples are returned. A `ValueError` is raised when a shape does not
-fit (a network's `(batch, 1)` needs its last axis dropped), a value is not finite or a
-variance below zero, and a `TypeError` when a value is no real number. `likelihood.py`
-holds the scores by density, under the same rules.
+Means over the examples are returned. With `sample_weight`, finite numbers of shape
+`(batch,)` or `(batch, 1)`, not below zero and not all 0, the mean `mean_i s_i` is
+`sum_i w_i s_i / sum_i w_i`: a weight of 2 counts as two equal examples, and one of 0
+leaves an example out. A `ValueError` is raised when a shape does not fit (a network's
+`(batch, 1)` needs its last axis dropped), a value is not finite or beyond 1e150, whose
+squares are no numbers, a variance or a weight below zero, and a `TypeError` when a
+value is no real number. `likelihood.py` holds the scores by density, under the same
+rules.
 """
 
 from typing import NamedTuple
@@ -20,19 +24,29 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import check_samples, check_variance, check_vector
+from tfhyper.checks import check_bool
+from tfhyper.metrics._checks import (
+    check_sample_weight,
+    check_samples,
+    check_variance,
+    check_vector,
+    weighted_mean,
+)
 
 # Beyond it the normal density is 0, and the error function 1, in float64.
 _LARGEST_Z = 40.0
 
 
-def rmse(targets: ArrayLike, mean: ArrayLike) -> float:
+def rmse(
+    targets: ArrayLike, mean: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Root mean squared error, `sqrt(mean_i (targets_i - mean_i)**2)`.
 
     Args:
         targets: finite numbers of shape `(batch,)`.
         mean: the predictions, of shape `(batch,)`; for members, their mean over the
             draws.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float, not below zero, in the unit of the targets.
@@ -46,10 +60,18 @@ def rmse(targets: ArrayLike, mean: ArrayLike) -> float:
         >>> metrics.rmse([3.0, 4.0], [0.0, 4.0]).__round__(4)
         2.1213
     """
-    return float(np.sqrt(np.mean(np.square(errors_of(targets, mean)))))
+    squares = np.square(errors_of(targets, mean))
+    weights = check_sample_weight(sample_weight, len(squares))
+    return float(np.sqrt(weighted_mean(squares, weights)))
 
 
-def crps_gaussian(targets: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> float:
+def crps_gaussian(
+    targets: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Mean continuous ranked probability score of normal predictions.
 
     With `sigma = sqrt(variance)`, `z = (target - mean) / sigma`, and `Phi` and `phi`
@@ -66,6 +88,7 @@ def crps_gaussian(targets: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> f
         mean: the predictive means, of shape `(batch,)`.
         variance: the predictive variances, not below zero, of shape `(batch,)`, or one
             number for all.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float, not below zero, in the unit of the targets.
@@ -84,10 +107,18 @@ def crps_gaussian(targets: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> f
         0.2337
     """
     errors = errors_of(targets, mean)
-    return normal_crps(errors, check_variance("variance", variance, errors.shape))
+    variance = check_variance("variance", variance, errors.shape)
+    weights = check_sample_weight(sample_weight, len(errors))
+    return normal_crps(errors, variance, weights)
 
 
-def crps_samples(targets: ArrayLike, samples: ArrayLike, fair: bool = False) -> float:
+def crps_samples(
+    targets: ArrayLike,
+    samples: ArrayLike,
+    fair: bool = False,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Mean continuous ranked probability score, estimated from draws of the target.
 
     For each target `y` and its draws `x_1 ... x_T`,
@@ -104,13 +135,14 @@ def crps_samples(targets: ArrayLike, samples: ArrayLike, fair: bool = False) -> 
         samples: draws of shape `(draws, batch)` of the target, not of its mean only:
             with the observation noise.
         fair: whether to correct the bias of few draws; needs at least 2.
+        sample_weight: the examples' weights, or `None` for equal ones.
 
     Returns:
         A float, in the unit of the targets; smaller is better.
 
     Raises:
         ValueError: if an argument breaks the rules at the top of this module, or `fair`
-            is asked of one draw.
+            is no bool or asked of one draw.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -126,6 +158,8 @@ def crps_samples(targets: ArrayLike, samples: ArrayLike, fair: bool = False) -> 
     """
     targets = check_vector("targets", targets)
     samples = check_samples(samples, len(targets), "samples")
+    weights = check_sample_weight(sample_weight, len(targets))
+    fair = check_bool("fair", fair)
     draws = len(samples)
     if fair and draws < 2:
         raise ValueError(
@@ -137,7 +171,7 @@ def crps_samples(targets: ArrayLike, samples: ArrayLike, fair: bool = False) -> 
     signs = 2.0 * np.arange(draws) - (draws - 1)
     pairs = draws * (draws - 1) if fair else draws**2
     spread = signs @ deviations / pairs
-    return float(np.mean(np.mean(np.abs(deviations), axis=0) - spread))
+    return weighted_mean(np.mean(np.abs(deviations), axis=0) - spread, weights)
 
 
 class PredictiveMoments(NamedTuple):
@@ -201,8 +235,10 @@ def errors_of(targets: ArrayLike, mean: ArrayLike) -> np.ndarray:
     return targets - check_vector("mean", mean, len(targets))
 
 
-def normal_crps(errors: np.ndarray, variance: np.ndarray) -> float:
-    """Returns the mean CRPS of `N(0, variance)` for checked errors."""
+def normal_crps(
+    errors: np.ndarray, variance: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Returns the mean CRPS of `N(0, variance)` for checked errors and weights."""
     from scipy.special import erf
 
     std = np.sqrt(variance)
@@ -211,4 +247,5 @@ def normal_crps(errors: np.ndarray, variance: np.ndarray) -> float:
     z = np.minimum(z, _LARGEST_Z)
     density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
     scores = np.abs(errors) * erf(z / np.sqrt(2))
-    return float(np.mean(scores + std * (2 * density - 1 / np.sqrt(np.pi))))
+    scores += std * (2 * density - 1 / np.sqrt(np.pi))
+    return weighted_mean(scores, weights)

@@ -16,16 +16,23 @@ from tfhyper.metrics.regression import crps_gaussian, predictive_moments, rmse
 
 
 def classification_report(
-    labels: ArrayLike, probs: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    probs: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Error, negative log-likelihood, Brier score and calibration error at once.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
             the latter is averaged over the draws first, so that the scores are the
             ensemble's. Rows sum to one.
         num_bins: positive integer, the number of bins of the calibration error.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A dict of floats, whose keys are always these, in this order:
@@ -36,10 +43,10 @@ def classification_report(
         - `"ece"`: expected calibration error, in `[0, 1]`
 
     Raises:
-        ValueError: if `num_bins` is not a positive integer, `probs` is not finite or
-            does not hold probabilities, the shapes do not fit, or a label is out of
-            range.
-        TypeError: if `labels` are not integers.
+        ValueError: if `num_bins` is not a positive integer up to 100,000, `probs` is
+            not finite or does not hold probabilities, the shapes do not fit, a label
+            is no class, or a weight breaks its rule.
+        TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
@@ -49,29 +56,38 @@ def classification_report(
     """
     probs = ensemble_probabilities(probs)
     return {
-        "error": error(labels, probs),
-        "nll": negative_log_likelihood(labels, probs),
-        "brier": brier_score(labels, probs),
-        "ece": expected_calibration_error(labels, probs, num_bins),
+        "error": error(labels, probs, sample_weight=sample_weight),
+        "nll": negative_log_likelihood(labels, probs, sample_weight=sample_weight),
+        "brier": brier_score(labels, probs, sample_weight=sample_weight),
+        "ece": expected_calibration_error(
+            labels, probs, num_bins, sample_weight=sample_weight
+        ),
     }
 
 
 def single_draw_report(
-    labels: ArrayLike, members: ArrayLike, num_bins: int = 15
+    labels: ArrayLike,
+    members: ArrayLike,
+    num_bins: int = 15,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> dict[str, float]:
     """What one draw achieves: the median over draws of each score.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
+        labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
+            one-hot rows `(batch, classes)`.
         members: probabilities of shape `(draws, batch, classes)`. Rows sum to one.
         num_bins: positive integer, the number of bins of the calibration error.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         The dict of `classification_report`, each score the median of the draws'.
 
     Raises:
         ValueError: as `classification_report`, or if `members` has not three axes.
-        TypeError: if `labels` are not integers.
+        TypeError: if an argument does not hold real numbers.
 
     Reference:
         Ukai et al., NOLTA 10(1), 2019, section 4.1: five draws, their median.
@@ -83,14 +99,18 @@ def single_draw_report(
         1.0
     """
     reports = [
-        classification_report(labels, member, num_bins)
+        classification_report(labels, member, num_bins, sample_weight=sample_weight)
         for member in check_members(members)
     ]
     return {key: float(np.median([r[key] for r in reports])) for key in reports[0]}
 
 
 def regression_report(
-    targets: ArrayLike, members: ArrayLike, noise_variance: ArrayLike
+    targets: ArrayLike,
+    members: ArrayLike,
+    noise_variance: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Error, CRPS, likelihood and coverage of the draws of a regression at once.
 
@@ -100,6 +120,8 @@ def regression_report(
         noise_variance: the variance of the targets around them (`1 / tau`, see
             `fit_noise_variance`), above zero: a number, `(batch,)` or
             `(draws, batch)`.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
 
     Returns:
         A dict of floats, whose keys are always these, in this order:
@@ -114,8 +136,8 @@ def regression_report(
         RMSE, CRPS and width are in the unit of the targets.
 
     Raises:
-        ValueError: if a value is not finite, a shape does not fit, or a variance is
-            not above zero.
+        ValueError: if a value is not finite, a shape does not fit, a variance is
+            not above zero, or a weight breaks its rule.
         TypeError: if an argument does not hold real numbers.
 
     Example:
@@ -124,13 +146,17 @@ def regression_report(
         >>> round(report["rmse"], 4), report["coverage_90"]
         (2.2361, 0.5)
     """
-    nll = -predictive_log_likelihood(targets, members, noise_variance)
+    nll = -predictive_log_likelihood(
+        targets, members, noise_variance, sample_weight=sample_weight
+    )
     mean, variance = predictive_moments(members, noise_variance)
     interval = gaussian_interval(mean, variance, level=0.9)
     return {
-        "rmse": rmse(targets, mean),
-        "crps": crps_gaussian(targets, mean, variance),
+        "rmse": rmse(targets, mean, sample_weight=sample_weight),
+        "crps": crps_gaussian(targets, mean, variance, sample_weight=sample_weight),
         "nll": nll,
-        "coverage_90": interval_coverage(targets, interval),
-        "width_90": interval_width(interval),
+        "coverage_90": interval_coverage(
+            targets, interval, sample_weight=sample_weight
+        ),
+        "width_90": interval_width(interval, sample_weight=sample_weight),
     }

@@ -1,0 +1,272 @@
+"""Checks of a batch in tensors, whose values a compiled step does not know.
+
+What breaks a rule is counted in a tensor `(NUM_PROBLEMS, 2)`: for each rule the number
+of examples, and the sum of what is wrong with them, to be told as its mean. Counts of
+batches and of devices add up.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.metrics._checks import (
+    HALF_TOLERANCES,
+    SUM_TOLERANCE,
+    as_array,
+    as_float_array,
+)
+
+# Each rule, and what is summed for those that break it, in the order of the rows.
+_RULES = (
+    ("`y_pred` must be finite", None),
+    (
+        "`y_pred` must hold probabilities in [0, 1]; logits need `from_logits=True`",
+        "a value of {mean:.4g} on average",
+    ),
+    (
+        "The rows of `y_pred` must sum to one; logits need `from_logits=True`, and two "
+        "classes one column of probabilities",
+        "a sum of {mean:.6g} on average",
+    ),
+    (
+        "`y_true` must be class indices, whole numbers in [0, classes)",
+        "the label {mean:.6g} on average",
+    ),
+    (
+        "`y_true` of the shape (batch, classes) must be one-hot rows, one 1 and zeros: "
+        "soft or smoothed labels have no class",
+        "a largest entry of {mean:.4g} on average",
+    ),
+    (
+        "`sample_weight` must be finite and not below zero",
+        "the weight {mean:.4g} on average",
+    ),
+)
+NUM_PROBLEMS = len(_RULES)
+# 2**s + 1 for each: x (2**s + 1) - (x (2**s + 1) - x) rounds a float32 to 24 - s bits.
+_SPLITTERS = {bits: 2.0 ** (24 - bits) + 1 for bits in HALF_TOLERANCES}
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_WIDE_INTEGERS = ("int64", "uint32", "uint64")
+
+
+class Labels(NamedTuple):
+    """Labels as they were read: their class, and what is wrong with them.
+
+    Attributes:
+        index: int32 `(batch,)`, the class; any where it is wrong.
+        is_wrong: bool `(batch,)`.
+        value: float32 `(batch,)`, what to tell of those that are wrong.
+        rule: the row of the rule that they break.
+    """
+
+    index: Any
+    is_wrong: Any
+    value: Any
+    rule: int
+
+
+def as_tensor(name: str, value: Any) -> Any:
+    """Returns a tensor of the backend that holds real numbers.
+
+    Raises:
+        TypeError: if it holds anything else.
+        ValueError: if it is no array, or its number of axes is not known.
+    """
+    if not ops.is_tensor(value) and not isinstance(value, keras.Variable):
+        value = as_array(name, value)
+        # Not every backend takes the extension types of NumPy.
+        value = as_float_array(name, value) if value.dtype.kind == "V" else value
+        value = ops.convert_to_tensor(value)
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    if not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
+        raise TypeError(
+            f"`{name}` must hold real numbers. Received: {name}.dtype={dtype}"
+        )
+    return value
+
+
+def _shape_of(name: str, tensor: Any) -> tuple[int | None, ...]:
+    try:
+        return tuple(tensor.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must have a known number of axes: set the shape of the dataset. "
+            f"Received: {name}.shape={tensor.shape}"
+        ) from error
+
+
+def check_shapes(y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+    """Raises ValueError unless the shapes, as far as they are known, fit."""
+    preds, labels = _shape_of("y_pred", y_pred), _shape_of("y_true", y_true)
+    if len(preds) != 2 or preds[1] == 0:
+        raise ValueError(
+            "`y_pred` must have the axes (batch, classes), or (batch, 1) for the "
+            f"probability of class 1 of two. Received: y_pred.shape={preds}"
+        )
+    batch, classes = preds
+    known_axis = len(labels) == 1 or (len(labels) == 2 and labels[1] is not None)
+    if not known_axis or (
+        len(labels) == 2 and labels[1] not in (1, classes or labels[1])
+    ):
+        raise ValueError(
+            "`y_true` must hold one class index per example, in the shape (batch,) or "
+            f"(batch, 1), or one-hot rows (batch, classes) = ({batch}, {classes}). "
+            f"Received: y_true.shape={labels}"
+        )
+    if batch is not None and labels[0] is not None and labels[0] != batch:
+        raise ValueError(
+            f"`y_true` must hold as many examples as `y_pred`, {batch}. "
+            f"Received: y_true.shape={labels}"
+        )
+    if sample_weight is None:
+        return
+    weights = _shape_of("sample_weight", sample_weight)
+    fits = len(weights) <= 1 or (len(weights) == 2 and weights[1] in (1, None))
+    if fits and weights and None not in (batch, weights[0]):
+        fits = weights[0] in (1, batch)
+    if not fits:
+        raise ValueError(
+            "`sample_weight` must be a number or have the shape (batch,) or (batch, 1),"
+            f" one weight per example of y_pred.shape={preds}. "
+            f"Received: sample_weight.shape={weights}"
+        )
+
+
+def read_weights(sample_weight: Any, mask: Any, y_pred: Any, dtype: str) -> Any:
+    """Returns the weights `(batch,)`, times those of a mask."""
+    weights = ops.cast(ops.ones_like(y_pred[:, 0]), dtype)
+    if sample_weight is not None:
+        sample_weight = ops.cast(sample_weight, dtype)
+        if len(sample_weight.shape) > 1:
+            sample_weight = ops.reshape(sample_weight, (-1,))
+        weights = weights * sample_weight
+    if mask is not None and len(mask.shape) == 1:
+        # Not by a product, which lets NaN through.
+        weights = ops.where(ops.cast(mask, "bool"), weights, ops.zeros_like(weights))
+    return weights
+
+
+def read_labels(y_true: Any, y_pred: Any) -> Labels:
+    """Returns the labels of `(batch,)`, `(batch, 1)` or one-hot `(batch, classes)`."""
+    dtype = keras.backend.standardize_dtype(y_true.dtype)
+    if len(y_true.shape) == 2 and y_true.shape[1] != 1:
+        rows = ops.cast(y_true, "float32")
+        is_one_hot = ops.all((rows == 0) | (rows == 1), axis=1)
+        is_one_hot = is_one_hot & (ops.sum(rows, axis=1) == 1)
+        index = ops.cast(ops.argmax(rows, axis=1), "int32")
+        return Labels(index, ~is_one_hot, largest(rows), 4)
+
+    one_column = y_pred.shape[-1] == 1
+    if dtype == "bool" and not one_column:
+        raise TypeError(
+            "`y_true` must be class indices; bools are for one-hot rows and for one "
+            "column of outputs. Received: y_true.dtype=bool"
+        )
+    classes = 2 if one_column else ops.shape(y_pred)[-1]
+    labels = ops.reshape(y_true, (-1,))
+    # To a type that holds the labels and the number of classes.
+    if dtype in _FLOATS:
+        labels = labels if dtype == "float64" else ops.cast(labels, "float32")
+    else:
+        labels = ops.cast(labels, "int64" if dtype in _WIDE_INTEGERS else "int32")
+    is_wrong = (labels < 0) | (labels >= ops.cast(classes, labels.dtype))
+    if dtype in _FLOATS:
+        is_wrong = is_wrong | (labels != ops.floor(labels)) | ~ops.isfinite(labels)
+    index = ops.where(is_wrong, ops.zeros_like(labels), labels)
+    return Labels(ops.cast(index, "int32"), is_wrong, ops.cast(labels, "float32"), 3)
+
+
+def find_problems(
+    labels: Labels, y_pred: Any, weights: Any, counts: Any, from_logits: bool
+) -> Any:
+    """Returns the float32 `(NUM_PROBLEMS, 2)` counts and sums of a batch.
+
+    Args:
+        labels: what `read_labels` gave.
+        y_pred: float32 `(batch, classes)`.
+        weights: `(batch,)`.
+        counts: bool `(batch,)`, whether an example is not left out.
+        from_logits: whether `y_pred` may be any finite numbers.
+    """
+    zeros = ops.zeros_like(y_pred[:, 0])
+    is_finite = ops.all(ops.isfinite(y_pred), axis=-1)
+    found = {0: (~is_finite, zeros)}
+    if not from_logits:
+        tolerance = _tolerance(y_pred)
+        lowest, highest = smallest(y_pred), largest(y_pred)
+        is_outside = is_finite & ((lowest < 0) | (highest > 1 + tolerance))
+        found[1] = is_outside, ops.where(lowest < 0, lowest, highest)
+        if y_pred.shape[-1] != 1:
+            sums = ops.sum(y_pred, axis=-1)
+            is_off = is_finite & ~is_outside & (ops.abs(sums - 1) > tolerance)
+            found[2] = is_off, sums
+    found[labels.rule] = labels.is_wrong, labels.value
+    weights = ops.cast(weights, "float32")
+    found[5] = (weights < 0) | ~ops.isfinite(weights), weights
+
+    rows = []
+    for rule in range(NUM_PROBLEMS):
+        is_wrong, value = found.get(rule, (zeros > 0, zeros))
+        is_wrong = is_wrong & counts
+        value = ops.where(is_wrong & ops.isfinite(value), value, zeros)
+        rows.append(ops.stack([ops.sum(ops.cast(is_wrong, "float32")), ops.sum(value)]))
+    return ops.stack(rows)
+
+
+def largest(rows: Any) -> Any:
+    """Returns the largest of each row."""
+    # `ops.max` refuses a batch without examples, which a replica can have.
+    return ops.top_k(rows, 1)[0][:, 0]
+
+
+def smallest(rows: Any) -> Any:
+    """Returns the smallest of each row."""
+    return -largest(-rows)
+
+
+def _tolerance(probs: Any) -> Any:
+    """Returns how far from one rows may sum, as `sum_tolerance` of a float32 tensor."""
+    tolerance = SUM_TOLERANCE
+    # From the widest type down, so that the narrowest that holds the numbers decides.
+    for bits in sorted(HALF_TOLERANCES, reverse=True):
+        scaled = probs * _SPLITTERS[bits]
+        is_held = ops.all((scaled - (scaled - probs)) == probs)
+        tolerance = ops.where(is_held, HALF_TOLERANCES[bits], tolerance)
+    return tolerance
+
+
+def known(tensor: Any) -> np.ndarray | None:
+    """Returns the values of a tensor or variable, `None` while they are only traced."""
+    try:
+        return ops.convert_to_numpy(tensor)
+    except Exception:  # each backend has its own error for a symbol
+        return None
+
+
+def raise_problems(found: np.ndarray) -> None:
+    """Raises ValueError for the first rule that examples broke, if any did.
+
+    Not within a `keras.StatelessScope`: Keras builds metrics in one with made-up
+    numbers, and compiled steps run in one.
+    """
+    broken = np.flatnonzero(found[:, 0] > 0)
+    if not broken.size or _is_stateless():
+        return
+    rule, told = _RULES[broken[0]]
+    count, total = found[broken[0]]
+    what = f", with {told.format(mean=total / count)}" if told else ""
+    name = rule.split("`")[1]
+    raise ValueError(
+        f"{rule}. Received: {name} with {count:.0f} examples that break the rule{what}"
+    )
+
+
+def _is_stateless() -> bool:
+    """Returns whether this runs in a `StatelessScope`, where no variable is made."""
+    try:
+        keras.Variable(0.0, trainable=False)
+    except ValueError:
+        return True
+    return False
