@@ -39,11 +39,10 @@ def check_number(
     is_number = is_number and not isinstance(value, bool)
     if is_number and 0 <= value < below and (value or not positive):
         return float(value)
-    end = "" if below == math.inf else f" and < {below:g}"
-    raise ValueError(
-        f"`{name}` must be a finite number {'>' if positive else '>='} 0{end}. "
-        f"Received: {name}={value!r}"
-    )
+    rule = f"a finite number {'>' if positive else '>='} 0"
+    if below != math.inf:
+        rule = f"in 0 {'<' if positive else '<='} {name} < {below:g}"
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
 def check_bool(name: str, value: Any) -> bool:

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_number
 from tfhyper.layers.noise import check_seed, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
@@ -37,7 +36,10 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     """
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
-        check_number("rate", rate)
+        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
+            raise ValueError(
+                f"`rate` must be a number between 0 and 1. Received: rate={rate!r}"
+            )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
     def call(self, inputs, training=False):

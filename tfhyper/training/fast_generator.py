@@ -93,7 +93,7 @@ def use_fast_generator(model: keras.Model) -> list[str]:
 
 def check_compiled(model: keras.Model) -> None:
     """Raises TypeError or ValueError unless it is a compiled model of Keras."""
-    check_instance("model", model, keras.Model, "a compiled `keras.Model`")
+    check_instance("model", model, keras.Model, "a compiled keras.Model")
     if not model.compiled:
         raise ValueError(
             "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
