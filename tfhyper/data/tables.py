@@ -120,8 +120,7 @@ def check_table(x: ArrayLike, y: ArrayLike, min_rows: int = 20) -> Table:
         )
     if len(x) < min_rows:
         raise ValueError(
-            f"`x`, `y`: a table must have at least `min_rows`={min_rows} rows. "
-            f"Received: {len(x)}"
+            f"`x`, `y`: a table must have at least {min_rows} rows. Received: {len(x)}"
         )
     constant = (np.flatnonzero(np.ptp(x, axis=0) == 0) + 1).tolist()
     if constant:

@@ -196,8 +196,8 @@ def _check_place(epoch, batch, steps):
 def _check_steps(steps):
     if steps is None:
         raise ValueError(
-            "`steps`, the number of batches in an epoch, must be known for this "
-            "schedule: give `steps_per_epoch` to `fit`. Received: steps=None"
+            "The number of batches in an epoch must be known for this schedule, "
+            "`steps`: give `steps_per_epoch` to `fit`. Received: steps=None"
         )
     return steps
 

@@ -37,8 +37,8 @@ def step_schedule(
     check_number("learning_rate", learning_rate, positive=True)
     check_number("factor", factor, positive=True)
     for drop in check_instance("drops", drops, list | tuple, "a sequence of fractions"):
-        check_number("drops", drop, positive=True, below=1)
-    if list(drops) != sorted(drops):
+        check_number("drops", drop)
+    if list(drops) != sorted(drops) or not all(0 < drop < 1 for drop in drops):
         raise ValueError(
             f"`drops` must increase and lie between 0 and 1. Received: drops={drops}"
         )
