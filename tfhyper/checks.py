@@ -1,6 +1,8 @@
 """Argument checks that every part shares."""
 
 import math
+import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,19 +28,21 @@ def check_positive_integer(name: str, value: Any) -> int:
     return check_integer(name, value, 1)
 
 
-def check_number(name: str, value: Any, *, positive: bool = False) -> float:
+def check_number(
+    name: str, value: Any, *, positive: bool = False, below: float = math.inf
+) -> float:
     """Returns `value` as a float, or raises ValueError unless it is finite and >= 0.
 
-    With `positive` it must be above 0.
+    With `positive` it must be above 0, with `below` less than that.
     """
-    is_number = isinstance(value, int | float | np.number)
+    is_number = isinstance(value, int | float | np.integer | np.floating)
     is_number = is_number and not isinstance(value, bool)
-    if is_number and 0 <= value < math.inf and (value or not positive):
+    if is_number and 0 <= value < below and (value or not positive):
         return float(value)
-    raise ValueError(
-        f"`{name}` must be a finite number {'>' if positive else '>='} 0. "
-        f"Received: {name}={value!r}"
-    )
+    rule = f"a finite number {'>' if positive else '>='} 0"
+    if below != math.inf:
+        rule = f"in 0 {'<' if positive else '<='} {name} < {below:g}"
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -53,9 +57,51 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     # Arrays, which are no choices, compare item by item.
     if not isinstance(value, str | int | None) or value not in choices:
         raise ValueError(
-            f"`{name}` must be one of {sorted(choices)}. Received: {name}={value!r}"
+            f"`{name}` must be one of {sorted(choices, key=str)}. "
+            f"Received: {name}={value!r}"
         )
     return value
+
+
+def check_instance(name: str, value: Any, kind: type | tuple, rule: str) -> Any:
+    """Returns `value`, or raises TypeError unless it is of a class.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+        kind: the class, or several.
+        rule: what it must be, in words.
+    """
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
+def check_text(name: str, value: Any) -> str:
+    """Returns `value`, or raises TypeError unless it is text."""
+    return check_instance(name, value, str, "text")
+
+
+def check_function(name: str, value: Any) -> Callable:
+    """Returns `value`, or raises TypeError unless it can be called."""
+    return check_instance(name, value, Callable, "a function")
+
+
+def check_verbose(value: Any) -> Any:
+    """Returns `verbose` as Keras takes it, or raises ValueError."""
+    return check_choice("verbose", value, (0, 1, 2, "auto"))
+
+
+def check_path(name: str, value: Any) -> str:
+    """Returns a path as text, or raises TypeError or ValueError unless it is one."""
+    check_instance(name, value, str | os.PathLike, "a path, text or `os.PathLike`")
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise ValueError(
+            f"`{name}` must be a path, not empty and without a null character. "
+            f"Received: {name}={value!r}"
+        )
+    return path
 
 
 def check_finite(name: str, array: Any) -> np.ndarray:
@@ -68,3 +114,26 @@ def check_finite(name: str, array: Any) -> np.ndarray:
             f"{array.size}"
         )
     return array
+
+
+def check_numbers(name: str, value: Any) -> np.ndarray:
+    """Returns finite real numbers as an array of float64.
+
+    Raises:
+        TypeError: for text, complex numbers, objects, or rows of different lengths.
+        ValueError: for NaN and infinity.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"`{name}` must hold real numbers, in rows of one length. "
+            f"Received: {name}={value!r}"
+        ) from error
+    # NumPy knows bfloat16 only as an extension type, whose kind is "V".
+    if array.dtype.kind not in "fiubV":
+        raise TypeError(
+            f"`{name}` must hold real numbers. Received: {name}={value!r}, of the "
+            f"dtype {array.dtype}"
+        )
+    return check_finite(name, array.astype(np.float64))

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import kits
-from tfhyper.checks import check_bool, check_number
+from tfhyper.checks import check_bool, check_instance, check_number, check_text
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
@@ -159,7 +159,13 @@ def _find_replaced(model, kit, keep) -> set[int]:
 
 def _by_name(keep, known):
     """Returns the function that says whether a layer's name is among `keep`."""
-    names = [keep] if isinstance(keep, str) else list(keep)
+    rule = "names of layers, or a function of a layer"
+    names = (
+        [keep]
+        if isinstance(keep, str)
+        else check_instance("keep", keep, Iterable, rule)
+    )
+    names = [check_text("keep", name) for name in names]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(

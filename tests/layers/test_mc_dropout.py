@@ -335,7 +335,7 @@ def test_config_holds_the_seed_that_was_chosen():
     [
         ({"rate": 1.0}, "`rate` must be in 0 <= rate < 1.*rate=1.0"),
         ({"rate": -0.1}, "`rate` must be in 0 <= rate < 1.*rate=-0.1"),
-        ({"rate": "high"}, "`rate` must be in 0 <= rate < 1.*rate=high"),
+        ({"rate": "high"}, "`rate` must be in 0 <= rate < 1.*rate='high'"),
         (
             {"noise_shape": (4, None)},
             r"`noise_shape` must begin with None.*\(4, None\)",

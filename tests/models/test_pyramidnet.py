@@ -69,7 +69,7 @@ def test_structure(kit, bottleneck):
         ({"depth": 14, "bottleneck": True}, r"`depth` must be 9 n \+ 2.*depth=14"),
         ({"alpha": 0}, "`alpha` must be a finite number > 0.*alpha=0"),
         ({"alpha": "48"}, "`alpha` must be a finite number > 0.*alpha='48'"),
-        ({"bottleneck": "yes"}, "`bottleneck` must be one of.*bottleneck='yes'"),
+        ({"bottleneck": "yes"}, "`bottleneck` must be True or.*bottleneck='yes'"),
         ({"num_classes": 0}, "`num_classes` must be a positive.*num_classes=0"),
         ({"input_shape": (32, 32)}, r"`input_shape` must be \(height.*\(32, 32\)"),
         ({"kit": "bayesian"}, "`kit` must be one of.*'bayesian'"),

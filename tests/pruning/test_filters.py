@@ -338,7 +338,7 @@ def test_no_layer_can_lose_filters():
 
 @pytest.mark.parametrize("fraction", [0, 1.0, -0.5, float("nan"), "0.5", None])
 def test_bad_fractions(fraction):
-    with pytest.raises(ValueError, match="`fraction` must be a number in 0 < fracti"):
+    with pytest.raises(ValueError, match="`fraction` must be in 0 < fraction < 1"):
         prune_filters(plain_network(), fraction)
 
 

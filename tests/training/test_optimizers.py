@@ -187,9 +187,9 @@ def test_rate_in_training():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"learning_rate": 0}, "`learning_rate` and `factor`.*learning_rate=0"),
-        ({"learning_rate": -0.1}, "`learning_rate` and `factor`.*learning_rate=-0.1"),
-        ({"factor": 0.0}, "`learning_rate` and `factor`.*factor=0.0"),
+        ({"learning_rate": 0}, "`learning_rate` must be.*learning_rate=0"),
+        ({"learning_rate": -0.1}, "`learning_rate` must be.*learning_rate=-0.1"),
+        ({"factor": 0.0}, "`factor` must be.*factor=0.0"),
         ({"epochs": 0}, "`epochs` must be a positive integer.*epochs=0"),
         ({"epochs": 2.5}, "`epochs` must be a positive integer.*epochs=2.5"),
         ({"steps_per_epoch": -1}, "`steps_per_epoch` must be.*steps_per_epoch=-1"),

@@ -139,7 +139,7 @@ def test_smoothed_crossentropy_is_that_of_the_formula():
         ({"batch_size": 0}, "`batch_size` must be a positive integer.*batch_size=0"),
         ({"learning_rate": 0}, "`learning_rate` must be a finite number > 0"),
         ({"learning_rate": np.nan}, "`learning_rate` must be a finite number > 0"),
-        ({"weight_decay": -1}, "`coupled_decay` must be"),
+        ({"weight_decay": -1}, "`weight_decay` must be"),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be.*label_smoothing=1.0"),
         ({"label_smoothing": -0.1}, "`label_smoothing` must be.*=-0.1"),
     ],

@@ -175,7 +175,7 @@ def test_multi_worker_needs_to_know_the_workers(monkeypatch):
 
 
 def test_unknown_strategy():
-    with pytest.raises(ValueError, match="`strategy` must be one of"):
+    with pytest.raises(ValueError, match="`name` must be one of"):
         make_strategy("tpu")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.analysis._blocks import block_of
+from tfhyper.checks import check_function
 from tfhyper.posterior import PointNetwork, PosteriorPredictor, passes
 
 
@@ -35,6 +36,8 @@ class DrawnWeights:
         model: keras.Model | PosteriorPredictor,
         blocks: Callable[[str], str] | None = None,
     ):
+        if blocks is not None:
+            check_function("blocks", blocks)
         self.model = model.model if isinstance(model, PosteriorPredictor) else model
         self._point = PointNetwork(self.model)
         grouped: dict[str, list] = {}

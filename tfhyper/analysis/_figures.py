@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tfhyper.checks import check_instance, check_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -14,6 +16,7 @@ COLORS = (BLUE, VERMILION, GREEN, GREY, "#E69F00", "#56B4E9", "#CC79A7")
 
 def new_figure(figsize: tuple[float, float], title: str | None) -> "Figure":
     """Returns a figure outside pyplot; `figsize` is in inches."""
+    _check_title(title)
     try:
         from matplotlib.figure import Figure
     except ImportError as missing:
@@ -35,9 +38,18 @@ def figure_for(
     """Returns the figure that was given, or a new one, under its title."""
     if figure is None:
         return new_figure(figsize, title)
+    from matplotlib.figure import FigureBase
+
+    check_instance("figure", figure, FigureBase, "a figure, or a part of one")
+    _check_title(title)
     if title is not None:
         figure.suptitle(title)
     return figure
+
+
+def _check_title(title):
+    if title is not None:
+        check_text("title", title)
 
 
 def check_named(name: str, value: Any, kind: type | None = None) -> dict[str, Any]:

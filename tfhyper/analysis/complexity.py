@@ -8,7 +8,7 @@ import keras
 
 from tfhyper.analysis._blocks import stage_of
 from tfhyper.analysis._figures import BLUE, VERMILION, figure_for, tidy
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_instance, check_positive_integer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.layers.stochastic import StochasticKernel
@@ -194,6 +194,7 @@ def complexity_plot(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if `found` is not a `Complexity`.
 
     Example:
         >>> from tfhyper import analysis, models
@@ -202,6 +203,7 @@ def complexity_plot(
         >>> [label.get_text() for label in axes.get_xticklabels()]
         ['stem', 'stage1', 'stage2', 'stage3', 'logits']
     """
+    check_instance("found", found, Complexity, "what `complexity` returns")
     stages = list(dict.fromkeys(stage_of(layer.name) for layer in found.layers))
     figure = figure_for(figure, (1.6 + 0.75 * len(stages), 3.2), title)
     axes = figure.subplots()

@@ -9,8 +9,12 @@ import keras
 import numpy as np
 
 from tfhyper.analysis._drawn_weights import DrawnWeights
-from tfhyper.checks import check_choice, check_integer, check_positive_integer
-from tfhyper.layers.noise import check_seed
+from tfhyper.checks import (
+    check_choice,
+    check_integer,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.posterior import PosteriorPredictor
 
 WHERE = ("within", "across")
@@ -116,7 +120,8 @@ def weight_pairs(
     num_pairs = check_positive_integer("num_pairs", num_pairs)
     num_draws = check_positive_integer("num_draws", num_draws)
     check_choice("where", where, WHERE)
-    seed = check_seed(seed)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    check_verbose(verbose)
     weights = DrawnWeights(model, blocks)
     pick = weights.pairs_within if where == "within" else weights.pairs_across
     pairs = pick(num_pairs, np.random.default_rng(seed))
@@ -180,7 +185,8 @@ def weight_correlation(
     """
     num_pairs = check_positive_integer("num_pairs", num_pairs)
     num_draws = check_integer("num_draws", num_draws, 2)
-    seed = check_seed(seed)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    check_verbose(verbose)
     weights = DrawnWeights(model, blocks)
     rng = np.random.default_rng(seed)
     pairs = [

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.analysis._figures import COLORS, check_named, figure_for, tidy
-from tfhyper.checks import check_choice, check_finite, check_integer
+from tfhyper.checks import (
+    check_choice,
+    check_instance,
+    check_integer,
+    check_numbers,
+)
 from tfhyper.metrics._checks import check_labels, check_members
 
 if TYPE_CHECKING:
@@ -234,9 +239,13 @@ def _draw_lines(axes: "Axes", lines: dict[str, tuple[np.ndarray, np.ndarray]]) -
 def _check_sizes(sizes: Sequence[int] | None, draws: int) -> list[int]:
     if sizes is None:
         return sorted({2**i for i in range(draws.bit_length())} | {draws})
+    kinds = (list, tuple, range, np.ndarray)
+    check_instance("sizes", sizes, kinds, "a sequence of integers")
     sizes = [check_integer("sizes", n, 1, draws) for n in sizes]
     if not sizes or sizes != sorted(set(sizes)):
-        raise ValueError(f"`sizes` must be increasing integers. Received: {sizes}")
+        raise ValueError(
+            f"`sizes` must be increasing integers. Received: sizes={sizes}"
+        )
     return sizes
 
 
@@ -247,9 +256,7 @@ def _check_line(name: str, pair) -> tuple[np.ndarray, np.ndarray]:
     )
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError(f"{rule}Received: {name!r} with {pair!r}")
-    units, errors = (
-        check_finite("errors", np.asarray(part, dtype=np.float64)) for part in pair
-    )
+    units, errors = (check_numbers("errors", part) for part in pair)
     rising = units.ndim == 1 and units.size and np.all(np.diff(units, prepend=0) > 0)
     fits = errors.ndim in (1, 2) and errors.size and errors.shape[-1:] == units.shape
     if not (rising and fits):

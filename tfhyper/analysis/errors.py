@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.analysis._figures import BLUE, GREY, VERMILION, figure_for, tidy
-from tfhyper.checks import check_integer
+from tfhyper.checks import check_integer, check_number
 from tfhyper.metrics._checks import check_variance
 from tfhyper.metrics.regression import errors_of
 
@@ -71,7 +71,7 @@ def uncertainty_error_plot(
     variance = check_variance("variance", variance, errors.shape)
     std = np.sqrt(np.broadcast_to(variance, errors.shape))
     if constant_variance is not None:
-        constant_variance = check_variance("constant_variance", constant_variance, ())
+        constant_variance = check_number("constant_variance", constant_variance)
     if window is None:
         window = max(1, len(errors) // 10)
     window = check_integer("window", window, 1, len(errors))

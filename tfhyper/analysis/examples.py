@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.analysis._figures import new_figure
-from tfhyper.checks import check_finite, check_positive_integer
+from tfhyper.checks import (
+    check_instance,
+    check_numbers,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.metrics._checks import check_labels, ensemble_probabilities
 
 if TYPE_CHECKING:
@@ -71,7 +76,10 @@ def extreme_examples(
     images = _check_images(images, batch)
     uncertainty = _check_uncertainty(uncertainty, batch)
     names = [str(c) for c in range(classes)] if class_names is None else class_names
-    if len(names) != classes:
+    check_instance("class_names", names, Sequence, "a sequence of text")
+    for name in names:
+        check_text("class_names", name)
+    if len(names) != classes or isinstance(names, str):
         raise ValueError(
             f"`class_names` must hold one name for each of the {classes} classes. "
             f"Received: class_names of length {len(names)}"
@@ -108,18 +116,17 @@ def _draw_image(axes: "Axes", image: np.ndarray) -> None:
 
 
 def _check_images(images: ArrayLike, batch: int) -> np.ndarray:
-    array = np.asarray(images)
+    array = check_numbers("images", images)
     if array.ndim == 4 and array.shape[-1] == 1:
         array = array[..., 0]
     is_grey, is_rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
     if not (is_grey or is_rgb) or len(array) != batch:
         raise ValueError(
             f"`images` must have the axes (batch={batch}, height, width), or those and "
-            f"1 or 3 channels. Received: images.shape={np.shape(images)}"
+            f"1 or 3 channels. Received: images.shape={array.shape}"
         )
     low, high = np.min(array), np.max(array)
-    # Written so that NaN, for which every comparison is false, is refused too.
-    if not (low >= 0 and high <= 1):
+    if low < 0 or high > 1:
         raise ValueError(
             "`images` must lie in [0, 1]; undo any normalisation first. "
             f"Received: images from {low} to {high}"
@@ -128,10 +135,10 @@ def _check_images(images: ArrayLike, batch: int) -> np.ndarray:
 
 
 def _check_uncertainty(uncertainty: ArrayLike, batch: int) -> np.ndarray:
-    array = np.asarray(uncertainty, dtype=np.float64)
+    array = check_numbers("uncertainty", uncertainty)
     if array.shape != (batch,):
         raise ValueError(
             f"`uncertainty` must have the shape (batch,) = ({batch},). "
             f"Received: uncertainty.shape={array.shape}"
         )
-    return check_finite("uncertainty", array)
+    return array

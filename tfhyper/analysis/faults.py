@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.analysis._figures import check_named, figure_for, tidy
+from tfhyper.checks import check_instance
 from tfhyper.text import align
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def fault_table(labels: ArrayLike, members: Mapping[str, ArrayLike]) -> FaultTab
     if len(set(sizes)) > 1:
         raise ValueError(
             "`members` must hold the same number of members for each method. "
-            f"Received: {dict(zip(members, sizes))}"
+            f"Received: members of the numbers {dict(zip(members, sizes))}"
         )
     counts = np.array(counts)
     return FaultTable(
@@ -116,6 +117,7 @@ def fault_plot(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if `table` is not a `FaultTable`.
 
     Example:
         >>> from tfhyper import analysis
@@ -125,6 +127,7 @@ def fault_plot(
         >>> len(figure.axes[0].patches)
         4
     """
+    check_instance("table", table, FaultTable, "what `fault_table` returns")
     figure = figure_for(figure, (1.6 + 0.9 * len(table.methods), 3.2), title)
     axes = figure.subplots()
     bottom = np.zeros(len(table.methods))

@@ -134,8 +134,9 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if `history` is empty.
-        TypeError: if `history` is neither a dict nor has one as its `history`.
+        ValueError: if `history` is empty, or a curve is not one number per epoch.
+        TypeError: if `history` is neither a dict nor has one as its `history`, or does
+            not hold real numbers under text.
 
     Example:
         >>> from tfhyper import analysis
@@ -153,7 +154,8 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
         raise ValueError(
             f"`history` must hold at least one curve. Received: history={curves!r}"
         )
-    quantities = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    lines = {name: _check_curve(name, values) for name, values in curves.items()}
+    quantities = list(dict.fromkeys(name.removeprefix("val_") for name in lines))
     # Three to a row, but two rows of two rather than three and one.
     columns = 2 if len(quantities) == 4 else min(len(quantities), 3)
     rows = -(-len(quantities) // columns)
@@ -164,8 +166,8 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
             (quantity, "training", BLUE),
             (f"val_{quantity}", "validation", VERMILION),
         ):
-            if name in curves:
-                values = np.asarray(curves[name], dtype=np.float64)
+            if name in lines:
+                values = lines[name]
                 epochs = np.arange(1, len(values) + 1)
                 # Dots too, for a single epoch has no line.
                 axes.plot(epochs, values, ".-", color=color, label=label)
@@ -175,3 +177,25 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
             axes.legend(frameon=False, fontsize=8)
         tidy(axes)
     return figure
+
+
+def _check_curve(name: Any, values: Any) -> np.ndarray:
+    """Returns one number per epoch; NaN and infinity are what diverged and stay."""
+    if not isinstance(name, str):
+        raise TypeError(_rule(name, values))
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(_rule(name, values)) from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(_rule(name, values))
+    if array.ndim != 1:
+        raise ValueError(_rule(name, values))
+    return array.astype(np.float64)
+
+
+def _rule(name, values):
+    return (
+        "`history` must hold one number per epoch under each name. "
+        f"Received: history[{name!r}]={values!r}"
+    )

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.analysis._figures import COLORS, figure_for
-from tfhyper.checks import check_finite
+from tfhyper.checks import check_numbers
 from tfhyper.metrics._checks import check_labels, check_members
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def uncertainty_map(
             f"`members` must have one row for each of the {len(x2)} x {len(x1)} points "
             f"of the grid. Received: members.shape={members.shape}"
         )
-    points = check_finite("points", np.asarray(points, dtype=np.float64))
+    points = check_numbers("points", points)
     if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] != 2:
         raise ValueError(
             "`points` must have the axes (examples, 2), with at least one example. "
@@ -112,7 +112,7 @@ def uncertainty_map(
 
 
 def _check_axis(name: str, values: ArrayLike) -> np.ndarray:
-    array = check_finite(name, np.asarray(values, dtype=np.float64))
+    array = check_numbers(name, values)
     steps = np.diff(array) if array.ndim == 1 else np.zeros(0)
     if not (steps.size and steps.min() > 0 and np.allclose(steps, steps[0])):
         raise ValueError(

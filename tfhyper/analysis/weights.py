@@ -15,7 +15,7 @@ from tfhyper.analysis._figures import (
     tidy,
 )
 from tfhyper.analysis.correlation import WeightCorrelation, pearson
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_instance, check_positive_integer, check_text
 from tfhyper.metrics._checks import check_vector
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ def weight_pair_plot(
                 f"Received: {len(values)} times {values[0]}"
             )
     num_bins = check_positive_integer("num_bins", num_bins)
+    rule = "a pair of names"
+    if len(check_instance("names", names, (tuple, list), rule)) != 2:
+        raise ValueError(f"`names` must be {rule}. Received: names={names!r}")
+    for name in names:
+        check_text("names", name)
     figure = figure_for(figure, (4.0, 4.0), title)
     grid = figure.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 4))
     dots = figure.add_subplot(grid[1, 0])

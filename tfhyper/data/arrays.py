@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfhyper.checks import check_integer
+from tfhyper.checks import check_integer, check_numbers
 from tfhyper.data import sources
 from tfhyper.data.specs import DatasetSpec
 
@@ -147,8 +147,8 @@ def with_statistics(
     channels = spec.image_shape[-1]
     values = {}
     for argument, received in (("mean", mean), ("std", std)):
-        array = np.asarray(received, np.float64)
-        if array.shape != (channels,) or not np.all(np.isfinite(array)):
+        array = check_numbers(argument, received)
+        if array.shape != (channels,):
             raise ValueError(
                 f"`{argument}` must have one finite number for each of the {channels} "
                 f"channels. Received: {argument}={received}"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfhyper.checks import check_integer
+from tfhyper.checks import check_bool, check_integer
 from tfhyper.data import sources
 from tfhyper.data.arrays import read_sizes, with_statistics
 from tfhyper.data.specs import DatasetSpec
@@ -192,6 +192,8 @@ def load(
     """
     check_integer("batch_size", batch_size, 1)
     check_integer("seed", seed, 0, 2**31 - 1)
+    check_bool("augment", augment)
+    check_bool("cache", cache)
     source = sources.open_source(name, data_dir, download)
     spec = source.spec.with_image_size(image_size)
     source = dataclasses.replace(source, spec=spec)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfhyper.checks import check_bool, check_path, check_text
 from tfhyper.data import builders
 from tfhyper.data.specs import DATASETS, DatasetSpec
 
@@ -114,8 +115,11 @@ def open_source(
         >>> open_source("fashion_mnist_small").spec.num_classes
         10
     """
-    if not isinstance(name, str):
-        raise TypeError(f"`name` must be a string. Received: name={name!r}")
+    if not check_text("name", name):
+        raise ValueError("`name` must not be empty. Received: name=''")
+    check_bool("download", download)
+    if data_dir is not None:
+        data_dir = check_path("data_dir", data_dir)
     if name == EMBEDDED:
         with np.load(_EMBEDDED_FILE, allow_pickle=False) as file:
             sizes = len(file["y_train"]), len(file["y_test"])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_finite, check_integer
+from tfhyper.checks import check_integer, check_number, check_numbers, check_path
 
 # How files write that a value is missing, in lower case.
 _MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none")
@@ -66,6 +66,9 @@ def load_table(path: str | os.PathLike, min_rows: int = 20) -> Table:
         [30.0, 60.0]
     """
     check_integer("min_rows", min_rows, 2)
+    path = check_path("path", path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"`path` must be a file. Received: path={path!r}")
     rows = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -109,8 +112,7 @@ def check_table(x: ArrayLike, y: ArrayLike, min_rows: int = 20) -> Table:
         [2.0, 3.0]
     """
     check_integer("min_rows", min_rows, 2)
-    x = check_finite("x", np.asarray(x, np.float64))
-    y = check_finite("y", np.asarray(y, np.float64))
+    x, y = check_numbers("x", x), check_numbers("y", y)
     if x.ndim != 2 or y.shape != x.shape[:1] or x.shape[1] == 0:
         raise ValueError(
             "`x` and `y` must have the shapes (rows, features) and (rows,). "
@@ -118,7 +120,7 @@ def check_table(x: ArrayLike, y: ArrayLike, min_rows: int = 20) -> Table:
         )
     if len(x) < min_rows:
         raise ValueError(
-            f"A table must have at least {min_rows} rows. Received: {len(x)}"
+            f"`x`, `y`: a table must have at least {min_rows} rows. Received: {len(x)}"
         )
     constant = (np.flatnonzero(np.ptp(x, axis=0) == 0) + 1).tolist()
     if constant:
@@ -151,12 +153,29 @@ class Standardization(NamedTuple):
     std: np.ndarray
 
     def apply(self, values: ArrayLike) -> np.ndarray:
-        """Returns the values with this shift and scale."""
-        return (np.asarray(values, np.float64) - self.mean) / self.std
+        """Returns the values with this shift and scale.
+
+        Args:
+            values: finite numbers, whose last axis is that of the columns.
+
+        Raises:
+            ValueError: for a value that is not finite, or other columns.
+            TypeError: if they are not real numbers.
+        """
+        return (self._check(values) - self.mean) / self.std
 
     def undo(self, values: ArrayLike) -> np.ndarray:
-        """Returns what `apply` was given, in the first unit."""
-        return np.asarray(values, np.float64) * self.std + self.mean
+        """Returns what `apply` was given, in the first unit; it takes the same."""
+        return self._check(values) * self.std + self.mean
+
+    def _check(self, values: ArrayLike) -> np.ndarray:
+        values, columns = check_numbers("values", values), np.shape(self.mean)
+        if columns not in ((), values.shape[-1:]):
+            raise ValueError(
+                f"`values` must have the shape (rows, {columns[0]}). "
+                f"Received: values.shape={values.shape}"
+            )
+        return values
 
 
 def standardization(values: ArrayLike) -> Standardization:
@@ -177,7 +196,7 @@ def standardization(values: ArrayLike) -> Standardization:
         >>> data.standardization([[1.0, 5.0], [3.0, 5.0]]).std.tolist()
         [1.0, 1.0]
     """
-    values = check_finite("values", np.asarray(values, np.float64))
+    values = check_numbers("values", values)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(
             "`values` must have the shape (rows,) or (rows, features), with at least "
@@ -219,8 +238,8 @@ def split_rows(
     """
     check_integer("num_rows", num_rows, 2)
     check_integer("seed", seed, 0, 2**32 - 1)
-    number = test_fraction if isinstance(test_fraction, float) else math.nan
-    num_test = round(number * num_rows) if 0 < number < 1 else 0
+    check_number("test_fraction", test_fraction, positive=True, below=1)
+    num_test = round(test_fraction * num_rows)
     if not 0 < num_test < num_rows:
         raise ValueError(
             "`test_fraction` must be between 0 and 1 and leave rows for both parts. "

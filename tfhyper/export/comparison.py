@@ -110,7 +110,13 @@ def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
                 f"Received: dtype {array.dtype}"
             )
         named[name] = array.astype(spec.dtype.as_numpy_dtype)
-    return named, np.asarray(labels)
+    labels = np.asarray(labels)
+    if labels.shape[:1] != array.shape[:1]:
+        raise ValueError(
+            "`check_data` must hold as many labels as inputs. "
+            f"Received: {len(array)} inputs, labels of shape {labels.shape}"
+        )
+    return named, labels
 
 
 def _in_batches(predict, named):

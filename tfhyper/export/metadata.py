@@ -68,7 +68,10 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict:
     try:
         return json.loads(json.dumps(dict(metadata), allow_nan=False))
     except TypeError as error:
-        raise TypeError(f"`metadata` must hold JSON values: {error}") from error
+        raise TypeError(
+            f"`metadata` must hold JSON values: {error}. "
+            f"Received: metadata={metadata!r}"
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"`metadata` must hold finite numbers: {error}. Received: {metadata!r}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfhyper.checks import check_finite
+from tfhyper.checks import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +34,12 @@ class Preprocessing:
     def __post_init__(self):
         for name in ("mean", "std"):
             value = getattr(self, name)
-            try:
-                array = np.asarray(value, "float64")
-            except (TypeError, ValueError) as error:
-                raise TypeError(
-                    f"`{name}` must be numbers, one for each channel. "
-                    f"Received: {name}={value!r}"
-                ) from error
+            array = check_numbers(name, value)
             if array.ndim > 1 or not array.size:
                 raise ValueError(
                     f"`{name}` must be a number, or one for each channel. "
                     f"Received: {name}={value!r}"
                 )
-            check_finite(name, array)
             object.__setattr__(self, name, tuple(np.atleast_1d(array).tolist()))
         if len(self.mean) != len(self.std):
             raise ValueError(

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from tfhyper.checks import check_choice, check_number
+from tfhyper.checks import check_choice, check_number, check_path, check_verbose
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.comparison import FileReport, compare, examples
 from tfhyper.training.whole_files import whole_file, whole_folder
@@ -50,7 +50,7 @@ class Runtime:
 
     def check_path(self, path: str, overwrite: bool) -> str:
         """Returns the absolute path, or raises an error if it is not to be written."""
-        path = os.path.abspath(os.fspath(path))
+        path = os.path.abspath(check_path("path", path))
         if not path.endswith(self.suffix):
             raise ValueError(
                 f'`path` must end in "{self.suffix}". Received: path={path!r}'
@@ -80,6 +80,7 @@ def export_to(
     if tolerance is None:
         tolerance = WEIGHTS[weights]
     tolerance = check_number("tolerance", tolerance)
+    check_verbose(verbose)
     path = runtime.check_path(path, overwrite)
     try:
         runtime.needs(weights)

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_bool
+from tfhyper.checks import check_bool, check_path
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
@@ -102,8 +102,10 @@ def saved_model(
     check_predictor(predictor, preprocessing)
     check_bool("sampling", sampling)
     if sampling_inputs is not None and not sampling:
-        raise ValueError("`sampling_inputs` is for `sampling=True`.")
-    path = os.path.abspath(os.fspath(path))
+        raise ValueError(
+            "`sampling_inputs` is for `sampling=True`. Received: sampling=False"
+        )
+    path = os.path.abspath(check_path("path", path))
     _check_free(path, overwrite)
 
     # Not at the top: tfhyper is imported without TensorFlow.

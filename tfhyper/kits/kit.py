@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import (
+    check_function,
+    check_instance,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.layers import Dropout
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.noise import derive_seed
@@ -68,7 +73,8 @@ def weight_of_kl(kit, num_examples):
         raise ValueError(
             "`num_examples` must be given: the KL divergence is divided by the "
             f"number of training examples. Write kit=tfhyper.kits.{kit}("
-            f'num_examples=len(x_train)) in place of kit="{kit}".'
+            f'num_examples=len(x_train)) in place of kit="{kit}". '
+            "Received: num_examples=None"
         )
     return 1.0 / check_positive_integer("num_examples", num_examples)
 
@@ -109,6 +115,9 @@ class LayerKit:
         open: called once for each network, returns the fields that hold state
             of that network, such as the codes its layers share.
 
+    Raises:
+        TypeError: for a field of another kind.
+
     Example:
 
     >>> kit = dataclasses.replace(tfhyper.kits.hyper(), norm=my_norm)
@@ -124,6 +133,14 @@ class LayerKit:
     replace: Callable = keep
     replaces: tuple[type, ...] = ()
     open: Callable[[], dict] = dict
+
+    def __post_init__(self):
+        check_text("name", self.name)
+        for name in ("conv", "stem", "dense", "norm", "dropout", "replace", "open"):
+            check_function(name, getattr(self, name))
+        rule = "a tuple of classes of layers"
+        for kind in check_instance("replaces", self.replaces, tuple, rule):
+            check_instance("replaces", kind, type, rule)
 
     def for_network(self) -> "LayerKit":
         """Returns the kit with fresh state for one network."""

@@ -36,6 +36,10 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     """
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
+        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
+            raise ValueError(
+                f"`rate` must be a number between 0 and 1. Received: rate={rate!r}"
+            )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
     def call(self, inputs, training=False):

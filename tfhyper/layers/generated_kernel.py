@@ -8,7 +8,11 @@ from keras import ops
 from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.roles import GENERATOR, give_role
-from tfhyper.layers.stochastic import StochasticKernel, he_deviation
+from tfhyper.layers.stochastic import (
+    StochasticKernel,
+    he_deviation,
+    known_to_keras,
+)
 
 # Of the kernels that are generated in one product, in bytes.
 _PRODUCT_BYTES = 2**26
@@ -56,7 +60,9 @@ class GeneratedKernel(StochasticKernel):
         self.seed = self.latent_code.seed
         self.mean_kernel = check_bool("mean_kernel", mean_kernel)
         self.deviation_scale = check_number("deviation_scale", deviation_scale)
-        self.generator_regularizer = keras.regularizers.get(generator_regularizer)
+        self.generator_regularizer = known_to_keras(
+            "generator_regularizer", generator_regularizer
+        )
         constraint = getattr(self, f"{self.kernel_argument}_constraint")
         if constraint is not None and not self.mean_kernel:
             raise ValueError(

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_integer
+from tfhyper.checks import check_instance, check_integer, check_number
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
 from tfhyper.layers.noise import DrawCounter, check_seed, make_key, replica_seed
@@ -18,10 +18,7 @@ class MaskedDropout(keras.layers.Layer):
 
     def __init__(self, rate, noise_shape=None, **kwargs):
         super().__init__(**kwargs)
-        is_number = isinstance(rate, int | float | np.number)
-        if not (is_number and 0 <= rate < 1):
-            raise ValueError(f"`rate` must be in 0 <= rate < 1. Received: rate={rate}")
-        self.rate = float(rate)
+        self.rate = check_number("rate", rate, below=1)
         self.noise_shape = _check_noise_shape(noise_shape)
         self.supports_masking = True
 
@@ -193,6 +190,7 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
 def _check_noise_shape(noise_shape):
     if noise_shape is None:
         return None
+    check_instance("noise_shape", noise_shape, (tuple, list), "a shape")
     shape = tuple(noise_shape)
     if not shape or shape[0] not in (None, 1):
         raise ValueError(

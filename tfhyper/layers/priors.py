@@ -62,10 +62,7 @@ def scale_mixture(
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
-    if not 0 < mixture < 1:
-        raise ValueError(
-            f"`mixture` must be in 0 < mixture < 1. Received: mixture={mixture!r}"
-        )
+    check_number("mixture", mixture, positive=True, below=1)
     for name, scale in (("scale_1", scale_1), ("scale_2", scale_2)):
         check_number(name, scale, positive=True)
     tfd = need_library().distributions

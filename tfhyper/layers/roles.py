@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import keras
 
+from tfhyper.checks import check_choice, check_instance
+
 POSTERIOR = "posterior"
 GENERATOR = "generator"
 ROLES = (POSTERIOR, GENERATOR)
@@ -30,10 +32,10 @@ def give_role(role: str, variables: Iterable[keras.Variable]) -> None:
     >>> self.mean = self.add_weight(shape, name="mean")
     >>> tfhyper.layers.give_role("posterior", [self.mean])
     """
-    if role not in ROLES:
-        raise ValueError(f"`role` must be one of {ROLES}. Received: role={role!r}")
-    for variable in variables:
-        variable.tfhyper_role = role
+    check_choice("role", role, ROLES)
+    rule = "Keras variables"
+    for variable in check_instance("variables", variables, Iterable, rule):
+        check_instance("variables", variable, keras.Variable, rule).tfhyper_role = role
 
 
 def role_of(variable: keras.Variable) -> str | None:
@@ -43,4 +45,5 @@ def role_of(variable: keras.Variable) -> str | None:
 
     >>> {v.path: tfhyper.layers.role_of(v) for v in model.trainable_variables}
     """
+    check_instance("variable", variable, keras.Variable, "a Keras variable")
     return getattr(variable, "tfhyper_role", None)

@@ -7,6 +7,7 @@ comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
 `keras.layers.Conv2D`, and nothing else.
 """
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.layers.live_config import live_config
 
 
@@ -107,6 +109,8 @@ class StochasticKernel(StochasticLayer):
     """
 
     def __init__(self, *args, **kwargs):
+        names = inspect.signature(self.point_class).parameters
+        _check_stock_arguments({**dict(zip(names, args)), **kwargs})
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
@@ -214,6 +218,62 @@ class StochasticKernel(StochasticLayer):
             f"{type(self).__name__} draws its kernel and cannot be quantized. "
             "Quantize a network made by `PosteriorPredictor.materialize`."
         )
+
+
+# What arguments whose names end so are made into.
+_IDENTIFIERS = {
+    "activation": keras.activations.get,
+    "constraint": keras.constraints.get,
+    "initializer": keras.initializers.get,
+    "regularizer": keras.regularizers.get,
+}
+_SIZES = {"depth_multiplier", "filters", "groups"}
+# A drawn kernel has neither.
+_OF_FIXED_KERNELS = ("lora_alpha", "lora_rank", "quantization_config")
+
+
+def _check_stock_arguments(options):
+    """Raises ValueError for arguments that Keras takes as they are, or does not name.
+
+    Args:
+        options: what a stock layer is given, by name.
+    """
+    for name in _SIZES & set(options):
+        check_positive_integer(name, options[name])
+    if not isinstance(options.get("padding", ""), str):
+        raise ValueError(
+            "`padding` must be a name that Keras knows. "
+            f"Received: padding={options['padding']!r}"
+        )
+    if "use_bias" in options:
+        check_bool("use_bias", options["use_bias"])
+    for name in _OF_FIXED_KERNELS:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: the kernel is drawn, and LoRA and "
+                f"quantization need a fixed one. Received: {name}={options[name]!r}"
+            )
+    for name, value in options.items():
+        if name.rpartition("_")[2] in _IDENTIFIERS:
+            known_to_keras(name, value)
+
+
+def known_to_keras(name: str, value: Any) -> Any:
+    """Returns what Keras makes of an activation, initializer, regularizer, constraint.
+
+    Args:
+        name: the argument's name, which ends in one of these words.
+        value: what was given.
+
+    Raises:
+        ValueError: if Keras does not know it.
+    """
+    try:
+        return _IDENTIFIERS[name.rpartition("_")[2]](value)
+    except Exception as error:
+        raise ValueError(
+            f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
+        ) from error
 
 
 def he_deviation(shape: tuple[int, ...]) -> float:

@@ -2,6 +2,8 @@
 
 import keras
 
+from tfhyper.checks import check_instance
+
 
 class VariationalLayer:
     """Part of a layer whose posterior q(w) has a KL divergence from a prior p(w).
@@ -57,9 +59,13 @@ class VariationalLayer:
 def variational_layers(model: keras.Layer) -> list[VariationalLayer]:
     """Returns the layers with a KL divergence of a model, nested ones included.
 
+    Raises:
+        TypeError: for what is no layer or model of Keras.
+
     Example:
 
     >>> [layer.name for layer in tfhyper.layers.variational_layers(model)]
     """
+    check_instance("model", model, keras.Layer, "a Keras model or layer")
     layers = model._flatten_layers(include_self=True)
     return [layer for layer in layers if isinstance(layer, VariationalLayer)]

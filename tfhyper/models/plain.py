@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import keras
 
 from tfhyper import kits
-from tfhyper.checks import check_choice, check_number, check_positive_integer
+from tfhyper.checks import (
+    check_choice,
+    check_instance,
+    check_number,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.kits.kit import layer_name
 from tfhyper.models.sizes import check_image_shape, scaled
 
@@ -65,6 +71,14 @@ def plain_network(
     check_positive_integer("num_classes", num_classes)
     check_choice("activation", activation, ACTIVATIONS)
     check_number("width_multiplier", width_multiplier, positive=True)
+    check_text("name", name)
+    for conv in check_instance("convs", convs, Sequence, "a sequence of dicts"):
+        check_instance("convs", conv, dict, "a sequence of dicts")
+        check_positive_integer("convs[...]['filters']", conv.get("filters"))
+        if "kernel_size" not in conv:
+            raise ValueError(f"`convs` must have `kernel_size`s. Received: {conv!r}")
+    for size in check_instance("units", units, Sequence, "a sequence of ints"):
+        check_positive_integer("units", size)
     kit = kits.get(kit)
     x = inputs = keras.Input(input_shape, name="images")
     missing = [max(0, SIZE - size) for size in input_shape[:2]]

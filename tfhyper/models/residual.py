@@ -5,7 +5,12 @@ from collections.abc import Callable, Sequence
 import keras
 
 from tfhyper import kits
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import (
+    check_function,
+    check_instance,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.models import blocks
 from tfhyper.models.sizes import check_image_shape
 
@@ -54,6 +59,10 @@ def residual_network(
     """
     input_shape = check_image_shape(input_shape)
     check_positive_integer("num_classes", num_classes)
+    for part, function in (("block", block), ("stem", stem), ("head", head)):
+        check_function(part, function)
+    check_text("name", name)
+    _check_stages(stages)
     kit = kits.get(kit)
     inputs = keras.Input(input_shape, name="images")
     x = stem(kit, inputs)
@@ -64,3 +73,15 @@ def residual_network(
     x = head(kit, x, "head")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+
+
+def _check_stages(stages):
+    rule = "pairs of strides and widths of the blocks, one or more"
+    if not check_instance("stages", stages, (list, tuple), rule):
+        raise ValueError(f"`stages` must be {rule}. Received: stages={stages!r}")
+    for stage in stages:
+        pair = check_instance("stages", stage, (list, tuple), rule)
+        if len(pair) != 2 or not isinstance(pair[1], list | tuple):
+            raise ValueError(f"`stages` must be {rule}. Received: stages={stages!r}")
+        for size in (pair[0], *pair[1]):
+            check_positive_integer("stages", size)

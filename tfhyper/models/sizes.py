@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_instance, check_positive_integer
 
 
 def blocks_per_stage(depth: int, convs: int, others: int, examples: str) -> int:
@@ -56,7 +56,8 @@ def check_image_shape(shape, smallest: int = 1) -> tuple[int, int, int]:
     Raises:
         ValueError: for any other shape.
     """
-    shape = tuple(shape)
+    rule = "(height, width, channels)"
+    shape = tuple(check_instance("input_shape", shape, (tuple, list), rule))
     if len(shape) != 3:
         raise ValueError(
             "`input_shape` must be (height, width, channels). "

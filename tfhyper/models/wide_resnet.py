@@ -1,11 +1,10 @@
 """Wide residual networks."""
 
 import functools
-import numbers
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.kits import LayerKit
 from tfhyper.models.blocks import preact_block
 from tfhyper.models.residual import residual_network
@@ -53,8 +52,7 @@ def wide_resnet(
     """
     blocks = blocks_per_stage(depth, 6, 4, "10, 16, 28")
     check_positive_integer("width", width)
-    if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
-        raise ValueError(f"`dropout` must be in 0 <= dropout < 1. Received: {dropout}")
+    check_number("dropout", dropout, below=1)
     return residual_network(
         kit,
         input_shape,

@@ -192,20 +192,25 @@ def last_operation(model):
         model = last
 
 
-def check_graph(model) -> None:
-    """Raises TypeError unless `model` is functional or a built Sequential."""
+def check_graph(model, name: str = "model") -> None:
+    """Raises TypeError unless `model` is functional or a built Sequential.
+
+    Args:
+        model: what was given.
+        name: the argument's name.
+    """
     sequential = isinstance(model, keras.Sequential)
     if not sequential and not _is_functional(model):
         raise TypeError(
-            "`model` must be a functional or Sequential Keras model, whose graph "
-            f"is known. Received: model={model!r}. A subclassed model can be "
+            f"`{name}` must be a functional or Sequential Keras model, whose graph "
+            f"is known. Received: {name}={model!r}. A subclassed model can be "
             "wrapped where its layers are called on keras.Input tensors: "
             "keras.Model(inputs, outputs)."
         )
     if not model.built:
         raise TypeError(
-            "`model` must be built: give it a keras.Input or call it once. "
-            f"Received: model={model!r}"
+            f"`{name}` must be built: give it a keras.Input or call it once. "
+            f"Received: {name}={model!r}"
         )
 
 

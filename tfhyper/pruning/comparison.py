@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers import StochasticLayer
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.pruning import kernels
@@ -148,7 +149,10 @@ def report(
     """
     if x is None and y is not None:
         raise ValueError("`y` needs inputs `x`. Received: x=None")
-    copies = [_copy(model) for model in (before, after)]
+    check_positive_integer("num_draws", num_draws)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    check_positive_integer("batch_size", batch_size)
+    copies = [_copy(before, "before"), _copy(after, "after")]
     layers = _rows(*([x for x in c.layers if kernels.has_kernel(x)] for c in copies))
     accuracy = None
     if x is not None:
@@ -167,9 +171,9 @@ def report(
     )
 
 
-def _copy(model):
+def _copy(model, argument):
     # Without the optimizer, whose state would be most of the file, and flat.
-    kernels.check_model(model)
+    kernels.check_model(model, argument)
     return kernels.duplicate(model)
 
 

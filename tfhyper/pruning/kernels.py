@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_finite
+from tfhyper.checks import check_finite, check_instance, check_number, check_text
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
@@ -33,16 +33,21 @@ def has_kernel(layer: Any) -> bool:
     return isinstance(layer, FORWARD + TRANSPOSED + DEPTHWISE)
 
 
-def check_model(model: keras.Model) -> None:
-    """Raises TypeError or ValueError for a model that cannot be pruned."""
-    graph.check_graph(model)
+def check_model(model: keras.Model, argument: str = "model") -> None:
+    """Raises TypeError or ValueError for a model that cannot be pruned.
+
+    Args:
+        model: what was given.
+        argument: its name.
+    """
+    graph.check_graph(model, argument)
     for layer in model._flatten_layers(include_self=False):
         name = f"layer '{layer.name}' ({type(layer).__name__})"
         if isinstance(layer, StochasticKernel) and not isinstance(
             layer, GaussianKernel
         ):
             raise ValueError(
-                "`model` must have kernels that are weights, or have a Gaussian "
+                f"`{argument}` must have kernels that are weights, or have a Gaussian "
                 f"posterior. Received: a model with {name}, whose kernel is generated. "
                 "Prune one draw of it: PosteriorPredictor(model).materialize(0), "
                 "after `calibrate`."
@@ -51,8 +56,8 @@ def check_model(model: keras.Model) -> None:
             layer, "quantization_mode", None
         ):
             raise ValueError(
-                "`model` must have kernels that are plain weights: prune before LoRA "
-                f"or quantization. Received: a model with {name}"
+                f"`{argument}` must have kernels that are plain weights: prune before "
+                f"LoRA or quantization. Received: a model with {name}"
             )
 
 
@@ -60,24 +65,20 @@ def check_keep(keep: Iterable[str], model: keras.Model) -> set[str]:
     """Returns the names of layers to leave whole, each of a layer with a kernel."""
     layers = model._flatten_layers(include_self=False)
     known = {layer.name for layer in layers if has_kernel(layer)}
+    check_instance("keep", keep, Iterable, "a list of names of layers")
+    names = [check_text("keep", name) for name in keep]
     # A string is a collection of strings, too.
-    if isinstance(keep, str) or not set(keep) <= known:
+    if isinstance(keep, str) or not set(names) <= known:
         raise ValueError(
             "`keep` must be a list of names of layers with a kernel, which are "
             f"{sorted(known)}. Received: keep={keep!r}"
         )
-    return set(keep)
+    return set(names)
 
 
 def check_fraction(fraction: Any) -> float:
     """Returns `fraction`, or raises ValueError unless it is in 0 < fraction < 1."""
-    is_number = isinstance(fraction, int | float | np.number)
-    if not (is_number and 0 < fraction < 1):
-        raise ValueError(
-            "`fraction` must be a number in 0 < fraction < 1. "
-            f"Received: fraction={fraction!r}"
-        )
-    return float(fraction)
+    return check_number("fraction", fraction, positive=True, below=1)
 
 
 def magnitudes(layer: keras.Layer) -> np.ndarray:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from tfhyper.checks import check_instance
 from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.training.strategies import local_devices
 
@@ -61,8 +62,9 @@ def use_fast_generator(model: keras.Model) -> list[str]:
         Why not, in sentences: empty if it is used. Nothing is changed otherwise.
 
     Raises:
-        ValueError: in training, if a layer is called more often than the model's
-            graph shows.
+        TypeError: if the model is none of Keras.
+        ValueError: if it is not compiled; in training, if a layer is called more often
+            than the model's graph shows.
 
     Example:
 
@@ -71,6 +73,7 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     >>> tfhyper.training.use_fast_generator(model)
     []
     """
+    check_compiled(model)
     reasons = why_not(model)
     if not reasons:
         optimizer = model.optimizer
@@ -86,6 +89,16 @@ def use_fast_generator(model: keras.Model) -> list[str]:
         model.train_step = train_step
         model.train_function = None  # made anew from it
     return reasons
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Raises TypeError or ValueError unless it is a compiled model of Keras."""
+    check_instance("model", model, keras.Model, "a compiled keras.Model")
+    if not model.compiled:
+        raise ValueError(
+            "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
+            f"Received: model={model.name!r}, not compiled"
+        )
 
 
 def is_in_use(model: keras.Model) -> bool:

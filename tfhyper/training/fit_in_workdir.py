@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import (
+    check_function,
+    check_instance,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.training import strategies
 from tfhyper.training.sigterm import SigtermStop
-from tfhyper.training.trainer import DivergedError, Trainer
+from tfhyper.training.trainer import DivergedError, Trainer, check_callbacks
 from tfhyper.training.workdir import Checkpoint, Workdir
 
 if TYPE_CHECKING:
@@ -84,10 +89,14 @@ def fit_in_workdir(
     >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
     >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
     """
+    check_instance("workdir", workdir, Workdir, "a `tfhyper.training.Workdir`")
+    strategies.check_is_strategy(strategy)
+    check_callbacks(callbacks)
+    check_verbose(verbose)
     if keep is not None:
         workdir.keep = check_positive_integer("keep", keep)
     check_positive_integer("epochs", epochs)
-    check_callable("build", build)
+    check_function("build", build)
     _check_data(data)
     strategies.check_no_keras_distribution()
     if keras.backend.backend() == "tensorflow":
@@ -113,12 +122,6 @@ def fit_in_workdir(
             callbacks = [*callbacks, saving]
             run.fit(model, data, epochs, start, callbacks, verbose, history, stop)
     return model, history
-
-
-def check_callable(name, value) -> None:
-    """Raises TypeError for what cannot be called."""
-    if not callable(value):
-        raise TypeError(f"`{name}` must be a function. Received: {name}={value!r:.200}")
 
 
 def _check_data(data):

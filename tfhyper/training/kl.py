@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number, check_positive_integer
+from tfhyper.checks import check_integer, check_number, check_positive_integer
 from tfhyper.layers import variational_layers
 
 
@@ -66,6 +66,7 @@ class KLSchedule(keras.callbacks.Callback):
             batch: int >= 0, in the epoch.
             steps: batches in an epoch, `None` if they are not known.
         """
+        _check_place(epoch, batch, steps)
         return self.constant
 
     def on_train_begin(self, logs=None):
@@ -116,6 +117,7 @@ class LinearKLWarmup(KLSchedule):
 
     def factor(self, epoch, batch, steps):
         """Returns the factor for one batch."""
+        _check_place(epoch, batch, steps)
         return min(1.0, (epoch + (batch + 1) / _check_steps(steps)) / self.epochs)
 
 
@@ -147,6 +149,7 @@ class SonderbyKLWarmup(KLSchedule):
 
     def factor(self, epoch, batch, steps):
         """Returns the factor for one batch."""
+        _check_place(epoch, batch, steps)
         return min(1.0, epoch / self.warmup_epochs)
 
 
@@ -177,16 +180,24 @@ class BlundellKL(KLSchedule):
 
     def factor(self, epoch, batch, steps):
         """Returns the factor for one batch."""
+        _check_place(epoch, batch, steps)
         steps = _check_steps(steps)
         # 2^(M - i) / (2^M - 1), divided by 2^M above and below: no overflow.
         return steps * 2.0 ** -(batch + 1) / -math.expm1(-steps * math.log(2.0))
 
 
+def _check_place(epoch, batch, steps):
+    check_integer("epoch", epoch, 0)
+    check_integer("batch", batch, 0)
+    if steps is not None:
+        check_positive_integer("steps", steps)
+
+
 def _check_steps(steps):
     if steps is None:
         raise ValueError(
-            "The number of batches in an epoch must be known for this schedule: "
-            "give `steps_per_epoch` to `fit`. Received: steps=None"
+            "The number of batches in an epoch must be known for this schedule, "
+            "`steps`: give `steps_per_epoch` to `fit`. Received: steps=None"
         )
     return steps
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfhyper.checks import check_number
+from tfhyper.checks import check_number, check_text
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -35,13 +35,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def __init__(
         self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs
     ):
-        super().__init__(name=name, **kwargs)
-        self.label_smoothing = check_number("label_smoothing", label_smoothing)
-        if self.label_smoothing >= 1:
-            raise ValueError(
-                "`label_smoothing` must be in 0 <= label_smoothing < 1. "
-                f"Received: label_smoothing={label_smoothing!r}"
-            )
+        super().__init__(name=check_text("name", name), **kwargs)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, below=1)
 
     def call(self, y_true, y_pred):
         """Returns the loss of each example, `(batch,)`."""

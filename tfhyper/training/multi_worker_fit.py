@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import keras
 
-from tfhyper.training.fast_generator import is_in_use, use_fast_generator
+from tfhyper.training.fast_generator import (
+    check_compiled,
+    is_in_use,
+    use_fast_generator,
+)
 
 
 def for_multi_worker_fit(model: keras.Model) -> keras.Model:
@@ -30,6 +34,7 @@ def for_multi_worker_fit(model: keras.Model) -> keras.Model:
         A compiled `keras.Model`. The fast generator is in use if it was.
 
     Raises:
+        TypeError: if the model is none of Keras.
         ValueError: if the model is not compiled, or has a `train_step` or a `call` of
             its own; or in the scope of a strategy.
 
@@ -46,11 +51,7 @@ def for_multi_worker_fit(model: keras.Model) -> keras.Model:
     """
     import tensorflow as tf
 
-    if not getattr(model, "compiled", False):
-        raise ValueError(
-            "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
-            f"Received: model={model.name!r}, not compiled"
-        )
+    check_compiled(model)
     if type(model).train_step is not keras.Model.train_step or not getattr(
         model, "inputs", None
     ):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfhyper.checks import check_bool, check_number
+from tfhyper.checks import check_bool, check_instance, check_number, check_text
 from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
 
 # What stood in `no_decay` for a role, when variables were told by their names.
@@ -64,7 +64,14 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         name: str = "coupled_decay_sgd",
         **kwargs,
     ):
+        if not callable(learning_rate):
+            check_number("learning_rate", learning_rate)
+        if check_number("momentum", momentum) > 1:
+            raise ValueError(
+                f"`momentum` must be in [0, 1]. Received: momentum={momentum!r}"
+            )
         check_bool("nesterov", nesterov)
+        check_text("name", name)
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
         self.coupled_decay = check_number("coupled_decay", coupled_decay)
         self.no_decay = _check_strings("no_decay", no_decay)
@@ -113,6 +120,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
 
 
 def _check_strings(name, values):
+    check_instance(name, values, list | tuple, "a list or tuple of strings")
     # A string is a collection of strings, too: of its letters.
     if isinstance(values, str) or not all(isinstance(x, str) for x in values):
         raise TypeError(

@@ -1,8 +1,15 @@
 """How the papers train, as one call that compiles a model."""
 
+from collections.abc import Callable
+
 import keras
 
-from tfhyper.checks import check_bool, check_number, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_instance,
+    check_number,
+    check_positive_integer,
+)
 from tfhyper.layers import variational_layers
 from tfhyper.layers.roles import GENERATOR, POSTERIOR
 from tfhyper.training.fast_generator import use_fast_generator
@@ -61,6 +68,7 @@ def compile_recipe(
     >>> tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
     >>> model.fit(x_train, y_train, batch_size=128, epochs=20)
     """
+    check_number("weight_decay", weight_decay)
     optimizer = CoupledDecaySGD(
         step_schedule(learning_rate, epochs, steps_per_epoch),
         momentum=0.9,
@@ -193,8 +201,16 @@ def compile_imagenet_recipe(
         2016, section 3.4. Goyal et al.: Accurate, large minibatch SGD: training
         ImageNet in 1 hour, 2017, sections 2.1 and 5.1.
     """
+    _check_model(model, metrics)
+    if not model.built:
+        raise ValueError(
+            "`model` must be built: how many classes it has decides on the metrics. "
+            f"Received: model={model!r}"
+        )
     check_positive_integer("batch_size", batch_size)
     check_number("learning_rate", learning_rate, positive=True)
+    check_number("weight_decay", weight_decay)
+    check_number("label_smoothing", label_smoothing, below=1)
     rate = step_schedule(
         learning_rate * batch_size / 256,
         epochs,
@@ -225,10 +241,18 @@ def _no_decay_roles(decay_generator):
     return (POSTERIOR,) if decay_generator else (POSTERIOR, GENERATOR)
 
 
+def _check_model(model, metrics):
+    check_instance("model", model, keras.Model, "a Keras model")
+    rule = "a sequence of Keras metrics, their names or functions"
+    for metric in check_instance("metrics", metrics, list | tuple, rule):
+        check_instance("metrics", metric, str | Callable, rule)
+
+
 def _compile_classifier(
     model, optimizer, metrics, fast_generator, compile_options, loss=None
 ):
     check_no_keras_distribution()
+    _check_model(model, metrics)
     check_bool("fast_generator", fast_generator)
     metrics = list(metrics)
     if variational_layers(model):

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_instance, check_number, check_positive_integer
 
 
 def step_schedule(
@@ -34,11 +34,10 @@ def step_schedule(
     """
     check_positive_integer("epochs", epochs)
     check_positive_integer("steps_per_epoch", steps_per_epoch)
-    if learning_rate <= 0 or factor <= 0:
-        raise ValueError(
-            "`learning_rate` and `factor` must be positive. "
-            f"Received: learning_rate={learning_rate}, factor={factor}"
-        )
+    check_number("learning_rate", learning_rate, positive=True)
+    check_number("factor", factor, positive=True)
+    for drop in check_instance("drops", drops, list | tuple, "a sequence of fractions"):
+        check_number("drops", drop)
     if list(drops) != sorted(drops) or not all(0 < drop < 1 for drop in drops):
         raise ValueError(
             f"`drops` must increase and lie between 0 and 1. Received: drops={drops}"

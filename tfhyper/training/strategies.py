@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.checks import check_choice, check_instance, check_positive_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,7 +48,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     ...     tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=391)
     >>> tfhyper.training.Trainer(model).fit(dataset, epochs=20, steps_per_epoch=391)
     """
-    check_choice("strategy", name, STRATEGIES)
+    check_choice("name", name, STRATEGIES)
     import tensorflow as tf
 
     if name == "none":
@@ -137,12 +137,26 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     >>> chief = tfhyper.training.is_chief(strategy)
     >>> workdir = tfhyper.training.Workdir("runs/wrn", settings, chief=chief)
     """
+    if strategy is None:
+        raise TypeError("`strategy` must be given. Received: strategy=None")
+    check_is_strategy(strategy)
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.cluster_spec():
         return True
     if "chief" in resolver.cluster_spec().jobs:
         return resolver.task_type == "chief"
     return resolver.task_type in (None, "", "worker") and not resolver.task_id
+
+
+def check_is_strategy(strategy: tf.distribute.Strategy | None) -> None:
+    """Raises TypeError unless it is a strategy of `tf.distribute`, or `None`."""
+    if strategy is None:
+        return
+    import tensorflow as tf
+
+    check_instance(
+        "strategy", strategy, tf.distribute.Strategy, "a `tf.distribute` one"
+    )
 
 
 def local_devices(strategy: tf.distribute.Strategy) -> tuple[str, ...]:

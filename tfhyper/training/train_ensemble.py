@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import check_integer, check_positive_integer
-from tfhyper.layers.noise import check_seed, derive_seed
-from tfhyper.training.fit_in_workdir import check_callable, fit_in_workdir
-from tfhyper.training.strategies import is_chief
+from tfhyper.checks import (
+    check_function,
+    check_instance,
+    check_integer,
+    check_path,
+    check_positive_integer,
+    check_verbose,
+)
+from tfhyper.layers.noise import derive_seed
+from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.strategies import check_is_strategy, is_chief
+from tfhyper.training.trainer import check_callbacks
 from tfhyper.training.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -95,9 +103,15 @@ def train_ensemble(
     """
     epochs = check_positive_integer("epochs", epochs)
     num_members = check_integer("num_members", num_members, 1, _MAX_MEMBERS)
-    check_callable("build", build)
-    check_callable("data", data)
-    seed = check_seed(seed)
+    check_function("build", build)
+    check_function("data", data)
+    seed = check_integer("seed", seed, 0, 2**31 - 1)
+    workdir = check_path("workdir", workdir)
+    if settings is not None:
+        check_instance("settings", settings, Mapping, "a dict")
+    check_is_strategy(strategy)
+    check_callbacks(callbacks)
+    check_verbose(verbose)
     for i in range(num_members):
         _check_inside(workdir, f"member_{i}")
     folders = [

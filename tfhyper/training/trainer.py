@@ -11,8 +11,11 @@ import numpy as np
 from tfhyper.checks import (
     check_bool,
     check_choice,
+    check_function,
+    check_instance,
     check_integer,
     check_positive_integer,
+    check_verbose,
 )
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
@@ -39,6 +42,13 @@ class DivergedError(ValueError):
     def __init__(self, what: str):
         self.what = what
         super().__init__(f"Training diverged: {what}. A lower learning rate may help.")
+
+
+def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Raises TypeError unless they are a sequence of Keras callbacks."""
+    rule = "a sequence of Keras callbacks"
+    for callback in check_instance("callbacks", callbacks, list | tuple, rule):
+        check_instance("callbacks", callback, keras.callbacks.Callback, rule)
 
 
 class Trainer:
@@ -106,16 +116,7 @@ class Trainer:
                 "`Trainer` is for the TensorFlow backend; use `model.fit` on others. "
                 f"Received: keras.backend.backend()={keras.backend.backend()!r}"
             )
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                "`model` must be a compiled keras.Model, as of "
-                f"`tfhyper.training.compile_recipe`. Received: model={model!r}"
-            )
-        if not model.compiled:
-            raise ValueError(
-                "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
-                f"Received: model={model.name!r}, not compiled"
-            )
+        fast.check_compiled(model)
         self.model = model
         self.strategy = model.distribute_strategy
         self.weight_sets = check_positive_integer("weight_sets", weight_sets)
@@ -213,6 +214,10 @@ class Trainer:
         self._replicas.check_dataset("dataset", dataset)
         if validation_data is not None:
             self._replicas.check_dataset("validation_data", validation_data, True)
+        check_callbacks(callbacks)
+        check_verbose(verbose)
+        if after_call is not None:
+            check_function("after_call", after_call)
         model = self.model
         verbose = verbose if is_chief(self.strategy) else 0
         if verbose == "auto":
@@ -230,6 +235,8 @@ class Trainer:
         with self.strategy.scope():
             # Makes the variables of loss and metrics, as `model.fit` does on replicas.
             model._symbolic_build(data_batch=dataset.element_spec)
+        if initial_metrics is not None:
+            self._check_metrics(initial_metrics)
         parts = self.num_replicas * self.weight_sets
         with lost_workers():
             iterator = iter(self._replicas.distribute(self.strategy, dataset, parts))
@@ -332,6 +339,18 @@ class Trainer:
         """Returns the values of the metrics' variables, over all replicas, as lists."""
         values = map(keras.ops.convert_to_numpy, self.model.metrics_variables)
         return [value.tolist() for value in values]
+
+    def _check_metrics(self, state):
+        shapes = [tuple(v.shape) for v in self.model.metrics_variables]
+        try:
+            fits = [np.asarray(x, "float64").shape for x in list(state)] == shapes
+        except (TypeError, ValueError):  # text, say
+            fits = False
+        if not fits:
+            raise ValueError(
+                "`initial_metrics` must be what `metrics_state` gave. "
+                f"Received: initial_metrics={state!r}"
+            )
 
     def _set_metrics(self, state):
         with self.strategy.scope():

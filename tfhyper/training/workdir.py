@@ -11,9 +11,17 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_instance,
+    check_integer,
+    check_path,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.saving.models import read_model
 from tfhyper.training.checkpoints import find_fault, set_aside, sha256
+from tfhyper.training.fast_generator import check_compiled
 from tfhyper.training.folder_lock import folder_lock
 from tfhyper.training.whole_files import (
     disk_is_full,
@@ -70,10 +78,10 @@ class Workdir:
     """
 
     def __init__(self, path: str, settings: dict, keep: int = 2, *, chief: bool = True):
-        self.path = os.fspath(path)
+        self.path = check_path("path", path)
         self.keep = check_positive_integer("keep", keep)
-        self.chief = chief
-        settings = json.loads(json.dumps(settings))
+        self.chief = check_bool("chief", chief)
+        settings = _check_settings(settings)
         with workdir_access(self.path, "made or read"):
             if chief:
                 os.makedirs(self.path, exist_ok=True)
@@ -96,7 +104,7 @@ class Workdir:
 
     def file(self, name: str) -> str:
         """Returns the path of a file of the folder."""
-        return os.path.join(self.path, name)
+        return os.path.join(self.path, check_path("name", name))
 
     def lock(self) -> contextlib.AbstractContextManager:
         """Returns a context in which no other training can be at work in the folder.
@@ -228,6 +236,14 @@ class Workdir:
             OSError: if writing fails, as on a full disk. What was there before is
                 intact, and no half of a file is left.
         """
+        check_compiled(model)
+        check_integer("epoch", epoch, 0)
+        check_instance("history", history, dict, "a dict of lists")
+        for values in history.values():
+            check_instance("history", values, list, "a dict of lists")
+        check_integer("step", step, 0)
+        if metrics is not None:
+            check_instance("metrics", metrics, list, "a list of the metrics' values")
         when = f"epoch {epoch}" + f" and {step} steps" * (step > 0)
         slots = model.optimizer.variables if model.optimizer else []
         for weight in [*model.weights, *slots]:
@@ -274,6 +290,8 @@ class Workdir:
         Raises:
             ValueError: if they are not there.
         """
+        rule = "a checkpoint of this folder in the middle of an epoch"
+        check_instance("checkpoint", checkpoint, Checkpoint, rule)
         known = self._read(_METRICS) or {}
         name = os.path.basename(checkpoint.path)
         if name not in known:
@@ -295,6 +313,7 @@ class Workdir:
 
     def diverged(self, what: str) -> str:
         """Returns the message of a training that diverged; `what` says how."""
+        check_text("what", what)
         return (
             f"Training diverged: {what}. The checkpoints before it are kept in "
             f"{self.path}. A lower learning rate may help."
@@ -306,13 +325,14 @@ class Workdir:
         Raises:
             ValueError: if the file holds fewer.
         """
+        check_integer("epochs", epochs, 0)
         known = self._read("history.json") or {}
         for name, values in known.items():
             _check_numbers(self.file("history.json"), name, values)
         if epochs and not (known and all(len(v) >= epochs for v in known.values())):
             raise ValueError(
                 f"{self.file('history.json')} does not hold the metrics of the "
-                f"{epochs} epochs that were trained."
+                f"{epochs} epochs that were trained. Received: `epochs`={epochs}"
             )
         return {name: values[:epochs] for name, values in known.items()}
 
@@ -338,3 +358,15 @@ def _check_numbers(path, name, values):
         raise ValueError(
             f"{path} must hold lists of numbers. Received: {name}={values!r:.80}"
         )
+
+
+def _check_settings(settings) -> dict:
+    """Returns settings as JSON has them, which another run is compared with."""
+    check_instance("settings", settings, dict, "a dict of JSON values")
+    try:
+        return json.loads(json.dumps(settings, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"`settings` must hold JSON values, and finite numbers: {error}. "
+            f"Received: settings={settings!r}"
+        ) from error

@@ -1,0 +1,1167 @@
+"""A good call of everything public: what a bad call spoils one argument of.
+
+`GOOD` has a function for each public callable, which gives good arguments; those that
+have a default may be left out. `DOMAINS` says what an argument may be where its name
+(`BY_NAME`) or its annotation does not. A public callable without either fails
+`tests/benchmarks/test_bad_calls.py`: enter it here.
+"""
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import bad_values as bv
+import keras
+import numpy as np
+
+import tfhyper
+from tfhyper import analysis, data, layers, metrics, training
+
+# --- Arrays: six examples of three classes, four draws.
+
+RNG = np.random.default_rng(0)
+LABELS = np.array([0, 1, 2, 1, 0, 2])
+MEMBERS = RNG.dirichlet(np.ones(3), (4, 6))
+PROBS = MEMBERS.mean(axis=0)
+TARGETS = RNG.normal(size=6)
+MEAN = TARGETS + 0.1 * RNG.normal(size=6)
+VARIANCE = RNG.uniform(0.5, 1.0, 6)
+SAMPLES = MEAN + RNG.normal(size=(4, 6))
+UNCERTAINTY = RNG.uniform(size=6)
+INPUTS = RNG.normal(size=(6, 4)).astype("float32")
+IMAGES = RNG.uniform(size=(6, 5, 5, 1))
+TABLE = RNG.normal(size=(30, 3))
+
+# --- Models: small, and made anew where a call changes them.
+
+
+def plain() -> keras.Model:
+    """Returns a classifier of plain layers."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5, "relu", name="hidden"),
+            keras.layers.Dense(3, name="logits"),
+        ]
+    )
+
+
+def images_model() -> keras.Model:
+    """Returns one with convolutions."""
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(4, 3, name="conv"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, name="logits"),
+        ]
+    )
+
+
+def bayesian(units: int = 3) -> keras.Model:
+    """Returns a classifier of Gaussian posteriors, in two blocks."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.BayesDense(5, kl_weight=0.1, seed=1, name="block1"),
+            layers.BayesDense(units, kl_weight=0.1, seed=2, name="block2"),
+        ]
+    )
+
+
+def compiled(model: keras.Model | None = None) -> keras.Model:
+    """Returns a compiled classifier."""
+    model = plain() if model is None else model
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    return model
+
+
+def fresh_predictor(**options) -> tfhyper.PosteriorPredictor:
+    """Returns a predictor."""
+    return tfhyper.PosteriorPredictor(bayesian(), num_draws=4, **options)
+
+
+predictor = functools.cache(fresh_predictor)
+
+
+@functools.cache
+def regressor() -> tfhyper.PosteriorPredictor:
+    """Returns a predictor of numbers."""
+    return tfhyper.PosteriorPredictor(bayesian(1), num_draws=4, outputs="mean")
+
+
+def fresh_ensemble() -> tfhyper.DeepEnsemble:
+    """Returns a deep ensemble."""
+    return tfhyper.DeepEnsemble([plain(), plain()])
+
+
+ensemble = functools.cache(fresh_ensemble)
+
+
+@functools.cache
+def regression_ensemble() -> tfhyper.DeepEnsemble:
+    """Returns a deep ensemble of numbers."""
+    models = []
+    for _ in range(2):
+        models.append(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]))
+    return tfhyper.DeepEnsemble(models, outputs="mean")
+
+
+# --- Files: in a folder of the call, which is the present one.
+
+
+def saved_predictor() -> str:
+    """Returns the path of one."""
+    path = os.path.abspath("predictor.tfhyper")
+    predictor().save(path, overwrite=True)
+    return path
+
+
+def saved_ensemble() -> str:
+    """Returns the path of one."""
+    path = os.path.abspath("ensemble.tfhyper")
+    ensemble().save(path, overwrite=True)
+    return path
+
+
+def saved_table() -> str:
+    """Returns the path of a table of numbers."""
+    path = os.path.abspath("table.txt")
+    np.savetxt(path, TABLE)
+    return path
+
+
+def workdir() -> training.Workdir:
+    """Returns a folder of a training."""
+    return training.Workdir(tempfile.mkdtemp(dir="."), {"epochs": 1})
+
+
+def trained_workdir() -> dict:
+    """Returns a folder with a checkpoint in the middle of an epoch, and that."""
+    folder = workdir()
+    folder.save(compiled(), 1, {"loss": [1.0]}, 1, [[0.0]])
+    return {"self": folder, "checkpoint": folder.checkpoints()[0]}
+
+
+def batches() -> Any:
+    """Returns a dataset of batches."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices((INPUTS, LABELS)).batch(2).repeat()
+
+
+def once() -> Any:
+    """Returns a dataset that ends."""
+    return batches().take(3)
+
+
+class _Data:
+    """What `fit_in_workdir` reads."""
+
+    steps_per_epoch = 3
+
+    def train_from(self, epoch):
+        return batches()
+
+
+@functools.cache
+def embedded() -> data.Data:
+    """Returns a set as pipelines."""
+    return data.load("fashion_mnist_small", train_examples=20, test_examples=10)
+
+
+def _block(kit, x, width, strides, *, name):
+    return kit.conv(width, 3, strides=strides, name=name)(x)
+
+
+def _posterior(**more):
+    return lambda: {"model": bayesian(), "num_draws": 2, "seed": 0, **more}
+
+
+def _exported(suffix, **more):
+    def good():
+        return {
+            "predictor": predictor(),
+            "path": os.path.abspath("exported" + suffix),
+            "check_data": (INPUTS, LABELS),
+            "class_names": ["a", "b", "c"],
+            "metadata": {"by": "us"},
+            "verbose": 0,
+            **more,
+        }
+
+    return good
+
+
+def _saved_model():
+    good = _exported("")()
+    del good["check_data"], good["verbose"]
+    return {**good, "sampling": True, "sampling_inputs": INPUTS}
+
+
+@functools.cache
+def _correlation():
+    return analysis.weight_correlation(bayesian(), num_pairs=5, num_draws=10)
+
+
+def _recipe(**more):
+    return lambda: {"model": plain(), "epochs": 4, "steps_per_epoch": 5, **more}
+
+
+_LABELLED = {"labels": LABELS, "probs": PROBS}
+_TARGETS = {"targets": TARGETS, "mean": MEAN}
+_GAUSSIAN = {**_TARGETS, "variance": VARIANCE}
+_REGRESSION = {"targets": TARGETS, "members": SAMPLES, "noise_variance": VARIANCE}
+_PREDICTED = {"x": INPUTS, "batch_size": 4, "verbose": 0}
+_SMALL = {"num_classes": 3, "kit": "deterministic", "input_shape": (32, 32, 1)}
+_CONV = {"filters": 2, "kernel_size": 2}
+
+# Class of a layer -> its good arguments, and the shape of inputs.
+LAYERS: dict[str, tuple[dict, tuple]] = {
+    "BayesConv1D": (_CONV, (2, 6, 2)),
+    "BayesConv2D": (_CONV, (2, 6, 6, 2)),
+    "BayesConv2DTranspose": (_CONV, (2, 6, 6, 2)),
+    "BayesConv3D": (_CONV, (2, 6, 6, 6, 2)),
+    "BayesDense": ({"units": 3}, (2, 4)),
+    "BayesDepthwiseConv2D": ({"kernel_size": 2}, (2, 6, 6, 2)),
+    "BayesHyperConv2D": (_CONV, (2, 6, 6, 2)),
+    "BayesHyperDense": ({"units": 3}, (2, 4)),
+    "Dropout": ({"rate": 0.5}, (2, 4)),
+    "HyperConv1D": (_CONV, (2, 6, 2)),
+    "HyperConv2D": (_CONV, (2, 6, 6, 2)),
+    "HyperConv2DTranspose": (_CONV, (2, 6, 6, 2)),
+    "HyperConv3D": (_CONV, (2, 6, 6, 6, 2)),
+    "HyperDense": ({"units": 3}, (2, 4)),
+    "HyperDepthwiseConv2D": ({"kernel_size": 2}, (2, 6, 6, 2)),
+    "KernelGenerator": ({}, (2, 4)),
+    "LatentCode": ({}, (2, 4)),
+    "MCDropout": ({"rate": 0.5}, (2, 4)),
+    "MNFConv2D": (_CONV, (2, 6, 6, 2)),
+    "MNFDense": ({"units": 3}, (2, 4)),
+    "StaticHyperConv2D": (_CONV, (2, 6, 6, 2)),
+}
+
+# Name of a public callable -> a function that gives good arguments.
+GOOD: dict[str, Callable[[], dict]] = {
+    "convert": lambda: {"model": plain(), "kit": "hyper", "keep": ["logits"]},
+    # Analyses.
+    "analysis.complexity": lambda: {"model": plain()},
+    "analysis.complexity_plot": lambda: {"found": analysis.complexity(plain())},
+    "analysis.correlation_plot": lambda: {"correlations": {"a": _correlation()}},
+    "analysis.error_curve": lambda: {
+        "labels": LABELS,
+        "members": MEMBERS,
+        "sizes": [1, 2, 4],
+    },
+    "analysis.error_curve_plot": lambda: {
+        "curves": {"a": analysis.error_curve(LABELS, MEMBERS)}
+    },
+    "analysis.extreme_examples": lambda: {
+        "images": IMAGES,
+        "labels": LABELS,
+        "prediction_mean": PROBS,
+        "uncertainty": UNCERTAINTY,
+        "class_names": ["a", "b", "c"],
+        "num": 2,
+    },
+    "analysis.fault_plot": lambda: {
+        "table": analysis.fault_table(LABELS, {"a": MEMBERS})
+    },
+    "analysis.fault_table": lambda: {"labels": LABELS, "members": {"a": MEMBERS}},
+    "analysis.hidden_units_plot": lambda: {"errors": {"a": ([8, 16], [0.2, 0.1])}},
+    "analysis.reliability_diagram": lambda: _LABELLED,
+    "analysis.training_curves": lambda: {"history": {"loss": [1.0, 0.5]}},
+    "analysis.uncertainty_error_plot": lambda: _GAUSSIAN,
+    "analysis.uncertainty_map": lambda: {
+        "members": MEMBERS,
+        "x1": [0.0, 1.0, 2.0],
+        "x2": [0.0, 1.0],
+        "points": RNG.normal(size=(6, 2)),
+        "labels": LABELS,
+    },
+    "analysis.weight_correlation": lambda: {
+        "model": bayesian(),
+        "num_pairs": 5,
+        "num_draws": 10,
+    },
+    "analysis.weight_pair_plot": lambda: {"first": TARGETS, "second": MEAN},
+    "analysis.weight_pairs": lambda: {"model": bayesian(), "num_draws": 10},
+    # Data.
+    "data.check_table": lambda: {"x": TABLE[:, :2], "y": TABLE[:, 2]},
+    "data.fold_rows": lambda: {"num_rows": 20, "num_folds": 5, "seed": 0},
+    "data.load": lambda: {
+        "name": "fashion_mnist_small",
+        "train_examples": 20,
+        "test_examples": 10,
+        "batch_size": 5,
+        "mean": [0.3],
+        "std": [0.4],
+    },
+    "data.load_arrays": lambda: {
+        "name": "fashion_mnist_small",
+        "train_examples": 20,
+        "test_examples": 10,
+        "mean": [0.3],
+        "std": [0.4],
+    },
+    "data.load_table": lambda: {"path": saved_table()},
+    "data.split_rows": lambda: {"num_rows": 20, "seed": 0},
+    "data.standardization": lambda: {"values": TABLE},
+    "data.Data.epoch": lambda: {"self": embedded(), "epoch": 1},
+    "data.Data.train_from": lambda: {"self": embedded(), "epoch": 1},
+    "data.DatasetSpec.with_image_size": lambda: {
+        "self": data.DATASETS["imagenet2012"],
+        "image_size": 64,
+    },
+    "data.Standardization.apply": lambda: {
+        "self": data.standardization(TABLE),
+        "values": TABLE,
+    },
+    "data.Standardization.undo": lambda: {
+        "self": data.standardization(TABLE),
+        "values": TABLE,
+    },
+    # Export.
+    "export.Preprocessing": lambda: {"mean": [0.3, 0.4], "std": [0.3, 0.4]},
+    "export.litert": _exported(".tflite"),
+    "export.onnx": _exported(".onnx"),
+    "export.openvino": _exported(""),
+    "export.saved_model": _saved_model,
+    # Kits.
+    "kits.LayerKit": dict,
+    "kits.bayes": lambda: {"num_examples": 100},
+    "kits.bayesian_hypernet": lambda: {"num_examples": 100},
+    "kits.deterministic": dict,
+    "kits.get": lambda: {"kit": "hyper"},
+    "kits.hyper": dict,
+    "kits.mc_dropout": dict,
+    "kits.mnf": lambda: {"num_examples": 100},
+    "kits.static_hypernet": dict,
+    # Layers.
+    **{
+        f"layers.{name}": functools.partial(dict, good)
+        for name, (good, _) in LAYERS.items()
+    },
+    "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
+    "layers.role_of": lambda: {"variable": _variables()[0]},
+    "layers.scale_mixture": dict,
+    "layers.variational_layers": lambda: {"model": bayesian()},
+    # Metrics.
+    "metrics.ExpectedCalibrationError": dict,
+    "metrics.ExpectedCalibrationError.update_state": lambda: {
+        "self": metrics.ExpectedCalibrationError(),
+        "y_true": LABELS,
+        "y_pred": PROBS,
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.best_constant_variance": lambda: _TARGETS,
+    "metrics.brier_score": lambda: _LABELLED,
+    "metrics.classification_report": lambda: {"labels": LABELS, "probs": MEMBERS},
+    "metrics.covariance_decomposition": lambda: {"members": MEMBERS},
+    "metrics.coverage_curve": lambda: {**_GAUSSIAN, "levels": [0.5, 0.9]},
+    "metrics.crps_gaussian": lambda: _GAUSSIAN,
+    "metrics.crps_samples": lambda: {"targets": TARGETS, "samples": SAMPLES},
+    "metrics.disagreement": lambda: {"members": MEMBERS},
+    "metrics.error": lambda: _LABELLED,
+    "metrics.excess_aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.expected_calibration_error": lambda: _LABELLED,
+    "metrics.expected_entropy": lambda: {"members": MEMBERS},
+    "metrics.fault_counts": lambda: {"labels": LABELS, "members": MEMBERS},
+    "metrics.fit_noise_variance": lambda: {"targets": TARGETS, "members": SAMPLES},
+    "metrics.gaussian_interval": lambda: {"mean": MEAN, "variance": VARIANCE},
+    "metrics.gaussian_log_likelihood": lambda: _GAUSSIAN,
+    "metrics.interval_coverage": lambda: {
+        "targets": TARGETS,
+        "interval": (MEAN - 1.0, MEAN + 1.0),
+    },
+    "metrics.interval_width": lambda: {"interval": (MEAN - 1.0, MEAN + 1.0)},
+    "metrics.misclassification_detection": lambda: {
+        **_LABELLED,
+        "uncertainty": UNCERTAINTY,
+    },
+    "metrics.mutual_information": lambda: {"members": MEMBERS},
+    "metrics.negative_log_likelihood": lambda: _LABELLED,
+    "metrics.normalized_score": lambda: {
+        "score": 0.5,
+        "constant": 1.0,
+        "optimal": 0.1,
+    },
+    "metrics.normalized_softplus": lambda: {"logits": RNG.normal(size=(6, 3))},
+    "metrics.ood_detection": lambda: {
+        "scores_in": UNCERTAINTY,
+        "scores_out": VARIANCE,
+    },
+    "metrics.optimal_crps": lambda: _TARGETS,
+    "metrics.optimal_log_likelihood": lambda: _TARGETS,
+    "metrics.predictive_entropy": lambda: {"members": MEMBERS},
+    "metrics.predictive_log_likelihood": lambda: _REGRESSION,
+    "metrics.predictive_moments": lambda: {
+        "members": SAMPLES,
+        "noise_variance": VARIANCE,
+    },
+    "metrics.regression_report": lambda: _REGRESSION,
+    "metrics.reliability_curve": lambda: _LABELLED,
+    "metrics.risk_coverage_curve": lambda: {
+        "losses": VARIANCE,
+        "uncertainty": UNCERTAINTY,
+    },
+    "metrics.rmse": lambda: _TARGETS,
+    "metrics.sample_interval": lambda: {"samples": SAMPLES},
+    "metrics.single_draw_report": lambda: {"labels": LABELS, "members": MEMBERS},
+    "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
+    "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
+    "metrics.variance_decomposition": lambda: {"members": MEMBERS},
+    # Networks.
+    "models.alexnet": lambda: {**_SMALL, "width_multiplier": 0.1},
+    "models.lenet5": lambda: _SMALL,
+    "models.plain_network": lambda: {
+        **_SMALL,
+        "convs": [{"filters": 2, "kernel_size": 5, "pool": True}],
+        "units": [4],
+        "activation": "relu",
+        "width_multiplier": 1.0,
+        "name": "small",
+    },
+    "models.pyramidnet": lambda: {**_SMALL, "depth": 8, "alpha": 3.0},
+    "models.residual_network": lambda: {
+        **_SMALL,
+        "block": _block,
+        "stages": [(1, [2]), (2, [4])],
+        "name": "small",
+    },
+    "models.resnet50": lambda: {
+        **_SMALL,
+        "stage_blocks": (1, 1),
+        "width_multiplier": 0.1,
+    },
+    "models.resnet_cifar": lambda: {**_SMALL, "depth": 8},
+    "models.resnext": lambda: {
+        **_SMALL,
+        "depth": 11,
+        "cardinality": 2,
+        "base_width": 16,
+        "width_multiplier": 0.1,
+    },
+    "models.wide_resnet": lambda: {**_SMALL, "depth": 10, "width": 1},
+    # Posteriors.
+    "posterior.PosteriorPredictor": _posterior(),
+    "posterior.PosteriorPredictor.calibrate": lambda: {
+        "self": fresh_predictor(),
+        "inputs": INPUTS,
+        "batch_size": 3,
+        "verbose": 0,
+    },
+    "posterior.PosteriorPredictor.evaluate": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+        "y": LABELS,
+    },
+    "posterior.PosteriorPredictor.fit_noise": lambda: {
+        "self": regressor(),
+        **_PREDICTED,
+        "y": TARGETS,
+    },
+    "posterior.PosteriorPredictor.load": lambda: {"path": saved_predictor()},
+    "posterior.PosteriorPredictor.materialize": lambda: {"self": predictor()},
+    "posterior.PosteriorPredictor.materialize_average": lambda: {"self": predictor()},
+    "posterior.PosteriorPredictor.parameters": lambda: {"self": predictor()},
+    "posterior.PosteriorPredictor.predict": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+    },
+    "posterior.PosteriorPredictor.predict_anytime": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+    },
+    "posterior.PosteriorPredictor.save": lambda: {
+        "self": predictor(),
+        "path": os.path.abspath("new.tfhyper"),
+    },
+    "posterior.PosteriorPredictor.summary": lambda: {"self": predictor()},
+    "posterior.DeepEnsemble": lambda: {"models": [plain(), plain()]},
+    "posterior.DeepEnsemble.calibrate": lambda: {
+        "self": fresh_ensemble(),
+        "inputs": INPUTS,
+        "batch_size": 3,
+        "verbose": 0,
+    },
+    "posterior.DeepEnsemble.evaluate": lambda: {
+        "self": ensemble(),
+        **_PREDICTED,
+        "y": LABELS,
+    },
+    "posterior.DeepEnsemble.fit_noise": lambda: {
+        "self": regression_ensemble(),
+        **_PREDICTED,
+        "y": TARGETS,
+    },
+    "posterior.DeepEnsemble.load": lambda: {"path": saved_ensemble()},
+    "posterior.DeepEnsemble.materialize": lambda: {"self": ensemble()},
+    "posterior.DeepEnsemble.materialize_average": lambda: {"self": ensemble()},
+    "posterior.DeepEnsemble.predict": lambda: {"self": ensemble(), **_PREDICTED},
+    "posterior.DeepEnsemble.predict_anytime": lambda: {
+        "self": ensemble(),
+        **_PREDICTED,
+    },
+    "posterior.DeepEnsemble.save": lambda: {
+        "self": ensemble(),
+        "path": os.path.abspath("new.tfhyper"),
+    },
+    "posterior.PointNetwork": lambda: {"model": bayesian()},
+    "posterior.Prediction.covariance": lambda: {"self": predictor().predict(INPUTS)},
+    "posterior.RegressionPrediction.interval": lambda: {
+        "self": regressor().predict(INPUTS)
+    },
+    # Pruning.
+    "pruning.filters_that_stay": lambda: {"model": images_model(), "keep": ["conv"]},
+    "pruning.prune": lambda: {
+        "model": bayesian(),
+        "fraction": 0.5,
+        "keep": ["block2"],
+    },
+    "pruning.prune_filters": lambda: {
+        "model": images_model(),
+        "fraction": 0.5,
+        "keep": ["logits"],
+    },
+    "pruning.report": lambda: {
+        "before": bayesian(),
+        "after": bayesian(),
+        "calibration": INPUTS,
+        "x": INPUTS,
+        "y": LABELS,
+        "num_draws": 2,
+        "batch_size": 4,
+    },
+    # Training.
+    "training.BlundellKL": dict,
+    "training.BlundellKL.factor": lambda: {
+        "self": training.BlundellKL(),
+        "epoch": 0,
+        "batch": 1,
+        "steps": 5,
+    },
+    "training.CoupledDecaySGD": dict,
+    "training.KLSchedule": dict,
+    "training.KLSchedule.factor": lambda: {
+        "self": training.KLSchedule(),
+        "epoch": 0,
+        "batch": 1,
+        "steps": 5,
+    },
+    "training.LinearKLWarmup": lambda: {"epochs": 2},
+    "training.LinearKLWarmup.factor": lambda: {
+        "self": training.LinearKLWarmup(2),
+        "epoch": 0,
+        "batch": 1,
+        "steps": 5,
+    },
+    "training.SmoothedCrossentropy": lambda: {"label_smoothing": 0.1},
+    "training.SonderbyKLWarmup": lambda: {"warmup_epochs": 2},
+    "training.SonderbyKLWarmup.factor": lambda: {
+        "self": training.SonderbyKLWarmup(2),
+        "epoch": 0,
+        "batch": 1,
+        "steps": 5,
+    },
+    "training.Trainer": lambda: {"model": compiled()},
+    "training.Trainer.evaluate": lambda: {
+        "self": training.Trainer(compiled()),
+        "dataset": once(),
+    },
+    "training.Trainer.fit": lambda: {
+        "self": training.Trainer(compiled()),
+        "dataset": batches(),
+        "epochs": 1,
+        "steps_per_epoch": 3,
+        "verbose": 0,
+    },
+    "training.Trainer.metrics_state": lambda: {"self": training.Trainer(compiled())},
+    "training.Workdir": lambda: {"path": "run", "settings": {"epochs": 1}},
+    "training.Workdir.check_writable": lambda: {"self": workdir()},
+    "training.Workdir.checkpoints": lambda: {"self": workdir()},
+    "training.Workdir.diverged": lambda: {"self": workdir(), "what": "so"},
+    "training.Workdir.file": lambda: {"self": workdir(), "name": "a.json"},
+    "training.Workdir.history": lambda: {**_only_self(trained_workdir()), "epochs": 1},
+    "training.Workdir.lock": lambda: {"self": workdir()},
+    "training.Workdir.metrics": trained_workdir,
+    "training.Workdir.newest": lambda: {"self": workdir()},
+    "training.Workdir.restore": lambda: {"self": workdir()},
+    "training.Workdir.save": lambda: {
+        "self": workdir(),
+        "model": compiled(),
+        "epoch": 1,
+        "history": {"loss": [1.0]},
+    },
+    "training.compile_adam_recipe": _recipe(),
+    "training.compile_imagenet_recipe": _recipe(),
+    "training.compile_recipe": _recipe(),
+    "training.fit_in_workdir": lambda: {
+        "workdir": workdir(),
+        "build": compiled,
+        "data": _Data(),
+        "epochs": 1,
+        "verbose": 0,
+    },
+    "training.for_multi_worker_fit": lambda: {"model": compiled()},
+    "training.is_chief": lambda: {"strategy": training.make_strategy("none")},
+    "training.kl_divergence": lambda: {"model": bayesian()},
+    "training.make_strategy": lambda: {"name": "none"},
+    "training.step_schedule": lambda: {
+        "learning_rate": 0.1,
+        "epochs": 10,
+        "steps_per_epoch": 5,
+    },
+    "training.train_ensemble": lambda: {
+        "build": lambda seed: compiled(),
+        "data": lambda seed: _Data(),
+        "epochs": 1,
+        "num_members": 1,
+        "workdir": tempfile.mkdtemp(dir="."),
+        "settings": {"a": 1},
+        "verbose": 0,
+    },
+    "training.use_fast_generator": lambda: {"model": compiled()},
+}
+
+
+def _variables():
+    return plain().variables
+
+
+def _only_self(good):
+    return {"self": good["self"]}
+
+
+# What is not called, and why.
+RESULTS = "holds what a function of ours found; whoever makes one says what is in it"
+NOT_CALLED: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "analysis.Complexity",
+            "analysis.ErrorCurve",
+            "analysis.FaultTable",
+            "analysis.LayerComplexity",
+            "analysis.WeightCorrelation",
+            "analysis.WeightPairs",
+            "data.Data",
+            "data.DatasetSpec",
+            "data.Standardization",
+            "data.Table",
+            "export.FileReport",
+            "metrics.CovarianceDecomposition",
+            "metrics.CoverageCurve",
+            "metrics.PredictiveInterval",
+            "metrics.PredictiveMoments",
+            "metrics.ReliabilityCurve",
+            "metrics.RiskCoverageCurve",
+            "metrics.VarianceDecomposition",
+            "posterior.AnytimePrediction",
+            "posterior.Draw",
+            "posterior.Prediction",
+            "posterior.RegressionPrediction",
+            "pruning.BeforeAfter",
+            "pruning.LayerRow",
+            "pruning.PruningReport",
+            "pruning.PruningReport.to_dict",
+        ),
+        RESULTS,
+    ),
+    "layers.StochasticLayer": "a base class without arguments",
+    "layers.VariationalLayer": "a base class without arguments",
+    "training.DivergedError": "an error",
+    "training.WorkdirInUseError": "an error",
+    "export.Preprocessing.check_shape": "called by the functions of `export`",
+}
+# Methods that Keras calls, or one part of this package in another, with what they
+# have checked.
+INNER_CLASSES = ("posterior.PointNetwork", "layers.", "kits.LayerKit")
+INNER_METHODS = {
+    "build",
+    "call",
+    "from_config",
+    "get_config",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_begin",
+    "result",
+    "update_step",
+}
+
+_LAYER = {
+    "activation": bv.identifier(optional=True),
+    "initial_scale": bv.number(above=0),
+    "prior_mean": bv.choice(),
+}
+_FLOW = {"prior_mean": bv.number(least=0)}
+# Name of an argument -> what it may be, in whatever function.
+BY_NAME: dict[str, bv.Domain] = {
+    "activation": bv.choice(),
+    "activity_regularizer": bv.identifier(),
+    "alpha": bv.number(above=0),
+    "augment": bv.boolean(),
+    "averaging": bv.choice(),
+    "base_width": bv.integer(),
+    "batch": bv.integer(0),
+    "batch_norm": bv.choice(),
+    "batch_size": bv.integer(),
+    "bias_constraint": bv.identifier(),
+    "bias_initializer": bv.identifier(optional=True),
+    "bias_posterior": bv.choice(),
+    "bias_regularizer": bv.identifier(),
+    "blocks": bv.function(),
+    "build": bv.function(),
+    "callbacks": bv.sequence(text=bv.TEXT, entries=[3]),
+    "cardinality": bv.integer(),
+    "class_names": bv.names(
+        without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
+    ),
+    "code_units": bv.integer(),
+    "confidence": bv.number(above=0, most=1),
+    "constant": bv.number(),
+    "constant_variance": bv.number(least=0),
+    "coupled_decay": bv.number(least=0),
+    "criterion": bv.choice(),
+    "data_dir": bv.path(),
+    "data_format": bv.choice(),
+    "dataset": bv.dataset(),
+    "depth": bv.integer(),
+    "depth_multiplier": bv.integer(),
+    "depthwise_constraint": bv.identifier(),
+    "depthwise_initializer": bv.identifier(optional=True),
+    "depthwise_regularizer": bv.identifier(),
+    "deviation_scale": bv.number(least=0),
+    "dilation_rate": bv.sizes(),
+    "draw": bv.integer(0, 3),
+    "draws_per_member": bv.integer(),
+    "embedding_units": bv.integer(),
+    "epoch": bv.integer(0),
+    "epochs": bv.integer(),
+    "estimator": bv.choice(),
+    "factor": bv.number(least=0),
+    "figure": bv.figure(),
+    "filters": bv.integer(),
+    "flow_width": bv.integer(),
+    "fraction": bv.number(above=0, below=1),
+    "generator_regularizer": bv.identifier(),
+    "groups": bv.integer(),
+    "hidden_units": bv.integer(),
+    "history": bv.mapping(empty={}, numbers={"loss": 3}),
+    "image_size": bv.integer(16, 1024),
+    "initial_epoch": bv.integer(0, 1),
+    "initial_scale": bv.number(above=0),
+    "initial_step": bv.integer(0, 2),
+    "input_shape": bv.image_shape(),
+    "inputs": bv.data(),
+    "k": bv.integer(1, 3),
+    "keep": bv.names(text=bv.TEXT),
+    "kernel_constraint": bv.identifier(),
+    "kernel_initializer": bv.identifier(optional=True),
+    "kernel_regularizer": bv.identifier(),
+    "kernel_size": bv.sizes(),
+    "kit": bv.instance("kit"),
+    "kl_weight": bv.number(least=0),
+    "label_smoothing": bv.number(least=0, below=1),
+    "labels": bv.labels(),
+    "learning_rate": bv.number(above=0),
+    "level": bv.number(above=0, below=1),
+    "link": bv.choice(),
+    "logits": bv.numbers(tied=None),
+    # A drawn kernel has neither LoRA nor quantization.
+    "lora_alpha": bv.domain("lora", number=2, text=bv.TEXT, optional=True),
+    "lora_rank": bv.domain("lora", number=2, text=bv.TEXT, optional=True),
+    "quantization_config": bv.domain("lora", text=bv.TEXT, optional=True),
+    "losses": bv.numbers(),
+    "mean": bv.numbers(),
+    "members": bv.probabilities(),
+    "metadata": bv.mapping(
+        keys={3: "a"}, object={"a": object()}, nan={"a": float("nan")}
+    ),
+    "metrics": bv.sequence(text=bv.TEXT, entries=[3]),
+    "min_draws": bv.integer(1, 4),
+    "min_rows": bv.integer(2),
+    "mixture": bv.number(above=0, below=1),
+    "model": bv.model(),
+    "momentum": bv.number(least=0, most=1),
+    "moped_delta": bv.number(above=0),
+    "multiplier_scale": bv.number(above=0),
+    "name": bv.text(),
+    "noise_variance": bv.numbers(scalar=True, tied=0, least=0, name="variance"),
+    "num": bv.integer(1, 6),
+    "num_bins": bv.integer(),
+    "num_classes": bv.integer(),
+    "num_couplings": bv.integer(0),
+    "num_draws": bv.integer(),
+    "num_examples": bv.integer(optional=False),
+    "num_flows": bv.integer(0),
+    "num_folds": bv.integer(2),
+    "num_members": bv.integer(),
+    "num_pairs": bv.integer(),
+    "num_rows": bv.integer(5),
+    "optimal": bv.number(),
+    "output_padding": bv.sizes(without=("zero",)),
+    "outputs": bv.choice(),
+    "padding": bv.choice(),
+    "path": bv.path(),
+    "predictor": bv.instance("predictor"),
+    "preprocessing": bv.instance("preprocessing"),
+    "prior_scale": bv.number(above=0),
+    "probs": bv.probabilities(),
+    "rate": bv.number(least=0, below=1),
+    "repeats": bv.integer(1, 4),
+    "samples": bv.numbers(tied=1),
+    "scale_1": bv.number(above=0),
+    "scale_2": bv.number(above=0),
+    "scope": bv.choice(),
+    "score": bv.choice(),
+    "scores_in": bv.numbers(tied=None),
+    "scores_out": bv.numbers(tied=None),
+    "seed": bv.integer(0, 2**31 - 1),
+    "settings": bv.mapping(object={"a": object()}, nan={"a": float("nan")}),
+    "steps": bv.integer(),
+    "steps_per_call": bv.integer(),
+    "steps_per_epoch": bv.integer(),
+    "strategy": bv.instance("strategy"),
+    "strides": bv.sizes(),
+    "targets": bv.numbers(),
+    "test_examples": bv.integer(1, 2500),
+    "test_fraction": bv.number(above=0, below=1),
+    "threshold": bv.number(least=0),
+    "title": bv.text(),
+    "tolerance": bv.number(least=0),
+    "train_examples": bv.integer(1, 10_000),
+    "uncertainty": bv.numbers(),
+    "use_bias": bv.boolean(),
+    "units": bv.integer(),
+    "values": bv.numbers(tied=None, scalar=True),
+    "variance": bv.numbers(scalar=True, least=0, name="variance"),
+    "verbose": bv.verbosity(),
+    "version": bv.choice(),
+    "warmup_epochs": bv.integer(),
+    "weight_decay": bv.number(least=0),
+    "weight_sets": bv.integer(),
+    "weights": bv.choice(),
+    "where": bv.choice(),
+    "width": bv.integer(),
+    "width_multiplier": bv.number(above=0),
+    "window": bv.integer(1, 6),
+    "x": bv.data(tied=0),
+    "x1": bv.numbers(),
+    "x2": bv.numbers(),
+    "y": bv.labels(),
+}
+
+_PAIR = {
+    "text": bv.TEXT,
+    "order": lambda good: good[::-1],
+    "length": lambda good: (*good, good[0]),
+    "shape": lambda good: (good[0][:-1], good[1]),
+    "nan": lambda good: (good[0] * np.nan, good[1]),
+    "complex": lambda good: (good[0] + 1j, good[1]),
+    "empty": (),
+}
+_CHANNELS = bv.numbers(tied=0, scalar=False, name="channels")
+_DEVIATIONS = bv.numbers(tied=0, scalar=False, above=0, name="channels")
+_NAMED = {"empty": {}, "entries": {"a": 3}, "nothing": {"a": None}}
+_FACTOR = {"steps": bv.integer()}
+
+# Name of a callable, or of a module and a dot -> arguments -> what they may be there.
+DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    "analysis.": {"members": bv.probabilities()},
+    "analysis.complexity_plot": {"found": bv.instance("complexity")},
+    "analysis.correlation_plot": {"correlations": bv.mapping(**_NAMED)},
+    "analysis.error_curve": {
+        "metric": bv.domain("metric", text=bv.TEXT, number=3, list=["a"]),
+        "sizes": bv.sequence(
+            text=bv.TEXT, zero=[0, 1], huge=[1, 9], order=[2, 1], empty=[], half=[1.5]
+        ),
+        "seed": bv.integer(0),
+    },
+    "analysis.error_curve_plot": {"curves": bv.mapping(**_NAMED)},
+    "analysis.extreme_examples": {
+        "images": bv.numbers(name="images"),
+        "prediction_mean": bv.probabilities(),
+    },
+    "analysis.fault_plot": {"table": bv.instance("table")},
+    "analysis.fault_table": {
+        "members": bv.mapping(
+            **_NAMED,
+            shape={"a": MEMBERS[0]},
+            length={"a": MEMBERS[:, 1:]},
+            range={"a": 2 * MEMBERS},
+            nan={"a": MEMBERS * np.nan},
+        )
+    },
+    "analysis.hidden_units_plot": {
+        "errors": bv.mapping(
+            **_NAMED,
+            order={"a": ([16, 8], [0.2, 0.1])},
+            length={"a": ([8, 16], [0.2])},
+            nan={"a": ([8, 16], [0.2, float("nan")])},
+            strings={"a": (["8", "x"], [0.2, 0.1])},
+            complex={"a": ([8, 16], [0.2, 1j])},
+        )
+    },
+    "analysis.training_curves": {
+        "history": bv.mapping(
+            empty={},
+            entries={"loss": 3},
+            strings={"loss": ["a"]},
+            complex={"loss": [1j]},
+            keys={3: [1.0]},
+            shape={"loss": [[1.0, 2.0], [1.0, 2.0]]},
+        )
+    },
+    "analysis.uncertainty_error_plot": {
+        "variance": bv.numbers(scalar=True, least=0, name="variance")
+    },
+    "analysis.uncertainty_map": {
+        "points": bv.numbers(),
+        "x1": bv.numbers(),
+        "x2": bv.numbers(),
+    },
+    "analysis.weight_correlation": {"num_draws": bv.integer(2)},
+    "analysis.weight_pair_plot": {
+        "first": bv.numbers(),
+        "second": bv.numbers(),
+        "names": bv.sequence(
+            text=bv.TEXT, length=("a",), entries=(1, 2), without=("bool",)
+        ),
+    },
+    "convert": {
+        "keep": bv.domain(
+            "keep", text=bv.TEXT, number=3, unknown=[bv.TEXT], numbers=[3], bool=True
+        ),
+    },
+    "data.check_table": {"x": bv.numbers(), "y": bv.numbers()},
+    "data.fold_rows": {"seed": bv.integer(0, 2**32 - 1)},
+    "data.split_rows": {"seed": bv.integer(0, 2**32 - 1), "num_rows": bv.integer(2)},
+    "data.load": {
+        "name": bv.domain("name", text="fashon_mnist", number=3, list=["a"], empty=""),
+        "mean": _CHANNELS,
+        "std": _DEVIATIONS,
+        "image_size": bv.integer(16, 1024),
+        "color_jitter": bv.number(least=0, below=1),
+        "seed": bv.integer(0),
+    },
+    "data.load_arrays": {
+        "name": bv.domain("name", text="fashon_mnist", number=3, list=["a"], empty=""),
+        "mean": _CHANNELS,
+        "std": _DEVIATIONS,
+    },
+    "data.load_table": {"path": bv.path(missing=True)},
+    "data.standardization": {"values": bv.numbers(tied=None)},
+    "data.Standardization.apply": {"values": bv.numbers(tied=None, scalar=True)},
+    "data.Standardization.undo": {"values": bv.numbers(tied=None, scalar=True)},
+    "export.": {
+        "check_data": bv.sequence(
+            text=bv.TEXT,
+            length=lambda good: good[:1],
+            shape=lambda good: (good[0][:, :-1], good[1]),
+            rows=lambda good: (good[0][:-1], good[1]),
+            range=lambda good: (good[0], good[1] + 9),
+            nothing=(None, None),
+        ),
+        "form": bv.choice(),
+        "sampling_inputs": bv.data(),
+    },
+    "export.Preprocessing": {
+        "mean": bv.numbers(scalar=True, name="channels"),
+        "std": bv.numbers(scalar=True, above=0, name="channels"),
+    },
+    "kits.LayerKit": {
+        "replaces": bv.sequence(text=bv.TEXT, entries=(3,)),
+    },
+    "kits.": {
+        "strategy": bv.choice(),
+        "prior": bv.instance("prior"),
+        "prior_mean": bv.number(least=0),
+        "block": bv.sizes(),
+    },
+    "kits.hyper": {"prior": bv.choice()},
+    "layers.": {
+        **_LAYER,
+        "prior": bv.instance("prior"),
+        "block": bv.sizes(),
+        "noise_shape": bv.sequence(
+            text=bv.TEXT,
+            length=(None, 1, 1, 1),
+            zero=(None, 0),
+            first=(2, 4),
+            half=(None, 1.5),
+        ),
+    },
+    "layers.give_role": {
+        "role": bv.choice(),
+        "variables": bv.sequence(text=bv.TEXT, entries=[3]),
+    },
+    "layers.role_of": {"variable": bv.instance("variable")},
+    "layers.variational_layers": {
+        "model": bv.domain("layer", text=bv.TEXT, number=3, mapping={}, list=[1]),
+    },
+    **{
+        f"layers.Hyper{name}": {"prior": bv.choice()}
+        for name in (
+            "Conv1D",
+            "Conv2D",
+            "Conv2DTranspose",
+            "Conv3D",
+            "Dense",
+            "DepthwiseConv2D",
+        )
+    },
+    "layers.LatentCode": {"prior": bv.choice()},
+    "layers.BayesHyperConv2D": _FLOW,
+    "layers.BayesHyperDense": _FLOW,
+    "layers.Dropout": {
+        "rate": bv.number(least=0, most=1),
+        "noise_shape": bv.sequence(text=bv.TEXT, half=(2, 1.5)),
+    },
+    "metrics.": {
+        "interval": bv.sequence(**_PAIR),
+        "levels": bv.numbers(tied=None, above=0, below=1),
+    },
+    "metrics.ExpectedCalibrationError": {"dtype": bv.dtype()},
+    "metrics.ExpectedCalibrationError.update_state": {
+        "y_true": bv.labels(),
+        "y_pred": bv.probabilities(),
+        "sample_weight": bv.numbers(least=0),
+    },
+    "metrics.normalized_score": {"score": bv.number()},
+    **{
+        f"metrics.{name}": {"members": bv.numbers(tied=1)}
+        for name in (
+            "fit_noise_variance",
+            "predictive_log_likelihood",
+            "regression_report",
+        )
+    },
+    "metrics.predictive_moments": {"members": bv.numbers(tied=None)},
+    "metrics.sample_interval": {"samples": bv.numbers(tied=None)},
+    **{
+        f"metrics.{name}": {"members": bv.probabilities(tied=None)}
+        for name in (
+            "covariance_decomposition",
+            "disagreement",
+            "expected_entropy",
+            "mutual_information",
+            "predictive_entropy",
+            "variance_decomposition",
+        )
+    },
+    "models.wide_resnet": {"dropout": bv.number(least=0, below=1)},
+    "models.plain_network": {
+        "convs": bv.sequence(
+            text=bv.TEXT,
+            entries=[3],
+            mapping=[{}],
+            negative=[{"filters": -1, "kernel_size": 5}],
+        ),
+        "units": bv.sequence(text=bv.TEXT, negative=[-1], half=[1.5], entries=["a"]),
+    },
+    "models.residual_network": {
+        "stages": bv.sequence(
+            text=bv.TEXT,
+            entries=[3],
+            length=[(1,)],
+            negative=[(1, [-2])],
+            zero=[(0, [2])],
+            empty=[],
+        ),
+        "stem": bv.function(),
+        "head": bv.function(),
+    },
+    "models.resnet50": {
+        "stage_blocks": bv.sequence(
+            text=bv.TEXT, zero=(0, 1), half=(1.5, 1), empty=(), entries=("a",)
+        )
+    },
+    "posterior.": {
+        "dropout": bv.choice(),
+        "noise_variance": bv.number(least=0),
+        "models": bv.sequence(
+            text=bv.TEXT, empty=[], entries=[3], missing=["nowhere.keras"], layer=[None]
+        ),
+        "print_fn": bv.function(),
+    },
+    "posterior.PosteriorPredictor.load": {"path": bv.path(missing=True)},
+    "posterior.DeepEnsemble.load": {"path": bv.path(missing=True)},
+    "posterior.DeepEnsemble.materialize": {"draw": bv.integer(0, 1)},
+    "posterior.DeepEnsemble.predict_anytime": {"min_draws": bv.integer(1, 2)},
+    "posterior.PosteriorPredictor.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.DeepEnsemble.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.PosteriorPredictor.fit_noise": {"y": bv.numbers(optional=False)},
+    "posterior.DeepEnsemble.fit_noise": {"y": bv.numbers(optional=False)},
+    "pruning.report": {
+        "before": bv.model(),
+        "after": bv.model(),
+        "calibration": bv.data(),
+        "y": bv.labels(optional=False),
+    },
+    "training.CoupledDecaySGD": {
+        "learning_rate": bv.number(least=0),
+        "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
+        "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+    },
+    "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
+    "training.KLSchedule": {"factor": bv.number(least=0)},
+    "training.Trainer.fit": {
+        "after_call": bv.function(),
+        "initial_metrics": bv.sequence(text=bv.TEXT, entries=["a"], length=[1.0] * 9),
+        "validation_data": bv.dataset(),
+    },
+    "training.Workdir": {
+        "keep": bv.integer(),
+        "settings": bv.mapping(object={"a": object()}, without=()),
+    },
+    "training.Workdir.diverged": {"what": bv.text()},
+    "training.Workdir.file": {"name": bv.path()},
+    "training.Workdir.metrics": {"checkpoint": bv.instance("checkpoint")},
+    "training.Workdir.history": {"epochs": bv.integer(0, 1)},
+    "training.Workdir.save": {
+        "step": bv.integer(0),
+        "metrics": bv.sequence(text=bv.TEXT),
+    },
+    "training.fit_in_workdir": {
+        "workdir": bv.instance("workdir"),
+        "data": bv.instance("data"),
+        "keep": bv.integer(),
+    },
+    "training.make_strategy": {"name": bv.choice()},
+    "training.step_schedule": {
+        "drops": bv.sequence(
+            text=bv.TEXT, order=(0.8, 0.4), range=(0.4, 1.5), entries=("a",)
+        ),
+        "factor": bv.number(above=0),
+    },
+    "training.train_ensemble": {
+        "data": bv.function(),
+        "workdir": bv.path(),
+        "keep": bv.integer(),
+    },
+}
+
+# Bad values that are good after all: callable (or "*"), argument, kind -> why.
+_COMPILED = "a Keras model can be compiled before it is built"
+_ROWS = "any number of rows is given back as it came"
+LEGAL: dict[tuple[str, str, str], str] = {
+    ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
+    **{
+        (f"training.{name}", "model", kind): _COMPILED
+        for name in ("compile_adam_recipe", "compile_recipe")
+        for kind in ("unbuilt", "empty")
+    },
+    **{
+        (f"data.Standardization.{name}", "values", kind): _ROWS
+        for name in ("apply", "undo")
+        for kind in ("empty", "shape")
+    },
+    ("training.Workdir.save", "history", "empty"): "a training need not have metrics",
+    ("metrics.normalized_softplus", "logits", "shape"): _ROWS,
+    ("metrics.normalized_softplus", "logits", "empty"): _ROWS,
+}
