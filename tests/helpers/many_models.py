@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import layers as L  # noqa: N812
 from keras import ops
 

@@ -98,7 +98,9 @@ class FromKeras(L.Layer):
 
 
 @pytest.mark.parametrize("kind", [FromNumPy, FromKeras])
-@pytest.mark.parametrize("of", [PosteriorPredictor, lambda model: DeepEnsemble([model])])
+@pytest.mark.parametrize(
+    "of", [PosteriorPredictor, lambda model: DeepEnsemble([model])]
+)
 def test_noise_that_no_draw_can_fix_is_refused_by_name(kind, of):
     model = network(kind(name="noisy"))
     with pytest.raises(ValueError, match="Layer 'noisy'.*SeedGenerator"):

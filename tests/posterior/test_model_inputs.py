@@ -128,7 +128,10 @@ def test_outputs_go_by_their_names():
     expected = PosteriorPredictor(
         listed, num_draws=3, outputs="mean_and_variance"
     ).predict(data)
-    for outputs in ({"mean": mean, "variance": variance}, {"variance": variance, "mean": mean}):
+    for outputs in (
+        {"mean": mean, "variance": variance},
+        {"variance": variance, "mean": mean},
+    ):
         model = keras.Model(inputs, outputs)
         found = PosteriorPredictor(model, num_draws=3, outputs="mean_and_variance")
         prediction = found.predict(data)
@@ -219,7 +222,13 @@ def test_sample_weights_count_or_are_refused(classifier):
     for weights in (times, times[:, None] * 2.5, times.astype("float32")):
         found = classifier.evaluate(x, y, sample_weight=weights)
         assert found == pytest.approx(repeated, rel=1e-5)
-    for wrong in (-times, np.zeros(12), times[:5], np.full(12, np.nan), np.ones((12, 2))):
+    for wrong in (
+        -times,
+        np.zeros(12),
+        times[:5],
+        np.full(12, np.nan),
+        np.ones((12, 2)),
+    ):
         with pytest.raises(ValueError, match="sample_weight|same length"):
             classifier.evaluate(x, y, sample_weight=wrong)
 

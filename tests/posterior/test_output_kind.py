@@ -74,7 +74,9 @@ def test_probabilities_get_no_second_softmax(name):
 
 LOGITS = {
     "dense": lambda x: L.Dense(4)(x),
-    "float32 after it": lambda x: L.Activation("linear", dtype="float32")(L.Dense(4)(x)),
+    "float32 after it": lambda x: L.Activation("linear", dtype="float32")(
+        L.Dense(4)(x)
+    ),
     "sum": lambda x: L.Add()([L.Dense(4)(x), L.Dense(4)(x)]),
     "logarithms": lambda x: L.Dense(4, activation="log_softmax")(x),
     "attention before": lambda x: L.Dense(4)(L.Dense(6, activation="softmax")(x)),
@@ -143,7 +145,9 @@ def test_columns_of_a_sigmoid_are_no_classes():
     with pytest.raises(ValueError, match="two classes or more.*Received"):
         PosteriorPredictor(one)
     found = PosteriorPredictor(model, outputs="probabilities")
-    with pytest.raises(ValueError, match="not negative and sum to one. Received: a row"):
+    with pytest.raises(
+        ValueError, match="not negative and sum to one. Received: a row"
+    ):
         found.predict(X)
 
 

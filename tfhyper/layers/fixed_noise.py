@@ -6,14 +6,11 @@ every call. (Masks that differ from example to example, by the place in the data
 those of `tfhyper.layers.MCDropout`.)
 """
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.layers.stochastic import StochasticLayer
-
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 

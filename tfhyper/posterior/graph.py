@@ -6,8 +6,8 @@ from collections.abc import Callable
 import keras
 
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.used_layer import UsedLayer, UsedOperation
 from tfhyper.posterior import alike
-from tfhyper.posterior.used_layer import UsedLayer, UsedOperation
 
 
 def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:

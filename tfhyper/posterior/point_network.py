@@ -8,10 +8,10 @@ from keras import ops
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.used_layer import UsedLayer
 from tfhyper.posterior import batch_norm, graph
 from tfhyper.posterior.draws import Draw
 from tfhyper.posterior.foreign_noise import StandIns
-from tfhyper.posterior.used_layer import UsedLayer
 
 # Counts that a fresh draw has for its layers: another draw has others.
 _MOST_LAYERS = 2**12
