@@ -128,10 +128,8 @@ def test_outputs_go_by_their_names():
     expected = PosteriorPredictor(
         listed, num_draws=3, outputs="mean_and_variance"
     ).predict(data)
-    for outputs in (
-        {"mean": mean, "variance": variance},
-        {"variance": variance, "mean": mean},
-    ):
+    named = {"mean": mean, "variance": variance}
+    for outputs in (named, dict(reversed(named.items()))):
         model = keras.Model(inputs, outputs)
         found = PosteriorPredictor(model, num_draws=3, outputs="mean_and_variance")
         prediction = found.predict(data)
@@ -222,13 +220,8 @@ def test_sample_weights_count_or_are_refused(classifier):
     for weights in (times, times[:, None] * 2.5, times.astype("float32")):
         found = classifier.evaluate(x, y, sample_weight=weights)
         assert found == pytest.approx(repeated, rel=1e-5)
-    for wrong in (
-        -times,
-        np.zeros(12),
-        times[:5],
-        np.full(12, np.nan),
-        np.ones((12, 2)),
-    ):
+    nan, two = np.full(12, np.nan), np.ones((12, 2))
+    for wrong in (-times, np.zeros(12), times[:5], nan, two):
         with pytest.raises(ValueError, match="sample_weight|same length"):
             classifier.evaluate(x, y, sample_weight=wrong)
 

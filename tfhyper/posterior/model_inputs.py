@@ -75,8 +75,8 @@ class ModelInputs:
         if not isinstance(x, list | tuple) or len(x) != len(structure):
             size = f" of {len(x)}" if isinstance(x, list | tuple) else ""
             raise ValueError(
-                f"`{name}` must hold {len(structure)} inputs, in a list in the order of "
-                "the model's or in a dict by their names. "
+                f"`{name}` must hold {len(structure)} inputs, in a list in the order "
+                "of the model's or in a dict by their names. "
                 f"Received: {name} of type {type(x).__name__}{size}"
             )
         parts = [
