@@ -21,7 +21,6 @@ class Kind:
         data: returns COUNT inputs of the model, from a NumPy generator.
         options: of its predictor.
         saves: whether it can be in a file that loads in safe mode.
-        exports: whether TensorFlow can have it without Keras.
         tolerance: of members, where types are of half precision.
     """
 
@@ -29,19 +28,18 @@ class Kind:
     data: Callable
     options: dict = dataclasses.field(default_factory=dict)
     saves: bool = True
-    exports: bool = True
     tolerance: float = 1e-6
 
 
 KINDS = {}
 
 
-def kind(data, saves=True, exports=True, tolerance=1e-6, **options):
+def kind(data, saves=True, tolerance=1e-6, **options):
     """Enters a function that makes a model under its name."""
 
     def enter(make):
         name = make.__name__
-        KINDS[name] = Kind(make, data, options, saves, exports, tolerance)
+        KINDS[name] = Kind(make, data, options, saves, tolerance)
         return make
 
     return enter
@@ -290,7 +288,7 @@ def two_outputs():
     return functional(body, vector())
 
 
-@kind(tokens, exports=False)
+@kind(tokens)
 def masked_recurrent():
     def body(x):
         x = L.LSTM(5)(L.Embedding(9, 4, mask_zero=True)(x))
@@ -309,7 +307,7 @@ def masked_mean():
     return functional(body, keras.Input((5,), dtype="int32"))
 
 
-@kind(sequences, exports=False)
+@kind(sequences)
 def bidirectional():
     return keras.Sequential(
         [
@@ -431,14 +429,14 @@ def custom_layer():
     return keras.Sequential([vector(), bayes(6), scaled, L.Dense(3)])
 
 
-@kind(vectors(), saves=False, exports=False)
+@kind(vectors(), saves=False)
 def dropout_of_a_book():
     return keras.Sequential(
         [vector(), L.Dense(8, activation="relu"), AlwaysOn(0.5), L.Dense(3)]
     )
 
 
-@kind(vectors(), saves=False, exports=False)
+@kind(vectors(), saves=False)
 def sampled_code():
     return keras.Sequential([vector(), L.Dense(4), Sampling(), bayes(3)])
 
@@ -457,7 +455,7 @@ def mc_dropout():
     return keras.Sequential([vector(), tfhyper.layers.MCDropout(0.3), L.Dense(3)])
 
 
-@kind(tokens, exports=False, dropout="sample")
+@kind(tokens, dropout="sample")
 def recurrent_dropout():
     def body(x):
         x = L.Embedding(9, 4, mask_zero=True)(x)
@@ -466,7 +464,7 @@ def recurrent_dropout():
     return functional(body, keras.Input((5,), dtype="int32"))
 
 
-@kind(sequences, exports=False, dropout="sample")
+@kind(sequences, dropout="sample")
 def attention_dropout():
     def body(x):
         x = L.Add()([x, L.MultiHeadAttention(2, 3, dropout=0.3)(x, x)])

@@ -20,6 +20,8 @@ NOISE = RNG.gamma(2.0, 1.0, size=(5, BATCH))
 MEAN, VARIANCE = metrics.predictive_moments(DRAWS, NOISE)
 LEVELS = [0.2, 0.5, 0.9]
 
+REJECTED = PROBS.max(-1) < np.median(PROBS.max(-1))
+
 # Each takes the indices of the examples, and weights.
 SCORES = {
     "error": lambda i, **w: metrics.error(LABELS[i], PROBS[i], **w),
@@ -42,6 +44,9 @@ SCORES = {
     ),
     "single_draw_report": lambda i, **w: list(
         metrics.single_draw_report(LABELS[i], MEMBERS[:, i], 10, **w).values()
+    ),
+    "selective_report": lambda i, **w: list(
+        metrics.selective_report(LABELS[i], PROBS[i], REJECTED[i], **w).values()
     ),
     "rmse": lambda i, **w: metrics.rmse(TARGETS[i], MEAN[i], **w),
     "crps_gaussian": lambda i, **w: metrics.crps_gaussian(

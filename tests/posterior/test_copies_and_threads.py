@@ -136,7 +136,7 @@ def test_layers_that_no_config_describes_work(name, what):
         converted = tfhyper.convert(model, kit, keep=keep)
         found = PosteriorPredictor(converted, deterministic=True).predict(X).mean
     else:
-        pruned = tfhyper.pruning.prune(model, fraction=0.0)
+        pruned = tfhyper.pruning.prune(model, threshold=0.0)
         found = softmax(pruned.predict(X, verbose=0))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     # The model is as it was.

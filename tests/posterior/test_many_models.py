@@ -109,6 +109,31 @@ def test_a_predictor_from_its_file_gives_the_same(name, tmp_path):
     np.testing.assert_allclose(found, members(predictor.predict(x)), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_an_exported_predictor_gives_the_same(name, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    kind, predictor, x = prepared(name)
+    path = str(tmp_path / "model")
+    tfhyper.export.saved_model(predictor, path)
+    served = tf.saved_model.load(path).signatures["members"]
+    tensors = predictor.model.inputs
+    if len(tensors) == 1:
+        named = {"inputs": x}
+    elif isinstance(x, dict):
+        named = x
+    else:
+        named = {tensor.name: part for tensor, part in zip(tensors, x, strict=True)}
+    specs = served.structured_input_signature[1]
+    found = served(**{k: tf.cast(part, specs[k].dtype) for k, part in named.items()})
+    expected = predictor.predict(x)
+    found = {k: np.swapaxes(part.numpy(), 0, 1) for k, part in found.items()}
+    tolerance = max(kind.tolerance, 2e-6)
+    np.testing.assert_allclose(found["members"], expected.members, atol=tolerance)
+    if "member_variance" in found:
+        variance = expected.member_variance
+        np.testing.assert_allclose(found["member_variance"], variance, atol=tolerance)
+
+
 @pytest.mark.parametrize("form", ["parallelizing", "widening"])
 @pytest.mark.parametrize("name", KINDS)
 def test_one_network_of_all_draws_is_a_plain_keras_model_or_refused(name, form):

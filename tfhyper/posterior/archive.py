@@ -19,6 +19,7 @@ from tfhyper.checks import (
     check_positive_integer,
 )
 from tfhyper.posterior.draws import Draw, from_arrays, to_arrays
+from tfhyper.posterior.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
 from tfhyper.saving.json_values import parse_json
 from tfhyper.saving.models import UNSAVED, describe, read_model
@@ -149,7 +150,8 @@ _CHECKS = {
     "noise_variance": check_number,
     "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
-    "outputs": _text,
+    "outputs": _optional(_text),
+    "rejection": lambda _, value: check_rejection(value),
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
 }
 
