@@ -182,11 +182,14 @@ def calls() -> list[Call]:
         listed = [p for p in parameters(name, function).values() if p.name != "self"]
         for parameter in listed:
             there = domain(name, parameter)
+            if there is None:
+                continue  # `missing` tells of it
             for kind, _ in there.values(bad_values.is_optional(parameter)):
                 found.append(Call(name, parameter.name, kind))
         required = [p for p in listed if p.default is p.empty]
         for first, second in zip(required, required[1:]):
-            if domain(name, first).name != domain(name, second).name:
+            known = domain(name, first), domain(name, second)
+            if None not in known and known[0].name != known[1].name:
                 found.append(Call(name, f"{first.name}, {second.name}", "swapped"))
     return [call for call in found if not _is_legal(call)]
 
@@ -209,6 +212,7 @@ def arguments(call: Call) -> dict[str, Any]:
     there = domain(call.name, parameter)
     make = dict(there.values(bad_values.is_optional(parameter)))[call.kind]
     usual = None if parameter.default is parameter.empty else parameter.default
+    usual = good_calls.USUAL.get(call.argument, usual)
     return {**good, call.argument: make(good.get(call.argument, usual))}
 
 

@@ -219,6 +219,9 @@ _PREDICTED = {"x": INPUTS, "batch_size": 4, "verbose": 0}
 _SMALL = {"num_classes": 3, "kit": "deterministic", "input_shape": (32, 32, 1)}
 _CONV = {"filters": 2, "kernel_size": 2}
 
+# What is spoiled of arguments that good calls leave out.
+USUAL = {"sample_weight": UNCERTAINTY}
+
 # Class of a layer -> its good arguments, and the shape of inputs.
 LAYERS: dict[str, tuple[dict, tuple]] = {
     "BayesConv1D": (_CONV, (2, 6, 2)),
@@ -814,6 +817,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "probs": bv.probabilities(),
     "rate": bv.number(least=0, below=1),
     "repeats": bv.integer(1, 4),
+    "sample_weight": bv.numbers(least=0),
     "samples": bv.numbers(tied=1),
     "scale_1": bv.number(above=0),
     "scale_2": bv.number(above=0),
