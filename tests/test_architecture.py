@@ -23,7 +23,7 @@ ALLOWED = {
     "metrics": {"checks"},
     "kits": {"checks", "layers"},
     "models": {"checks", "kits", "layers"},
-    "training": {"checks", "layers"},
+    "training": {"checks", "layers", "posterior"},
     "posterior": {"checks", "layers", "metrics", "text"},
     "pruning": {"checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},
