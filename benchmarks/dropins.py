@@ -46,26 +46,24 @@ POOLS = {
 }
 
 
-def convolutional(make, shape, rank, plain=(), norm=False):
+def convolutional(make, shape, rank, size=3, norm=False):
     """Returns the stack of two strided convolutions, pooling and a dense layer."""
-    stack = [keras.layers.Reshape(shape), *plain]
+    stack = [keras.layers.Reshape(shape)]
     for filters in (32, 64):
-        strides = 2 if rank < 3 else (1, 2, 2)
         if norm:
-            stack.append(make(filters, 3, strides=strides, use_bias=False))
+            stack.append(make(filters, 3, strides=2, use_bias=False))
             stack += [keras.layers.BatchNormalization(), keras.layers.ReLU()]
         else:
-            size = 3 if rank < 3 else (2, 3, 3)
-            stack.append(make(filters, size, strides=strides, activation="relu"))
+            stack.append(make(filters, size, strides=2, activation="relu"))
     return [*stack, POOLS[rank](), keras.layers.Dense(10)]
 
 
 def transposed(make):
     """Returns a stack with two transposed convolutions."""
     return [
-        keras.layers.Conv2D(32, 5, strides=4, activation="relu"),
-        make(32, 3, strides=2, activation="relu"),
-        make(64, 3, strides=1, activation="relu"),
+        keras.layers.Conv2D(16, 5, strides=4, activation="relu"),
+        make(16, 3, strides=2, activation="relu"),
+        make(32, 3, activation="relu"),
         POOLS[2](),
         keras.layers.Dense(10),
     ]
@@ -74,9 +72,9 @@ def transposed(make):
 def depthwise(make):
     """Returns a stack with two depthwise convolutions."""
     return [
-        keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
+        keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
         make(3, activation="relu"),
-        keras.layers.Conv2D(64, 1, activation="relu"),
+        keras.layers.Conv2D(32, 1, activation="relu"),
         make(3, strides=2, activation="relu"),
         POOLS[2](),
         keras.layers.Dense(10),
@@ -93,7 +91,7 @@ NETWORKS: dict[str, Callable] = {
     "Conv2D": lambda make: convolutional(make, (28, 28, 1), 2),
     "Conv2D, BatchNorm": lambda make: convolutional(make, (28, 28, 1), 2, norm=True),
     "Conv1D": lambda make: convolutional(make, (28, 28), 1),
-    "Conv3D": lambda make: convolutional(make, (4, 7, 28, 1), 3),
+    "Conv3D": lambda make: convolutional(make, (4, 7, 28, 1), 3, 2),
     "Conv2DTranspose": transposed,
     "DepthwiseConv2D": depthwise,
     "Dense": dense,

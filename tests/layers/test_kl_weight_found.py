@@ -145,7 +145,7 @@ def test_a_loop_of_ones_own_is_told_and_can_begin_epochs():
     with pytest.warns(UserWarning, match="give its variational layers `kl_weight`"):
         assert epoch() == 0
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # once for each model
+        warnings.simplefilter("error", UserWarning)  # once for each model
         assert epoch() == 0
         model.reset_metrics()
         kl = float(to_numpy(model.layers[0].kl_divergence()))

@@ -23,8 +23,8 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
     to the loss, in nats, for the g of its last call in training: KL(q || p) by
     one draw. `kl_weight` is 1 / N, N the number of training examples, beside a loss
     that is the mean over the batch: found in `fit`, from its second epoch on, unless
-    it is given (`tfhyper.layers.VariationalLayer`). One kernel serves the whole batch. A
-    frozen layer (`trainable=False`) still draws, and has no KL term.
+    it is given (`tfhyper.layers.VariationalLayer`). One kernel serves the whole
+    batch. A frozen layer (`trainable=False`) still draws, and has no KL term.
 
     As in the paper the directions v are point estimates. Biases are, too. Unlike
     there, each layer has a flow of its own, not one flow over the scales of all

@@ -19,9 +19,9 @@ class HyperConv2D(GeneratedKernel, ConvOperation, keras.layers.Conv2D):
         kernel = reshape(relu(z V) U)
 
     with a trained mean, the default, and in the paper's form, `mean_kernel=False`.
-    The defaults are those with which a network learns at least as well as with plain
-    layers in as many epochs (`benchmarks/dropins.py`); the paper's form and its N(0, 1),
-    `prior="normal"`, need hundreds.
+    With the defaults a network learns at least as well as with plain layers in as many
+    epochs (`benchmarks/dropins.py`); the paper's form with its N(0, 1),
+    `prior="normal"`, needs hundreds.
 
     Outside of training a call is one draw, and BatchNorm behind it has moving averages
     that fit no draw: judge a network by `tfhyper.PosteriorPredictor`, and while it is
