@@ -96,7 +96,9 @@ NETWORKS: dict[str, Callable] = {
     "DepthwiseConv2D": depthwise,
     "Dense": dense,
 }
-POSTERIORS = ("", "Hyper", "Bayes", "MNF", "BayesHyper", "StaticHyper")
+# Those whose defaults were chosen here; and others, slower and looked at with one seed.
+CHECKED = ("MNF", "BayesHyper", "StaticHyper")
+POSTERIORS = ("", "Hyper", "Bayes", *CHECKED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,87 +134,66 @@ class Cell:
 def default_cells() -> list[Cell]:
     """Returns the plain layers and every drop-in, with its defaults."""
     cells = [
-        Cell(network, posterior) for network in NETWORKS for posterior in POSTERIORS
+        Cell(network, posterior, screening=posterior in CHECKED)
+        for network in NETWORKS
+        for posterior in POSTERIORS
     ]
     return [x for x in cells if not x.posterior or hasattr(layers, x.layer)]
 
 
-# Of the KL divergence: what the layers find by themselves with `kl_weight=None`.
+def mean_kernel(prior: str, scale: float) -> dict:
+    """Returns the options of a trained mean and a generated deviation."""
+    return {"mean_kernel": True, "prior": prior, "deviation_scale": scale}
+
+
+# What the layers find by themselves with `kl_weight=None`, after an epoch without KL.
 KL = {"kl_weight": "1/N"}
-# Posterior -> options, epochs without KL, whether with one seed only: a screening.
-GRID = {
-    "Conv2D": {
-        "": [({}, 0, False)],
-        "Hyper": [
-            (
-                {"mean_kernel": True, "prior": "uniform", "deviation_scale": 0.3},
-                0,
-                False,
-            ),
-            (
-                {"mean_kernel": True, "prior": "uniform", "deviation_scale": 0.1},
-                0,
-                False,
-            ),
-            ({"mean_kernel": False, "prior": "uniform"}, 0, False),
-            ({"mean_kernel": False, "prior": "normal"}, 0, True),
-            ({"mean_kernel": True, "prior": "normal", "deviation_scale": 0.1}, 0, True),
-            ({"mean_kernel": True, "prior": "normal", "deviation_scale": 0.3}, 0, True),
-            (
-                {"mean_kernel": True, "prior": "uniform", "deviation_scale": 1.0},
-                0,
-                True,
-            ),
-        ],
-        "Bayes": [
-            ({"initial_scale": 0.03, **KL}, 1, False),
-            ({"initial_scale": 0.1, **KL}, 1, False),
-            ({"initial_scale": 0.1, **KL}, 0, True),
-            ({"initial_scale": 0.03, **KL}, 0, True),
-            ({"initial_scale": 0.1, "kl_weight": 1.0}, 0, True),
-        ],
-        "MNF": [
-            ({"multiplier_scale": 0.316, **KL}, 1, True),
-            ({"multiplier_scale": 0.1, **KL}, 1, True),
-        ],
-        "BayesHyper": [
-            ({"initial_scale": 0.1, **KL}, 1, True),
-            ({"initial_scale": 0.03, **KL}, 1, True),
-        ],
-    },
-    "Dense": {
-        "": [({}, 0, False)],
-        "Hyper": [
-            (
-                {"mean_kernel": True, "prior": "uniform", "deviation_scale": 0.3},
-                0,
-                False,
-            ),
-        ],
-        "Bayes": [
-            ({"initial_scale": 0.03, **KL}, 1, False),
-            ({"initial_scale": 0.1, **KL}, 1, True),
-        ],
-        "MNF": [
-            ({"multiplier_scale": 0.316, **KL}, 1, True),
-            ({"multiplier_scale": 0.1, **KL}, 1, True),
-        ],
-        "BayesHyper": [
-            ({"initial_scale": 0.1, **KL}, 1, True),
-            ({"initial_scale": 0.03, **KL}, 1, True),
-        ],
-    },
+# Network and posterior -> options, epochs without KL. Three seeds for the first ones,
+# one for the others.
+FINALISTS = {
+    ("Conv2D", ""): [({}, 0)],
+    ("Conv2D", "Hyper"): [(mean_kernel("uniform", 0.3), 0)],
+    ("Conv2D", "Bayes"): [({"initial_scale": 0.03, **KL}, 1)],
+    ("Dense", ""): [({}, 0)],
+    ("Dense", "Hyper"): [(mean_kernel("uniform", 0.3), 0)],
+    ("Dense", "Bayes"): [({"initial_scale": 0.03, **KL}, 1)],
 }
+SCREENED = {
+    ("Conv2D", "Hyper"): [
+        ({"mean_kernel": False, "prior": "normal"}, 0),
+        ({"mean_kernel": False, "prior": "uniform"}, 0),
+        (mean_kernel("uniform", 0.1), 0),
+        (mean_kernel("uniform", 1.0), 0),
+        (mean_kernel("normal", 0.1), 0),
+        (mean_kernel("normal", 0.3), 0),
+    ],
+    ("Conv2D", "Bayes"): [
+        ({"initial_scale": 0.1, "kl_weight": 1.0}, 0),
+        ({"initial_scale": 0.1, **KL}, 0),
+        ({"initial_scale": 0.1, **KL}, 1),
+        ({"initial_scale": 0.03, **KL}, 0),
+    ],
+    ("Dense", "Bayes"): [({"initial_scale": 0.1, **KL}, 1)],
+}
+for _network in ("Conv2D", "Dense"):
+    SCREENED[_network, "MNF"] = [
+        ({"multiplier_scale": scale, **KL}, 1) for scale in (0.316, 0.1)
+    ]
+    SCREENED[_network, "BayesHyper"] = [
+        ({"initial_scale": scale, **KL}, 1) for scale in (0.1, 0.03)
+    ]
 
 
 def grid_cells() -> list[Cell]:
     """Returns the cells that the defaults were chosen by."""
-    return [
-        Cell(network, posterior, *entry)
-        for network, rows in GRID.items()
-        for posterior, entries in rows.items()
+    cells = [
+        Cell(*place, *entry, screening=rows is SCREENED)
+        for rows in (FINALISTS, SCREENED)
+        for place, entries in rows.items()
         for entry in entries
     ]
+    order = list(NETWORKS)
+    return sorted(cells, key=lambda cell: (order.index(cell.network), cell.posterior))
 
 
 def make_model(cell: Cell, num_train: int) -> keras.Model:

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from keras.src.testing import TestCase
 
 from tests.helpers.layers import normal, to_numpy
 from tfhyper.layers import BayesDense, BayesHyperDense, MNFDense, variational_layers
@@ -43,6 +44,27 @@ def fitted(model, count=N, **options):
     options = {"batch_size": 16, "epochs": 3, "verbose": 0, **options}
     history = model.fit(x, y, callbacks=[watch], **options)
     return watch, history.history
+
+
+@pytest.mark.parametrize(
+    "cls, options, trainable",
+    [
+        (BayesDense, {}, 3),
+        (MNFDense, {"num_flows": 0}, 8),
+        (BayesHyperDense, {"num_couplings": 0}, 4),
+    ],
+)
+def test_keras_checks_of_a_layer(cls, options, trainable):
+    TestCase().run_layer_test(
+        cls,
+        {"units": 3, **options},
+        input_shape=(2, 4),
+        expected_num_trainable_weights=trainable,
+        # The counts of draws and of examples, N, and the factor of the KL divergence.
+        expected_num_non_trainable_weights=4,
+        expected_num_seed_generators=0,
+        expected_num_losses=1,
+    )
 
 
 def test_examples_of_the_first_epoch_are_counted_once_each():
