@@ -91,7 +91,11 @@ NETWORKS: dict[str, Callable] = {
     "Conv2D": lambda make: convolutional(make, (28, 28, 1), 2),
     "Conv2D, BatchNorm": lambda make: convolutional(make, (28, 28, 1), 2, norm=True),
     "Conv1D": lambda make: convolutional(make, (28, 28), 1),
-    "Conv3D": lambda make: convolutional(make, (4, 7, 28, 1), 3, 2),
+    # Strips of the image, one behind another.
+    "Conv3D": lambda make: [
+        keras.layers.AveragePooling2D((1, 4)),
+        *convolutional(make, (4, 7, 7, 1), 3, 2),
+    ],
     "Conv2DTranspose": transposed,
     "DepthwiseConv2D": depthwise,
     "Dense": dense,
@@ -296,12 +300,12 @@ def table(cells: list[Cell], results: dict) -> str:
     rows = []
     for cell in cells:
         scores = results[cell.key]
-        row = [cell.network, cell.layer, options_text(cell)]
+        row = [cell.network, cell.layer, options_text(cell), len(scores)]
         for key, name in columns:
             mean, error = summary(scores, key, name)
             row.append(f"{mean:.3f}" + f" ± {error:.3f}" * (len(scores) > 1))
         rows.append(row)
-    header = ["network", "layer", "options"]
+    header = ["network", "layer", "options", "seeds"]
     header += [f"{key}, {name}" for key, name in columns]
     return markdown_table(header, rows)
 
@@ -327,6 +331,7 @@ def main(argv):
     output = FLAGS.output or "benchmarks/results/dropins{}.json".format(
         "_validation" if FLAGS.validation else ""
     )
+    part = "validation" if FLAGS.validation else "test"
     for seed in range(FLAGS.seeds):
         for key, cell in cells.items():
             if cell.screening and seed:
@@ -334,9 +339,7 @@ def main(argv):
             config = dataclasses.asdict(cell)
             del config["screening"]
             scores = common.run_cell(
-                f"{'validation' if FLAGS.validation else 'test'}/{key}/{seed}".replace(
-                    "1/N", "1_N"
-                ),
+                os.path.join(part, key.replace("/", "_"), str(seed)),
                 f"{key}, seed {seed}",
                 {**settings, "seed": seed, **config},
                 lambda _, cell=cell, seed=seed: train_and_score(
