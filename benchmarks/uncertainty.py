@@ -58,7 +58,7 @@ def two_moons(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moons_network(num_train: int) -> keras.Model:
-    options = posterior(num_train)
+    options = {"initial_scale": 0.1, **posterior(num_train)}
     return keras.Sequential(
         [
             keras.Input((2,)),

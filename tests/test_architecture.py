@@ -25,7 +25,7 @@ ALLOWED = {
     "kits": {"checks", "layers"},
     "models": {"checks", "kits", "layers"},
     "saving": set(),
-    "training": {"checks", "layers", "saving"},
+    "training": {"checks", "layers", "posterior", "saving"},
     "posterior": {"channelwise", "checks", "layers", "metrics", "saving", "text"},
     "pruning": {"channelwise", "checks", "layers", "posterior", "text"},
     "analysis": {"checks", "layers", "metrics", "posterior", "text"},

@@ -63,6 +63,14 @@ def bayes_network():
     )
 
 
+def counting_network():
+    """Layers that find the weight of their KL divergence; one is called twice."""
+    twice = layers.BayesConv2D(2, 3, padding="same", seed=1)
+    inputs = keras.Input((6, 6, 2))
+    x = layers.BayesConv2D(3, 3, seed=2)(twice(twice(inputs)))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
 def wide_resnet(kit=None):
     kit = kit or kits.hyper("all_in_one", hidden_units=8, seed=3)
     return models.wide_resnet(10, 1, num_classes=3, input_shape=(8, 8, 2), kit=kit)

@@ -40,6 +40,7 @@ EQUAL = {
         "fit_options": {"validation_data": None},  # made where it is used
     },
     "bayes": {"build": trainings.bayes_network},
+    "counting": {"build": trainings.counting_network},
 }
 
 
@@ -227,6 +228,7 @@ def work(folder):
 
     for name in EQUAL:
         save(name, state(*train(strategy, **options_of(name))))
+    save("counting by fit", state(*train(strategy, loop="fit", **EQUAL["counting"])))
     # With statistics of the parts, which are those of model.fit.
     save("per_replica", state(*train(strategy, batch_norm="per_replica")))
     save("per_replica by fit", state(*train(strategy, loop="fit", fast=False)))

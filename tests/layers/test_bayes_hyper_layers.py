@@ -159,7 +159,7 @@ def test_mean_over_draws_is_the_kl_divergence_of_gaussians():
 
 
 def test_a_layer_has_one_term_whatever_the_calls_and_none_if_it_is_frozen():
-    layer = BayesHyperDense(3, **SMALL)
+    layer = BayesHyperDense(3, kl_weight=1.0, **SMALL)
     layer.build((None, 4))
     assert len(layer.losses) == 1  # before the first call
     x = normal(2, 4)

@@ -40,7 +40,7 @@ def expected_kl(layer, prior_scale=1.0):
 
 def built(name, options=None, **arguments):
     options, inputs_shape = sized(name, options or {})
-    layer = bayes_class(name)(**options, **arguments)
+    layer = bayes_class(name)(**options, **{"kl_weight": 1.0, **arguments})
     layer.build(inputs_shape)
     spread(layer)
     return layer

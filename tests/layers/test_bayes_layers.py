@@ -151,7 +151,8 @@ def test_mixed_precision(case, estimator, policy, rounding):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_gradients_are_finite_for_inputs_of_any_size(estimator, policy, size):
     # In float16 the squares of 1e-4 vanish and those of 1000 overflow.
-    layer = BayesDense(3, estimator=estimator, initial_scale=1e-3, dtype=policy)
+    options = {"kl_weight": 1.0, "initial_scale": 1e-3, "dtype": policy}
+    layer = BayesDense(3, estimator=estimator, **options)
     x = size * np.ones((4, 5), "float32")
     layer.build(x.shape)
 

@@ -25,7 +25,10 @@ from tests.helpers.layers import (
 from tfhyper import PosteriorPredictor, layers
 from tfhyper.layers import HyperConv2D, HyperDense, LatentCode, generated_kernel
 
-FORMS = {"paper": {}, "mean": {"mean_kernel": True, "deviation_scale": 0.5}}
+FORMS = {
+    "paper": {"mean_kernel": False},
+    "mean": {"mean_kernel": True, "deviation_scale": 0.5},
+}
 GENERATOR = {"hidden_units": 16, "code_units": 5, "seed": 3}
 
 
@@ -163,7 +166,9 @@ def test_one_kernel_serves_the_whole_batch(form):
 @pytest.mark.parametrize("hidden_units", [8, 32])
 def test_output_weights_start_at_a_tenth_of_he(hidden_units):
     stats = pytest.importorskip("scipy.stats")
-    layer = HyperConv2D(16, 3, hidden_units=hidden_units, code_units=4)
+    layer = HyperConv2D(
+        16, 3, hidden_units=hidden_units, code_units=4, mean_kernel=False
+    )
     layer.build((None, 8, 8, 16))
     weights = to_numpy(layer.generator_output)
     assert weights.shape == (hidden_units, 3 * 3 * 16 * 16)

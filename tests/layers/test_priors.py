@@ -68,7 +68,7 @@ def test_distributions_survive_as_json(name):
     # A layer takes either, and gives the same divergence.
     losses = []
     for given in (prior, config):
-        layer = BayesDense(3, prior=given, seed=1)
+        layer = BayesDense(3, prior=given, seed=1, kl_weight=1.0)
         layer.build((None, 2))
         keras.utils.set_random_seed(0)
         spread(layer)
@@ -85,7 +85,7 @@ def posterior_of(layer):
 @needs_probability
 @pytest.mark.parametrize("name", ["normal", "normal_of_float64"])
 def test_kl_is_tfps_where_it_has_a_formula(name):
-    layer = BayesDense(3, prior=PRIORS[name]())
+    layer = BayesDense(3, prior=PRIORS[name](), kl_weight=1.0)
     layer.build((None, 4))
     spread(layer)
     mean, scale = posterior_of(layer)
@@ -100,7 +100,7 @@ def test_kl_is_tfps_where_it_has_a_formula(name):
 @needs_probability
 def test_kl_of_a_prior_over_vectors_is_exact_where_tfp_has_a_formula():
     prior = tfd.Independent(tfd.Normal([0.0, 1.0, 2.0], 0.5), 1)
-    layer = BayesConv2D(3, 2, prior=prior)
+    layer = BayesConv2D(3, 2, prior=prior, kl_weight=1.0)
     layer.build((None, 4, 4, 2))
     spread(layer)
     mean, scale = posterior_of(layer)
@@ -149,7 +149,7 @@ def test_estimates_average_to_the_integral(name):
 
 @needs_probability
 def test_estimate_is_of_one_draw_for_a_step():
-    layer = BayesDense(3, prior=mixture(), seed=4)
+    layer = BayesDense(3, prior=mixture(), seed=4, kl_weight=1.0)
     x = normal(2, 4)
     layer(x, training=True)
     first, again = float(layer.losses[0]), float(layer.losses[0])
@@ -342,7 +342,7 @@ def test_without_the_library_a_prior_is_an_import_error(monkeypatch):
     with pytest.raises(ImportError, match="needs TensorFlow Probability"):
         scale_mixture()
     # The Gaussian prior has its formula.
-    layer = BayesDense(3, prior_scale=0.5)
+    layer = BayesDense(3, prior_scale=0.5, kl_weight=1.0)
     layer.build((None, 4))
     mean, scale = posterior_of(layer)
     expected = np.sum((scale**2 + mean**2) / (2 * 0.5**2) - 0.5 - np.log(scale / 0.5))

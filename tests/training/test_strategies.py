@@ -48,6 +48,15 @@ def test_weights_and_history_are_those_of_one_device(folder, name):
     assert_close(load(folder, name), expected, atol=atol, rtol=1e-5)
 
 
+def test_examples_of_all_replicas_are_counted_by_trainer_and_fit(folder):
+    expected = two_replicas.plain_fit("counting")
+    for name in ("counting", "counting by fit"):
+        found = load(folder, name)
+        assert_close(found, expected, rtol=1e-5)
+        counts = [value for key, value in found.items() if key.endswith("/examples")]
+        assert counts == [24, 24]
+
+
 def test_batch_norm_of_each_replica_is_that_of_fit(folder):
     found, expected = (
         load(folder, name) for name in ("per_replica", "per_replica by fit")

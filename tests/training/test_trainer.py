@@ -49,9 +49,11 @@ def test_resnet_of_one_code_is_as_by_fit():
     assert_close(found, by_fit(**options), atol=1e-5)
 
 
-def test_resumed_in_the_middle_of_an_epoch(expected):
-    """The metrics of the epoch count its first steps too."""
-    model = compiled()
+@pytest.mark.parametrize("build", [trainings.small_network, trainings.counting_network])
+def test_resumed_in_the_middle_of_an_epoch(build):
+    """The metrics of the epoch and the count of its examples have its first steps."""
+    expected = by_fit(build=build)
+    model = compiled(build)
     first = Trainer(model, steps_per_call=1)
 
     class Stopped(Exception):

@@ -63,12 +63,13 @@ def hyper(
     group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
     seed = check_seed(seed)
     options = {
+        "prior": prior,
         "hidden_units": hidden_units,
         "mean_kernel": mean_kernel,
         "deviation_scale": deviation_scale,
     }
     # Bad arguments are refused here, at the door, not when a network is built.
-    layers.HyperConv2D(1, 1, code_units=code_units, prior=prior, **options)
+    layers.HyperConv2D(1, 1, code_units=code_units, **options)
 
     def open_network():
         codes = {}

@@ -20,6 +20,7 @@ from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
+from tfhyper.layers.moving_averages import MovingAveragesWarning
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
@@ -47,6 +48,7 @@ __all__ = [
     "MCDropout",
     "MNFConv2D",
     "MNFDense",
+    "MovingAveragesWarning",
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",

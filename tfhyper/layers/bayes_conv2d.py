@@ -15,10 +15,12 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
         q(w) = N(w; mean, softplus(rho)^2)
 
     and the layer adds kl_weight * KL(q || p) to the loss, in nats and summed
-    over its weights, with the prior p. Give `kl_weight=1 / N`, N the number of
-    training examples, beside a loss that is the mean over the batch: their sum
-    is then the negative evidence lower bound of one example. In training one
-    call draws by `estimator`:
+    over its weights, with the prior p. Beside a loss that is the mean over the
+    batch, `kl_weight=1 / N`, N the number of training examples, makes their sum the
+    negative evidence lower bound of one example. With `kl_weight=None`, the default,
+    the first epoch of `fit` counts the examples and has no KL term, and the epochs
+    after it have this one: `tfhyper.layers.VariationalLayer` says how. In training
+    one call draws by `estimator`:
 
         reparameterization          one kernel for the batch
         local_reparameterization    each output of each example, from the mean
@@ -49,7 +51,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
             learned with the posterior (empirical Bayes).
         prior_mean: `"zero"`, or `"weight"`: a fixed weight of the layer, as
             `tfhyper.convert` sets it for MOPED.
-        kl_weight: float >= 0, factor of the KL divergence in the loss.
+        kl_weight: float >= 0, factor of the KL divergence in the loss; `None`: 1 / N,
+            found in training, as above.
         initial_scale: float > 0, the posterior's standard deviation at the start
             of training, times sqrt(2 / fan_in), that of He's kernel.
         bias_posterior: `"point"`, a plain variable, or `"gaussian"`, as the
@@ -79,9 +82,9 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
 
     >>> model = keras.Sequential([
     ...     keras.Input((28, 28, 1)),
-    ...     tfhyper.layers.BayesConv2D(16, 5, activation="relu", kl_weight=1e-4),
+    ...     tfhyper.layers.BayesConv2D(16, 5, activation="relu"),
     ...     keras.layers.GlobalAveragePooling2D(),
-    ...     tfhyper.layers.BayesDense(10, kl_weight=1e-4),
+    ...     tfhyper.layers.BayesDense(10),
     ... ])
 
     Reference:

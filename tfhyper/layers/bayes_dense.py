@@ -33,7 +33,7 @@ class BayesDense(GaussianKernel, DenseOperation, keras.layers.Dense):
 
     Example:
 
-    >>> layer = tfhyper.layers.BayesDense(10, kl_weight=1 / 60_000)
+    >>> layer = tfhyper.layers.BayesDense(10)
     >>> layer(keras.random.normal((2, 64))).shape
     (2, 10)
 

@@ -21,9 +21,10 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
         kl_weight (log q(g) - log p(g)),    p(g) = N(prior_mean, prior_scale^2)
 
     to the loss, in nats, for the g of its last call in training: KL(q || p) by
-    one draw. Give `kl_weight=1 / N`, N the number of training examples, beside a
-    loss that is the mean over the batch. One kernel serves the whole batch. A
-    frozen layer (`trainable=False`) still draws, and has no KL term.
+    one draw. `kl_weight` is 1 / N, N the number of training examples, beside a loss
+    that is the mean over the batch: found in `fit`, from its second epoch on, unless
+    it is given (`tfhyper.layers.VariationalLayer`). One kernel serves the whole
+    batch. A frozen layer (`trainable=False`) still draws, and has no KL term.
 
     As in the paper the directions v are point estimates. Biases are, too. Unlike
     there, each layer has a flow of its own, not one flow over the scales of all
@@ -42,7 +43,8 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
         hidden_units: int > 0, hidden units of each coupling.
         prior_mean: float >= 0, of the prior of each g.
         prior_scale: float > 0, of the prior of each g.
-        kl_weight: float >= 0, factor of the KL divergence in the loss.
+        kl_weight: float >= 0, factor of the KL divergence in the loss; `None`: 1 / N,
+            found in training, as above.
         initial_scale: float > 0, the deviation of g at the start of training,
             times sqrt(2), the norm of a filter of He's kernel.
         seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
@@ -61,9 +63,9 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
 
     >>> model = keras.Sequential([
     ...     keras.Input((28, 28, 1)),
-    ...     tfhyper.layers.BayesHyperConv2D(16, 5, activation="relu", kl_weight=1e-4),
+    ...     tfhyper.layers.BayesHyperConv2D(16, 5, activation="relu"),
     ...     keras.layers.GlobalAveragePooling2D(),
-    ...     tfhyper.layers.BayesHyperDense(10, kl_weight=1e-4),
+    ...     tfhyper.layers.BayesHyperDense(10),
     ... ])
 
     Reference:

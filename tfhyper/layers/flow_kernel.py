@@ -12,7 +12,7 @@ from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
 from tfhyper.layers.priors import need_library
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.layers.variational import VariationalLayer
+from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 
 # Below it the square of a filter's norm is taken as it: no division by 0.
 _TINY_SQUARE = 1e-12
@@ -41,7 +41,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         hidden_units: int = 32,
         prior_mean: float = 0.0,
         prior_scale: float = 1.0,
-        kl_weight: float = 1.0,
+        kl_weight: float | None = None,
         initial_scale: float = 0.1,
         seed: int | None = None,
         **kwargs,
@@ -53,7 +53,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         # Not below 0: g and v with both signs changed are the same kernel.
         self.prior_mean = check_number("prior_mean", prior_mean)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_number("kl_weight", kl_weight)
+        self.kl_weight = check_kl_weight(kl_weight)
         self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.seed = check_seed(seed)
         self.check_no_regularizer()
@@ -144,6 +144,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         return self.fresh_noise(self.seed, count)
 
     def call(self, inputs, training=None):
+        self.count_examples(inputs, training)
         kernel = self.generate(self._code(self.next_count(training)))
         return self.operate_and_activate(inputs, kernel)
 

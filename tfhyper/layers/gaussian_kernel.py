@@ -17,7 +17,7 @@ from tfhyper.layers.noise import (
 )
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.variational import VariationalLayer
+from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 
 ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
 BIAS_POSTERIORS = ("point", "gaussian")
@@ -58,8 +58,8 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         prior=None,
         trainable_prior_scale: bool = False,
         prior_mean: str = "zero",
-        kl_weight: float = 1.0,
-        initial_scale: float = 0.1,
+        kl_weight: float | None = None,
+        initial_scale: float = 0.03,
         bias_posterior: str = "point",
         pruned: bool = False,
         seed: int | None = None,
@@ -74,7 +74,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "trainable_prior_scale", trainable_prior_scale
         )
         self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
-        self.kl_weight = check_number("kl_weight", kl_weight)
+        self.kl_weight = check_kl_weight(kl_weight)
         self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
@@ -130,6 +130,7 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         return self._bias_posterior.mean
 
     def call(self, inputs, training=None):
+        self.count_examples(inputs, training)
         count = self.next_count(training)
         inputs = self.to_compute_dtype(inputs)
         estimator = self.estimator if training else ESTIMATORS[0]

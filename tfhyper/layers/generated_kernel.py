@@ -7,6 +7,7 @@ from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import (
     StochasticKernel,
@@ -24,9 +25,9 @@ class GeneratedKernel(StochasticKernel):
     With V the hidden and U the output weights of the generator,
 
         h(z)   = relu(z V)                    z: (1, code_units), h: (1, hidden_units)
-        kernel = reshape(h(z) U)                              mean_kernel=False
         kernel = M + deviation_scale * reshape(h(z) U) / sqrt(hidden_units)
                                                               mean_kernel=True
+        kernel = reshape(h(z) U)                              mean_kernel=False
 
     without biases, so that z cannot be ignored (Ukai et al., 2019, 4.1). V is
     initialised by He's method. U is uniform in +-0.1 sqrt(6 / hidden_units), a
@@ -44,9 +45,9 @@ class GeneratedKernel(StochasticKernel):
         *args,
         hidden_units: int = 32,
         code_units: int = 32,
-        prior: str = "normal",
+        prior: str = "uniform",
         seed: int | None = None,
-        mean_kernel: bool = False,
+        mean_kernel: bool = True,
         deviation_scale: float = 0.3,
         generator_regularizer=None,
         **kwargs,
@@ -133,6 +134,8 @@ class GeneratedKernel(StochasticKernel):
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
     def call(self, inputs, code=None, training=None):
+        if not training:
+            warn_of_moving_averages(self)
         if code is None:
             if not self.latent_code.built:
                 raise ValueError(

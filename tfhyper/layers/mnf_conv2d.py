@@ -23,9 +23,10 @@ class MNFConv2D(MultiplicativeKernel, ConvOperation, keras.layers.Conv2D):
 
         KL(q(W | z) || p(W)) + log q(z) - log r(z | W)
 
-    for one draw of z and W at each step, other than those of the call. Give
-    `kl_weight=1 / N`, N the number of training examples, beside a loss that is
-    the mean over the batch. In training one call draws by `estimator`:
+    for one draw of z and W at each step, other than those of the call. `kl_weight` is
+    1 / N, N the number of training examples, beside a loss that is the mean over the
+    batch: found in `fit`, from its second epoch on, unless it is given
+    (`tfhyper.layers.VariationalLayer`). In training one call draws by `estimator`:
 
         local_reparameterization    z for each example, and each output from the
                                     mean z_j (x * mean_j) and the variance
@@ -50,7 +51,8 @@ class MNFConv2D(MultiplicativeKernel, ConvOperation, keras.layers.Conv2D):
             z is Gaussian.
         flow_width: int > 0, hidden units of each step; of r's twice as many.
         prior_scale: float > 0, of the prior N(0, prior_scale^2).
-        kl_weight: float >= 0, factor of the KL divergence in the loss.
+        kl_weight: float >= 0, factor of the KL divergence in the loss; `None`: 1 / N,
+            found in training, as above.
         initial_scale: float > 0, sigma at the start of training, times
             sqrt(2 / fan_in), the deviation of He's kernel.
         multiplier_scale: float > 0, sigma_0 at the start of training.
@@ -71,9 +73,9 @@ class MNFConv2D(MultiplicativeKernel, ConvOperation, keras.layers.Conv2D):
 
     >>> model = keras.Sequential([
     ...     keras.Input((28, 28, 1)),
-    ...     tfhyper.layers.MNFConv2D(16, 5, activation="relu", kl_weight=1e-4),
+    ...     tfhyper.layers.MNFConv2D(16, 5, activation="relu"),
     ...     keras.layers.GlobalAveragePooling2D(),
-    ...     tfhyper.layers.MNFDense(10, kl_weight=1e-4),
+    ...     tfhyper.layers.MNFDense(10),
     ... ])
 
     Reference:

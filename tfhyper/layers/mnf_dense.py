@@ -37,7 +37,7 @@ class MNFDense(MultiplicativeKernel, DenseOperation, keras.layers.Dense):
 
     Example:
 
-    >>> layer = tfhyper.layers.MNFDense(10, kl_weight=1 / 60_000)
+    >>> layer = tfhyper.layers.MNFDense(10)
     >>> layer(keras.random.normal((2, 64))).shape
     (2, 10)
 

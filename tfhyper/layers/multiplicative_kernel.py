@@ -26,7 +26,7 @@ from tfhyper.layers.noise import (
 )
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.variational import VariationalLayer
+from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 
 ESTIMATORS = ("local_reparameterization", "reparameterization")
 # Independent streams of one layer's noise.
@@ -74,7 +74,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         num_flows: int = 2,
         flow_width: int = 50,
         prior_scale: float = 1.0,
-        kl_weight: float = 1.0,
+        kl_weight: float | None = None,
         initial_scale: float = 1e-3,
         multiplier_scale: float = math.sqrt(0.1),
         seed: int | None = None,
@@ -86,7 +86,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.num_flows = check_integer("num_flows", num_flows, 0)
         self.flow_width = check_positive_integer("flow_width", flow_width)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_number("kl_weight", kl_weight)
+        self.kl_weight = check_kl_weight(kl_weight)
         self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.multiplier_scale = check_number(
             "multiplier_scale", multiplier_scale, positive=True
@@ -156,6 +156,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         self.flow.set_center(1.0)
 
     def call(self, inputs, training=None):
+        self.count_examples(inputs, training)
         by_example = training and self.estimator == "local_reparameterization"
         draw = _Streams(self._seeds, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)

@@ -13,6 +13,7 @@ from tfhyper.training.kl import (
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.multi_worker_fit import for_multi_worker_fit
 from tfhyper.training.optimizers import CoupledDecaySGD
+from tfhyper.training.posterior_validation import PosteriorValidation
 from tfhyper.training.recipes import (
     compile_adam_recipe,
     compile_imagenet_recipe,
@@ -30,6 +31,7 @@ __all__ = [
     "DivergedError",
     "KLSchedule",
     "LinearKLWarmup",
+    "PosteriorValidation",
     "SmoothedCrossentropy",
     "SonderbyKLWarmup",
     "Trainer",

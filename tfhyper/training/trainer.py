@@ -17,6 +17,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
+from tfhyper.layers.variational import EpochBegin
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
 from tfhyper.training.strategies import check_strategy, is_chief, lost_workers
@@ -188,7 +189,8 @@ class Trainer:
                 metrics of that epoch are of the steps to come.
             validation_data: batches to evaluate the model on after each epoch, for
                 logs that begin with `val_`; those of one draw and of BatchNorm's moving
-                averages, so judge a generated network by `PosteriorPredictor`.
+                averages, so judge a generated network by the callback
+                `PosteriorValidation` instead.
             callbacks: Keras callbacks. `KLSchedule` and its kin set their factor for
                 each step. The others are called before the first and after the last
                 step of each compiled loop.
@@ -244,7 +246,7 @@ class Trainer:
             callbacks.on_train_begin()
             for epoch in range(initial_epoch, epochs):
                 step = initial_step if epoch == initial_epoch else 0
-                model.reset_metrics()
+                self._reset_metrics(step)
                 if step and initial_metrics is not None:
                     self._set_metrics(initial_metrics)
                 callbacks.on_epoch_begin(epoch)
@@ -351,6 +353,12 @@ class Trainer:
                 "`initial_metrics` must be what `metrics_state` gave. "
                 f"Received: initial_metrics={state!r}"
             )
+
+    def _reset_metrics(self, step):
+        for metric in self.model.metrics:
+            # No epoch begins in the middle of one: its count of examples goes on.
+            if not step or not isinstance(metric, EpochBegin):
+                metric.reset_state()
 
     def _set_metrics(self, state):
         with self.strategy.scope():

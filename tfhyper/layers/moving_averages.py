@@ -1,0 +1,103 @@
+"""A warning where BatchNorm's moving averages would judge generated kernels."""
+
+import warnings
+import weakref
+
+import keras
+
+from tfhyper.layers.outermost import only_shapes, outermost_model
+
+
+class MovingAveragesWarning(UserWarning):
+    """A network with generated kernels is evaluated by BatchNorm's moving averages.
+
+    They mix the statistics of all kernels that training went through and fit none,
+    so the loss and the metrics of `evaluate`, of `fit(validation_data=...)` and of
+    `model(x)` can be far from those of any draw. `tfhyper.training.PosteriorValidation`
+    validates by draws with statistics of their own, and `tfhyper.PosteriorPredictor`
+    predicts by them. Shown once for each model.
+
+    Example:
+
+    >>> warnings.simplefilter("error", tfhyper.layers.MovingAveragesWarning)
+    """
+
+
+# Models that were warned of, or where the model is not known its last operation.
+_warned = weakref.WeakSet()
+
+
+def warn_of_moving_averages(layer: keras.Layer) -> None:
+    """Warns if a layer that is called outside of training feeds a BatchNorm.
+
+    One whose moving averages training changes: a frozen one is as it was in training.
+    Where the graph is not known, because the model is a subclass with its own `call`,
+    any such BatchNorm of the model counts. On JAX Keras hides which model is called:
+    what is found is what stands behind the layer in its own graph.
+
+    Args:
+        layer: one whose kernel differs from call to call.
+    """
+    if only_shapes():
+        return
+    model = outermost_model()
+    if model in _warned:
+        return
+    last = _find_batch_norm(layer, model)
+    if last is None or last in _warned:
+        return
+    _warned.add(last if model is None else model)
+    name = "A model" if model is None else f"Model '{model.name}'"
+    warnings.warn(
+        f"{name} with generated kernels is evaluated by the moving averages of its "
+        "BatchNormalization, which mix the statistics of all kernels and fit none: the "
+        "loss and the metrics are not those of its draws. To validate in `fit`, use "
+        "tfhyper.training.PosteriorValidation; to predict, tfhyper.PosteriorPredictor.",
+        MovingAveragesWarning,
+        stacklevel=2,
+    )
+
+
+def _find_batch_norm(layer, model):
+    """Returns the last operation of a path through a BatchNorm behind a layer."""
+    members = None if model is None else model._flatten_layers()
+    allowed = None if members is None else {id(x) for x in members}
+    waiting, seen, found, last = [layer], set(), False, layer
+    if members is not None:
+        # Of nested models that hold the layer the path goes on behind them.
+        waiting += [m for m in members if m is not model and _holds(m, layer)]
+        unknown = [m for m in (model, *waiting[1:]) if not hasattr(m, "operations")]
+        found = any(_has_batch_norm(m) for m in unknown if not _is_sequential(m))
+    while waiting:
+        operation = waiting.pop()
+        for node in operation._outbound_nodes:
+            reached = node.operation
+            if id(reached) in seen:
+                continue
+            seen.add(id(reached))
+            waiting.append(reached)
+            if allowed is not None and isinstance(reached, keras.Layer):
+                if id(reached) not in allowed:
+                    continue  # of another model with this layer
+            last = reached
+            fixed = node.arguments.kwargs.get("training") is False
+            found = found or not fixed and _has_batch_norm(reached)
+    return last if found else None
+
+
+def _holds(model, layer) -> bool:
+    return isinstance(model, keras.Model) and any(
+        x is layer for x in model._flatten_layers(include_self=False)
+    )
+
+
+def _is_sequential(model) -> bool:
+    return isinstance(model, keras.Sequential)
+
+
+def _has_batch_norm(operation) -> bool:
+    """Whether an operation is, or holds, a BatchNorm that training changes."""
+    return isinstance(operation, keras.Layer) and any(
+        isinstance(x, keras.layers.BatchNormalization) and x.trainable
+        for x in operation._flatten_layers()
+    )
