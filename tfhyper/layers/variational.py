@@ -8,10 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_number
+from tfhyper.checks import check_instance, check_number
 from tfhyper.layers.outermost import only_shapes, outermost_model
-
-from tfhyper.checks import check_instance
 
 
 class VariationalLayer:
