@@ -115,7 +115,9 @@ def own_layers():
 
 
 @pytest.mark.parametrize("name", own_layers())
-@pytest.mark.parametrize("what", ["predict", "ensemble", "convert", "prune", "average"])
+@pytest.mark.parametrize(
+    "what", ["predict", "deepcopy", "ensemble", "convert", "prune", "average"]
+)
 def test_layers_that_no_config_describes_work(name, what):
     keras.utils.set_random_seed(0)
     dense = L.Dense(3)
@@ -125,8 +127,10 @@ def test_layers_that_no_config_describes_work(name, what):
     expected = softmax(model.predict(X, verbose=0))
     if what == "predict":
         found = PosteriorPredictor(model).predict(X).mean
+    elif what == "deepcopy":
+        found = copy.deepcopy(PosteriorPredictor(model)).predict(X).mean
     elif what == "ensemble":
-        found = DeepEnsemble([model]).predict(X).mean
+        found = copy.deepcopy(DeepEnsemble([model])).predict(X).mean
     elif what == "average":
         average = PosteriorPredictor(model).materialize_average()
         found = average.predict(X, verbose=0)
@@ -141,6 +145,17 @@ def test_layers_that_no_config_describes_work(name, what):
     np.testing.assert_allclose(found, expected, atol=1e-6)
     # The model is as it was.
     np.testing.assert_allclose(softmax(model.predict(X, verbose=0)), expected)
+
+
+@pytest.mark.parametrize("name", own_layers())
+def test_layers_that_no_config_describes_are_neither_saved_nor_pickled(name, tmp_path):
+    model = keras.Sequential([keras.Input((6,)), *own_layers()[name], L.Dense(3)])
+    for owner in (PosteriorPredictor(model), DeepEnsemble([model])):
+        with pytest.raises(ValueError, match="cannot be saved: its config.*Received"):
+            owner.save(str(tmp_path / "a.tfhyper"))
+        with pytest.raises(ValueError, match="cannot be saved: its config.*Received"):
+            pickle.dumps(owner)
+    assert not list(tmp_path.iterdir())
 
 
 def test_layers_of_users_with_a_whole_config_are_copied():

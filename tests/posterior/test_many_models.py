@@ -92,9 +92,7 @@ def test_a_prediction_does_not_depend_on_the_batches(name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_copy_of_a_predictor_gives_the_same(name):
-    kind, predictor, x = prepared(name)
-    if not kind.saves:  # Keras copies a model by its config
-        pytest.skip("the model's config does not say all of it")
+    _, predictor, x = prepared(name)
     found = members(copy.deepcopy(predictor).predict(x))
     np.testing.assert_allclose(found, members(predictor.predict(x)), atol=1e-6)
 

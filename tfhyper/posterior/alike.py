@@ -11,6 +11,13 @@ from tfhyper.layers.live_config import own_functions
 # What every layer has, and Keras keeps for itself.
 _OF_ALL_LAYERS = frozenset(vars(keras.layers.Layer()))
 
+# Functions of `keras.ops`, and those of `keras.activations` that do the same: a config
+# has their name alone. (Of `gelu` the two do not.)
+_TWINS = {
+    (getattr(ops, name), getattr(keras.activations, name))
+    for name in ("relu", "sigmoid", "silu", "softmax", "softplus", "tanh")
+}
+
 
 def is_known(layer: Any) -> bool:
     """Whether a layer and those inside of it are of Keras or of this package.
@@ -57,7 +64,10 @@ def _is_same_layer(layer, copy):
         return False
     if _is_known_class(type(layer)):
         ours = own_functions(copy)
-        return all(value is ours.get(k) for k, value in own_functions(layer).items())
+        return all(
+            value is ours.get(name) or (value, ours.get(name)) in _TWINS
+            for name, value in own_functions(layer).items()
+        )
     theirs = {
         name: value
         for name, value in vars(layer).items()

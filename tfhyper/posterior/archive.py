@@ -18,6 +18,7 @@ from tfhyper.checks import (
     check_number,
     check_positive_integer,
 )
+from tfhyper.posterior import graph
 from tfhyper.posterior.draws import Draw, from_arrays, to_arrays
 from tfhyper.posterior.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
@@ -58,7 +59,8 @@ def save(
 
     Raises:
         FileExistsError: if there is a file and `overwrite` is not set.
-        ValueError: for more draws or models than a file may hold.
+        ValueError: for more draws or models than a file may hold, or a model that
+            would come back as another one.
     """
     path = os.fspath(path)
     if os.path.exists(path) and not overwrite:
@@ -74,6 +76,7 @@ def save(
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
             for i, model in enumerate(models):
                 model_path = os.path.join(temporary, _model(i))
+                graph.check_saves(model)
                 model.save(model_path)
                 archive.write(model_path, _model(i))
                 os.remove(model_path)

@@ -1,5 +1,6 @@
 """Averaging predictions over networks that were trained apart."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 
 from tfhyper.checks import check_bool, check_integer, check_positive_integer
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive, passes
+from tfhyper.posterior import archive, graph, passes
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.exclusive import Exclusive
 from tfhyper.posterior.members import Members
@@ -207,8 +208,20 @@ class DeepEnsemble(Averaged):
         found.check_calibrated(own)
         return found.materialize(own[draw])
 
+    def __deepcopy__(self, memo: dict) -> "DeepEnsemble":
+        models = [
+            source if isinstance(source, str) else graph.duplicate(source)
+            for source in self._members.sources
+        ]
+        copied = type(self)(models, **self.settings)
+        copied._members.set_draws(copy.deepcopy(self._draws(), memo))
+        return copied
+
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.
+        for source in self._members.sources:
+            if not isinstance(source, str):
+                graph.check_saves(source)  # Keras pickles a model as it saves it
         return {
             "models": self._members.sources,
             "settings": self.settings,

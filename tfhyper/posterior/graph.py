@@ -88,6 +88,41 @@ def clone(operation, name: str | None = None):
         return None
 
 
+def duplicate(model: keras.Model) -> keras.Model:
+    """Returns a copy of a model, its weights too, nested models flat, not compiled.
+
+    A layer that cannot be copied is the same one in both.
+    """
+    copies = Copies(copy_or_use)
+    inputs, outputs = rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
+    copy = keras.Model(inputs, outputs, name=model.name)
+    for original, _, new in copies.made():
+        if isinstance(original, keras.Layer):
+            copy_weights(original, new)
+    return copy
+
+
+def check_saves(model: keras.Model) -> None:
+    """Raises ValueError for a model that would come back from a file as another one.
+
+    One with a layer whose config leaves something out, or names a function that is
+    not found by that name.
+    """
+    for *_, layer in walk(model):
+        try:
+            copy = type(layer).from_config(layer.get_config())
+            same, why = alike.are_alike(layer, copy), "another one comes out of it"
+        except Exception as error:  # A layer's config and constructor may raise any.
+            same, why = False, f"{type(error).__name__}: {str(error)[:200]}"
+        if not same:
+            raise ValueError(
+                f"Layer '{layer.name}' ({type(layer).__name__}) cannot be saved: its "
+                "config does not say all that it is. Register its functions by "
+                "keras.saving.register_keras_serializable, and let `get_config` hold "
+                f"what it does. Received: a layer whose config does not do ({why})"
+            )
+
+
 def renamed(layer: keras.Layer, name: str) -> keras.Layer:
     """Returns an unbuilt layer of ours as another one, by another name."""
     return type(layer).from_config({**live_config(layer), "name": name})

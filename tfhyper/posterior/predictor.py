@@ -1,10 +1,11 @@
 """Averaging predictions over draws of a network."""
 
+import copy
 from typing import Any
 
 import keras
 
-from tfhyper.posterior import archive
+from tfhyper.posterior import archive, graph
 from tfhyper.posterior.averaged import Averaged
 from tfhyper.posterior.ensemble import Ensemble
 from tfhyper.posterior.outputs import make_outputs
@@ -149,7 +150,13 @@ class PosteriorPredictor(Ensemble, Averaged):
 
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.
+        graph.check_saves(self.model)  # Keras pickles a model as it saves it
         return {"model": self.model, "settings": self.settings, "draws": self.draws}
+
+    def __deepcopy__(self, memo: dict) -> "PosteriorPredictor":
+        copied = type(self)(graph.duplicate(self.model), **self.settings)
+        copied.draws = copy.deepcopy(self.draws, memo)
+        return copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["model"], **state["settings"])
@@ -166,7 +173,9 @@ class PosteriorPredictor(Ensemble, Averaged):
 
         Raises:
             FileExistsError: if there is a file and `overwrite` is not set.
-            ValueError: if the model was trained since its weights were taken.
+            ValueError: if the model was trained since its weights were taken, or has a
+                layer whose config does not say all of it: a function that is not
+                registered, a `Lambda`.
         """
         self._check_weights()
         archive.save(path, _KIND, [self.model], self.draws, self.settings, overwrite)
