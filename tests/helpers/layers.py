@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 BACKEND = keras.backend.backend()
@@ -86,7 +87,20 @@ def sized(name, options):
     _, sizes, inputs_shape, _ = next(c for c in CASES.values() if c[0] == name)
     if options.get("data_format") == "channels_first":
         inputs_shape = (inputs_shape[0], inputs_shape[-1], *inputs_shape[1:-1])
-    return {**sizes, **options}, inputs_shape
+    options = {**sizes, **options}
+    if BACKEND == "tensorflow":
+        _skip_without_kernel(getattr(keras.layers, name)(**options), inputs_shape)
+    return options, inputs_shape
+
+
+def _skip_without_kernel(stock, inputs_shape):
+    """Skips a test of a convolution that TensorFlow does not have on this processor."""
+    import tensorflow as tf
+
+    try:
+        stock(np.zeros(inputs_shape, "float32"))
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        pytest.skip(f"TensorFlow has no such kernel here: {str(error)[:200]}")
 
 
 def kernel_argument(name, suffix):

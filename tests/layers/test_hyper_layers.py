@@ -364,7 +364,8 @@ def test_mixed_precision(case, form, policy, rounding):
 
 def test_a_large_kernel_is_summed_in_float32():
     # Generated in float16, 4096 equal terms of 1/8 + 2**-11 would lose the latter.
-    layer = HyperDense(1, hidden_units=4096, code_units=1, dtype="mixed_float16")
+    options = {"hidden_units": 4096, "code_units": 1, "mean_kernel": False}
+    layer = HyperDense(1, **options, dtype="mixed_float16")
     x, code = np.ones((1, 1), "float32"), np.ones((1, 1), "float32")
     layer(x, code)
     layer.generator_hidden.assign(np.ones((1, 4096)))
@@ -591,7 +592,7 @@ def test_a_constraint_needs_a_mean_kernel(case):
     name, options, _, _ = case
     argument = kernel_argument(name, "constraint")
     with pytest.raises(ValueError, match=f"`{argument}`.*mean_kernel=True"):
-        hyper_class(name)(**options, **{argument: "non_neg"})
+        hyper_class(name)(**options, mean_kernel=False, **{argument: "non_neg"})
 
 
 @pytest.mark.parametrize("name, argument", [("Dense", "units"), ("Conv2D", "filters")])
@@ -636,18 +637,18 @@ def test_lora_and_quantization_are_refused(case, form):
 
 @pytest.mark.parametrize("name", ["Dense", "Conv1D", "Conv2D", "Conv3D"])
 def test_lora_asked_for_in_the_constructor_is_refused(name):
-    _, options, inputs_shape, _ = next(c for c in CASES.values() if c[0] == name)
-    layer = hyper_class(name)(**options, lora_rank=2)
+    _, options, _, _ = next(c for c in CASES.values() if c[0] == name)
     with pytest.raises(ValueError, match="LoRA"):
-        layer(normal(*inputs_shape))
+        hyper_class(name)(**options, lora_rank=2)
 
 
 def test_layers_with_a_code_in_a_functional_model():
+    form = {"hidden_units": 6, "mean_kernel": False}
     x = keras.Input((6, 6, 2))
     z = LatentCode(5, "uniform", seed=1)(x)
-    y = HyperConv2D(4, 3, strides=2, activation="relu", hidden_units=6)(x, z)
+    y = HyperConv2D(4, 3, strides=2, activation="relu", **form)(x, z)
     y = keras.layers.Flatten()(y)
-    y = HyperDense(3, hidden_units=6)(y, code=z)
+    y = HyperDense(3, **form)(y, code=z)
     model = keras.Model(x, y)
     assert model.output_shape == (None, 3)
     before = model.get_weights()

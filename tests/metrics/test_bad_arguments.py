@@ -40,6 +40,8 @@ RIGHT = {
     "constant": 1.0,
     "optimal": 2.0,
     "sample_weight": np.arange(BATCH),
+    "rejected": np.arange(BATCH) > 3,
+    "coverage": 0.5,
 }
 OF_REGRESSION = (
     "fit_noise_variance",
@@ -87,7 +89,9 @@ def functions():
 
 
 def right_arguments(name):
-    parameters = inspect.signature(functions()[name]).parameters
+    parameters = list(inspect.signature(functions()[name]).parameters)
+    if name == "rejection_threshold":
+        parameters = ["uncertainty", "coverage"]  # which go without the others
     found = {parameter: RIGHT[parameter] for parameter in parameters}
     if name in OF_REGRESSION or name == "regression_report":
         found["members"] = DRAWS

@@ -7,7 +7,12 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
-from tfhyper.metrics._checks import check_sample_weight, check_vector, weighted_mean
+from tfhyper.metrics._checks import (
+    SUM_TOLERANCE,
+    check_sample_weight,
+    check_vector,
+    weighted_mean,
+)
 from tfhyper.posterior.rejection import (
     CLASS_SCORES,
     REGRESSION_SCORES,
@@ -166,7 +171,8 @@ def sum_to_one(probs: np.ndarray) -> np.ndarray:
 
     Those of half precision do so within its rounding, which is too far for scores.
     """
-    return probs / probs.sum(-1, keepdims=True, dtype=np.float64)
+    sums = probs.sum(-1, keepdims=True, dtype=np.float64)
+    return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
 
 
 class PredictionSum:
