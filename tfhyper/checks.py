@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 
+_MAX_FLOAT = 2.0**1023
+
+
 def check_integer(
     name: str, value: Any, minimum: int, maximum: int | None = None
 ) -> int:
@@ -37,7 +40,8 @@ def check_number(
     """
     is_number = isinstance(value, int | float | np.integer | np.floating)
     is_number = is_number and not isinstance(value, bool)
-    if is_number and 0 <= value < below and (value or not positive):
+    # Whole numbers have no largest one.
+    if is_number and 0 <= value < min(below, _MAX_FLOAT) and (value or not positive):
         return float(value)
     rule = f"a finite number {'>' if positive else '>='} 0"
     if below != math.inf:

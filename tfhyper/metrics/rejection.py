@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_number
 from tfhyper.metrics._checks import (
+    as_array,
     check_labels_and_probs,
     check_sample_weight,
     check_vector,
@@ -210,7 +211,7 @@ def check_rule(
 
 def check_rejected(rejected: ArrayLike, batch: int) -> np.ndarray:
     """Returns bools of shape `(batch,)`, or raises TypeError or ValueError."""
-    array = np.asarray(rejected)
+    array = as_array("rejected", rejected)
     if array.dtype != bool:
         raise TypeError(
             f"`rejected` must hold bools. Received: rejected.dtype={array.dtype}"
