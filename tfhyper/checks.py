@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-
 _MAX_FLOAT = 2.0**1023
 
 
