@@ -93,9 +93,9 @@ def regressor() -> tfhyper.PosteriorPredictor:
     return tfhyper.PosteriorPredictor(bayesian(1), num_draws=4, outputs="mean")
 
 
-def fresh_ensemble() -> tfhyper.DeepEnsemble:
+def fresh_ensemble(**options) -> tfhyper.DeepEnsemble:
     """Returns a deep ensemble."""
-    return tfhyper.DeepEnsemble([plain(), plain()])
+    return tfhyper.DeepEnsemble([plain(), plain()], **options)
 
 
 ensemble = functools.cache(fresh_ensemble)
@@ -485,9 +485,57 @@ GOOD: dict[str, Callable[[], dict]] = {
         "path": os.path.abspath("new.tfhyper"),
     },
     "posterior.PosteriorPredictor.summary": lambda: {"self": predictor()},
+    "posterior.PosteriorPredictor.fit_rejection": lambda: {
+        "self": fresh_predictor(),
+        **_PREDICTED,
+        "coverage": 0.5,
+    },
+    "posterior.DeepEnsemble.fit_rejection": lambda: {
+        "self": fresh_ensemble(),
+        **_PREDICTED,
+        "coverage": 0.5,
+    },
+    "posterior.Prediction.reject": lambda: {
+        "self": predictor().predict(INPUTS),
+        "threshold": 0.5,
+    },
+    "posterior.Prediction.uncertainty": lambda: {
+        "self": predictor().predict(INPUTS),
+        "score": "total",
+    },
+    "posterior.Prediction.selective_scores": lambda: {
+        "self": predictor().predict(INPUTS).reject(0.5),
+        "labels": LABELS,
+    },
+    "posterior.RegressionPrediction.reject": lambda: {
+        "self": regressor().predict(INPUTS),
+        "threshold": 0.5,
+    },
+    "posterior.RegressionPrediction.uncertainty": lambda: {
+        "self": regressor().predict(INPUTS),
+        "score": "total",
+    },
+    "posterior.RegressionPrediction.selective_scores": lambda: {
+        "self": regressor().predict(INPUTS).reject(0.5),
+        "targets": TARGETS,
+    },
+    "posterior.Rejection": lambda: {"threshold": 0.5},
+    "metrics.rejection_threshold": lambda: {
+        "uncertainty": UNCERTAINTY,
+        "coverage": 0.5,
+    },
+    "training.PosteriorValidation": lambda: {
+        "validation_data": (INPUTS, LABELS),
+        "train_inputs": INPUTS,
+    },
+    "metrics.selective_report": lambda: {
+        "labels": LABELS,
+        "probs": PROBS,
+        "rejected": np.arange(len(LABELS)) > 1,
+    },
     "posterior.DeepEnsemble": lambda: {"models": [plain(), plain()]},
     "posterior.DeepEnsemble.calibrate": lambda: {
-        "self": fresh_ensemble(),
+        "self": fresh_ensemble(batch_norm="reestimate"),
         "inputs": INPUTS,
         "batch_size": 3,
         "verbose": 0,
@@ -674,7 +722,17 @@ NOT_CALLED: dict[str, str] = {
         ),
         RESULTS,
     ),
+    "layers.MovingAveragesWarning": "a warning",
     "layers.StochasticLayer": "a base class without arguments",
+    "posterior.Rejection.rejects": "called by predictions, with what they hold",
+    **dict.fromkeys(
+        (
+            "posterior.PosteriorPredictor.calibrated",
+            "posterior.PosteriorPredictor.check_calibrated",
+            "posterior.PosteriorPredictor.weights_changed",
+        ),
+        "what a `DeepEnsemble` asks of its members",
+    ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",
     "training.WorkdirInUseError": "an error",
@@ -726,6 +784,13 @@ BY_NAME: dict[str, bv.Domain] = {
     ),
     "code_units": bv.integer(),
     "confidence": bv.number(above=0, most=1),
+    "coverage": bv.number(above=0, most=1, optional=True),
+    "error": bv.number(least=0, optional=True),
+    "every": bv.integer(),
+    "rejected": bv.sequence(text=bv.TEXT, numbers=[1.0, 2.0], empty=[], none=[None]),
+    "rejection": bv.domain("rejection", text=bv.TEXT, number=3, mapping={"a": 1}),
+    "train_inputs": bv.sequence(text=bv.TEXT, empty=np.zeros((0, 4), "float32")),
+    "validation_data": bv.domain("validation", text=bv.TEXT, number=3),
     "constant": bv.number(),
     "constant_variance": bv.number(least=0),
     "coupled_decay": bv.number(least=0),

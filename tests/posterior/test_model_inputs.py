@@ -209,7 +209,7 @@ def test_labels_of_every_form_that_keras_has(classifier, form):
     ],
 )
 def test_other_labels_are_refused(classifier, wrong):
-    with pytest.raises((ValueError, TypeError), match="`labels`.*Received"):
+    with pytest.raises((ValueError, TypeError), match="`y`.*Received"):
         classifier.evaluate(normal(12, 6), wrong)
 
 

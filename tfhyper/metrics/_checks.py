@@ -158,7 +158,9 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
     return array.astype(np.float64)
 
 
-def check_labels(labels: Any, batch: int, classes: int) -> np.ndarray:
+def check_labels(
+    labels: Any, batch: int, classes: int, name: str = "labels"
+) -> np.ndarray:
     """Returns the `(batch,)` integer labels, each in `[0, classes)`.
 
     Args:
@@ -167,6 +169,7 @@ def check_labels(labels: Any, batch: int, classes: int) -> np.ndarray:
             any dtype.
         batch: the number of examples.
         classes: the number of classes.
+        name: the argument's name in error messages.
 
     Raises:
         ValueError: if the shape is another, or the values are no indices in range, or
@@ -174,47 +177,47 @@ def check_labels(labels: Any, batch: int, classes: int) -> np.ndarray:
         TypeError: if `labels` does not hold real numbers, or bools that are not
             one-hot rows.
     """
-    array = as_array("labels", labels)
+    array = as_array(name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape == (batch, classes):
-        return _check_one_hot(array)
+        return _check_one_hot(array, name)
     if array.shape != (batch,):
         raise ValueError(
-            f"`labels` must have the shape (batch,) = ({batch},) or (batch, 1), one "
+            f"`{name}` must have the shape (batch,) = ({batch},) or (batch, 1), one "
             f"class index per row of probabilities, or be one-hot rows (batch, classes)"
-            f" = ({batch}, {classes}). Received: labels.shape={np.shape(labels)}"
+            f" = ({batch}, {classes}). Received: {name}.shape={np.shape(labels)}"
         )
     if array.dtype.kind == "b":
         raise TypeError(
-            "`labels` must be integers, class indices; bools are for one-hot rows. "
-            f"Received: labels.dtype={array.dtype}"
+            f"`{name}` must be integers, class indices; bools are for one-hot rows. "
+            f"Received: {name}.dtype={array.dtype}"
         )
     if array.dtype.kind not in "iu":
-        array = check_finite("labels", as_float_array("labels", array))
+        array = check_finite(name, as_float_array(name, array))
         fractions = array[array != np.floor(array)]
         if fractions.size:
             raise ValueError(
-                "`labels` must be class indices, integers or whole floats. Received: "
-                f"labels with the value {fractions[0]}"
+                f"`{name}` must be class indices, integers or whole floats. Received: "
+                f"{name} with the value {fractions[0]}"
             )
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(
-            f"`labels` must lie in [0, {classes}), the number of classes that the "
+            f"`{name}` must lie in [0, {classes}), the number of classes that the "
             "probabilities have. "
-            f"Received: labels from {array.min()} to {array.max()}"
+            f"Received: {name} from {array.min()} to {array.max()}"
         )
     return array.astype(np.int64)
 
 
-def _check_one_hot(labels: np.ndarray) -> np.ndarray:
+def _check_one_hot(labels: np.ndarray, name: str) -> np.ndarray:
     """Returns the class of each row of `(batch, classes)` labels."""
-    rows = check_finite("labels", as_float_array("labels", labels))
+    rows = check_finite(name, as_float_array(name, labels))
     wrong = np.any((rows != 0) & (rows != 1), axis=1) | (np.sum(rows, axis=1) != 1)
     if np.any(wrong):
         raise ValueError(
-            "`labels` of the shape (batch, classes) must be one-hot rows, one 1 and "
-            "zeros: soft or smoothed labels have no class. Received: labels with the "
+            f"`{name}` of the shape (batch, classes) must be one-hot rows, one 1 and "
+            f"zeros: soft or smoothed labels have no class. Received: {name} with the "
             f"row {reprlib.repr(labels[np.argmax(wrong)].tolist())}"
         )
     return np.argmax(rows, axis=1).astype(np.int64)

@@ -137,7 +137,7 @@ class ClassOutputs:
             ValueError: for another shape, or labels out of range or not whole.
             TypeError: for labels that are no numbers.
         """
-        return check_labels(labels, len(labels), self.classes)
+        return check_labels(labels, len(labels), self.classes, name="y")
 
 
 class RegressionOutputs:
