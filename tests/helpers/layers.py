@@ -88,7 +88,7 @@ def sized(name, options):
     if options.get("data_format") == "channels_first":
         inputs_shape = (inputs_shape[0], inputs_shape[-1], *inputs_shape[1:-1])
     options = {**sizes, **options}
-    if BACKEND == "tensorflow":
+    if BACKEND == "tensorflow" and {"data_format", "dilation_rate"} & set(options):
         _skip_without_kernel(getattr(keras.layers, name)(**options), inputs_shape)
     return options, inputs_shape
 
