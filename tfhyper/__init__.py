@@ -16,19 +16,10 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 ```
 """
 
-from tfhyper import (
-    analysis,
-    data,
-    export,
-    kits,
-    layers,
-    metrics,
-    models,
-    posterior,
-    pruning,
-    saving,
-    training,
-)
+import importlib
+from typing import Any
+
+from tfhyper import kits, layers, metrics, models, posterior, saving, training
 from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
 from tfhyper.posterior import (
@@ -41,6 +32,9 @@ from tfhyper.posterior import (
     Rejection,
 )
 from tfhyper.version import __version__
+
+# Parts that register nothing with Keras: imported when they are first used.
+_LATER = ("analysis", "data", "export", "pruning")
 
 __all__ = [
     "AnytimePrediction",
@@ -65,3 +59,13 @@ __all__ = [
     "saving",
     "training",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f"tfhyper.{name}")
+    raise AttributeError(f"module 'tfhyper' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
