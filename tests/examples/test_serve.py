@@ -319,7 +319,7 @@ def test_it_is_alive_and_says_which_models_are_not_ready(server):
         assert status == 400
         assert "not ready" in json.loads(content)["error"]
         assert f"The model '{name}' is not served" in log
-    assert "operations that no predictor has: {'ReadFile'}" in log
+    assert "operations that no predictor has: ['ReadFile']" in log
 
 
 def test_metrics(server):
