@@ -941,6 +941,12 @@ _FACTOR = {"steps": bv.integer()}
 
 # Name of a callable, or of a module and a dot -> arguments -> what they may be there.
 DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    # Good ones are left out: `coverage` goes without them.
+    "metrics.rejection_threshold": {
+        "labels": bv.domain("labels", text=bv.TEXT, number=3),
+        "probs": bv.domain("probs", text=bv.TEXT, number=3),
+        "error": bv.domain("error", text=bv.TEXT, negative=-0.5),
+    },
     "analysis.": {"members": bv.probabilities()},
     "analysis.complexity_plot": {"found": bv.instance("complexity")},
     "analysis.correlation_plot": {"correlations": bv.mapping(**_NAMED)},
