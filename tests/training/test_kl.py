@@ -117,7 +117,7 @@ def test_data_term_and_kl_are_logged_apart():
 
 
 def test_training_lowers_the_kl_divergence_when_there_is_nothing_to_learn():
-    model = compiled(network(kl_weight=1.0), learning_rate=0.1)
+    model = compiled(network(kl_weight=1.0, initial_scale=0.1), learning_rate=0.1)
     logs = fit(model, KLSchedule(), epochs=4)
     assert logs["kl"][-1] < 0.75 * logs["kl"][0]
 
