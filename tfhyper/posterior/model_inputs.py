@@ -19,7 +19,11 @@ class ModelInputs:
     def __init__(self, model: keras.Model):
         # A Sequential model that was never called has no `input`.
         sequential = isinstance(model, keras.Sequential)
-        self._structure = model.inputs[0] if sequential else model.input
+        # Without their history, which would hold the model.
+        self._structure = keras.tree.map_structure(
+            lambda x: keras.KerasTensor(x.shape, x.dtype, name=x.name),
+            model.inputs[0] if sequential else model.input,
+        )
         if len(leaves := keras.tree.flatten(self._structure)) == 1:
             # Whatever it stands in.
             self._only = leaves[0]
