@@ -305,7 +305,7 @@ def test_bad_arguments_write_nothing(arguments, error, message, tmp_path):
 @pytest.mark.parametrize(
     "mean, std, error, message",
     [
-        ("a", 1.0, TypeError, "`mean` must be numbers"),
+        ("a", 1.0, TypeError, "`mean` must hold real numbers"),
         ([0.1, 0.2], [1.0], ValueError, "same length"),
         (0.5, 0.0, ValueError, "`std` must be above 0"),
         (np.nan, 1.0, ValueError, "`mean` must be finite"),
