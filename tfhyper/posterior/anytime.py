@@ -6,7 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhyper.checks import check_integer, check_number, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.posterior.batches import Batches, checksum, count_examples
 from tfhyper.posterior.outputs import REGRESSION
 from tfhyper.posterior.passes import check_same, located, progress
@@ -141,6 +147,8 @@ class Anytime:
             )
         check_integer("min_draws", min_draws, 1, self.num_draws)
         check_positive_integer("batch_size", batch_size)
+        check_bool("check", check)
+        check_verbose(verbose)
         return predict(
             progress("predict", self._runs(), self.num_networks, verbose),
             Batches("x", x, batch_size, self._inputs),

@@ -16,6 +16,7 @@ from tfhyper.checks import (
     check_bool,
     check_integer,
     check_number,
+    check_path,
     check_positive_integer,
 )
 from tfhyper.posterior import graph
@@ -62,7 +63,8 @@ def save(
         ValueError: for more draws or models than a file may hold, or a model that
             would come back as another one.
     """
-    path = os.fspath(path)
+    path = check_path("path", path)
+    check_bool("overwrite", overwrite)
     if os.path.exists(path) and not overwrite:
         raise FileExistsError(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
@@ -96,7 +98,7 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
             holds code, names that lead out of it, or less than it declares; or if its
             draws are not finite numbers or its settings of another type.
     """
-    path = os.fspath(path)
+    path = check_path("path", path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no predictor at {path!r}.")
     try:

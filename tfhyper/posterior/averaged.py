@@ -8,7 +8,12 @@ import keras
 from numpy.typing import ArrayLike
 
 from tfhyper import metrics
-from tfhyper.checks import check_choice, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_choice,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.metrics.rejection import check_rule
@@ -138,6 +143,8 @@ class Averaged(Anytime):
                 is not finite.
         """
         check_positive_integer("batch_size", batch_size)
+        check_bool("keep_members", keep_members)
+        check_verbose(verbose)
         data = Batches("x", x, batch_size, self._inputs)
         return self._rejecting(self._predict(data, keep_members, verbose)[0])
 
@@ -345,6 +352,7 @@ class Averaged(Anytime):
     def _labelled(self, x, y, sample_weight, batch_size, verbose):
         """Returns labels, prediction and weights of labelled data, all checked."""
         check_positive_integer("batch_size", batch_size)
+        check_verbose(verbose)
         data = Batches("x", x, batch_size, self._inputs, y, sample_weight)
         if data.labels is not None:
             # At the door, before the draws predict.

@@ -6,7 +6,12 @@ from typing import Any
 
 import keras
 
-from tfhyper.checks import check_bool, check_integer, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_integer,
+    check_positive_integer,
+    check_verbose,
+)
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import archive, graph, passes
 from tfhyper.posterior.averaged import Averaged
@@ -179,6 +184,7 @@ class DeepEnsemble(Averaged):
         >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
         >>> ensemble.calibrate(x_train).predict(x_test)
         """
+        check_verbose(verbose)
         members = passes.progress(
             "calibrate", self._members, self.num_members, verbose, "member"
         )

@@ -12,6 +12,7 @@ from tfhyper.checks import (
     check_choice,
     check_integer,
     check_positive_integer,
+    check_verbose,
 )
 from tfhyper.layers.noise import check_seed
 from tfhyper.posterior import passes
@@ -156,6 +157,7 @@ class Ensemble:
                 mini-batch; if the moments come out not finite; or with
                 `batch_norm="moving_average"`.
         """
+        check_verbose(verbose)
         with self._calibrating:
             draws = self.calibrated(self.draws, inputs, batch_size, verbose)
             # Who predicts meanwhile has the draws of before, and not some of each.

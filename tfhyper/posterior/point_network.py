@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import keras
 from keras import ops
 
+from tfhyper.checks import check_bool
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import derive_seed
@@ -69,7 +70,7 @@ class PointNetwork:
         self.model = model
         self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
         self.stand_ins = StandIns(sample_dropout)
-        self._own = own
+        self._own = check_bool("own", own)
         self._copies = graph.Copies(self._copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
