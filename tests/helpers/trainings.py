@@ -18,7 +18,9 @@ def small_network():
     return keras.Sequential(
         [
             keras.Input((6, 6, 2)),
-            layers.HyperConv2D(4, 3, seed=1, use_bias=False, **UNITS),
+            layers.HyperConv2D(
+                4, 3, seed=1, use_bias=False, mean_kernel=False, **UNITS
+            ),
             keras.layers.BatchNormalization(momentum=0.8),
             keras.layers.ReLU(),
             layers.HyperConv2D(3, 3, seed=2, mean_kernel=True, **UNITS),

@@ -142,7 +142,7 @@ def test_config_round_trip():
 def test_decay_out_of_range(decay):
     with pytest.raises(ValueError, match="`coupled_decay`.*finite.*coupled_decay="):
         CoupledDecaySGD(coupled_decay=decay)
-    with pytest.raises(ValueError, match="`coupled_decay` must be a finite"):
+    with pytest.raises(ValueError, match="`weight_decay` must be a finite"):
         compile_recipe(classifier(), 1, 1, weight_decay=decay)
 
 
