@@ -140,7 +140,7 @@ def test_extreme_examples_of_grey_and_coloured_images(channels, tmp_path):
         ({"images": np.zeros((60, 8, 8, 2))}, r"`images`.*\(60, 8, 8, 2\)"),
         ({"images": np.zeros((60, 64))}, r"`images`.*\(60, 64\)"),
         ({"images": np.full((60, 8, 8), 255)}, r"`images` must lie in \[0, 1\].*255"),
-        ({"images": np.full((60, 8, 8), np.nan)}, r"`images` must lie.*nan"),
+        ({"images": np.full((60, 8, 8), np.nan)}, r"`images` must be finite.*NaN"),
         ({"labels": np.full(60, 3)}, "`labels` must lie in"),
         ({"prediction_mean": np.ones((60, 3))}, "`prediction_mean` must sum to one"),
         ({"uncertainty": np.zeros(3)}, r"`uncertainty` must have the shape.*\(3,\)"),
