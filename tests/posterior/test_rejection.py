@@ -269,7 +269,7 @@ def test_labels_of_few_draws_are_never_unknown():
         ({"error": 0.1}, "`y` must hold the labels"),
         ({"error": 1.0, "y": Y}, "`error` must be a fraction"),
         ({"error": 0.1, "y": Y, "confidence": 1}, "`confidence` must be a prob"),
-        ({"error": 0.1, "y": Y + 1}, "`labels` must lie in"),
+        ({"error": 0.1, "y": Y + 1}, "`y` must lie in"),
         ({"error": 1e-4, "y": Y, "confidence": 0.9}, "`error` must be at least"),
         ({"coverage": 0.5, "batch_size": 0}, "`batch_size` must be"),
     ],
