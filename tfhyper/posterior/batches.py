@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.posterior.model_inputs import ModelInputs
+from tfhyper.posterior.model_inputs import ModelInputs, is_array
 
 
 class Batches:
@@ -234,9 +234,7 @@ def checksum(inputs) -> int:
 
 def _is_array(inputs) -> bool:
     # A dataset is a leaf of the structure, and no array.
-    return bool(leaves := keras.tree.flatten(inputs)) and all(
-        ops.is_tensor(leaf) or hasattr(leaf, "__array__") for leaf in leaves
-    )
+    return bool(leaves := keras.tree.flatten(inputs)) and all(map(is_array, leaves))
 
 
 def _as_array(name, values) -> np.ndarray:

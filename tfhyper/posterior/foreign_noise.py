@@ -15,15 +15,12 @@ from keras import ops
 
 from tfhyper.layers import Dropout, StochasticLayer
 from tfhyper.layers.fixed_noise import LayerNoise, generator_states
-from tfhyper.layers.stock_dropout import as_mc_dropout, drops
+from tfhyper.layers.stock_dropout import DROPOUTS, as_mc_dropout, drops
 from tfhyper.posterior import alike, graph
 
 # What drops values, and where its rates are.
 _RATES = {
-    keras.layers.Dropout: ("rate",),
-    keras.layers.SpatialDropout1D: ("rate",),
-    keras.layers.SpatialDropout2D: ("rate",),
-    keras.layers.SpatialDropout3D: ("rate",),
+    **dict.fromkeys(DROPOUTS, ("rate",)),
     keras.layers.AlphaDropout: ("rate",),
     keras.layers.GaussianDropout: ("rate",),
     keras.layers.SimpleRNNCell: ("dropout", "recurrent_dropout"),

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
@@ -88,17 +89,42 @@ def clone(operation, name: str | None = None):
         return None
 
 
-def duplicate(model: keras.Model) -> keras.Model:
-    """Returns a copy of a model, its weights too, nested models flat, not compiled.
+def remake(
+    model: keras.Model, make: Callable
+) -> tuple[keras.Model, list[tuple[keras.Layer, keras.Layer]]]:
+    """Returns an uncompiled model of other layers, nested models flat.
 
-    A layer that cannot be copied is the same one in both.
+    Args:
+        model: a functional or built Sequential model.
+        make: as for `Copies`.
+
+    Returns:
+        The model, with weights as its layers start with, and the pairs (layer of
+        `model`, what stands for it) in the order of the graph.
     """
-    copies = Copies(copy_or_use)
+    copies = Copies(make)
     inputs, outputs = rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
     copy = keras.Model(inputs, outputs, name=model.name)
-    for original, _, new in copies.made():
-        if isinstance(original, keras.Layer):
-            copy_weights(original, new)
+    pairs = [(x, new) for x, _, new in copies.made() if isinstance(x, keras.Layer)]
+    if not model.trainable:
+        copy.trainable = False  # of all layers, some of which may be on
+        for layer, new in pairs:
+            new.trainable = layer.trainable
+    return copy, pairs
+
+
+def duplicate(model: keras.Model) -> keras.Model:
+    """Returns an uncompiled copy of a model, nested models flat.
+
+    With its weights and the states of its random generators. A layer that cannot be
+    copied is the same one in both.
+    """
+    copy, pairs = remake(model, copy_or_use)
+    for layer, new in pairs:
+        if not is_used(layer, new):
+            for variable, old in zip(new.variables, layer.variables, strict=True):
+                variable.assign(ops.convert_to_numpy(old))
+            finalize(new)
     return copy
 
 
@@ -211,8 +237,13 @@ def copy_weights(original: keras.Layer, copy: keras.Layer) -> None:
     if is_used(original, copy):
         return
     copy.set_weights(original.get_weights())
-    if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
-        copy.finalize_state()
+    finalize(copy)
+
+
+def finalize(layer: keras.Layer) -> None:
+    """Lets a layer take note of the weights that it was given."""
+    if hasattr(layer, "finalize_state"):  # keras.layers.Normalization
+        layer.finalize_state()
 
 
 def last_operation(model):

@@ -34,7 +34,7 @@ class Members:
         self.sources = _check_models(models)
         self._seed, self._options = seed, options
         self._held = {}  # index -> member whose model was given itself
-        self._checksums = []
+        self._checksums = {}  # index -> that of the weights of a path's model
         self.draws = []
         for i, source in enumerate(self.sources):
             model = _load(source)
@@ -46,8 +46,8 @@ class Members:
             self.draws.append(member.draws)
             if model is source:
                 self._held[i] = member
-            # The whole fingerprint would hold the weights.
-            self._checksums.append(Fingerprint(model).checksum)
+            else:  # of which the whole fingerprint would hold the weights
+                self._checksums[i] = Fingerprint(model).checksum
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -47,7 +47,7 @@ class ModelInputs:
             return self._arrange(name, x, self._structure, whole)
         if isinstance(x, dict):
             x = _by_name(name, x, self._only.name)
-        elif isinstance(x, list | tuple) and len(x) == 1 and _is_array(x[0]):
+        elif isinstance(x, list | tuple) and len(x) == 1 and is_array(x[0]):
             (x,) = x
         found = self._check(name, x, self._only, whole)
         return keras.tree.pack_sequence_as(self._structure, [found])
@@ -91,7 +91,7 @@ class ModelInputs:
 
     def _check(self, name, x, tensor, whole):
         """Returns one array as it was, or with the axes that Keras would give it."""
-        if isinstance(x, dict) or not _is_array(x):
+        if isinstance(x, dict) or not is_array(x):
             raise ValueError(
                 f"`{name}` must hold arrays of numbers. "
                 f"Received: {name}={_short(x)} of type {type(x).__name__}"
@@ -159,7 +159,8 @@ def _by_name(name, x, key):
     return x[key]
 
 
-def _is_array(x) -> bool:
+def is_array(x: Any) -> bool:
+    """Whether something is a tensor or an array of NumPy's kind."""
     return ops.is_tensor(x) or hasattr(x, "__array__")
 
 

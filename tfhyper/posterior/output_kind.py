@@ -18,7 +18,7 @@ _TRANSPARENT = (
     keras.layers.Identity,
     keras.layers.Reshape,
 )
-# Sums and products: logits again, of logits alone.
+# Sums and differences: logits again, of logits alone.
 _ARITHMETIC = (keras.layers.Add, keras.layers.Subtract)
 _SOFTMAX = (keras.activations.softmax, ops.softmax, ops.nn.softmax)
 _SIGMOID = (keras.activations.sigmoid, ops.sigmoid, ops.nn.sigmoid)
@@ -29,11 +29,6 @@ _LINEAR = (
     keras.activations.log_softmax,
     ops.log_softmax,
     ops.nn.log_softmax,
-)
-# Losses of Keras that take probabilities alone.
-_OF_PROBABILITIES = (
-    keras.losses.KLDivergence,
-    keras.losses.kl_divergence,
 )
 
 
@@ -167,7 +162,9 @@ def _of_loss(model):
             return None
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         loss = loss()
-    if isinstance(loss, _OF_PROBABILITIES[:1]) or loss is _OF_PROBABILITIES[1]:
+    # The one loss of Keras that takes probabilities alone.
+    is_object = isinstance(loss, keras.losses.KLDivergence)
+    if is_object or loss is keras.losses.kl_divergence:
         return PROBABILITIES
     from_logits = None
     if isinstance(loss, keras.losses.Loss):

@@ -50,8 +50,7 @@ class PointNetwork:
     Raises:
         TypeError: if the graph of `model` is not known.
         ValueError: if a layer's code does not come straight from what makes codes,
-            a layer draws inside another layer or what no draw can fix, or BatchNorm
-            normalises each batch by itself in prediction.
+            or a layer draws inside another layer, or what no draw can fix.
 
     Example:
 

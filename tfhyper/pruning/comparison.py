@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers import StochasticLayer
-from tfhyper.posterior import PosteriorPredictor
+from tfhyper.posterior import PosteriorPredictor, graph
 from tfhyper.pruning import kernels
 from tfhyper.text import align
 
@@ -174,7 +174,7 @@ def report(
 def _copy(model, argument):
     # Without the optimizer, whose state would be most of the file, and flat.
     kernels.check_model(model, argument)
-    return kernels.duplicate(model)
+    return graph.duplicate(model)
 
 
 def _rows(before, after):

@@ -116,15 +116,7 @@ def rebuild_with(
         The model, with weights as layers start with, and the pairs (layer of
         `model`, new layer) in the order of the graph.
     """
-    copies = graph.Copies(lambda operation, name: _copy(operation, name, changes))
-    inputs, outputs = graph.rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
-    copy = keras.Model(inputs, outputs, name=model.name)
-    pairs = [(x, new) for x, _, new in copies.made() if isinstance(x, keras.Layer)]
-    if not model.trainable:
-        copy.trainable = False  # of all layers, some of which may be on
-        for layer, new in pairs:
-            new.trainable = layer.trainable
-    return copy, pairs
+    return graph.remake(model, lambda x, name: _copy(x, name, changes))
 
 
 def _copy(operation, name, changes):
@@ -148,13 +140,4 @@ def copy_weights(
         variables = [x for x in variables if x is not copy.kernel_posterior.mask]
     for variable, old in zip(variables, layer.variables, strict=True):
         variable.assign(edit(old.name, ops.convert_to_numpy(old)))
-    if hasattr(copy, "finalize_state"):  # keras.layers.Normalization
-        copy.finalize_state()
-
-
-def duplicate(model: keras.Model) -> keras.Model:
-    """Returns an uncompiled copy of a model, nested models flat."""
-    copy, pairs = rebuild_with(model, lambda layer: {})
-    for layer, new in pairs:
-        copy_weights(layer, new, lambda name, value: value)
-    return copy
+    graph.finalize(copy)
