@@ -20,7 +20,7 @@ import common
 import keras
 import numpy as np
 from absl import app, flags
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, show_own_flags, write_json
 
 import tfhyper
 from tfhyper import layers, metrics, training
@@ -361,4 +361,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    show_own_flags()
     app.run(main)

@@ -104,7 +104,9 @@ def test_independent_weights_are_at_the_noise_floor():
 def test_a_generator_of_one_unit_has_correlations_of_one():
     # All weights of a layer are multiples of one number, each layer's its own.
     model = two_layers(
-        lambda units, name: layers.HyperDense(units, hidden_units=1, name=name)
+        lambda units, name: layers.HyperDense(
+            units, hidden_units=1, prior="normal", mean_kernel=False, name=name
+        )
     )
     found = analysis.weight_correlation(model, num_pairs=50, num_draws=200)
     np.testing.assert_allclose(np.abs(found.within_pairs), 1, atol=1e-6)

@@ -149,5 +149,5 @@ def test_an_unknown_name_gets_the_known_ones_and_a_close_match(tmp_path):
     assert all(name in message for name in DATASETS)
     assert "Did you mean 'cifar10'" in message
     assert "name='cifar_10'" in message
-    with pytest.raises(TypeError, match="`name` must be a string"):
+    with pytest.raises(TypeError, match="`name` must be text"):
         load(3)

@@ -282,7 +282,7 @@ def test_regression_of_the_default_table(tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--table=none.txt"], "No such file"),
+        (["--table=none.txt"], "`path` must be a file"),
         (["--batch_size=284"], "--batch_size must be from 2 to 283"),
         (["--batch_size=1"], "--batch_size must be from 2 to 283"),
         (["--epochs=0"], "--epochs must be positive"),
@@ -370,6 +370,6 @@ def test_deep_ensemble_needs_members(tmp_path):
         "deep_ensemble.py", f"--workdir={tmp_path / 'new'}", "--members=0"
     )
     assert process.returncode != 0
-    assert "`num_members` must be a positive integer" in process.stderr
+    assert "`num_members` must be an integer from 1 to 10000" in process.stderr
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "new").exists()

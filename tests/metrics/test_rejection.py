@@ -59,6 +59,34 @@ def test_the_error_is_kept_to_at_the_largest_coverage(error, levels):
     assert np.sum(uncertainty <= threshold) == max(allowed)
 
 
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [("coverage", 0.5), ("coverage", 0.8), ("error", 0.1), ("error", 0.2)],
+)
+def test_weights_are_how_often_an_example_is_there(rule, value):
+    uncertainty = tied(200, 500)
+    labels, probs = two_classes(RNG.random(200) < uncertainty / 2)
+    weights = RNG.integers(0, 4, 200)
+    repeated = np.repeat(np.arange(200), weights)
+
+    def threshold(chosen, **options):
+        if rule == "error":
+            options.update(labels=labels[chosen], probs=probs[chosen])
+        return rejection_threshold(uncertainty[chosen], **{rule: value}, **options)
+
+    expected = threshold(repeated)
+    found = threshold(np.arange(200), sample_weight=weights / 2)
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert found != threshold(np.arange(200))
+
+
+def test_a_guarantee_takes_no_weights():
+    labels, probs = two_classes(np.zeros(200))
+    options = {"labels": labels, "probs": probs, "error": 0.3, "confidence": 0.9}
+    with pytest.raises(ValueError, match="`sample_weight` must be None with"):
+        rejection_threshold(tied(200, 9), sample_weight=np.ones(200), **options)
+
+
 def test_an_error_of_29_in_100_is_not_above_29_percent():
     labels, probs = two_classes([False] * 71 + [True] * 29)
     uncertainty = np.arange(100.0)

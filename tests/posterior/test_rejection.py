@@ -130,6 +130,23 @@ def test_a_coverage_is_kept_to_by_all_that_predicts(score, coverage):
     np.testing.assert_array_equal(again, found.rejected[:48])
 
 
+@pytest.mark.parametrize("rule", [{"coverage": 0.6}, {"error": 0.5}])
+def test_weights_of_arrays_and_of_datasets_count(rule):
+    import tensorflow as tf
+
+    weights = RNG.integers(0, 3, 300).astype("float32")
+    repeated = np.repeat(np.arange(300), weights.astype(int))
+    expected = classifier().fit_rejection(X[repeated], Y[repeated], **rule).rejection
+    data = tf.data.Dataset.from_tensor_slices((X, Y, weights)).batch(70)
+    for found in (
+        classifier().fit_rejection(X, Y, sample_weight=weights, **rule),
+        classifier().fit_rejection(data, **rule),
+    ):
+        assert found.rejection.threshold == pytest.approx(expected.threshold, rel=1e-5)
+    plain = classifier().fit_rejection(X, Y, **rule).rejection
+    assert plain.threshold != pytest.approx(expected.threshold, rel=1e-4)
+
+
 @pytest.mark.parametrize("wrap", [False, True])
 def test_an_error_is_kept_to_at_the_largest_coverage(wrap):
     predictor = classifier()

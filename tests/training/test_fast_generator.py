@@ -67,7 +67,10 @@ def test_weights_are_those_of_the_ordinary_path(optimizer):
     options = {"optimizer": OPTIMIZERS[optimizer], "loop": "fit"}
     fast, history = train(fast=True, **options)
     plain, expected = train(fast=False, **options)
-    assert_close(state(fast, history), state(plain, expected))
+    # Division by the gradient's own size makes of a rounding a part of a step, which
+    # is of 1e-2, where a gradient is nearly zero.
+    atol = 1e-6 if isinstance(fast.optimizer, keras.optimizers.SGD) else 1e-5
+    assert_close(state(fast, history), state(plain, expected), atol=atol)
     slots = [np.array(v) for v in fast.optimizer.variables]
     for a, b in zip(slots, plain.optimizer.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=b.path)

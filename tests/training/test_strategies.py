@@ -195,18 +195,6 @@ def test_one_device_is_its_own_chief():
     assert strategies.sum_over_workers(strategy, [3, 4]) == [3, 4]
 
 
-def test_keras_distribution_is_refused(monkeypatch, tmp_path):
-    model = plain_network()
-    model.compile("sgd", "mse")
-    monkeypatch.setattr(keras.distribution, "distribution", lambda: "DataParallel")
-    for function in (
-        lambda: Trainer(model),
-        lambda: fit_in_workdir(Workdir(tmp_path, {}), None, None, 1),
-    ):
-        with pytest.raises(ValueError, match="does nothing on the TensorFlow backend"):
-            function()
-
-
 class Data:
     """Like what `tfhyper.data.load` returns, of which only the sizes are read."""
 
@@ -214,6 +202,25 @@ class Data:
 
     def __init__(self, batch_size, num_train):
         self.batch_size, self.num_train = batch_size, num_train
+
+    def train_from(self, epoch):
+        raise AssertionError("no data are read before the arguments are checked")
+
+
+def not_called():
+    raise AssertionError("no model is built before the arguments are checked")
+
+
+def test_keras_distribution_is_refused(monkeypatch, tmp_path):
+    model = plain_network()
+    model.compile("sgd", "mse")
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: "DataParallel")
+    for function in (
+        lambda: Trainer(model),
+        lambda: fit_in_workdir(Workdir(tmp_path, {}), not_called, Data(8, 16), 1),
+    ):
+        with pytest.raises(ValueError, match="does nothing on the TensorFlow backend"):
+            function()
 
 
 @pytest.mark.parametrize(
@@ -225,18 +232,20 @@ class Data:
 )
 def test_batches_are_looked_at_before_anything_is_made(tmp_path, data, what):
     with pytest.raises(ValueError, match=what):
-        fit_in_workdir(Workdir(tmp_path, {}), None, data, 1, weight_sets=2, verbose=0)
+        fit_in_workdir(
+            Workdir(tmp_path, {}), not_called, data, 1, weight_sets=2, verbose=0
+        )
 
 
 def test_chief_of_the_workdir_is_that_of_the_strategy(tmp_path):
     with pytest.raises(ValueError, match="`workdir.chief` must be"):
-        fit_in_workdir(Workdir(tmp_path, {}, chief=False), None, None, 1)
+        fit_in_workdir(Workdir(tmp_path, {}, chief=False), not_called, Data(8, 16), 1)
 
 
 def test_options_of_the_loop_on_other_backends(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="need the TensorFlow backend"):
-        fit_in_workdir(Workdir(tmp_path, {}), None, None, 1, weight_sets=2)
+        fit_in_workdir(Workdir(tmp_path, {}), not_called, Data(8, 16), 1, weight_sets=2)
 
 
 def test_compiled_outside_of_a_strategy_is_for_one_device():

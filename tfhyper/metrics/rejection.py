@@ -33,6 +33,7 @@ def rejection_threshold(
     labels: ArrayLike | None = None,
     probs: ArrayLike | None = None,
     confidence: float | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """The uncertainty above which to reject, chosen on validation examples.
 
@@ -72,6 +73,9 @@ def rejection_threshold(
             `(draws, batch, classes)`, which are averaged. Rows sum to one.
         confidence: with `error`: a probability in `(0, 1)`, or `None` for the
             validation error as it is.
+        sample_weight: weights of shape `(batch,)` or `(batch, 1)`, finite, not below
+            zero and not all zero, by which examples count in `kept`, `wrong` and
+            `batch`. None with `confidence`, whose bound counts examples.
 
     Returns:
         A float in the unit of `uncertainty`.
@@ -97,16 +101,27 @@ def rejection_threshold(
         0.25
     """
     uncertainty = check_vector("uncertainty", uncertainty)
-    values, sizes = np.unique(uncertainty, return_counts=True)
-    kept = np.cumsum(sizes)
+    weights = check_sample_weight(sample_weight, len(uncertainty))
     check_rule(coverage, error, confidence)
+    if weights is None:
+        weights = np.ones(len(uncertainty))
+    elif confidence is not None:
+        raise ValueError(
+            "`sample_weight` must be None with `confidence`, whose guarantee is of "
+            f"examples that count alike. Received: confidence={confidence} and "
+            f"sample_weight={sample_weight!r}"
+        )
+    # What counts nothing must not bear the threshold either.
+    counts = weights > 0
+    values, places = np.unique(uncertainty[counts], return_inverse=True)
+    kept = np.cumsum(np.bincount(places, weights[counts]))
     if coverage is not None:
         for name, value in (("labels", labels), ("probs", probs)):
             if value is not None:
                 raise ValueError(
                     f"`{name}` is for `error`. Received: {name} and coverage={coverage}"
                 )
-        place = int(np.argmax(kept / len(uncertainty) >= coverage))
+        place = int(np.argmax(kept / kept[-1] >= coverage))
         return _threshold(values, place)
     if labels is None or probs is None:
         raise ValueError(
@@ -116,9 +131,8 @@ def rejection_threshold(
     labels, probs = check_labels_and_probs(labels, probs)
     check_vector("uncertainty", uncertainty, len(labels))
     is_wrong = np.argmax(probs, axis=1) != labels
-    places = np.searchsorted(values, uncertainty)
-    # Counts, not sums of fractions: 29 of 100 are at most 0.29.
-    wrong = np.cumsum(np.bincount(places, is_wrong).astype(np.int64))
+    # Sums of counts, not of fractions: 29 of 100 are at most 0.29.
+    wrong = np.cumsum(np.bincount(places, (weights * is_wrong)[counts]))
     if confidence is None:
         place = _last(wrong / kept, error, "error of those kept")
     else:

@@ -247,6 +247,7 @@ class Averaged(Anytime):
         confidence: float | None = None,
         batch_size: int = 128,
         verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
     ) -> "Averaged":
         """Chooses `rejection`, from where on the answer is *unknown*, by held-out data.
 
@@ -261,8 +262,9 @@ class Averaged(Anytime):
         these are. Choose anew after `calibrate` or `fit_noise`.
 
         Args:
-            x: inputs as an array, or a `tf.data.Dataset`, best of data that trained
-                nothing: of training images too few would be rejected.
+            x: inputs as an array, or a dataset of inputs, of (inputs, labels) or of
+                (inputs, labels, sample weights), best of data that trained nothing:
+                of training images too few would be rejected.
             y: labels (examples,), where `x` is an array. A coverage needs none.
             coverage: float in 0 < coverage <= 1, or `None`.
             error: float in 0 <= error < 1, of a classifier, or `None`. One of the two
@@ -273,15 +275,18 @@ class Averaged(Anytime):
                 distribution keep to it; `None` for the error of these as it is.
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array,
+                by which examples count in the coverage and the error. None with
+                `confidence`, whose guarantee is of examples that count alike.
 
         Returns:
             The predictor.
 
         Raises:
-            ValueError: as `predict`, and as `evaluate` for labels; for arguments out of
-                range or that do not go together; if the error cannot be reached; for
-                the `error` of a regression, which has none; and for "epistemic" of one
-                network, which is 0 throughout.
+            ValueError: as `predict`, and as `evaluate` for labels and weights; for
+                arguments out of range or that do not go together; if the error cannot
+                be reached; for the `error` of a regression, which has none; and for
+                "epistemic" of one network, which is 0 throughout.
 
         Example:
 
@@ -296,18 +301,18 @@ class Averaged(Anytime):
                 "`error` is for classifiers: give the `coverage` of a regression. "
                 f"Received: error={error}, outputs={self.outputs!r}"
             )
+        labels, prediction, weights = self._labelled(
+            x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
+        )
         options = {}
-        if error is None and y is None:
-            prediction = self.predict(x, batch_size, False, verbose)
-        else:
-            labels, prediction, _ = self._labelled(x, y, None, batch_size, verbose)
-            if error is not None:
-                options = {"labels": labels, "probs": prediction.mean}
+        if error is not None:
+            options = {"labels": labels, "probs": prediction.mean}
         threshold = metrics.rejection_threshold(
             prediction.uncertainty(score),
             coverage=coverage,
             error=error,
             confidence=confidence,
+            sample_weight=weights,
             **options,
         )
         self.rejection = Rejection(threshold, score)
@@ -349,15 +354,18 @@ class Averaged(Anytime):
         """Returns the one network that predicts with all draws, `None` for no such."""
         return None
 
-    def _labelled(self, x, y, sample_weight, batch_size, verbose):
-        """Returns labels, prediction and weights of labelled data, all checked."""
+    def _labelled(self, x, y, sample_weight, batch_size, verbose, needs_labels=True):
+        """Returns labels, prediction and weights of labelled data, all checked.
+
+        Labels may be missing, and are `None` then, unless they are needed.
+        """
         check_positive_integer("batch_size", batch_size)
         check_verbose(verbose)
         data = Batches("x", x, batch_size, self._inputs, y, sample_weight)
         if data.labels is not None:
             # At the door, before the draws predict.
             data.labels = self._outputs.check_labels(data.labels)
-        elif data.fixed:
+        elif data.fixed and needs_labels:
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
@@ -366,6 +374,8 @@ class Averaged(Anytime):
         keep_members = self.outputs in REGRESSION
         prediction, labels, weights = self._predict(data, keep_members, verbose)
         if labels is None:
+            if not needs_labels:
+                return None, prediction, weights
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
