@@ -11,9 +11,9 @@ import scipy.stats
 
 from tests.helpers.layers import normal
 from tfhyper import AnytimePrediction, DeepEnsemble, PosteriorPredictor, layers
-from tfhyper.posterior.anytime import packed
-from tfhyper.posterior.race import Race
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.running.anytime import packed
+from tfhyper.posterior.running.race import Race
+from tfhyper.posterior.running.weight_cache import Run
 
 SIZE, DRAWS = 45, 16
 

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import DeepEnsemble, Prediction, RegressionPrediction, layers
 from tfhyper.layers.noise import derive_seed
-from tfhyper.posterior import PosteriorPredictor, members
+from tfhyper.posterior import PosteriorPredictor, member_models
 
 X = normal(23, 5)
 LABELS = np.arange(23) % 3
@@ -195,7 +195,7 @@ def test_draws_of_paths_keep_their_moments(paths, models):
 
 
 def test_models_of_paths_are_let_go(paths, monkeypatch):
-    seen, at_once, load = [], [], members.read_model
+    seen, at_once, load = [], [], member_models.read_model
 
     def watched(path):
         gc.collect()
@@ -204,7 +204,7 @@ def test_models_of_paths_are_let_go(paths, monkeypatch):
         seen.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(members, "read_model", watched)
+    monkeypatch.setattr(member_models, "read_model", watched)
     DeepEnsemble(paths[:2]).predict(X)
     assert len(seen) == 4 and max(at_once) <= 1
 

@@ -11,8 +11,8 @@ from keras import ops
 
 from tfhyper import PosteriorPredictor, channelwise
 from tfhyper.layers import HyperConv2D, HyperDense
-from tfhyper.posterior.forms import Parallelizing, Widening
-from tfhyper.posterior.together import Beside
+from tfhyper.posterior.networks.averaging import Parallelizing, Widening
+from tfhyper.posterior.running.small_batches import Beside
 
 COUNT = 3
 UNITS = 4

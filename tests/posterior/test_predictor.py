@@ -17,7 +17,8 @@ from keras import ops
 import tfhyper
 from tfhyper import kits, layers, metrics, models
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.posterior import Draw, PosteriorPredictor, runs
+from tfhyper.posterior import Draw, PosteriorPredictor
+from tfhyper.posterior.running import weight_cache
 
 IMAGE = (8, 8, 1)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tfhyper.__file__)))
@@ -302,17 +303,17 @@ def test_kernels_above_the_limit_are_made_anew(monkeypatch):
     model, x = hyper_resnet(), images(20)
     predictor = PosteriorPredictor(model, num_draws=5)
     expected = predictor.calibrate(x, verbose=0).predict(x).members
-    size = runs.drawn_bytes(predictor._point)
-    monkeypatch.setattr(runs, "KEPT_BYTES", 4 * size)
-    monkeypatch.setattr(runs, "_MADE_BYTES", 2 * size)
+    size = weight_cache.drawn_bytes(predictor._point)
+    monkeypatch.setattr(weight_cache, "KEPT_BYTES", 4 * size)
+    monkeypatch.setattr(weight_cache, "_MADE_BYTES", 2 * size)
     predictor._kept.forget()
-    made, values_of_draws = [], runs.values_of_draws
+    made, values_of_draws = [], weight_cache.values_of_draws
 
     def counted(point, draws):
         made.append(len(draws))
         return values_of_draws(point, draws)
 
-    monkeypatch.setattr(runs, "values_of_draws", counted)
+    monkeypatch.setattr(weight_cache, "values_of_draws", counted)
     for _ in range(2):
         found = predictor.predict(x).members
         np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 
 from tfhyper import layers
 from tfhyper.posterior import Draw, PosteriorPredictor
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.running.weight_cache import Run
 
 BN = keras.layers.BatchNormalization
 numpy = keras.ops.convert_to_numpy

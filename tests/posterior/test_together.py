@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers.layers import normal
 from tfhyper import PosteriorPredictor, layers
-from tfhyper.posterior import together
-from tfhyper.posterior.batches import Batches
-from tfhyper.posterior.model_inputs import ModelInputs
-from tfhyper.posterior.passes import predict_together
-from tfhyper.posterior.together import Beside, Constants
+from tfhyper.posterior.running import small_batches
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.loop import predict_together
+from tfhyper.posterior.running.model_inputs import ModelInputs
+from tfhyper.posterior.running.small_batches import Beside, Constants
 
 DRAWS = 3
 IMAGE = (6, 6, 2)
@@ -94,7 +94,7 @@ def test_members_are_those_of_one_draw_after_another(predictors, name, form):
 @pytest.fixture
 def chosen(monkeypatch):
     """The sizes of the batches that went to a network of all draws."""
-    form = together.FORMS[keras.backend.backend()]
+    form = small_batches.FORMS[keras.backend.backend()]
     monkeypatch.setattr(form, "largest", 4)
     monkeypatch.setattr(form, "pays_after", 3)
     sizes, send = [], form.__call__
@@ -153,7 +153,7 @@ def test_networks_that_a_form_cannot_take_go_one_by_one(chosen, monkeypatch):
     mixed = make("hyper", num_draws=2, batch_norm="minibatch", batch_size=8)
     with pytest.raises(ValueError, match="other moments of BatchNorm"):
         Beside(mixed._point, mixed._kept, mixed.draws)
-    monkeypatch.setattr(together, "_CONSTANT_BYTES", 1000)
+    monkeypatch.setattr(small_batches, "_CONSTANT_BYTES", 1000)
     with pytest.raises(ValueError, match="too many for constants"):
         Constants(mixed._point, mixed._kept, mixed.draws)
     members = [mixed.predict(normal(2, *IMAGE)).members for _ in range(4)]

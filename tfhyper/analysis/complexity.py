@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from tfhyper import keras_graph
 from tfhyper.analysis._blocks import stage_of
 from tfhyper.analysis._figures import BLUE, VERMILION, figure_for, tidy
 from tfhyper.checks import check_instance, check_positive_integer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.posterior import graph
 from tfhyper.text import align
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def complexity(model: keras.Model, batch_size: int = 128) -> Complexity:
                 not_counted[operation.name] = None
         return outputs
 
-    graph.rebuild(model, visit)
+    keras_graph.rebuild(model, visit)
     if not rows:
         raise ValueError(
             "`model` must have convolutions or dense layers to count. "

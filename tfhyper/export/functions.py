@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfhyper.checks import check_choice
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.side_by_side import SideBySide
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.stacked_network import SideBySide
 
 FORMS = ("generator", "materialized")
 

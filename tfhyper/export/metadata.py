@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.posterior.tasks.outputs import REGRESSION
 from tfhyper.version import __version__
 
 FORMAT = "tfhyper export 1"

@@ -10,7 +10,7 @@ from typing import Any
 from tfhyper.checks import check_choice, check_number, check_path, check_verbose
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.comparison import FileReport, compare, examples
-from tfhyper.training.whole_files import whole_file, whole_folder
+from tfhyper.whole_files import whole_file, whole_folder
 
 # How weights are stored -> the default of `tolerance`.
 WEIGHTS = {"float32": 1e-5, "float16": 0.02, "int8": 0.2}

@@ -10,7 +10,7 @@ from tfhyper.checks import check_bool, check_path
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
-from tfhyper.training.whole_files import whole_folder
+from tfhyper.whole_files import whole_folder
 
 
 def saved_model(

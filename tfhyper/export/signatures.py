@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfhyper.posterior import Rejection
-from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.posterior.tasks.outputs import REGRESSION
 
 # Below it p log p is 0 in float32.
 _TINY = 1e-30

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhyper import keras_graph
 from tfhyper.checks import (
     check_bool,
     check_integer,
@@ -19,13 +20,13 @@ from tfhyper.checks import (
     check_path,
     check_positive_integer,
 )
-from tfhyper.posterior import graph
-from tfhyper.posterior.draws import Draw, from_arrays, to_arrays
-from tfhyper.posterior.rejection import check_rejection
+from tfhyper.posterior.networks.draws import Draw, from_arrays, to_arrays
+from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
 from tfhyper.saving.json_values import parse_json
 from tfhyper.saving.models import UNSAVED, describe, read_model
 from tfhyper.saving.zip_files import as_file, open_zip, read_entry
+from tfhyper.whole_files import whole_file
 
 # Name of the class -> what the settings say of its files.
 _FORMATS = {
@@ -74,11 +75,13 @@ def save(
     _check_settings(json.loads(text), kind)  # what is written can be read
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-        whole = os.path.join(temporary, "predictor")
-        with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            whole_file(os.fspath(path), temporary) as whole,
+            zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for i, model in enumerate(models):
                 model_path = os.path.join(temporary, _model(i))
-                graph.check_saves(model)
+                keras_graph.check_saves(model)
                 model.save(model_path)
                 archive.write(model_path, _model(i))
                 os.remove(model_path)
@@ -86,7 +89,6 @@ def save(
             np.savez(arrays, **to_arrays(draws))
             archive.writestr(_DRAWS, arrays.getvalue())
             archive.writestr(_SETTINGS, text)
-        os.replace(whole, path)
 
 
 def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:

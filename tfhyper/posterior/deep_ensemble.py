@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfhyper import keras_graph
 from tfhyper.checks import (
     check_bool,
     check_integer,
@@ -13,11 +14,12 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive, graph, passes
-from tfhyper.posterior.averaged import Averaged
-from tfhyper.posterior.exclusive import Exclusive
-from tfhyper.posterior.members import Members
-from tfhyper.posterior.rejection import Rejection
+from tfhyper.posterior import archive
+from tfhyper.posterior.base_predictor import Averaged
+from tfhyper.posterior.member_models import Members
+from tfhyper.posterior.running import loop
+from tfhyper.posterior.running.exclusive import Exclusive
+from tfhyper.posterior.tasks.rejection import Rejection
 
 _KIND = "DeepEnsemble"
 # What a file holds besides the models and the draws: arguments, by their names.
@@ -185,7 +187,7 @@ class DeepEnsemble(Averaged):
         >>> ensemble.calibrate(x_train).predict(x_test)
         """
         check_verbose(verbose)
-        members = passes.progress(
+        members = loop.progress(
             "calibrate", self._members, self.num_members, verbose, "member"
         )
         with self._calibrating:
@@ -216,7 +218,7 @@ class DeepEnsemble(Averaged):
 
     def __deepcopy__(self, memo: dict) -> "DeepEnsemble":
         models = [
-            source if isinstance(source, str) else graph.duplicate(source)
+            source if isinstance(source, str) else keras_graph.duplicate(source)
             for source in self._members.sources
         ]
         copied = type(self)(models, **self.settings)
@@ -227,7 +229,7 @@ class DeepEnsemble(Averaged):
         # Locks and compiled functions stay: they are made anew.
         for source in self._members.sources:
             if not isinstance(source, str):
-                graph.check_saves(source)  # Keras pickles a model as it saves it
+                keras_graph.check_saves(source)  # Keras pickles a model as it saves it
         return {
             "models": self._members.sources,
             "settings": self.settings,

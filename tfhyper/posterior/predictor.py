@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
-from tfhyper.posterior import archive, graph
-from tfhyper.posterior.averaged import Averaged
-from tfhyper.posterior.ensemble import Ensemble
-from tfhyper.posterior.outputs import make_outputs
-from tfhyper.posterior.rejection import Rejection
+from tfhyper import keras_graph
+from tfhyper.posterior import archive
+from tfhyper.posterior.base_predictor import Averaged
+from tfhyper.posterior.drawn_ensemble import Ensemble
+from tfhyper.posterior.tasks.outputs import make_outputs
+from tfhyper.posterior.tasks.rejection import Rejection
 
 _KIND = "PosteriorPredictor"
 # What a file holds besides the model and the draws: arguments, by their names.
@@ -150,11 +151,11 @@ class PosteriorPredictor(Ensemble, Averaged):
 
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.
-        graph.check_saves(self.model)  # Keras pickles a model as it saves it
+        keras_graph.check_saves(self.model)  # Keras pickles a model as it saves it
         return {"model": self.model, "settings": self.settings, "draws": self.draws}
 
     def __deepcopy__(self, memo: dict) -> "PosteriorPredictor":
-        copied = type(self)(graph.duplicate(self.model), **self.settings)
+        copied = type(self)(keras_graph.duplicate(self.model), **self.settings)
         copied.draws = copy.deepcopy(self.draws, memo)
         return copied
 

@@ -10,9 +10,10 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from tfhyper import keras_graph
 from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers import StochasticLayer
-from tfhyper.posterior import PosteriorPredictor, graph
+from tfhyper.posterior import PosteriorPredictor
 from tfhyper.pruning import kernels
 from tfhyper.text import align
 
@@ -174,7 +175,7 @@ def report(
 def _copy(model, argument):
     # Without the optimizer, whose state would be most of the file, and flat.
     kernels.check_model(model, argument)
-    return graph.duplicate(model)
+    return keras_graph.duplicate(model)
 
 
 def _rows(before, after):

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from tfhyper.training.whole_files import check_own, read_json
+from tfhyper.whole_files import check_own, read_json
 
 try:
     import fcntl

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_graph
 from tfhyper.layers.live_config import live_config
-from tfhyper.posterior import graph
 
 
 def is_normal(operation) -> bool:
@@ -171,7 +171,7 @@ def moments_network(
     def call(operation, *args, **kwargs):
         if id(operation) not in calls:
             if not isinstance(operation, keras.Layer):
-                operation = graph.use(operation, operation.name)
+                operation = keras_graph.use(operation, operation.name)
             return operation(*args, **kwargs)
         name = calls[id(operation)]
         # With the mask of its call, if there is one.
@@ -180,7 +180,7 @@ def moments_network(
         )
         return outputs
 
-    inputs, _ = graph.rebuild(network, call)
+    inputs, _ = keras_graph.rebuild(network, call)
     return keras.Model(inputs, [x for name in batch_norms for x in found[name]])
 
 

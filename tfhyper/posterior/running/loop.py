@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from tfhyper.posterior.batches import Batch, Batches, checksum, count_examples
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.running.batches import Batch, Batches, checksum, count_examples
+from tfhyper.posterior.running.weight_cache import Run
 
 
 def located(data: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
@@ -87,7 +87,7 @@ def predict_together(
     """Returns what `predict` does, from one network that holds all draws.
 
     Args:
-        form: see `tfhyper.posterior.together`.
+        form: see `tfhyper.posterior.running.small_batches`.
         data: arrays.
         outputs: as for `predict`.
         keep_members: bool, as for `predict`.

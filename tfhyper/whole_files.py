@@ -12,11 +12,17 @@ from tfhyper.saving.json_values import MAX_BYTES, parse_json
 
 
 @contextlib.contextmanager
-def whole_file(path: str) -> Iterator[str]:
+def whole_file(path: str, folder: str | None = None) -> Iterator[str]:
     """Yields a name to write to; at the end the file is on disk and is `path`.
 
     A process or machine that dies leaves the old file or the new one. After an
     exception the old one stays, and what was written so far is removed.
+
+    Args:
+        path: where to.
+        folder: one on the same disk to write in meanwhile, such as a temporary one
+            that nobody else has; `None` for that of `path`, where one process at a
+            time may write this file.
 
     Example:
 
@@ -24,9 +30,9 @@ def whole_file(path: str) -> Iterator[str]:
     ...     with open(temporary, "w") as file:
     ...         json.dump(scores, file)
     """
-    folder, name = os.path.split(path)
+    target, name = os.path.split(path)
     # Hidden, with the same ending: Keras chooses the format by it.
-    temporary = os.path.join(folder, f".{name}")
+    temporary = os.path.join(target if folder is None else folder, f".{name}")
     # What a kill left behind; or a link, through which another file would be written.
     with contextlib.suppress(FileNotFoundError):
         os.remove(temporary)
@@ -39,7 +45,7 @@ def whole_file(path: str) -> Iterator[str]:
             os.remove(temporary)
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        _to_disk(folder or ".", os.O_RDONLY)
+        _to_disk(target or ".", os.O_RDONLY)
 
 
 def read_json(path: str) -> dict | None:
@@ -76,22 +82,6 @@ def write_json(path: str, value: dict) -> None:
     """Writes a JSON object, whole or not at all."""
     with whole_file(path) as temporary, open(temporary, "w") as file:
         json.dump(value, file, indent=2)
-
-
-@contextlib.contextmanager
-def workdir_access(path: str, what: str) -> Iterator[None]:
-    """Names `workdir` in the errors of the system; `what` could not be done to it."""
-    received = f"Received: workdir={path!r}"
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError) as error:
-        message = (
-            "`workdir` must be a folder, or where one can be made; a file is there"
-        )
-        raise ValueError(f"{message}. {received}") from error
-    except OSError as error:
-        message = f"`workdir` cannot be {what}: {error.strerror}. {received}"
-        raise OSError(error.errno, message) from error
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from tfhyper.layers.noise import derive_seed
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.fingerprint import Fingerprint
+from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.predictor import PosteriorPredictor
+from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.saving.models import describe, read_model
 
 

@@ -13,10 +13,10 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.posterior.batches import Batches, checksum, count_examples
-from tfhyper.posterior.outputs import REGRESSION
-from tfhyper.posterior.passes import check_same, located, progress
-from tfhyper.posterior.race import ROUNDING, Race
+from tfhyper.posterior.running.batches import Batches, checksum, count_examples
+from tfhyper.posterior.running.loop import check_same, located, progress
+from tfhyper.posterior.running.race import ROUNDING, Race
+from tfhyper.posterior.tasks.outputs import REGRESSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class AnytimePrediction:
 
 
 class Anytime:
-    """The part of `tfhyper.posterior.averaged.Averaged` that stops early."""
+    """The part of `tfhyper.posterior.base_predictor.Averaged` that stops early."""
 
     # Draws in a row that are more alike than any draws are: see `predict`.
     _draws_together = 1
@@ -88,8 +88,8 @@ class Anytime:
             P(label is another than that of the mean of all N draws)
                 <= 1 - confidence,   for each input, over the order of the draws.
 
-        The formula and its reasons are in `tfhyper.posterior.race`. It holds for
-        every N and all distributions of the draws, and assumes only that their order
+        The formula and its reasons are in `tfhyper.posterior.running.race`. It holds
+        for every N and all distributions of the draws, and assumes only that their order
         is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
         models is unless they were sorted; there the draws of one model count as one.
         Inputs share the draws, so that in one ensemble they err together: it is in

@@ -1,7 +1,7 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
-from tfhyper.posterior.segments import Calls
-from tfhyper.posterior.side_by_side import SideBySide
+from tfhyper.posterior.networks.segments import Calls
+from tfhyper.posterior.networks.stacked_network import SideBySide
 
 
 class Parallelizing(SideBySide):

@@ -15,17 +15,17 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import passes
-from tfhyper.posterior.batches import count_examples
-from tfhyper.posterior.calibration import Calibration, moments
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.exclusive import Exclusive
-from tfhyper.posterior.fingerprint import Fingerprint
-from tfhyper.posterior.forms import AVERAGING
-from tfhyper.posterior.model_inputs import ModelInputs
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.runs import Kept
-from tfhyper.posterior.together import Together
+from tfhyper.posterior.networks.averaging import AVERAGING
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.running import loop
+from tfhyper.posterior.running.batch_norm_statistics import Calibration, moments
+from tfhyper.posterior.running.batches import count_examples
+from tfhyper.posterior.running.exclusive import Exclusive
+from tfhyper.posterior.running.fingerprint import Fingerprint
+from tfhyper.posterior.running.model_inputs import ModelInputs
+from tfhyper.posterior.running.small_batches import Together
+from tfhyper.posterior.running.weight_cache import Kept
 from tfhyper.text import align
 
 DROPOUT = ("off", "sample")
@@ -181,7 +181,7 @@ class Ensemble:
         try:
             runs = self._kept.runs_for_moments(draws)
             found = moments(self._point, runs, sent)
-            done = passes.progress("calibrate", draws, len(draws), verbose)
+            done = loop.progress("calibrate", draws, len(draws), verbose)
             return [
                 dataclasses.replace(draw, moments=values)
                 for draw, values in zip(done, found, strict=False)

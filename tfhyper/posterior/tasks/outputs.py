@@ -12,8 +12,8 @@ from tfhyper.metrics._checks import (
     check_vector,
     sum_tolerance,
 )
-from tfhyper.posterior import output_kind
-from tfhyper.posterior.prediction import PredictionSum, RegressionSum, sum_to_one
+from tfhyper.posterior.tasks import output_kind
+from tfhyper.posterior.tasks.prediction import PredictionSum, RegressionSum, sum_to_one
 
 CLASSIFICATION = ("logits", "probabilities")
 REGRESSION = ("mean", "mean_and_variance")

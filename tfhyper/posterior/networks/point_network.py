@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 import keras
 from keras import ops
 
+from tfhyper import keras_graph
 from tfhyper.checks import check_bool
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import derive_seed
 from tfhyper.layers.used_layer import UsedLayer
-from tfhyper.posterior import batch_norm, graph
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.foreign_noise import StandIns
+from tfhyper.posterior.networks import batch_norm
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.foreign_noise import StandIns
 
 # Counts that a fresh draw has for its layers: another draw has others.
 _MOST_LAYERS = 2**12
@@ -70,13 +71,13 @@ class PointNetwork:
         self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
         self.stand_ins = StandIns(sample_dropout)
         self._own = check_bool("own", own)
-        self._copies = graph.Copies(self._copy)
+        self._copies = keras_graph.Copies(self._copy)
         self._sources = {}  # id of a stochastic layer -> name of its noise
         self._noise_layers = {}  # name of a noise -> layer that samples it
         self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
         self._held = set()  # ids of copies that are called with training=False
         self._norms = batch_norm.NormCalls()
-        inputs, outputs = graph.rebuild(model, self._call)
+        inputs, outputs = keras_graph.rebuild(model, self._call)
         outputs = self._finish(outputs)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         # What stands for a BatchNorm in the graph, and the layer that has its moments.
@@ -147,21 +148,21 @@ class PointNetwork:
     def _copy(self, operation, name):
         if isinstance(operation, LayerNoise):
             layer = operation.layer
-            copy = graph.clone(layer, layer.name) if self._own else None
+            copy = keras_graph.clone(layer, layer.name) if self._own else None
             if copy is not None:
                 copy.build_from_config(layer.get_build_config() or {})
-                graph.copy_weights(layer, copy)
+                keras_graph.copy_weights(layer, copy)
             return operation.point_layer(copy, name=name)
         if isinstance(operation, StochasticLayer):
             copy = operation.point_layer()
-            return copy if copy.name == name else graph.renamed(copy, name)
+            return copy if copy.name == name else keras_graph.renamed(copy, name)
         if isinstance(operation, keras.Layer):
             self._check_inside(operation)
         if self._own and batch_norm.is_normal(operation):
             return batch_norm.copy_of(operation, name)
         if self._own:
-            return graph.copy_or_use(operation, name)
-        return graph.use(operation, name)
+            return keras_graph.copy_or_use(operation, name)
+        return keras_graph.use(operation, name)
 
     def _check_inside(self, layer):
         """Looks for what cannot be reached inside a layer made of layers."""
@@ -185,7 +186,7 @@ class PointNetwork:
         for name, known in self._noise_layers.items():
             if known is layer:
                 return name
-        name = graph.free_name(layer.name, self._noise_layers)
+        name = keras_graph.free_name(layer.name, self._noise_layers)
         self._noise_layers[name] = layer
         return name
 
@@ -217,7 +218,7 @@ class PointNetwork:
                 self._copy_layer_weights(original, copy)
 
     def _copy_layer_weights(self, original, copy):
-        graph.copy_weights(original, copy)
+        keras_graph.copy_weights(original, copy)
 
     def sample(self, seed: int, index: int) -> Draw:
         """Returns draw number `index` of the ensemble of `seed`, without moments."""

@@ -18,11 +18,11 @@ import numpy as np
 from keras import ops
 
 from tfhyper.layers.fixed_noise import FixedNoise
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.runs import Kept, call_with, draws_key
-from tfhyper.posterior.side_by_side import SideBySide
-from tfhyper.posterior.wide import Wide
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.stacked_network import SideBySide
+from tfhyper.posterior.networks.stacked_tensor import Wide
+from tfhyper.posterior.running.weight_cache import Kept, call_with, draws_key
 
 # Of the weights that are held as constants. TensorFlow needs some ten times as much
 # memory for each of at most two graphs.

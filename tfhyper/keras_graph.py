@@ -6,9 +6,9 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from tfhyper import alike
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
-from tfhyper.posterior import alike
 
 
 def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:

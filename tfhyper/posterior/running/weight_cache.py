@@ -10,9 +10,9 @@ from keras import ops
 
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import NoiseOfExamples
-from tfhyper.posterior.batches import checksum
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork, drawn_variables
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
+from tfhyper.posterior.running.batches import checksum
 
 # Of the weights of all draws, in bytes: what `Kept` keeps at most, and what it makes
 # at a time where they are more.

@@ -17,21 +17,21 @@ from tfhyper.checks import (
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.metrics.rejection import check_rule
-from tfhyper.posterior import passes
-from tfhyper.posterior.anytime import Anytime
-from tfhyper.posterior.batches import Batches
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.model_inputs import ModelInputs
-from tfhyper.posterior.outputs import REGRESSION
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.prediction import Prediction, RegressionPrediction
-from tfhyper.posterior.rejection import (
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.running import loop
+from tfhyper.posterior.running.anytime import Anytime
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.model_inputs import ModelInputs
+from tfhyper.posterior.running.weight_cache import Run
+from tfhyper.posterior.tasks.outputs import REGRESSION
+from tfhyper.posterior.tasks.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.tasks.rejection import (
     CLASS_SCORES,
     REGRESSION_SCORES,
     Rejection,
     check_rejection,
 )
-from tfhyper.posterior.runs import Run
 
 
 class Averaged(Anytime):
@@ -383,11 +383,11 @@ class Averaged(Anytime):
 
     def _predict(self, data, keep_members, verbose):
         if (form := self._together(data)) is not None:
-            return passes.predict_together(
+            return loop.predict_together(
                 form, data, self._outputs, keep_members, self.num_networks, verbose
             )
-        runs = passes.progress("predict", self._runs(), self.num_networks, verbose)
-        return passes.predict(runs, data, self._outputs, keep_members)
+        runs = loop.progress("predict", self._runs(), self.num_networks, verbose)
+        return loop.predict(runs, data, self._outputs, keep_members)
 
     @property
     def settings(self) -> dict:

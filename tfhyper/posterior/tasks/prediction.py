@@ -13,7 +13,7 @@ from tfhyper.metrics._checks import (
     check_vector,
     weighted_mean,
 )
-from tfhyper.posterior.rejection import (
+from tfhyper.posterior.tasks.rejection import (
     CLASS_SCORES,
     REGRESSION_SCORES,
     UNKNOWN,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.posterior.model_inputs import ModelInputs, is_array
+from tfhyper.posterior.running.model_inputs import ModelInputs, is_array
 
 
 class Batches:

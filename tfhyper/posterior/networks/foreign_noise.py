@@ -13,10 +13,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import alike, keras_graph
 from tfhyper.layers import Dropout, StochasticLayer
 from tfhyper.layers.fixed_noise import LayerNoise, generator_states
 from tfhyper.layers.stock_dropout import DROPOUTS, as_mc_dropout, drops
-from tfhyper.posterior import alike, graph
 
 # What drops values, and where its rates are.
 _RATES = {
@@ -187,7 +187,7 @@ def _made_up(x):
 
 def _caller(layer, args, kwargs) -> Callable:
     """Returns a function that calls a layer as a model does in prediction."""
-    if graph.takes_training(layer):
+    if keras_graph.takes_training(layer):
         kwargs = {**kwargs, "training": False}
     return lambda: layer(*args, **kwargs)
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tfhyper.checks import check_choice, check_integer, check_positive_integer
-from tfhyper.posterior.batch_norm import PooledMoments
-from tfhyper.posterior.batches import Batch, Batches, MiniBatches
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.model_inputs import ModelInputs
-from tfhyper.posterior.passes import located
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.networks.batch_norm import PooledMoments
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.running.batches import Batch, Batches, MiniBatches
+from tfhyper.posterior.running.loop import located
+from tfhyper.posterior.running.model_inputs import ModelInputs
+from tfhyper.posterior.running.weight_cache import Run
 
 BATCH_NORM = ("reestimate", "minibatch", "moving_average")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import keras
 
-from tfhyper.posterior.point_network import PointNetwork, drawn_variables
+from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
 
 
 class Calls:

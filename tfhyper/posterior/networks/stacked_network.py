@@ -11,10 +11,10 @@ from keras import ops
 from tfhyper.channelwise import is_channelwise, is_elementwise
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.live_config import live_config
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.segments import Calls
-from tfhyper.posterior.wide import Wide, join, wide_copy, widen
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.segments import Calls
+from tfhyper.posterior.networks.stacked_tensor import Wide, join, wide_copy, widen
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
