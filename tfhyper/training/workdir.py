@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras

@@ -89,8 +89,8 @@ class Anytime:
                 <= 1 - confidence,   for each input, over the order of the draws.
 
         The formula and its reasons are in `tfhyper.posterior.running.race`. It holds
-        for every N and all distributions of the draws, and assumes only that their order
-        is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
+        for every N and all distributions of the draws, and assumes only that their
+        order is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
         models is unless they were sorted; there the draws of one model count as one.
         Inputs share the draws, so that in one ensemble they err together: it is in
         the mean over ensembles that a fraction of 1 - `confidence` may err.
