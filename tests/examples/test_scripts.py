@@ -156,7 +156,7 @@ def test_evaluate_says_what_is_unknown(trained, flags):
         ("--code_units=-1", "`code_units` must be a positive integer"),
         ("--dataset=cifar11", "Did you mean"),
         ("--epochs=0", "`epochs` must be a positive integer"),
-        ("--weight_decay=-1", "`coupled_decay` must be"),
+        ("--weight_decay=-1", "`weight_decay` must be"),
     ],
 )
 def test_bad_flags_end_with_a_message_and_leave_no_workdir(tmp_path, flag, message):

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import layers
 from tfhyper.posterior import PosteriorPredictor, RegressionPrediction
-from tfhyper.posterior.tasks.prediction import RegressionSum
+from tfhyper.posterior.tasks.regression import RegressionSum
 
 stats = pytest.importorskip("scipy.stats")
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfhyper.checks import check_finite
-from tfhyper.export.functions import Members, call_with
+from tfhyper.export.functions import EnsembleFunction, call_with
 
 
 class FreshDraws:
@@ -15,7 +15,7 @@ class FreshDraws:
     `calibrate` takes them.
 
     Args:
-        members: the `Members` of the predictor.
+        members: the `EnsembleFunction` of the predictor.
         predictor: the predictor.
         inputs: training inputs, an array, or `None`.
 
@@ -24,7 +24,7 @@ class FreshDraws:
             fit where draws have moments. Elsewhere they are not used.
     """
 
-    def __init__(self, members: Members, predictor, inputs):
+    def __init__(self, members: EnsembleFunction, predictor, inputs):
         networks = members.networks
         self._minibatch = predictor.batch_size
         if predictor.deterministic or not (

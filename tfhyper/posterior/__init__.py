@@ -5,7 +5,8 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.predictor import PosteriorPredictor
 from tfhyper.posterior.running.anytime import AnytimePrediction
-from tfhyper.posterior.tasks.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.tasks.classification import Prediction
+from tfhyper.posterior.tasks.regression import RegressionPrediction
 from tfhyper.posterior.tasks.rejection import Rejection
 
 __all__ = [

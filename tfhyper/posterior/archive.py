@@ -44,6 +44,7 @@ def save(
     path: str,
     kind: str,
     models: Iterable[keras.Model],
+    num_models: int,
     draws: list[Draw],
     settings: dict,
     overwrite: bool,
@@ -54,9 +55,9 @@ def save(
         path: where to.
         kind: name of the predictor's class, a key of `_FORMATS`.
         models: its models, taken one at a time.
+        num_models: how many there are.
         draws: those of all models.
-        settings: names to JSON values; `num_models` among them counts the models,
-            1 if it is left out.
+        settings: names to JSON values.
         overwrite: bool, replace a file that is there.
 
     Raises:
@@ -70,7 +71,8 @@ def save(
         raise FileExistsError(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
-    settings = {"format": _FORMATS[kind], "draws": len(draws), **settings}
+    counts = {"draws": len(draws), "num_models": num_models}
+    settings = {"format": _FORMATS[kind], **counts, **settings}
     text = json.dumps(settings, indent=2)
     _check_settings(json.loads(text), kind)  # what is written can be read
     folder = os.path.dirname(os.path.abspath(path))
@@ -179,7 +181,8 @@ def _check_settings(settings, kind):
         raise ValueError(f"{_SETTINGS} does not count its draws")
     if settings.get("averaging", "branching") != "branching":
         check_integer("num_draws", settings.get("num_draws", 1), 1, _MAX_INSIDE)
-    return count, settings.get("num_models", 1)
+    # Files of before leave out that there is one.
+    return count, settings.pop("num_models", 1)
 
 
 def _check_names(archive, num_models):

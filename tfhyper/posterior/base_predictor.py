@@ -1,80 +1,173 @@
-"""What is done with networks whose predictions are averaged."""
+"""What every predictor does: predict, evaluate, choose, save."""
 
+import copy
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 from numpy.typing import ArrayLike
 
-from tfhyper import metrics
+from tfhyper import keras_graph, metrics
 from tfhyper.checks import (
     check_bool,
     check_choice,
+    check_integer,
+    check_number,
     check_positive_integer,
     check_verbose,
 )
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
 from tfhyper.metrics.rejection import check_rule
+from tfhyper.posterior import archive
+from tfhyper.posterior.draw_source import DrawSource
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
-from tfhyper.posterior.running import loop
-from tfhyper.posterior.running.anytime import Anytime
+from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batches import Batches
-from tfhyper.posterior.running.model_inputs import ModelInputs
-from tfhyper.posterior.running.weight_cache import Run
-from tfhyper.posterior.tasks.outputs import REGRESSION
-from tfhyper.posterior.tasks.prediction import Prediction, RegressionPrediction
-from tfhyper.posterior.tasks.rejection import (
-    CLASS_SCORES,
-    REGRESSION_SCORES,
-    Rejection,
-    check_rejection,
-)
+from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
+from tfhyper.posterior.tasks.task import Task
+
+if TYPE_CHECKING:
+    from typing import Self  # which Python has from 3.11 on
 
 
-class Averaged(Anytime):
-    """Prediction and scores of some networks, wherever they come from.
+class BasePredictor:
+    """Base class of predictors: averages over a source of draws, for a task.
 
-    What `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` share.
+    `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` differ in the source. A
+    predictor over another source is a subclass that makes the source and the task, and
+    says how it is made of its models.
+
+    Args:
+        source: what is averaged over.
+        task: what the networks' outputs mean.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
 
     Attributes:
-        num_draws: int, how many draws are averaged over.
+        source: the `DrawSource`.
+        task: the `Task`.
     """
 
-    # What reads the networks' outputs: see `posterior.outputs`.
-    _outputs = None
-    # What the networks take.
-    _inputs: ModelInputs
-    # The arguments that a file holds, by their names.
-    _settings = ()
-    _rejection = None
+    # Name of the class in the files that `save` writes.
+    kind: ClassVar[str]
+
+    _rejection: Rejection | None = None
+
+    def __init__(self, source: DrawSource, task: Task, rejection: Rejection | None):
+        self.source, self.task = source, task
+        self.rejection = rejection
+
+    @classmethod
+    def of_models(
+        cls, models: Sequence[keras.Model | str], settings: dict[str, Any]
+    ) -> "Self":
+        """Returns a predictor of models, with `settings` as the property gives them."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments besides the models, by their names: JSON values."""
+        task = self.task
+        found = {
+            **self.draw_settings(),
+            # What is not certain yet is for the file's reader to find out, too.
+            "outputs": task.name if task.known else None,
+            "link": task.link,
+            "noise_variance": task.noise_variance,
+            "rejection": None,
+        }
+        if self.rejection is not None:
+            found["rejection"] = dataclasses.asdict(self.rejection)
+        return found
+
+    def draw_settings(self) -> dict[str, Any]:
+        """Returns the arguments of the source, by this class's names: JSON values."""
+        return dataclasses.asdict(self.source.settings)
+
+    @property
+    def num_draws(self) -> int:
+        """How many draws are averaged over."""
+        return self.source.num_draws
 
     @property
     def num_networks(self) -> int:
-        """How many networks predict."""
-        return self.num_draws
+        """How many networks predict: 1 if one holds all the draws."""
+        return self.source.num_networks
 
-    def _networks(self) -> list[tuple[PointNetwork, Draw]]:
+    @property
+    def outputs(self) -> str:
+        """What the model gives: see the argument."""
+        return self.task.name
+
+    @property
+    def link(self) -> str:
+        """How logits become probabilities: see the argument."""
+        return self.task.link
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the targets around the mean: see the argument."""
+        return self.task.noise_variance
+
+    @property
+    def batch_norm(self) -> str:
+        """Where a draw's BatchNorm moments come from: see the argument."""
+        return self.source.settings.batch_norm
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
+        return self.source.settings.batch_size
+
+    @property
+    def seed(self) -> int:
+        """What the draws are made from: see the argument."""
+        return self.source.settings.seed
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether there is one network, at the posterior's mean."""
+        return self.source.settings.deterministic
+
+    @property
+    def dropout(self) -> str:
+        """Whether dropout draws: "off" or "sample"."""
+        return self.source.settings.dropout
+
+    def runs(self) -> Iterable[BoundNetwork]:
+        """Returns the networks of the draws in their order, ready to predict.
+
+        A `BoundNetwork` is called with a batch of inputs, and the place of the first
+        of them in the data, and returns what the network gives.
+
+        Raises:
+            ValueError: if `calibrate` is due, or the model has other weights.
+        """
+        return self.source.runs()
+
+    def networks(self) -> list[tuple[PointNetwork, Draw]]:
         """Returns the networks, each as a draw and what it is to be given to.
 
         Raises:
-            ValueError: if `calibrate` is due.
+            ValueError: as `runs`.
         """
-        raise NotImplementedError
-
-    def _runs(self) -> Iterable[Run]:
-        """Returns the networks of the draws, ready to predict.
-
-        Raises:
-            ValueError: if `calibrate` is due.
-        """
-        raise NotImplementedError
+        return self.source.networks()
 
     def materialize(self, draw: int = 0) -> keras.Model:
-        """Returns a plain Keras model with the weights of one draw."""
-        raise NotImplementedError
+        """Returns a plain Keras model with the weights of one draw.
+
+        Args:
+            draw: int, the index of one of the networks.
+
+        Raises:
+            ValueError: if `draw` is out of range, or if `calibrate` is due.
+        """
+        return self.source.materialize(
+            check_integer("draw", draw, 0, self.num_networks - 1)
+        )
 
     def materialize_average(self) -> keras.Model:
         """Returns one plain Keras model that gives the averaged prediction.
@@ -101,7 +194,7 @@ class Averaged(Anytime):
         )
         for i, network in enumerate(networks):
             network.name = f"draw{i}"
-        outputs = self._outputs.average([network(inputs) for network in networks])
+        outputs = self.task.average([network(inputs) for network in networks])
         return keras.Model(inputs, outputs, name="average")
 
     def predict(
@@ -110,7 +203,7 @@ class Averaged(Anytime):
         batch_size: int = 128,
         keep_members: bool = True,
         verbose: int = 0,
-    ) -> Prediction | RegressionPrediction:
+    ) -> Any:
         """Returns the mean over the draws, and its uncertainty.
 
         A `Prediction` of a classifier, a `RegressionPrediction` of a regression; with
@@ -145,8 +238,98 @@ class Averaged(Anytime):
         check_positive_integer("batch_size", batch_size)
         check_bool("keep_members", keep_members)
         check_verbose(verbose)
-        data = Batches("x", x, batch_size, self._inputs)
+        data = Batches("x", x, batch_size, self.source.inputs)
         return self._rejecting(self._predict(data, keep_members, verbose)[0])
+
+    def predict_anytime(
+        self,
+        x: Any,
+        confidence: float = 0.99,
+        min_draws: int = 2,
+        batch_size: int = 128,
+        check: bool = False,
+        verbose: int = 0,
+    ) -> anytime.AnytimePrediction:
+        """Returns a classifier's labels, each from as few draws as it needs.
+
+        The draws are taken in their order. An input is left out of the draws that
+        follow, and has its label, when this is the label of all N draws for certain,
+        because those to come cannot turn it, or at `confidence`:
+
+            P(label is another than that of the mean of all N draws)
+                <= 1 - confidence,   for each input, over the order of the draws.
+
+        The formula and its reasons are in `tfhyper.posterior.running.race`. It holds
+        for every N and all distributions of the draws, and assumes only that their
+        order is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
+        models is unless they were sorted; there the draws of one model count as one.
+        Inputs share the draws, so that in one ensemble they err together: it is in
+        the mean over ensembles that a fraction of 1 - `confidence` may err.
+
+        No label is unknown, whatever `rejection` says: what is rejected is decided by
+        the uncertainty of the full average, which few draws do not give.
+
+        What it can save is bounded: no such rule can stop before 6 of 16 draws, or
+        7 of many, at a confidence of 0.99, even if all are sure and agree.
+
+        Args:
+            x: as for `predict`. A dataset is read anew for each draw that any input
+                needs, its batches put together from the inputs that are left.
+                With dropout that draws, whose masks go by the place of an input, a
+                batch is left out only as a whole.
+            confidence: float in 0 < confidence <= 1; 1 for what is certain alone.
+            min_draws: int from 1 to `num_draws`, the fewest draws of an input. Of a
+                `DeepEnsemble`, each model gives all its draws or none.
+            batch_size: int > 0, for arrays and for what is left of a dataset.
+            check: bool, go on to all N draws of all inputs, to compare with the full
+                average; saves nothing.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: as `predict`; for arguments out of range, for a regression,
+                for one draw, for draws that are averaged inside of one network, and
+                for a model with `outputs="probabilities"` that are not in [0, 1].
+
+        Example:
+
+        >>> prediction = predictor.predict_anytime(x_test, check=True)
+        >>> prediction.num_draws.mean(), prediction.agreement
+
+        Reference:
+            Waudby-Smith, Ramdas: Confidence sequences for sampling without
+            replacement, NeurIPS 2020.
+        """
+        confidence = check_number("confidence", confidence, positive=True)
+        if confidence > 1:
+            raise ValueError(
+                "`confidence` must be in 0 < confidence <= 1. "
+                f"Received: confidence={confidence}"
+            )
+        if not self.task.decides:
+            raise ValueError(
+                "`predict_anytime` is for classifiers: a regression decides nothing. "
+                f"Received: outputs={self.outputs!r}"
+            )
+        if self.num_networks == 1:
+            raise ValueError(
+                "`predict_anytime` needs two draws or more, each a network of its own "
+                '(`averaging="branching"`). '
+                f"Received: num_draws={self.num_draws}, in one network"
+            )
+        check_integer("min_draws", min_draws, 1, self.num_draws)
+        check_positive_integer("batch_size", batch_size)
+        check_bool("check", check)
+        check_verbose(verbose)
+        return anytime.predict(
+            loop.progress("predict", self.runs(), self.num_networks, verbose),
+            Batches("x", x, batch_size, self.source.inputs),
+            self.task,
+            num_draws=self.num_draws,
+            confidence=confidence,
+            min_draws=min_draws,
+            draws_in_row=self.source.draws_in_row,
+            check=check,
+        )
 
     def evaluate(
         self,
@@ -180,16 +363,11 @@ class Averaged(Anytime):
                 targets not finite or not one for each example; and for a
                 regression without a noise variance.
         """
-        if self.outputs == "mean" and not self.noise_variance:
-            raise ValueError(
-                "The likelihood of targets needs a noise variance above 0: call "
-                "`fit_noise` with held-out data, or give `noise_variance`. "
-                f"Received: noise_variance={self.noise_variance}"
-            )
+        self.task.check_scores()
         labels, prediction, weights = self._labelled(
             x, y, sample_weight, batch_size, verbose
         )
-        scores = self._outputs.report(labels, prediction, weights)
+        scores = self.task.report(labels, prediction, weights)
         if self.rejection is not None:
             rejecting = self._rejecting(prediction)
             scores.update(rejecting.selective_scores(labels, weights))
@@ -203,7 +381,7 @@ class Averaged(Anytime):
         batch_size: int = 128,
         verbose: int = 0,
         sample_weight: ArrayLike | None = None,
-    ) -> "Averaged":
+    ) -> "Self":
         """Chooses `noise_variance`, that of the targets, by held-out data.
 
         For `outputs="mean"`. The draws predict once; the variance is then found
@@ -226,14 +404,10 @@ class Averaged(Anytime):
             ValueError: as `predict`; for targets as `evaluate`, or if they are all
                 the same and predicted without an error; for any other `outputs`.
         """
-        if self.outputs != "mean":
-            raise ValueError(
-                '`fit_noise` needs a predictor with `outputs="mean"`. '
-                f"Received: outputs={self.outputs!r}"
-            )
+        self.task.check_fits_noise()
         check_choice("score", score, SCORES)
         found = self._labelled(x, y, sample_weight, batch_size, verbose)
-        self._outputs.fit_noise(*found, score)
+        self.task.fit_noise(*found, score)
         return self
 
     def fit_rejection(
@@ -248,7 +422,7 @@ class Averaged(Anytime):
         batch_size: int = 128,
         verbose: int = 0,
         sample_weight: ArrayLike | None = None,
-    ) -> "Averaged":
+    ) -> "Self":
         """Chooses `rejection`, from where on the answer is *unknown*, by held-out data.
 
         For a stated coverage, the fraction of these examples that keep their answer,
@@ -296,7 +470,7 @@ class Averaged(Anytime):
         """
         self._check_score(score)
         check_rule(coverage, error, confidence)
-        if error is not None and self.outputs in REGRESSION:
+        if error is not None and not self.task.decides:
             raise ValueError(
                 "`error` is for classifiers: give the `coverage` of a regression. "
                 f"Received: error={error}, outputs={self.outputs!r}"
@@ -333,10 +507,9 @@ class Averaged(Anytime):
             self._check_score(value.score)
         self._rejection = value
 
-    def _check_score(self, score):
+    def _check_score(self, score: str) -> None:
         """Raises ValueError for a score that these networks do not have."""
-        regression = self.outputs in REGRESSION
-        check_choice("score", score, REGRESSION_SCORES if regression else CLASS_SCORES)
+        check_choice("score", score, self.task.uncertainties)
         if score == "epistemic" and self.num_networks == 1:
             raise ValueError(
                 '`score` must be another than "epistemic", which is 0 throughout for '
@@ -344,15 +517,11 @@ class Averaged(Anytime):
                 f"Received: score={score!r}, num_draws={self.num_draws}"
             )
 
-    def _rejecting(self, prediction):
+    def _rejecting(self, prediction: Any) -> Any:
         """Returns a prediction with the rule, if there is one."""
         if self.rejection is None:
             return prediction
         return prediction.reject(self.rejection.threshold, self.rejection.score)
-
-    def _together(self, data: Batches):
-        """Returns the one network that predicts with all draws, `None` for no such."""
-        return None
 
     def _labelled(self, x, y, sample_weight, batch_size, verbose, needs_labels=True):
         """Returns labels, prediction and weights of labelled data, all checked.
@@ -361,17 +530,17 @@ class Averaged(Anytime):
         """
         check_positive_integer("batch_size", batch_size)
         check_verbose(verbose)
-        data = Batches("x", x, batch_size, self._inputs, y, sample_weight)
+        data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
         if data.labels is not None:
             # At the door, before the draws predict.
-            data.labels = self._outputs.check_labels(data.labels)
+            data.labels = self.task.check_labels(data.labels)
         elif data.fixed and needs_labels:
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
         if data.weights is not None:
             data.weights = check_sample_weight(data.weights, len(data.weights))
-        keep_members = self.outputs in REGRESSION
+        keep_members = self.task.keeps_members
         prediction, labels, weights = self._predict(data, keep_members, verbose)
         if labels is None:
             if not needs_labels:
@@ -379,36 +548,77 @@ class Averaged(Anytime):
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
-        return self._outputs.check_labels(labels), prediction, weights
+        return self.task.check_labels(labels), prediction, weights
 
-    def _predict(self, data, keep_members, verbose):
-        if (form := self._together(data)) is not None:
+    def _predict(
+        self, data: Batches, keep_members: bool, verbose: int
+    ) -> tuple[Any, Any, Any]:
+        """Returns the prediction, and what the data brought: labels and weights."""
+        count, task = self.num_networks, self.task
+        if (network := self.source.all_in_one(data)) is not None:
             return loop.predict_together(
-                form, data, self._outputs, keep_members, self.num_networks, verbose
+                network, data, task, keep_members, count, verbose
             )
-        runs = loop.progress("predict", self._runs(), self.num_networks, verbose)
-        return loop.predict(runs, data, self._outputs, keep_members)
+        runs = loop.progress("predict", self.runs(), count, verbose)
+        return loop.predict(runs, data, task, keep_members)
 
-    @property
-    def settings(self) -> dict:
-        """The arguments besides the models, by their names: JSON values."""
-        found = {name: getattr(self, name) for name in self._settings}
-        if self.rejection is not None:
-            found["rejection"] = dataclasses.asdict(self.rejection)
-        # What is not certain yet is for the file's reader to find out, too.
-        return found if self._outputs.known else {**found, "outputs": None}
+    def __getstate__(self) -> dict[str, Any]:
+        # Locks and compiled functions stay: they are made anew.
+        models = self.source.held_models()
+        for model in models:
+            if not isinstance(model, str):
+                keras_graph.check_saves(model)  # Keras pickles a model as it saves it
+        draws = self.source.draws
+        return {"models": models, "settings": self.settings, "draws": draws}
 
-    @property
-    def outputs(self) -> str:
-        """What the model gives: see the argument."""
-        return self._outputs.name
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made = self.of_models(state["models"], state["settings"])
+        made.source.set_draws(state["draws"])
+        self.__dict__.update(made.__dict__)
 
-    @property
-    def link(self) -> str:
-        """How logits become probabilities: see the argument."""
-        return getattr(self._outputs, "link", "softmax")
+    def __deepcopy__(self, memo: dict) -> "Self":
+        models = [
+            model if isinstance(model, str) else keras_graph.duplicate(model)
+            for model in self.source.held_models()
+        ]
+        copied = self.of_models(models, self.settings)
+        copied.source.set_draws(copy.deepcopy(self.source.draws, memo))
+        return copied
 
-    @property
-    def noise_variance(self) -> float:
-        """Variance of the targets around the mean: see the argument."""
-        return getattr(self._outputs, "noise_variance", 0.0)
+    def save(self, path: str, overwrite: bool = False) -> None:
+        """Writes the models, their draws and the settings into one file.
+
+        The file is written whole or not at all. It stands by itself: models that
+        were given as paths are in it.
+
+        Args:
+            path: where to, best ending in `.tfhyper`.
+            overwrite: bool, replace a file that is there.
+
+        Raises:
+            FileExistsError: if there is a file and `overwrite` is not set.
+            ValueError: if a model was trained since its weights were taken, or has a
+                layer whose config does not say all of it: a function that is not
+                registered, a `Lambda`.
+        """
+        models, draws = self.source.models(), self.source.draws
+        count = len(self.source.held_models())
+        archive.save(path, self.kind, models, count, draws, self.settings, overwrite)
+
+    @classmethod
+    def load(cls, path: str) -> "Self":
+        """Returns the predictor that `save` wrote: same draws, same predictions.
+
+        All models are held in memory.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            ValueError: if it is torn, or not one of `save`.
+        """
+        models, draws, settings = archive.load(path, cls.kind)
+        try:
+            predictor = cls.of_models(models, settings)
+            predictor.source.set_draws(draws)
+        except Exception as error:  # Each backend has its own, for other shapes.
+            raise archive.broken(path, cls.kind, error) from error
+        return predictor

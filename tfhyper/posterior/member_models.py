@@ -1,63 +1,85 @@
-"""The models of an ensemble: held, or read from files when their turn comes."""
+"""Models that were trained apart, as a source of draws."""
 
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 
 from tfhyper.layers.noise import derive_seed
+from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.predictor import PosteriorPredictor
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.exclusive import Exclusive
 from tfhyper.posterior.running.fingerprint import Fingerprint
+from tfhyper.posterior.running.loop import progress
+from tfhyper.posterior.running.small_batches import SmallBatchNetwork
+from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.tasks.task import Task
 from tfhyper.saving.models import describe, read_model
 
 
-class Members:
-    """The models of a `tfhyper.DeepEnsemble`, each with a predictor of its own.
+class MemberModels:
+    """Models that were trained apart, each with draws of its own.
 
-    Arguments and errors are described there. Of a model that was given as a path,
-    only its draws and a fingerprint of its weights are kept.
+    A `DrawSource`: what `tfhyper.DeepEnsemble` averages over, where arguments and
+    errors are described. Of a model that was given as a path, only its draws and a
+    checksum of its weights are kept.
 
     Args:
         models: sequence of models and paths.
-        seed: int, from which the members' seeds are derived.
-        **options: the other arguments of each member's `PosteriorPredictor`.
+        settings: how the draws of each member are made; the members' seeds are derived
+            from the one there, and `num_draws` is that of each.
+        make_task: function of a model that gives its task.
 
     Attributes:
         sources: list of the models and of the paths of models.
-        draws: list of the list of `Draw` of each member.
-        outputs: what reads the outputs of every model, see `posterior.outputs`.
-        inputs: what every model takes, a `ModelInputs`.
+        inputs: what every model takes.
+        task: the task of the first model, which is that of all.
+        num_draws: the draws of all members together.
     """
 
-    def __init__(self, models, seed, **options):
+    def __init__(
+        self,
+        models: Sequence[keras.Model | str],
+        settings: DrawSettings,
+        make_task: Callable[[keras.Model], Task],
+    ):
+        self.settings = dataclasses.replace(settings, dropout=settings.dropout or "off")
+        self._given = settings
         self.sources = _check_models(models)
-        self._seed, self._options = seed, options
         self._held = {}  # index -> member whose model was given itself
         self._checksums = {}  # index -> that of the weights of a path's model
-        self.draws = []
+        self._draws = []  # the list of draws of each member
+        self._estimating = Exclusive("calibrate")
         for i, source in enumerate(self.sources):
             model = _load(source)
-            member = self._make(i, model)
+            member, task = self._make(i, model), make_task(model)
             if i == 0:
-                first = _description(member)
-                self.outputs, self.inputs = member._outputs, member._inputs
-            _check_alike(i, _description(member), first)
-            self.draws.append(member.draws)
+                first = _description(model, task)
+                self.task, self.inputs = task, member.inputs
+            _check_alike(i, _description(model, task), first)
+            self._draws.append(member.draws)
             if model is source:
                 self._held[i] = member
             else:  # of which the whole fingerprint would hold the weights
                 self._checksums[i] = Fingerprint(model).checksum
+        self.num_draws = len(self) * settings.num_draws
+        # The order of one model's draws is as random as that of any.
+        self.draws_in_row = settings.num_draws if len(self) > 1 else 1
 
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __iter__(self) -> Iterator[PosteriorPredictor]:
+    def __iter__(self) -> Iterator[DrawnEnsemble]:
         """Yields the members, one at a time."""
         return map(self.__getitem__, range(len(self)))
 
-    def __getitem__(self, index: int) -> PosteriorPredictor:
-        """Returns a member. Its draws are those of `draws`.
+    def __getitem__(self, index: int) -> DrawnEnsemble:
+        """Returns a member: its model, and the settings of its draws.
 
         Raises:
             ValueError: if its weights are not those that it had at first.
@@ -81,24 +103,74 @@ class Members:
             )
         return model
 
+    @property
+    def num_networks(self) -> int:
+        """How many networks predict: one for each draw."""
+        return self.num_draws
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The draws, those of the first member first."""
+        return [draw for own in self._draws for draw in own]
+
+    def runs(self) -> Iterator[BoundNetwork]:
+        """Yields the networks, a member's model read when its turn comes."""
+        # One reading: an estimate meanwhile gives other ones.
+        for member, own in zip(self, self._draws, strict=True):
+            yield from member.runs(own)
+
+    def networks(self) -> list[tuple[PointNetwork, Draw]]:
+        """Returns the network of each member, beside each of its draws."""
+        pairs = zip(self, self._draws, strict=True)
+        return [pair for member, own in pairs for pair in member.networks(own)]
+
+    def all_in_one(self, data: Batches) -> SmallBatchNetwork | None:
+        """Returns `None`: the members are networks of their own."""
+        return None
+
+    def materialize(self, index: int) -> keras.Model:
+        """Returns the plain network of a draw."""
+        index, draw = divmod(index, self.settings.num_draws)
+        member, own = self[index], self._draws[index]
+        return member.materialize(member.ready(own)[draw])
+
+    def estimate_batch_norm(
+        self, inputs: Any, batch_size: int | None, verbose: int
+    ) -> None:
+        """Gives each draw of each member the moments of a pass, all or none."""
+        members = progress("calibrate", self, len(self), verbose, "member")
+        with self._estimating:
+            self._draws = [
+                member.estimated(own, inputs, batch_size)
+                for member, own in zip(members, self._draws, strict=True)
+            ]
+
+    def held_models(self) -> list[keras.Model | str]:
+        """Returns the models, and the paths of those that were given by path."""
+        return self.sources
+
+    def models(self) -> Iterable[keras.Model]:
+        """Yields the models, read one at a time."""
+        return map(self.model, range(len(self)))
+
     def set_draws(self, draws: list[Draw]) -> None:
         """Gives the members other draws, those of the first member first.
 
         Raises:
             ValueError: if they were made for other networks, or are not as many.
         """
-        count = self._options["num_draws"]
-        if len(draws) != len(self) * count:
+        count = self.settings.num_draws
+        if len(draws) != self.num_draws:
             raise ValueError(f"{len(self)} members of {count} draws, {len(draws)} held")
         found = [draws[i * count : (i + 1) * count] for i in range(len(self))]
         for member, own in zip(self, found, strict=True):
             for draw in own:
-                member._point.check_values(draw)
-        self.draws = found
+                member.point.check_values(draw)
+        self._draws = found
 
-    def _make(self, index, model):
-        seed = derive_seed(self._seed, index)
-        return PosteriorPredictor(model, seed=seed, **self._options)
+    def _make(self, index: int, model: keras.Model) -> DrawnEnsemble:
+        seed = derive_seed(self.settings.seed, index)
+        return DrawnEnsemble(model, dataclasses.replace(self._given, seed=seed))
 
 
 def _check_models(models):
@@ -152,13 +224,13 @@ def _load(source):
         ) from error
 
 
-def _description(member):
+def _description(model, task):
     """Returns what a member takes and gives, in words."""
     inputs, outputs = (
         [tuple(tensor.shape[1:]) for tensor in tensors]
-        for tensors in (member.model.inputs, member.model.outputs)
+        for tensors in (model.inputs, model.outputs)
     )
-    return f"inputs {inputs}, outputs {outputs}, {member.outputs}"
+    return f"inputs {inputs}, outputs {outputs}, {task.name}"
 
 
 def _check_alike(index, description, first):

@@ -118,7 +118,7 @@ class PosteriorValidation(keras.callbacks.Callback):
         one = PosteriorPredictor(self.model, num_draws=None, **self.options)
         num_draws = min(self.num_draws, one.num_draws)
         predictor = PosteriorPredictor(self.model, num_draws=num_draws, **self.options)
-        if predictor.outputs == "mean" and not predictor.noise_variance:
+        if not predictor.task.has_likelihood:
             raise ValueError(
                 "`noise_variance` must be above 0 for a regression with "
                 '`outputs="mean"`, whose likelihood needs it. Received: '

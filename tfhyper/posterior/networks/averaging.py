@@ -1,10 +1,10 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
 from tfhyper.posterior.networks.segments import Calls
-from tfhyper.posterior.networks.stacked_network import SideBySide
+from tfhyper.posterior.networks.stacked_network import StackedNetwork
 
 
-class Parallelizing(SideBySide):
+class Parallelizing(StackedNetwork):
     """Each residual block N times, the mean of its outputs behind it.
 
     A block is what lies between two points that all paths through the network
@@ -27,7 +27,7 @@ class Parallelizing(SideBySide):
         return {end for *_, end in drawn if end is not None}
 
 
-class Widening(SideBySide):
+class Widening(StackedNetwork):
     """N times the channels, the mean of the copies behind the last random layer.
 
     The kernel between two tensors of N copies has N^2 draws,

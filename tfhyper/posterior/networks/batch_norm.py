@@ -193,7 +193,7 @@ class PooledMoments:
         variance = sum_b p_b (variance_b + mean_b^2) - mean^2
 
     which are the mean and biased variance over all values together, as if
-    they had been one array (no moving average). Kept in float64, and updated
+    they had been one array (no moving average). DrawnWeights in float64, and updated
     in the form that does not cancel (Chan, Golub, LeVeque, 1983).
     """
 

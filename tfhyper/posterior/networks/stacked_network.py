@@ -14,13 +14,18 @@ from tfhyper.layers.live_config import live_config
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.networks.segments import Calls
-from tfhyper.posterior.networks.stacked_tensor import Wide, join, wide_copy, widen
+from tfhyper.posterior.networks.stacked_tensor import (
+    StackedTensor,
+    join,
+    wide_copy,
+    widen,
+)
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
 @dataclasses.dataclass
-class _Made:
+class _StandIn:
     """What stands for one operation.
 
     Attributes:
@@ -35,7 +40,7 @@ class _Made:
     arrange: object = None
 
 
-class SideBySide(PointNetwork):
+class StackedNetwork(PointNetwork):
     """A plain network that averages over draws inside of itself.
 
     From its first random layer on, a part of the network has N times the channels:
@@ -62,7 +67,7 @@ class SideBySide(PointNetwork):
 
     def __init__(self, model: keras.Model, num_draws: int, **options):
         self.num_copies = num_draws
-        self._made = {}  # (id of an operation, how it is called) -> _Made
+        self._made = {}  # (id of an operation, how it is called) -> _StandIn
         calls = Calls(model, **options)
         self._ends = self.ends(calls)
         self._check_memory(calls.drawn_weights * self.noise_count)
@@ -95,7 +100,7 @@ class SideBySide(PointNetwork):
         """Returns draw number `index`: the noise of N, or N^2, draws stacked."""
         first = index * self.noise_count
         draws = [
-            super(SideBySide, self).sample(seed, first + i)
+            super(StackedNetwork, self).sample(seed, first + i)
             for i in range(self.noise_count)
         ]
         names = draws[0].noise
@@ -105,7 +110,7 @@ class SideBySide(PointNetwork):
         """As `sample`, in tensors: lists of the noise of N, or N^2, draws."""
         first = index * self.noise_count
         draws = [
-            super(SideBySide, self).fresh(seed, first + i)
+            super(StackedNetwork, self).fresh(seed, first + i)
             for i in range(self.noise_count)
         ]
         return Draw({n: [draw.noise[n] for draw in draws] for n in draws[0].noise})
@@ -123,11 +128,11 @@ class SideBySide(PointNetwork):
         )
 
     def _mean(self, x, name):
-        return x.mean(name) if isinstance(x, Wide) else x
+        return x.mean(name) if isinstance(x, StackedTensor) else x
 
     def _call_fixed(self, operation, *args, **kwargs):
         leaves = keras.tree.flatten((args, kwargs))
-        wide = next((x for x in leaves if isinstance(x, Wide)), None)
+        wide = next((x for x in leaves if isinstance(x, StackedTensor)), None)
         if wide is None:
             return super()._call_fixed(operation, *args, **kwargs)
         if not _takes_wide(operation, args, kwargs):
@@ -145,16 +150,16 @@ class SideBySide(PointNetwork):
         args = keras.tree.map_structure(
             lambda x: (
                 widen(x, wide.copies, wide.axis, name).tensor
-                if isinstance(x, Wide | keras.KerasTensor)
+                if isinstance(x, StackedTensor | keras.KerasTensor)
                 else x
             ),
             args,
         )
-        return Wide(layer(*args, **kwargs), wide.copies, wide.axis)
+        return StackedTensor(layer(*args, **kwargs), wide.copies, wide.axis)
 
     def _call_noise(self, operation, args, kwargs):
         leaves = keras.tree.flatten((args, kwargs))
-        axis = next((x.axis for x in leaves if isinstance(x, Wide)), -1)
+        axis = next((x.axis for x in leaves if isinstance(x, StackedTensor)), -1)
         return self._call_each(operation, axis, args, kwargs)
 
     def _call_each(self, operation, axis, args, kwargs):
@@ -170,7 +175,7 @@ class SideBySide(PointNetwork):
             if kwargs.get("training") is False:
                 self._held.add(id(layer))
             own_args, own_kwargs = keras.tree.map_structure(
-                lambda x, i=i: x.split()[i] if isinstance(x, Wide) else x,
+                lambda x, i=i: x.split()[i] if isinstance(x, StackedTensor) else x,
                 (args, kwargs),
             )
             outputs.append(layer(*own_args, **own_kwargs))
@@ -180,11 +185,11 @@ class SideBySide(PointNetwork):
         )
 
     def _call_drawn(self, operation, inputs):
-        if not self.draws(operation) and not isinstance(inputs, Wide):
+        if not self.draws(operation) and not isinstance(inputs, StackedTensor):
             return super()._call_drawn(operation, inputs)
         point = operation.point_layer()
         axis = getattr(operation, "channel_axis", -1)
-        if isinstance(inputs, Wide):
+        if isinstance(inputs, StackedTensor):
             axis = inputs.axis
         arrange, changes = self._arrangement(point, inputs)
         if arrange is None:
@@ -198,12 +203,12 @@ class SideBySide(PointNetwork):
             config["activation"] = None
         made = self._make(
             operation,
-            "together" if isinstance(inputs, Wide) else "first",
+            "together" if isinstance(inputs, StackedTensor) else "first",
             lambda name: [wide_copy(type(point), config, name)],
             arrange,
         )
-        x = inputs.tensor if isinstance(inputs, Wide) else inputs
-        outputs = Wide(made.layers[0](x), self.num_copies, axis)
+        x = inputs.tensor if isinstance(inputs, StackedTensor) else inputs
+        outputs = StackedTensor(made.layers[0](x), self.num_copies, axis)
         return outputs if together else self._activate(operation, activation, outputs)
 
     def _activate(self, operation, activation, outputs):
@@ -221,7 +226,7 @@ class SideBySide(PointNetwork):
 
         `None` where there has to be a layer for each copy.
         """
-        count, wide = self.num_copies, isinstance(inputs, Wide)
+        count, wide = self.num_copies, isinstance(inputs, StackedTensor)
         first = getattr(point, "data_format", None) == "channels_first"
         if wide and not inputs.is_along(1 if first else -1):
             return None, {}
@@ -242,12 +247,12 @@ class SideBySide(PointNetwork):
             return arrange, {"units": count * point.units}
         return None, {}
 
-    def _make(self, operation, how, make, arrange=None) -> _Made:
+    def _make(self, operation, how, make, arrange=None) -> _StandIn:
         """Returns what `make(name)` made for calls of one kind of an operation."""
         key = id(operation), how
         if key not in self._made:
             name = self._name(operation)
-            self._made[key] = _Made(operation, make(name), arrange)
+            self._made[key] = _StandIn(operation, make(name), arrange)
         return self._made[key]
 
     def _name(self, operation, suffix=None):
@@ -309,11 +314,14 @@ class SideBySide(PointNetwork):
 def _takes_wide(operation, args, kwargs):
     """Whether one call of a layer does with all copies what N calls do with each."""
     tensors = keras.tree.flatten(args)
-    if not all(isinstance(x, Wide | keras.KerasTensor) for x in tensors):
+    if not all(isinstance(x, StackedTensor | keras.KerasTensor) for x in tensors):
         return False  # a number, or an array, for all copies
-    if any(isinstance(x, Wide | keras.KerasTensor) for x in keras.tree.flatten(kwargs)):
+    if any(
+        isinstance(x, StackedTensor | keras.KerasTensor)
+        for x in keras.tree.flatten(kwargs)
+    ):
         return False
-    axes = {x.axis for x in tensors if isinstance(x, Wide)}
+    axes = {x.axis for x in tensors if isinstance(x, StackedTensor)}
     (axis, *others) = axes
     return not others and is_channelwise(operation, axis, [x.shape for x in tensors])
 

@@ -7,7 +7,7 @@ from keras import ops
 
 
 @dataclasses.dataclass
-class Wide:
+class StackedTensor:
     """N copies of a tensor, one after the other along the axis of the channels.
 
     Attributes:
@@ -45,15 +45,15 @@ class Wide:
         return tuple(shape)
 
 
-def join(parts: list, axis: int, name: str) -> Wide:
+def join(parts: list, axis: int, name: str) -> StackedTensor:
     """Returns tensors, one for each copy, side by side."""
     layer = keras.layers.Concatenate(axis=axis, name=name, dtype=_dtype(parts[0]))
-    return Wide(layer(parts), len(parts), axis)
+    return StackedTensor(layer(parts), len(parts), axis)
 
 
-def widen(x, copies: int, axis: int, name: str) -> Wide:
+def widen(x, copies: int, axis: int, name: str) -> StackedTensor:
     """Returns a tensor, or what is wide already, so many times side by side."""
-    return x if isinstance(x, Wide) else join([x] * copies, axis, name)
+    return x if isinstance(x, StackedTensor) else join([x] * copies, axis, name)
 
 
 def wide_copy(layer_class: type, config: dict, name: str) -> keras.Layer:

@@ -1,22 +1,13 @@
 """Labels of an ensemble from as few draws as each input needs."""
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
 
-from tfhyper.checks import (
-    check_bool,
-    check_integer,
-    check_number,
-    check_positive_integer,
-    check_verbose,
-)
-from tfhyper.posterior.running.batches import Batches, checksum, count_examples
-from tfhyper.posterior.running.loop import check_same, located, progress
+from tfhyper.posterior.running.batches import checksum, count_examples
+from tfhyper.posterior.running.loop import check_same, located
 from tfhyper.posterior.running.race import ROUNDING, Race
-from tfhyper.posterior.tasks.outputs import REGRESSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,105 +55,8 @@ class AnytimePrediction:
         return float(np.mean(self.label == self.full_mean.argmax(-1)))
 
 
-class Anytime:
-    """The part of `tfhyper.posterior.base_predictor.Averaged` that stops early."""
-
-    # Draws in a row that are more alike than any draws are: see `predict`.
-    _draws_together = 1
-
-    def predict_anytime(
-        self,
-        x: Any,
-        confidence: float = 0.99,
-        min_draws: int = 2,
-        batch_size: int = 128,
-        check: bool = False,
-        verbose: int = 0,
-    ) -> AnytimePrediction:
-        """Returns a classifier's labels, each from as few draws as it needs.
-
-        The draws are taken in their order. An input is left out of the draws that
-        follow, and has its label, when this is the label of all N draws for certain,
-        because those to come cannot turn it, or at `confidence`:
-
-            P(label is another than that of the mean of all N draws)
-                <= 1 - confidence,   for each input, over the order of the draws.
-
-        The formula and its reasons are in `tfhyper.posterior.running.race`. It holds
-        for every N and all distributions of the draws, and assumes only that their
-        order is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
-        models is unless they were sorted; there the draws of one model count as one.
-        Inputs share the draws, so that in one ensemble they err together: it is in
-        the mean over ensembles that a fraction of 1 - `confidence` may err.
-
-        No label is unknown, whatever `rejection` says: what is rejected is decided by
-        the uncertainty of the full average, which few draws do not give.
-
-        What it can save is bounded: no such rule can stop before 6 of 16 draws, or
-        7 of many, at a confidence of 0.99, even if all are sure and agree.
-
-        Args:
-            x: as for `predict`. A dataset is read anew for each draw that any input
-                needs, its batches put together from the inputs that are left.
-                With dropout that draws, whose masks go by the place of an input, a
-                batch is left out only as a whole.
-            confidence: float in 0 < confidence <= 1; 1 for what is certain alone.
-            min_draws: int from 1 to `num_draws`, the fewest draws of an input. Of a
-                `DeepEnsemble`, each model gives all its draws or none.
-            batch_size: int > 0, for arrays and for what is left of a dataset.
-            check: bool, go on to all N draws of all inputs, to compare with the full
-                average; saves nothing.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Raises:
-            ValueError: as `predict`; for arguments out of range, for a regression,
-                for one draw, for draws that are averaged inside of one network, and
-                for a model with `outputs="probabilities"` that are not in [0, 1].
-
-        Example:
-
-        >>> prediction = predictor.predict_anytime(x_test, check=True)
-        >>> prediction.num_draws.mean(), prediction.agreement
-
-        Reference:
-            Waudby-Smith, Ramdas: Confidence sequences for sampling without
-            replacement, NeurIPS 2020.
-        """
-        confidence = check_number("confidence", confidence, positive=True)
-        if confidence > 1:
-            raise ValueError(
-                "`confidence` must be in 0 < confidence <= 1. "
-                f"Received: confidence={confidence}"
-            )
-        if self.outputs in REGRESSION:
-            raise ValueError(
-                "`predict_anytime` is for classifiers: a regression decides nothing. "
-                f"Received: outputs={self.outputs!r}"
-            )
-        if self.num_networks == 1:
-            raise ValueError(
-                "`predict_anytime` needs two draws or more, each a network of its own "
-                '(`averaging="branching"`). '
-                f"Received: num_draws={self.num_draws}, in one network"
-            )
-        check_integer("min_draws", min_draws, 1, self.num_draws)
-        check_positive_integer("batch_size", batch_size)
-        check_bool("check", check)
-        check_verbose(verbose)
-        return predict(
-            progress("predict", self._runs(), self.num_networks, verbose),
-            Batches("x", x, batch_size, self._inputs),
-            self._outputs,
-            num_draws=self.num_draws,
-            confidence=confidence,
-            min_draws=min_draws,
-            together=self._draws_together,
-            check=check,
-        )
-
-
 def predict(
-    runs, data, outputs, num_draws, confidence, min_draws, together, check
+    runs, data, task, num_draws, confidence, min_draws, draws_in_row, check
 ) -> AnytimePrediction:
     """Returns the decisions of an ensemble, each by as many draws as it needs.
 
@@ -170,11 +64,11 @@ def predict(
         runs: as `passes.predict`; read no further than needed.
         data: `Batches`; what is left of them is put together anew, by their
             `batch_size`.
-        outputs: what reads the network's outputs, a classifier's.
+        task: a `Task` that decides.
         num_draws: int, how many draws `runs` gives.
         confidence: float in (0, 1].
         min_draws: int, the fewest draws of a decision.
-        together: int, draws in a row that are not exchangeable with the others,
+        draws_in_row: int, draws in a row that are not exchangeable with the others,
             and count as one, by their mean.
         check: bool, whether to go on to the full average.
 
@@ -185,29 +79,29 @@ def predict(
     waiting = full = 0.0
     for i, run in enumerate(runs, 1):
         wanted = None if check or race is None else race.running
-        probs, first = _read(run, data, outputs, wanted, first)
+        probs, first = _read(run, data, task, wanted, first)
         if race is None:
-            race = Race(*probs.shape, num_draws // together, confidence)
+            race = Race(*probs.shape, num_draws // draws_in_row, confidence)
         if check:
             full = full + probs.astype(np.float64)
             probs = probs[race.running]
         waiting = waiting + probs
-        if i % together == 0:
-            race.add(waiting / together, i >= min_draws)
+        if i % draws_in_row == 0:
+            race.add(waiting / draws_in_row, i >= min_draws)
             waiting = 0.0
         if not (check or race.running.any()):
             break
     return AnytimePrediction(
         mean=race.mean,
         label=race.label,
-        num_draws=race.rounds * together,
+        num_draws=race.rounds * draws_in_row,
         total_draws=num_draws,
         confidence=confidence,
         full_mean=(full / num_draws).astype(np.float32) if check else None,
     )
 
 
-def _read(run, data, outputs, wanted, first):
+def _read(run, data, task, wanted, first):
     """Returns the probabilities of the inputs wanted, and checksums of all data.
 
     `wanted` is bool (inputs,), or `None` for all of them; `first` the checksums of
@@ -216,7 +110,7 @@ def _read(run, data, outputs, wanted, first):
     found, seen = [], []
 
     def send(batch, start=0):
-        (probs,) = outputs.read(run(batch, start))
+        (probs,) = task.read(run(batch, start))
         return _check_probabilities(probs)
 
     def parts():

@@ -1,12 +1,15 @@
 """Data sent through the networks of the draws."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfhyper.posterior.running.batches import Batch, Batches, checksum, count_examples
-from tfhyper.posterior.running.weight_cache import Run
+from tfhyper.posterior.running.small_batches import SmallBatchNetwork
+from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.tasks.task import Task
 
 
 def located(data: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
@@ -29,25 +32,27 @@ def progress(
         bar.update(i)
 
 
-def predict(runs: Iterable[Run], data: Batches, outputs, keep_members: bool):
+def predict(
+    runs: Iterable[BoundNetwork], data: Batches, task: Task, keep_members: bool
+) -> tuple[Any, Any, Any]:
     """Returns the prediction of an ensemble, and the labels and weights of the data.
 
     Args:
         runs: the networks of the draws.
         data: what to predict, read once for each draw.
-        outputs: what reads the network's outputs, see `posterior.outputs`.
+        task: the `Task` that reads what the networks give.
         keep_members: bool, whether the prediction keeps each draw's.
 
     Raises:
         ValueError: if the data are not the same in every reading, or an output
             is not finite.
     """
-    total = outputs.new_sum(keep_members)
+    total = task.new_sum(keep_members)
     brought = first = None
     for run in runs:
         parts, seen, found = [], [], []
         for start, batch in located(data):
-            parts.append(outputs.read(run(batch.inputs, start)))
+            parts.append(task.read(run(batch.inputs, start)))
             seen.append(None if data.fixed else checksum(batch.inputs))
             found.append(batch[1:])
         if first is None:
@@ -82,14 +87,19 @@ def _concatenate(name, parts):
 
 
 def predict_together(
-    form, data: Batches, outputs, keep_members: bool, count: int, verbose: int
-):
+    network: SmallBatchNetwork,
+    data: Batches,
+    task: Task,
+    keep_members: bool,
+    count: int,
+    verbose: int,
+) -> tuple[Any, Any, Any]:
     """Returns what `predict` does, from one network that holds all draws.
 
     Args:
-        form: see `tfhyper.posterior.running.small_batches`.
+        network: the network of all draws.
         data: arrays.
-        outputs: as for `predict`.
+        task: as for `predict`.
         keep_members: bool, as for `predict`.
         count: int, how many draws there are.
         verbose: 0 for silence, 1 for a progress bar.
@@ -103,10 +113,10 @@ def predict_together(
         rows = np.minimum(np.arange(size), held - 1)
         if held < size:
             x = keras.tree.map_structure(lambda x, r=rows: x[r], x)
-        read = outputs.read(form(x, start))
+        read = task.read(network(x, start))
         parts.append([z.reshape(count, size, *z.shape[1:])[:, :held] for z in read])
         found.append(batch[1:])
-    total = outputs.new_sum(keep_members)
+    total = task.new_sum(keep_members)
     members = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
     for draw in progress("predict", zip(*members, strict=True), count, verbose):
         total.add(*draw)

@@ -12,6 +12,7 @@ on Torch, which has no graph, one network with N times the channels.
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -20,21 +21,21 @@ from keras import ops
 from tfhyper.layers.fixed_noise import FixedNoise
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
-from tfhyper.posterior.networks.stacked_network import SideBySide
-from tfhyper.posterior.networks.stacked_tensor import Wide
-from tfhyper.posterior.running.weight_cache import Kept, call_with, draws_key
+from tfhyper.posterior.networks.stacked_network import StackedNetwork
+from tfhyper.posterior.networks.stacked_tensor import StackedTensor
+from tfhyper.posterior.running.weight_cache import DrawnWeights, call_with, draws_key
 
 # Of the weights that are held as constants. TensorFlow needs some ten times as much
 # memory for each of at most two graphs.
 _CONSTANT_BYTES = 3 * 2**24
 
 
-class Constants:
+class UnrolledNetwork:
     """The networks of all draws in one graph, their weights its constants.
 
     Args:
         point: the network that draws are given to.
-        kept: the draws' weights.
+        weights: the weights of the draws.
         draws: the draws.
 
     Raises:
@@ -46,17 +47,17 @@ class Constants:
     largest = 16 if keras.backend.backend() == "tensorflow" else 1
     pays_after = 64
 
-    def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+    def __init__(self, point: PointNetwork, weights: DrawnWeights, draws: list[Draw]):
         _check_no_noise_inside(point)
         network = point.network
         needed = 4 * network.count_params() * len(draws)
         if needed > _CONSTANT_BYTES:
             raise ValueError(f"{needed} bytes of weights are too many for constants.")
-        weights = []
-        for run in kept.runs(draws):
-            found = run.all_weights()
-            weights.append([ops.convert_to_numpy(value) for value in found])
-        self._model = _AllDraws(network, weights)
+        values = [
+            [ops.convert_to_numpy(value) for value in run.all_weights()]
+            for run in weights.runs(draws)
+        ]
+        self._model = _AllDraws(network, values)
 
     def __call__(self, x, first: int = 0):
         """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
@@ -83,12 +84,12 @@ class _AllDraws(keras.Model):
         return self._run(*inputs)
 
 
-class Beside(SideBySide):
+class ConcatenatedDraws(StackedNetwork):
     """One network with N times the channels, and the copies one after the other.
 
     Args:
         point: the network that draws are given to.
-        kept: the draws' weights.
+        weights: the weights of the draws.
         draws: the draws.
 
     Raises:
@@ -101,9 +102,9 @@ class Beside(SideBySide):
     largest = 8
     pays_after = 4
 
-    def __init__(self, point: PointNetwork, kept: Kept, draws: list[Draw]):
+    def __init__(self, point: PointNetwork, weights: DrawnWeights, draws: list[Draw]):
         _check_no_noise_inside(point)
-        if not kept.keeps(draws):
+        if not weights.keeps(draws):
             raise ValueError("The weights are more than is kept.")
         self._point = {id(original): copy for original, copy in point._pairs()}
         super().__init__(point.model, len(draws), **point.options)
@@ -115,7 +116,7 @@ class Beside(SideBySide):
         return set()
 
     def _mean(self, x, name):
-        if not isinstance(x, Wide):
+        if not isinstance(x, StackedTensor):
             # It is the same for all draws.
             return ops.concatenate([x] * self.num_copies)
         return ops.concatenate(x.split())
@@ -159,10 +160,27 @@ def _check_no_noise_inside(point):
         raise ValueError("A layer draws its noise itself.")
 
 
-FORMS = {"tensorflow": Constants, "jax": Constants, "torch": Beside}
+class SmallBatchNetwork(Protocol):
+    """One network of all draws: what the two forms have in common."""
+
+    def __call__(self, x: Any, first: int = 0) -> Any:
+        """Returns the outputs for a batch, those of draw 0 first.
+
+        Args:
+            x: a batch of inputs, in the structure of the model's.
+            first: the place of the first of them in the data.
+        """
 
 
-class Together:
+# Backend -> the form that is fastest there.
+FORMS = {
+    "tensorflow": UnrolledNetwork,
+    "jax": UnrolledNetwork,
+    "torch": ConcatenatedDraws,
+}
+
+
+class SmallBatchPath:
     """Chooses whether all draws predict together, by the sizes of batches.
 
     A network for all draws is built when so many batches of one size came that it
@@ -171,11 +189,14 @@ class Together:
 
     Args:
         point: the network that draws are given to.
-        kept: the draws' weights.
+        weights: the weights of the draws.
+
+    Attributes:
+        network: the network for all draws, `None` until it pays.
     """
 
-    def __init__(self, point: PointNetwork, kept: Kept):
-        self._point, self._kept = point, kept
+    def __init__(self, point: PointNetwork, weights: DrawnWeights):
+        self._point, self._weights = point, weights
         self._form = FORMS.get(keras.backend.backend())
         self._lock = threading.RLock()
         self.forget()
@@ -183,11 +204,13 @@ class Together:
     def forget(self) -> None:
         """Lets go of the network."""
         with self._lock:
-            self._built = self._key = None
+            self.network = self._key = None
             self._refused = self._form is None
             self._seen = Counter()
 
-    def of(self, draws: Sequence[Draw], size: int, count: int):
+    def network_for(
+        self, draws: Sequence[Draw], size: int, count: int
+    ) -> SmallBatchNetwork | None:
         """Returns what predicts with all draws, or `None` for one after the other.
 
         Args:
@@ -205,9 +228,9 @@ class Together:
             self._seen[size] += count
             if self._seen[size] < self._form.pays_after:
                 return None
-            if self._built is None:
+            if self.network is None:
                 try:
-                    self._built = self._form(self._point, self._kept, draws)
+                    self.network = self._form(self._point, self._weights, draws)
                 except ValueError:
                     self._refused = True
-            return self._built
+            return self.network

@@ -14,8 +14,8 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
 from tfhyper.posterior.running.batches import checksum
 
-# Of the weights of all draws, in bytes: what `Kept` keeps at most, and what it makes
-# at a time where they are more.
+# How many bytes of weights, those of all draws together, `DrawnWeights` keeps at most,
+# and how many it makes at a time where there are more.
 KEPT_BYTES = 2**30
 _MADE_BYTES = 2**27
 # Weights of fewer numbers are packed into one vector.
@@ -123,7 +123,7 @@ def noisy_layers(network: keras.Model) -> list[NoiseOfExamples]:
     return [layer for layer in network.layers if isinstance(layer, NoiseOfExamples)]
 
 
-class Run:
+class BoundNetwork:
     """The network of one draw, ready to predict.
 
     Args:
@@ -149,7 +149,7 @@ class Run:
         return self._network.predict_on_batch(inputs)
 
 
-class Kept:
+class DrawnWeights:
     """The weights of draws, made once and kept for the predictions to come.
 
     Those of all draws together are kept if they are not more than `KEPT_BYTES`;
@@ -174,7 +174,7 @@ class Kept:
         with self._lock:
             self._runs = self._key = None
 
-    def runs(self, draws: list[Draw]) -> Iterator[Run]:
+    def runs(self, draws: list[Draw]) -> Iterator[BoundNetwork]:
         """Yields a network for each draw.
 
         Raises:
@@ -199,7 +199,7 @@ class Kept:
                 self._runs, self._key = self._make(draws), key
             return self._runs
 
-    def runs_for_moments(self, draws: list[Draw]) -> Iterator[Run]:
+    def runs_for_moments(self, draws: list[Draw]) -> Iterator[BoundNetwork]:
         """Yields for each draw the network that gives the moments of its batches."""
         if not self._point.batch_norms:
             return
@@ -210,7 +210,7 @@ class Kept:
                     self._point.moments_network, variables
                 )
             network = self._network_for_moments
-            yield Run(network, network.pack(values))
+            yield BoundNetwork(network, network.pack(values))
 
     def _make(self, draws):
         variables, values = values_of_draws(self._point, draws)
@@ -219,7 +219,7 @@ class Kept:
             if self._network is None or not self._network.takes(variables):
                 self._network = WithWeights(self._point.network, variables)
             network = self._network
-        return [Run(network, network.pack(one)) for one in values]
+        return [BoundNetwork(network, network.pack(one)) for one in values]
 
 
 def drawn_bytes(point: PointNetwork) -> int:

@@ -10,9 +10,8 @@ from tfhyper.checks import check_choice, check_number
 
 # The label of what is rejected.
 UNKNOWN = -1
-# What a prediction can be rejected by, of a classifier and of a regression.
-CLASS_SCORES = ("total", "aleatoric", "epistemic", "confidence")
-REGRESSION_SCORES = ("total", "aleatoric", "epistemic")
+# What predictions of some task can be rejected by.
+SCORES = ("total", "aleatoric", "epistemic", "confidence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Rejection:
     score: str = "total"
 
     def __post_init__(self):
-        check_choice("score", self.score, CLASS_SCORES)
+        check_choice("score", self.score, SCORES)
         threshold = check_number("threshold", self.threshold)
         if self.score == "confidence" and threshold > 1:
             raise ValueError(
@@ -58,6 +57,14 @@ class Rejection:
     def rejects(self, uncertainty: np.ndarray) -> np.ndarray:
         """Returns bools: where an uncertainty, of any shape, is too large."""
         return np.asarray(uncertainty) > self.threshold
+
+
+def is_rejected(prediction: Any) -> np.ndarray:
+    """Returns bools (examples,): where a prediction's own rule leaves no answer."""
+    if prediction.rejection is None:
+        return np.zeros(len(prediction.mean), bool)
+    score = prediction.rejection.score
+    return prediction.rejection.rejects(prediction.uncertainty(score))
 
 
 def check_rejection(value: Any) -> Rejection | None:
