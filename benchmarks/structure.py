@@ -2,9 +2,9 @@
 
 A room is a file, or a folder of files, of one part of the package; an arrow says that a
 file of one room imports from another. The way of a call is what a profiler sees of
-`predict` and `calibrate`: how often the file changes from one function of the package to
-the next, and how many of them are within each other, in the first batch of the first
-draw, of a predictor that was used before.
+`predict` and `calibrate`, of one draw and one batch: how often the file changes from
+one function of the package to the next, by calls and returns, and how many of them are
+within each other. "kept" is a `predict` after another one.
 
     python benchmarks/structure.py
     python benchmarks/structure.py --package=DIR/tfhyper --out=before.json
@@ -165,14 +165,17 @@ def ways_of(package: pathlib.Path) -> dict[str, dict[str, int]]:
             with Way(package) as way:
                 call()
             ways[f"{what}, {name}"] = way.numbers()
+    with Way(package) as way:
+        predictor.predict(x)
+    ways["predict, kept"] = way.numbers()
     return ways
 
 
 def after_fit(package: pathlib.Path) -> list[str]:
     """Returns what of `training` is left on objects of a model that was trained.
 
-    Functions that stand in a file of `tfhyper.training`, in the attributes of the model,
-    its layers and its optimizer.
+    Functions that stand in a file of `tfhyper.training`, in the attributes of the
+    model, its layers and its optimizer.
     """
     import keras
     import numpy as np

@@ -11,7 +11,7 @@ from tests.helpers.layers import normal
 from tfhyper import PosteriorPredictor, layers
 from tfhyper.posterior.running import small_batches
 from tfhyper.posterior.running.batches import Batches
-from tfhyper.posterior.running.loop import predict_together
+from tfhyper.posterior.running.loop import predict
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.small_batches import ConcatenatedDraws, UnrolledNetwork
 
@@ -86,7 +86,7 @@ def test_members_are_those_of_one_draw_after_another(predictors, name, form):
     network = form(predictor.source.point, predictor.source.weights, predictor.draws)
     # Batches of 3, of which the last one is filled up.
     data = Batches("x", x, 3, ModelInputs(predictor.model))
-    found, *_ = predict_together(network, data, predictor.task, True, DRAWS, 0)
+    found, *_ = predict([network], DRAWS, data, predictor.task, True)
     np.testing.assert_allclose(members_of(found), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.mean, one_by_one.mean, rtol=1e-5, atol=1e-5)
 

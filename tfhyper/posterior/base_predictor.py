@@ -10,12 +10,10 @@ from numpy.typing import ArrayLike
 
 from tfhyper import keras_graph, metrics
 from tfhyper.checks import (
-    check_bool,
     check_choice,
     check_integer,
     check_number,
-    check_positive_integer,
-    check_verbose,
+    check_reading,
 )
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
@@ -26,7 +24,7 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batches import Batches
-from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
 from tfhyper.posterior.tasks.task import Task
 
@@ -137,10 +135,10 @@ class BasePredictor:
         """Whether dropout draws: "off" or "sample"."""
         return self.source.settings.dropout
 
-    def runs(self) -> Iterable[BoundNetwork]:
+    def runs(self) -> Iterable[RunnableNetwork]:
         """Returns the networks of the draws in their order, ready to predict.
 
-        A `BoundNetwork` is called with a batch of inputs, and the place of the first
+        A `RunnableNetwork` is called with a batch of inputs, and the place of the first
         of them in the data, and returns what the network gives.
 
         Raises:
@@ -235,9 +233,7 @@ class BasePredictor:
                 for another draw; if `calibrate` is due; or if a draw's output
                 is not finite.
         """
-        check_positive_integer("batch_size", batch_size)
-        check_bool("keep_members", keep_members)
-        check_verbose(verbose)
+        check_reading(batch_size, verbose, keep_members=keep_members)
         data = Batches("x", x, batch_size, self.source.inputs)
         return self._rejecting(self._predict(data, keep_members, verbose)[0])
 
@@ -317,9 +313,7 @@ class BasePredictor:
                 f"Received: num_draws={self.num_draws}, in one network"
             )
         check_integer("min_draws", min_draws, 1, self.num_draws)
-        check_positive_integer("batch_size", batch_size)
-        check_bool("check", check)
-        check_verbose(verbose)
+        check_reading(batch_size, verbose, check=check)
         return anytime.predict(
             loop.progress("predict", self.runs(), self.num_networks, verbose),
             Batches("x", x, batch_size, self.source.inputs),
@@ -528,8 +522,7 @@ class BasePredictor:
 
         Labels may be missing, and are `None` then, unless they are needed.
         """
-        check_positive_integer("batch_size", batch_size)
-        check_verbose(verbose)
+        check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
         if data.labels is not None:
             # At the door, before the draws predict.
@@ -554,13 +547,8 @@ class BasePredictor:
         self, data: Batches, keep_members: bool, verbose: int
     ) -> tuple[Any, Any, Any]:
         """Returns the prediction, and what the data brought: labels and weights."""
-        count, task = self.num_networks, self.task
-        if (network := self.source.all_in_one(data)) is not None:
-            return loop.predict_together(
-                network, data, task, keep_members, count, verbose
-            )
-        runs = loop.progress("predict", self.runs(), count, verbose)
-        return loop.predict(runs, data, task, keep_members)
+        runs, count = self.source.runs(data), self.source.num_networks
+        return loop.predict(runs, count, data, self.task, keep_members, verbose)
 
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.

@@ -10,8 +10,7 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.model_inputs import ModelInputs
-from tfhyper.posterior.running.small_batches import SmallBatchNetwork
-from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
 
 
 class DrawSource(Protocol):
@@ -38,8 +37,12 @@ class DrawSource(Protocol):
     draws_in_row: int
     draws: list[Draw]
 
-    def runs(self) -> Iterable[BoundNetwork]:
+    def runs(self, data: Batches | None = None) -> Iterable[RunnableNetwork]:
         """Returns the networks in the order of the draws, ready to predict.
+
+        Args:
+            data: what is to be predicted, where the source may choose networks of
+                several draws by it; `None` for a network for each draw.
 
         Raises:
             ValueError: if they are due to be estimated or their weights changed.
@@ -50,13 +53,6 @@ class DrawSource(Protocol):
 
         Raises:
             ValueError: as `runs`.
-        """
-
-    def all_in_one(self, data: Batches) -> SmallBatchNetwork | None:
-        """Returns one network that predicts with all draws, where that is faster.
-
-        Args:
-            data: what is to be predicted.
         """
 
     def materialize(self, index: int) -> keras.Model:

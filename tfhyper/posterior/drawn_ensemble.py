@@ -12,12 +12,16 @@ from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormStatistics
-from tfhyper.posterior.running.batches import Batches, count_examples
+from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.exclusive import Exclusive
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.model_inputs import ModelInputs
-from tfhyper.posterior.running.small_batches import SmallBatchNetwork, SmallBatchPath
-from tfhyper.posterior.running.weight_cache import BoundNetwork, DrawnWeights
+from tfhyper.posterior.running.small_batches import SmallBatchPath
+from tfhyper.posterior.running.weight_cache import (
+    DrawnWeights,
+    RunnableNetwork,
+    draws_key,
+)
 
 
 class DrawnEnsemble:
@@ -37,6 +41,7 @@ class DrawnEnsemble:
         weights: the weights that draws have there, kept for the next prediction.
         small_batches: what predicts with all draws at once, for few inputs.
         draws: list of `Draw`.
+        num_networks: how many networks predict: 1 if one holds all the draws.
 
     Raises:
         TypeError: if the graph of the model is not known.
@@ -65,6 +70,7 @@ class DrawnEnsemble:
             self._check_one_draw(settings.num_draws)
             self.settings = dataclasses.replace(self.settings, num_draws=1)
         self.draws = self._sample()
+        self.num_networks = len(self.draws)
         self._looked_at = self._look()
 
     def _make_point(self, own: bool = True) -> PointNetwork:
@@ -129,11 +135,6 @@ class DrawnEnsemble:
         """How many draws are averaged over."""
         return self.settings.num_draws
 
-    @property
-    def num_networks(self) -> int:
-        """How many networks predict: 1 if one holds all the draws."""
-        return len(self.draws)
-
     def check_weights(self) -> None:
         """Raises ValueError if the model has other weights than its draws have."""
         if changed := self._looked_at.changed():
@@ -158,24 +159,29 @@ class DrawnEnsemble:
         self._statistics.check_estimated(draws)
         return draws
 
-    def runs(self, draws: list[Draw] | None = None) -> Iterable[BoundNetwork]:
-        """Returns the networks of the draws, or of those given, ready to predict."""
-        return self.weights.runs(self.ready(draws))
+    def runs(
+        self, data: Batches | None = None, draws: list[Draw] | None = None
+    ) -> Iterable[RunnableNetwork]:
+        """Returns the networks of the draws, or of those given, ready to predict.
+
+        Args:
+            data: what is to be predicted, if that may choose: of few examples one
+                network of all draws is faster.
+            draws: the draws; `None` for the present ones.
+        """
+        draws = self.ready(draws)
+        key = draws_key(draws)
+        if data is not None:
+            network = self.small_batches.network_for(draws, key, data)
+            if network is not None:
+                return [network]
+        return self.weights.runs(draws, key)
 
     def networks(
         self, draws: list[Draw] | None = None
     ) -> list[tuple[PointNetwork, Draw]]:
         """Returns the one network, beside each draw, or each of those given."""
         return [(self.point, draw) for draw in self.ready(draws)]
-
-    def all_in_one(self, data: Batches) -> SmallBatchNetwork | None:
-        """Returns one network that predicts with all draws, if `data` are few."""
-        draws = self.ready()
-        if not data.fixed:
-            return None
-        examples = count_examples(data.inputs)
-        size = min(examples, data.batch_size)
-        return self.small_batches.network_for(draws, size, -(-examples // size))
 
     def materialize(self, draw: int | Draw) -> keras.Model:
         """Returns the plain network of a draw, or of the draw with an index."""

@@ -16,8 +16,7 @@ from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.exclusive import Exclusive
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.loop import progress
-from tfhyper.posterior.running.small_batches import SmallBatchNetwork
-from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.saving.models import describe, read_model
 
@@ -113,20 +112,16 @@ class MemberModels:
         """The draws, those of the first member first."""
         return [draw for own in self._draws for draw in own]
 
-    def runs(self) -> Iterator[BoundNetwork]:
+    def runs(self, data: Batches | None = None) -> Iterator[RunnableNetwork]:
         """Yields the networks, a member's model read when its turn comes."""
         # One reading: an estimate meanwhile gives other ones.
         for member, own in zip(self, self._draws, strict=True):
-            yield from member.runs(own)
+            yield from member.runs(draws=own)
 
     def networks(self) -> list[tuple[PointNetwork, Draw]]:
         """Returns the network of each member, beside each of its draws."""
         pairs = zip(self, self._draws, strict=True)
         return [pair for member, own in pairs for pair in member.networks(own)]
-
-    def all_in_one(self, data: Batches) -> SmallBatchNetwork | None:
-        """Returns `None`: the members are networks of their own."""
-        return None
 
     def materialize(self, index: int) -> keras.Model:
         """Returns the plain network of a draw."""

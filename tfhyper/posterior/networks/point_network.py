@@ -83,7 +83,7 @@ class PointNetwork:
         # What stands for a BatchNorm in the graph, and the layer that has its moments.
         norms = [
             (copy, original if isinstance(copy, UsedLayer) else copy)
-            for original, copy in self._pairs()
+            for original, copy in self.pairs()
             if isinstance(original, keras.layers.BatchNormalization)
             and id(copy) not in self._held
         ]
@@ -92,7 +92,7 @@ class PointNetwork:
             trained = norms
         self.batch_norms = {copy.name: norm for copy, norm in trained}
         names = {id(copy) for copy, _ in trained}
-        self.norms_of_model = [x for x, copy in self._pairs() if id(copy) in names]
+        self.norms_of_model = [x for x, copy in self.pairs() if id(copy) in names]
         self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()
@@ -140,7 +140,7 @@ class PointNetwork:
             source is not None and self._noise_layers[source].sample_noise(0).size > 0
         )
 
-    def _pairs(self) -> Iterator[tuple]:
+    def pairs(self) -> Iterator[tuple]:
         """Yields operations and what stands for them, in the order of the graph."""
         for original, _, copy in self._copies.made():
             yield original, copy
@@ -211,7 +211,7 @@ class PointNetwork:
 
     def copy_weights(self) -> None:
         """Copies the model's present weights, all but those drawn and those used."""
-        for original, copy in self._pairs():
+        for original, copy in self.pairs():
             if isinstance(original, keras.Layer) and not isinstance(
                 original, StochasticLayer
             ):

@@ -25,7 +25,7 @@ class Calls:
         self._calls = recorder.calls
         self.drawn_weights = sum(
             math.prod(variable.shape)
-            for original, layer in recorder._pairs()
+            for original, layer in recorder.pairs()
             if recorder.draws(original)
             for variable in drawn_variables(layer)
         )

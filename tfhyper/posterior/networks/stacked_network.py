@@ -259,8 +259,9 @@ class StackedNetwork(PointNetwork):
         name = operation.name if suffix is None else f"{operation.name}_{suffix}"
         return self._copies.take_name(name)
 
-    def _pairs(self):
-        yield from super()._pairs()
+    def pairs(self) -> Iterator[tuple]:
+        """Yields operations and each layer that stands for them."""
+        yield from super().pairs()
         for made in self._made.values():
             for layer in made.layers:
                 yield made.original, layer
@@ -290,7 +291,7 @@ class StackedNetwork(PointNetwork):
             yield layers[0][0], [weights for _, weights in layers]
 
     def _wide_weights(self, draw):
-        for original, copy in super()._pairs():
+        for original, copy in super().pairs():
             if isinstance(original, StochasticLayer):  # one that does not draw
                 noise = draw.noise[self._sources[id(original)]]
                 (weights,) = self._weights_of(original, noise[:1])

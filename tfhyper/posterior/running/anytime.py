@@ -1,13 +1,16 @@
 """Labels of an ensemble from as few draws as each input needs."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
-from tfhyper.posterior.running.batches import checksum, count_examples
-from tfhyper.posterior.running.loop import check_same, located
+from tfhyper.posterior.running.batches import Batches, checksum, count_examples
+from tfhyper.posterior.running.loop import check_same
 from tfhyper.posterior.running.race import ROUNDING, Race
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +59,19 @@ class AnytimePrediction:
 
 
 def predict(
-    runs, data, task, num_draws, confidence, min_draws, draws_in_row, check
+    runs: Iterable[RunnableNetwork],
+    data: Batches,
+    task: Task,
+    num_draws: int,
+    confidence: float,
+    min_draws: int,
+    draws_in_row: int,
+    check: bool,
 ) -> AnytimePrediction:
     """Returns the decisions of an ensemble, each by as many draws as it needs.
 
     Args:
-        runs: as `passes.predict`; read no further than needed.
+        runs: as `loop.predict`; read no further than needed.
         data: `Batches`; what is left of them is put together anew, by their
             `batch_size`.
         task: a `Task` that decides.
@@ -73,7 +83,7 @@ def predict(
         check: bool, whether to go on to the full average.
 
     Raises:
-        ValueError: as `passes.predict`, and for probabilities out of range.
+        ValueError: as `loop.predict`, and for probabilities out of range.
     """
     race = first = None
     waiting = full = 0.0
@@ -114,9 +124,9 @@ def _read(run, data, task, wanted, first):
         return _check_probabilities(probs)
 
     def parts():
-        for start, batch in located(data):
-            x = batch.inputs
-            stop = start + count_examples(x)
+        for batch in data:
+            x, start = batch.inputs, batch.start
+            stop = start + batch.count
             seen.append(None if data.fixed else checksum(x))
             if wanted is None:
                 found.append(send(x, start))

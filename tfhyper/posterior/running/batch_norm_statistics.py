@@ -13,7 +13,7 @@ from tfhyper.posterior.networks.batch_norm import PooledMoments
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batch, Batches, MiniBatches
-from tfhyper.posterior.running.loop import located, progress
+from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import DrawnWeights
 
@@ -131,8 +131,8 @@ class BatchNormStatistics:
     def _moments(self, run, data) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Returns BatchNorm layer's name -> (mean, variance) of a draw's batches."""
         pools = {name: PooledMoments() for name in self._point.batch_norms}
-        for start, batch in located(data):
-            outputs = iter(run(batch.inputs, start))
+        for batch in data:
+            outputs = iter(run(batch.inputs, batch.start))
             for pool in pools.values():
                 mean, variance, count = (next(outputs)[0] for _ in range(3))
                 pool.add(float(count[0]), mean, variance)

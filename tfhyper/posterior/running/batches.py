@@ -26,6 +26,10 @@ class Batches:
         labels: array (examples, ...), for arrays.
         weights: array (examples,), for arrays.
 
+    Attributes:
+        fixed: whether they are arrays, the same in every reading.
+        num_examples: how many examples there are, of arrays.
+
     Raises:
         ValueError: for no data, data without end, inputs that the model does not
             take, NaN or infinite ones, or lengths that do not fit.
@@ -50,7 +54,7 @@ class Batches:
         # Arrays are the same in every reading: what is checked once stays so.
         self.fixed = _is_array(inputs)
         if self.fixed:
-            self._check_lengths()
+            self.num_examples = self._check_lengths()
             self.inputs = taken.arrange(name, inputs, whole=False)
             return
         if labels is not None or weights is not None:
@@ -76,7 +80,8 @@ class Batches:
                 f"`{name}` must end. Received: a PyDataset whose `num_batches` is None"
             )
 
-    def _check_lengths(self):
+    def _check_lengths(self) -> int:
+        """Returns the number of examples, which is that of labels and weights too."""
         arrays = keras.tree.flatten(self.inputs)
         shapes = [tuple(array.shape) for array in arrays]
         if not all(shape and shape[0] for shape in shapes):
@@ -99,16 +104,19 @@ class Batches:
                 f"`{self.name}` and its labels must have the same length. "
                 f"Received: {' and '.join(map(str, lengths))}"
             )
+        return lengths[0]
 
     def __iter__(self) -> Iterator["Batch"]:
-        """Yields (inputs, labels or None, weights or None)."""
-        empty = True
+        """Yields the batches, each with its place in the data."""
+        start = 0
         for batch in self._read():
-            empty = False
+            inputs = batch.inputs
             if not self.fixed:
-                batch = batch._replace(inputs=self._arrange(batch.inputs))
-            yield batch
-        if empty:
+                inputs = self._arrange(inputs)
+            count = count_examples(inputs)
+            yield batch._replace(inputs=inputs, start=start, count=count)
+            start += count
+        if not start:
             raise ValueError(
                 f"`{self.name}` must hold at least one batch. Received: an empty one"
             )
@@ -124,8 +132,7 @@ class Batches:
 
     def _read(self):
         if self.fixed:
-            length = count_examples(self.inputs)
-            for start in range(0, length, self.batch_size):
+            for start in range(0, self.num_examples, self.batch_size):
                 part = slice(start, start + self.batch_size)
                 yield Batch(
                     keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
@@ -153,11 +160,21 @@ class Batches:
 
 
 class Batch(NamedTuple):
-    """Inputs in the structure of the model's, and what came with them."""
+    """Inputs in the structure of the model's, and what came with them.
+
+    Attributes:
+        inputs: arrays or tensors (examples, ...).
+        labels: array (examples, ...), or `None`.
+        weights: array (examples,), or `None`.
+        start: the place of the first example in the data.
+        count: how many examples it has.
+    """
 
     inputs: Any
     labels: np.ndarray | None = None
     weights: np.ndarray | None = None
+    start: int = 0
+    count: int = 0
 
 
 class MiniBatches:

@@ -1,4 +1,4 @@
-"""Data sent through the networks of the draws."""
+"""Data sent through the networks of the draws, one network after another."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,60 +6,81 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhyper.posterior.running.batches import Batch, Batches, checksum, count_examples
-from tfhyper.posterior.running.small_batches import SmallBatchNetwork
-from tfhyper.posterior.running.weight_cache import BoundNetwork
+from tfhyper.posterior.running.batches import Batches, checksum
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
-
-
-def located(data: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
-    """Yields batches, each after its place in the data."""
-    start = 0
-    for batch in data:
-        yield start, batch
-        start += count_examples(batch.inputs)
 
 
 def progress(
     what: str, items: Iterable, count: int, verbose: int, unit: str = "draw"
 ) -> Iterator:
     """Yields `count` items, and with `verbose` shows how many are done."""
-    if verbose:
-        print(f"{what}: {count} {unit}s", flush=True)
-    bar = keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
+    bar = progress_bar(what, count, verbose, unit)
     for i, item in enumerate(items, 1):
         yield item
         bar.update(i)
 
 
+def progress_bar(
+    what: str, count: int, verbose: int, unit: str = "draw"
+) -> keras.utils.Progbar:
+    """Returns a bar of so many units, after a line that says of what."""
+    if verbose:
+        print(f"{what}: {count} {unit}s", flush=True)
+    return keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
+
+
 def predict(
-    runs: Iterable[BoundNetwork], data: Batches, task: Task, keep_members: bool
+    runs: Iterable[RunnableNetwork],
+    count: int,
+    data: Batches,
+    task: Task,
+    keep_members: bool,
+    verbose: int = 0,
 ) -> tuple[Any, Any, Any]:
     """Returns the prediction of an ensemble, and the labels and weights of the data.
 
     Args:
         runs: the networks of the draws.
-        data: what to predict, read once for each draw.
+        count: how many draws they hold.
+        data: what to predict, read once for each network.
         task: the `Task` that reads what the networks give.
         keep_members: bool, whether the prediction keeps each draw's.
+        verbose: 0 for silence, 1 for a progress bar.
 
     Raises:
         ValueError: if the data are not the same in every reading, or an output
             is not finite.
     """
-    total = task.new_sum(keep_members)
+    total, bar = task.new_sum(keep_members), progress_bar("predict", count, verbose)
     brought = first = None
     for run in runs:
         parts, seen, found = [], [], []
-        for start, batch in located(data):
-            parts.append(task.read(run(batch.inputs, start)))
-            seen.append(None if data.fixed else checksum(batch.inputs))
-            found.append(batch[1:])
+        for batch in data:
+            held, x = batch.count, batch.inputs
+            if run.count > 1 and held < data.batch_size:
+                # A network of all draws is compiled anew for another size.
+                x = _filled_up(x, held, min(data.batch_size, data.num_examples))
+            read = task.read(run(x, batch.start))
+            parts.append(
+                [z.reshape(run.count, -1, *z.shape[1:])[:, :held] for z in read]
+            )
+            seen.append(None if data.fixed else checksum(x))
+            found.append((batch.labels, batch.weights))
         if first is None:
             brought = _join(found)
         first = check_same(seen, first)
-        total.add(*map(np.concatenate, zip(*parts, strict=True)))
+        arrays = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
+        for member in zip(*arrays, strict=True):
+            total.add(*member)
+        bar.add(run.count)
     return total.result(), *brought
+
+
+def _filled_up(inputs: Any, held: int, size: int) -> Any:
+    """Returns a batch of a size, its last example again and again."""
+    rows = np.minimum(np.arange(size), held - 1)
+    return keras.tree.map_structure(lambda x: x[rows], inputs)
 
 
 def _join(found):
@@ -84,43 +105,6 @@ def _concatenate(name, parts):
             f"`x` must bring {name} of the same shape with all of its batches. "
             f"Received: {sorted({part.shape for part in parts})}"
         ) from error
-
-
-def predict_together(
-    network: SmallBatchNetwork,
-    data: Batches,
-    task: Task,
-    keep_members: bool,
-    count: int,
-    verbose: int,
-) -> tuple[Any, Any, Any]:
-    """Returns what `predict` does, from one network that holds all draws.
-
-    Args:
-        network: the network of all draws.
-        data: arrays.
-        task: as for `predict`.
-        keep_members: bool, as for `predict`.
-        count: int, how many draws there are.
-        verbose: 0 for silence, 1 for a progress bar.
-    """
-    parts, found, size = [], [], None
-    for start, batch in located(data):
-        x = batch.inputs
-        held = count_examples(x)
-        size = size or held
-        # The last batch is filled up: another size may have to be compiled.
-        rows = np.minimum(np.arange(size), held - 1)
-        if held < size:
-            x = keras.tree.map_structure(lambda x, r=rows: x[r], x)
-        read = task.read(network(x, start))
-        parts.append([z.reshape(count, size, *z.shape[1:])[:, :held] for z in read])
-        found.append(batch[1:])
-    total = task.new_sum(keep_members)
-    members = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
-    for draw in progress("predict", zip(*members, strict=True), count, verbose):
-        total.add(*draw)
-    return total.result(), *_join(found)
 
 
 def check_same(seen: list, first: list | None) -> list:

@@ -11,8 +11,6 @@ on Torch, which has no graph, one network with N times the channels.
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -23,7 +21,12 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 from tfhyper.posterior.networks.stacked_tensor import StackedTensor
-from tfhyper.posterior.running.weight_cache import DrawnWeights, call_with, draws_key
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.weight_cache import (
+    DrawnWeights,
+    RunnableNetwork,
+    call_with,
+)
 
 # Of the weights that are held as constants. TensorFlow needs some ten times as much
 # memory for each of at most two graphs.
@@ -57,7 +60,7 @@ class UnrolledNetwork:
             [ops.convert_to_numpy(value) for value in run.all_weights()]
             for run in weights.runs(draws)
         ]
-        self._model = _AllDraws(network, values)
+        self._model, self.count = _AllDraws(network, values), len(draws)
 
     def __call__(self, x, first: int = 0):
         """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
@@ -106,8 +109,9 @@ class ConcatenatedDraws(StackedNetwork):
         _check_no_noise_inside(point)
         if not weights.keeps(draws):
             raise ValueError("The weights are more than is kept.")
-        self._point = {id(original): copy for original, copy in point._pairs()}
+        self._point = {id(original): copy for original, copy in point.pairs()}
         super().__init__(point.model, len(draws), **point.options)
+        self.count = len(draws)
         self.set(self._joined(draws))
 
     @classmethod
@@ -132,7 +136,7 @@ class ConcatenatedDraws(StackedNetwork):
             for name in draws[0].noise
         }
         moments = {}
-        stand_for = [(x, [copy]) for x, copy in PointNetwork._pairs(self)]
+        stand_for = [(x, [copy]) for x, copy in PointNetwork.pairs(self)]
         stand_for += [(made.original, made.layers) for made in self._made.values()]
         for original, copies in stand_for:
             name = self._point[id(original)].name if id(original) in self._point else ""
@@ -158,18 +162,6 @@ def _check_no_noise_inside(point):
     # XLA and Torch may draw other numbers for another number of examples.
     if any(isinstance(layer, FixedNoise) for layer in point.network.layers):
         raise ValueError("A layer draws its noise itself.")
-
-
-class SmallBatchNetwork(Protocol):
-    """One network of all draws: what the two forms have in common."""
-
-    def __call__(self, x: Any, first: int = 0) -> Any:
-        """Returns the outputs for a batch, those of draw 0 first.
-
-        Args:
-            x: a batch of inputs, in the structure of the model's.
-            first: the place of the first of them in the data.
-        """
 
 
 # Backend -> the form that is fastest there.
@@ -209,17 +201,20 @@ class SmallBatchPath:
             self._seen = Counter()
 
     def network_for(
-        self, draws: Sequence[Draw], size: int, count: int
-    ) -> SmallBatchNetwork | None:
+        self, draws: list[Draw], key: tuple, data: Batches
+    ) -> RunnableNetwork | None:
         """Returns what predicts with all draws, or `None` for one after the other.
 
         Args:
             draws: the draws.
-            size: int, inputs in a batch.
-            count: int, how many such batches there are.
+            key: their `draws_key`.
+            data: what is to be predicted.
         """
+        if not data.fixed:
+            return None
+        size = min(data.num_examples, data.batch_size)
+        count = -(-data.num_examples // size)
         with self._lock:
-            key = draws_key(draws)
             if key != self._key:
                 self.forget()
                 self._key = key

@@ -2,7 +2,9 @@
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -12,7 +14,6 @@ from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
-from tfhyper.posterior.running.batches import checksum
 
 # How many bytes of weights, those of all draws together, `DrawnWeights` keeps at most,
 # and how many it makes at a time where there are more.
@@ -123,8 +124,26 @@ def noisy_layers(network: keras.Model) -> list[NoiseOfExamples]:
     return [layer for layer in network.layers if isinstance(layer, NoiseOfExamples)]
 
 
+class RunnableNetwork(Protocol):
+    """A network of one draw, or of several at once, ready to predict.
+
+    Attributes:
+        count: how many draws it holds.
+    """
+
+    count: int
+
+    def __call__(self, x: Any, first: int = 0) -> Any:
+        """Returns the outputs for a batch, those of all examples for draw 0 first.
+
+        Args:
+            x: a batch of inputs, in the structure of the model's.
+            first: the place of the first of them in the data.
+        """
+
+
 class BoundNetwork:
-    """The network of one draw, ready to predict.
+    """The network of one draw, ready to predict: a `RunnableNetwork`.
 
     Args:
         network: a `WithWeights`.
@@ -134,6 +153,8 @@ class BoundNetwork:
         by_place: bool, whether what it gives for an input depends on its place in
             the data.
     """
+
+    count = 1
 
     def __init__(self, network: WithWeights, weights: list):
         self._network, self._weights = network, weights
@@ -164,7 +185,7 @@ class DrawnWeights:
     """
 
     def __init__(self, point: PointNetwork):
-        self._point = point
+        self._point, self._bytes = point, drawn_bytes(point)
         self._network = self._network_for_moments = None
         self._lock = threading.RLock()
         self.forget()
@@ -174,30 +195,35 @@ class DrawnWeights:
         with self._lock:
             self._runs = self._key = None
 
-    def runs(self, draws: list[Draw]) -> Iterator[BoundNetwork]:
-        """Yields a network for each draw.
+    def runs(
+        self, draws: list[Draw], key: tuple | None = None
+    ) -> Iterable[BoundNetwork]:
+        """Returns a network for each draw.
+
+        Args:
+            draws: the draws.
+            key: their `draws_key`, where it is known.
 
         Raises:
             ValueError: if a draw was made for another network.
         """
-        if self.keeps(draws):
-            yield from self._kept(draws)
-            return
-        count = max(1, _MADE_BYTES // drawn_bytes(self._point))
+        if not self.keeps(draws):
+            return self._some_at_a_time(draws)
+        key = key or draws_key(draws)
+        with self._lock:
+            if key != self._key:
+                self._runs = None
+                self._runs, self._key = self._make(draws), key
+            return self._runs
+
+    def _some_at_a_time(self, draws: list[Draw]) -> Iterator[BoundNetwork]:
+        count = max(1, _MADE_BYTES // self._bytes)
         for start in range(0, len(draws), count):
             yield from self._make(draws[start : start + count])
 
     def keeps(self, draws: list[Draw]) -> bool:
         """Whether the weights of so many draws are kept."""
-        return len(draws) * drawn_bytes(self._point) <= KEPT_BYTES
-
-    def _kept(self, draws):
-        with self._lock:
-            key = draws_key(draws)
-            if key != self._key:
-                self._runs = None
-                self._runs, self._key = self._make(draws), key
-            return self._runs
+        return len(draws) * self._bytes <= KEPT_BYTES
 
     def runs_for_moments(self, draws: list[Draw]) -> Iterator[BoundNetwork]:
         """Yields for each draw the network that gives the moments of its batches."""
@@ -212,7 +238,7 @@ class DrawnWeights:
             network = self._network_for_moments
             yield BoundNetwork(network, network.pack(values))
 
-    def _make(self, draws):
+    def _make(self, draws: list[Draw]) -> list[BoundNetwork]:
         variables, values = values_of_draws(self._point, draws)
         with self._lock:
             # Draws may bring moments where those before had none.
@@ -226,7 +252,7 @@ def drawn_bytes(point: PointNetwork) -> int:
     """Returns the bytes of the weights of one draw, in float32."""
     layers = [
         copy
-        for original, copy in point._pairs()
+        for original, copy in point.pairs()
         if isinstance(original, StochasticLayer)
     ]
     variables = [x for layer in layers for x in drawn_variables(layer)]
@@ -273,4 +299,7 @@ def draws_key(draws: list[Draw]) -> tuple[int, int]:
         arrays.extend(draw.noise.values())
         for moments in draw.moments.values():
             arrays.extend(moments)
-    return len(draws), checksum(arrays)
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+    return len(draws), total

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice
 from tfhyper.metrics._checks import SUM_TOLERANCE, check_labels, sum_tolerance
+from tfhyper.metrics.uncertainty import entropy
 from tfhyper.posterior.tasks import output_kind
 from tfhyper.posterior.tasks.rejection import UNKNOWN, Rejection, is_rejected
 from tfhyper.posterior.tasks.task import (
@@ -27,6 +28,7 @@ from tfhyper.posterior.tasks.task import (
 _ENTROPY_ROOM = 1e-3
 # Below it p log p is 0 in float32.
 _TINY = 1e-30
+_SMALLEST = np.finfo(np.float64).tiny  # and in float64
 # What a prediction can be rejected by.
 CLASS_UNCERTAINTIES = ("total", "aleatoric", "epistemic", "confidence")
 
@@ -203,7 +205,8 @@ class PredictionSum(MemberSum):
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
-        self.entropies += metrics.predictive_entropy(sum_to_one(wide)[None])
+        rows = sum_to_one(wide)
+        self.entropies -= np.sum(rows * np.log(np.maximum(rows, _SMALLEST)), axis=-1)
         if self.members is not None:
             self.members.append(probs)
 
@@ -211,7 +214,7 @@ class PredictionSum(MemberSum):
         """Returns the prediction of the members added so far."""
         mean = self.probs / self.count
         squares = self.squares / self.count
-        total = metrics.predictive_entropy(sum_to_one(mean)[None])
+        total = entropy(sum_to_one(mean))
         aleatoric = self.entropies / self.count
         return Prediction(
             mean=mean.astype(np.float32),
@@ -288,7 +291,7 @@ class Classification(Task):
             ValueError: for outputs that are not finite, probabilities that are none,
                 and logits that may be probabilities where nothing says which.
         """
-        found = finite(only(raw))
+        found = finite(raw)
         if self.name == "logits":
             if not self.known and not _why_not_probabilities(found):
                 raise ValueError(

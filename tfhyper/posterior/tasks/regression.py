@@ -18,7 +18,6 @@ from tfhyper.posterior.tasks.task import (
     Task,
     finite,
     in_float32,
-    only,
     output_shapes,
 )
 
@@ -233,7 +232,7 @@ class Regression(Task):
     def read(self, raw: Any) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
         if self.name == "mean":
-            (mean,) = finite(only(raw)).T
+            (mean,) = finite(raw).T
             return mean, np.full_like(mean, self.noise_variance)
         mean, variance = finite(np.concatenate(self._ordered(raw), -1)).T
         if not (variance > 0).all():

@@ -194,12 +194,12 @@ def only(raw: Any) -> Any:
 
 
 def finite(raw: Any) -> np.ndarray:
-    """Returns outputs as float32.
+    """Returns the only output of a network, whatever it stands in, as float32.
 
     Raises:
-        ValueError: if they are not finite.
+        ValueError: if it is not finite.
     """
-    outputs = np.asarray(raw, np.float32)
+    outputs = np.asarray(only(raw), np.float32)
     if not np.isfinite(outputs).all():
         raise ValueError(
             "A draw's output is not finite: training diverged, or the inputs "
