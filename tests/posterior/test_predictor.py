@@ -303,7 +303,7 @@ def test_kernels_above_the_limit_are_made_anew(monkeypatch):
     model, x = hyper_resnet(), images(20)
     predictor = PosteriorPredictor(model, num_draws=5)
     expected = predictor.calibrate(x, verbose=0).predict(x).members
-    size = weight_cache.drawn_bytes(predictor.source.point)
+    size = predictor.source.point.drawn_bytes
     monkeypatch.setattr(weight_cache, "KEPT_BYTES", 4 * size)
     monkeypatch.setattr(weight_cache, "_MADE_BYTES", 2 * size)
     predictor.source.weights.forget()

@@ -28,8 +28,8 @@ from tfhyper.saving.models import UNSAVED, describe, read_model
 from tfhyper.saving.zip_files import as_file, open_zip, read_entry
 from tfhyper.whole_files import whole_file
 
-# Name of the class -> what the settings say of its files.
-_FORMATS = {
+# Name of a predictor's class, its `kind` -> what the settings say of its files.
+FORMATS = {
     "PosteriorPredictor": "tfhyper predictor 1",
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
@@ -53,7 +53,7 @@ def save(
 
     Args:
         path: where to.
-        kind: name of the predictor's class, a key of `_FORMATS`.
+        kind: name of the predictor's class, a key of `FORMATS`.
         models: its models, taken one at a time.
         num_models: how many there are.
         draws: those of all models.
@@ -72,7 +72,7 @@ def save(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
     counts = {"draws": len(draws), "num_models": num_models}
-    settings = {"format": _FORMATS[kind], **counts, **settings}
+    settings = {"format": FORMATS[kind], **counts, **settings}
     text = json.dumps(settings, indent=2)
     _check_settings(json.loads(text), kind)  # what is written can be read
     folder = os.path.dirname(os.path.abspath(path))
@@ -153,7 +153,7 @@ _CHECKS = {
     "deterministic": check_bool,
     "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
-    "dropout": _text,
+    "dropout": _optional(_text),
     "format": _text,
     "link": _text,
     "noise_variance": check_number,
@@ -173,7 +173,7 @@ def _check_settings(settings, kind):
         if name not in _CHECKS:
             raise ValueError(f"{_SETTINGS} has the unknown setting {name!r:.80}")
         _CHECKS[name](name, value)
-    if settings.pop("format", None) != _FORMATS[kind]:
+    if settings.pop("format", None) != FORMATS[kind]:
         raise ValueError("it is of another format")
     # Files of before had as many as were averaged over.
     count = settings.pop("draws", settings.get("num_draws"))

@@ -1,5 +1,6 @@
 """The plain network that a draw makes of a stochastic one."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -343,6 +344,18 @@ class PointNetwork:
         """Yields what a `StochasticLayer` is with each noise of its source."""
         source = self._noise_layers[self._sources[id(layer)]]
         return layer.point_weights_of_draws([source.code_of(x) for x in noises])
+
+    @property
+    def drawn_bytes(self) -> int:
+        """How many bytes the weights of one draw have, in float32: at least 4."""
+        layers = [
+            copy
+            for original, copy in self.pairs()
+            if isinstance(original, StochasticLayer)
+        ]
+        variables = [x for layer in layers for x in drawn_variables(layer)]
+        variables += [x for norm in self.batch_norms.values() for x in norm.weights]
+        return 4 * max(1, sum(math.prod(x.shape) for x in variables))
 
     @property
     def own_variables(self) -> list[keras.Variable]:

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
@@ -185,7 +184,7 @@ class DrawnWeights:
     """
 
     def __init__(self, point: PointNetwork):
-        self._point, self._bytes = point, drawn_bytes(point)
+        self._point, self._bytes = point, point.drawn_bytes
         self._network = self._network_for_moments = None
         self._lock = threading.RLock()
         self.forget()
@@ -246,19 +245,6 @@ class DrawnWeights:
                 self._network = WithWeights(self._point.network, variables)
             network = self._network
         return [BoundNetwork(network, network.pack(one)) for one in values]
-
-
-def drawn_bytes(point: PointNetwork) -> int:
-    """Returns the bytes of the weights of one draw, in float32."""
-    layers = [
-        copy
-        for original, copy in point.pairs()
-        if isinstance(original, StochasticLayer)
-    ]
-    variables = [x for layer in layers for x in drawn_variables(layer)]
-    variables += [x for norm in point.batch_norms.values() for x in norm.weights]
-    # At least one: there may be nothing that is drawn.
-    return 4 * max(1, sum(math.prod(x.shape) for x in variables))
 
 
 def values_of_draws(
