@@ -27,13 +27,14 @@ class WeightNetwork(PointNetwork):
 
     def check_draw(self, draw):
         """Raises ValueError if the draw has other weights."""
-        if set(draw.noise) != {x.path for x in self.model.weights}:
+        if set(draw.noise) != set(map(str, range(len(self.model.weights)))):
             raise ValueError("The draw was made for another network.")
 
     def weights_of_draws(self, draws):
         """Yields layers, and the weights that each draw has there."""
+        places = {id(x): str(i) for i, x in enumerate(self.model.weights)}
         for original, layer in self.pairs():
-            names = [x.path for x in original.weights]
+            names = [places[id(x)] for x in original.weights]
             if names:
                 yield layer, [[draw.noise[name] for name in names] for draw in draws]
 
@@ -54,8 +55,11 @@ class KeptWeights:
         self.settings = DrawSettings(self.num_draws, batch_norm="moving_average")
         self.point = WeightNetwork(model)
         self.weights = DrawnWeights(self.point)
-        paths = [x.path for x in model.weights]
-        self.draws = [Draw(dict(zip(paths, x, strict=True))) for x in weight_sets]
+        # By their place: a model that is loaded may have other names for them.
+        self.draws = [
+            Draw({str(i): value for i, value in enumerate(weights)})
+            for weights in weight_sets
+        ]
 
     def runs(self, data=None):
         return self.weights.runs(self.draws)
