@@ -727,11 +727,22 @@ NOT_CALLED: dict[str, str] = {
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(
         (
-            "posterior.PosteriorPredictor.calibrated",
-            "posterior.PosteriorPredictor.check_calibrated",
+            "posterior.PosteriorPredictor.draw_settings",
+            "posterior.PosteriorPredictor.networks",
+            "posterior.PosteriorPredictor.runs",
             "posterior.PosteriorPredictor.weights_changed",
+            "posterior.DeepEnsemble.draw_settings",
+            "posterior.DeepEnsemble.networks",
+            "posterior.DeepEnsemble.runs",
         ),
-        "what a `DeepEnsemble` asks of its members",
+        "takes no arguments",
+    ),
+    **dict.fromkeys(
+        (
+            "posterior.PosteriorPredictor.of_models",
+            "posterior.DeepEnsemble.of_models",
+        ),
+        "called by `load` and by copies, with what they hold",
     ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",
