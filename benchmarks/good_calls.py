@@ -452,7 +452,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "models.wide_resnet": lambda: {**_SMALL, "depth": 10, "width": 1},
     # Posteriors.
     "posterior.PosteriorPredictor": _posterior(),
-    "posterior.PosteriorPredictor.calibrate": lambda: {
+    "posterior.PosteriorPredictor.estimate_batch_norm": lambda: {
         "self": fresh_predictor(),
         "inputs": INPUTS,
         "batch_size": 3,
@@ -534,7 +534,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "rejected": np.arange(len(LABELS)) > 1,
     },
     "posterior.DeepEnsemble": lambda: {"models": [plain(), plain()]},
-    "posterior.DeepEnsemble.calibrate": lambda: {
+    "posterior.DeepEnsemble.estimate_batch_norm": lambda: {
         "self": fresh_ensemble(batch_norm="reestimate"),
         "inputs": INPUTS,
         "batch_size": 3,
@@ -743,6 +743,10 @@ NOT_CALLED: dict[str, str] = {
             "posterior.DeepEnsemble.of_models",
         ),
         "called by `load` and by copies, with what they hold",
+    ),
+    **dict.fromkeys(
+        ("posterior.PosteriorPredictor.calibrate", "posterior.DeepEnsemble.calibrate"),
+        "the name of before for `estimate_batch_norm`",
     ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",

@@ -14,6 +14,7 @@ from tfhyper.checks import (
     check_integer,
     check_number,
     check_reading,
+    check_verbose,
 )
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES
@@ -153,6 +154,55 @@ class BasePredictor:
             ValueError: as `runs`.
         """
         return self.source.networks()
+
+    def estimate_batch_norm(
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+    ) -> "Self":
+        """Gives each draw the BatchNorm moments of a pass over training inputs.
+
+        Layer by layer, as in training: a layer sees inputs that the layers
+        before it normalised by the same batch. The moments of the pass are
+        those of all its examples together, and of `"minibatch"` those of the
+        draw's own mini-batch.
+
+        Args:
+            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
+                batches (labels are ignored), best as training saw them, with its
+                augmentation. It is read once for each draw. With `"minibatch"`
+                each draw takes a random mini-batch of an array, or the next
+                batch of a dataset, whose batches must have the predictor's
+                `batch_size`.
+            batch_size: int > 0, for arrays; best that of training. 128 if left
+                out. Not with `"minibatch"`.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: if `inputs` is empty or not finite, or too few for a
+                mini-batch; if the moments come out not finite; or with
+                `batch_norm="moving_average"`. All draws have the moments that they
+                had before then.
+
+        Example:
+
+        >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
+        >>> ensemble.estimate_batch_norm(x_train).predict(x_test)
+        """
+        check_verbose(verbose)
+        self.source.estimate_batch_norm(inputs, batch_size, verbose)
+        return self
+
+    def calibrate(
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+    ) -> "Self":
+        """Is the name of before for `estimate_batch_norm`, and does the same.
+
+        Elsewhere "to calibrate" is to scale probabilities. The name goes with the
+        version after the next.
+        """
+        return self.estimate_batch_norm(inputs, batch_size, verbose)
 
     def materialize(self, draw: int = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.

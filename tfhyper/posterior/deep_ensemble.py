@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import check_bool, check_positive_integer, check_verbose
+from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.member_models import MemberModels
@@ -150,27 +150,6 @@ class DeepEnsemble(BasePredictor):
     def draws_per_member(self) -> int:
         """How many draws each model has."""
         return self.source.settings.num_draws
-
-    def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
-    ) -> "Self":
-        """Gives each draw of each member BatchNorm moments of its own.
-
-        For `batch_norm="reestimate"` and `"minibatch"`; arguments and errors are
-        those of `PosteriorPredictor.calibrate`. After an error every member has the
-        moments that it had before.
-
-        Returns:
-            The ensemble.
-
-        Example:
-
-        >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
-        >>> ensemble.calibrate(x_train).predict(x_test)
-        """
-        check_verbose(verbose)
-        self.source.estimate_batch_norm(inputs, batch_size, verbose)
-        return self
 
     def materialize(self, draw: int = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.

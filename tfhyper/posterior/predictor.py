@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import check_verbose
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -170,39 +169,6 @@ class PosteriorPredictor(BasePredictor):
     def weights_changed(self) -> bool:
         """Whether the model has other weights than when they were taken."""
         return self.source.weights_changed()
-
-    def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
-    ) -> "Self":
-        """Gives each draw the BatchNorm moments of a pass over training inputs.
-
-        Layer by layer, as in training: a layer sees inputs that the layers
-        before it normalised by the same batch. The moments of the pass are
-        those of all its examples together, and of `"minibatch"` those of the
-        draw's own mini-batch.
-
-        Args:
-            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
-                batches (labels are ignored), best as training saw them, with its
-                augmentation. It is read once for each draw. With `"minibatch"`
-                each draw takes a random mini-batch of an array, or the next
-                batch of a dataset, whose batches must have the predictor's
-                `batch_size`.
-            batch_size: int > 0, for arrays; best that of training. 128 if left
-                out. Not with `"minibatch"`.
-            verbose: 0 for silence, 1 for a progress bar.
-
-        Returns:
-            The predictor.
-
-        Raises:
-            ValueError: if `inputs` is empty or not finite, or too few for a
-                mini-batch; if the moments come out not finite; or with
-                `batch_norm="moving_average"`.
-        """
-        check_verbose(verbose)
-        self.source.estimate_batch_norm(inputs, batch_size, verbose)
-        return self
 
     def materialize(self, draw: int | Draw = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
