@@ -159,7 +159,8 @@ def _check_no_noise_inside(point):
         raise ValueError("A layer draws its noise itself.")
 
 
-FORMS = {"tensorflow": Constants, "jax": Constants, "torch": Beside}
+# Name of a backend -> the network in which all draws predict a small batch.
+FORMS: dict[str, type] = {"tensorflow": Constants, "jax": Constants, "torch": Beside}
 
 
 class Together:
