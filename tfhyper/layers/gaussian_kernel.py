@@ -26,8 +26,8 @@ PRIOR_MEANS = ("zero", "weight")
 ESTIMATOR = "reparameterization"
 PRIOR_SCALE = 1.0
 BIAS_POSTERIOR = "point"
-# A third of the kit's: a layer that takes the place of a stock one in a deep network of
-# a user's has to learn there without a warm-up of the KL divergence.
+# A third of the kit's: in place of stock layers, in deep networks of a user's, it has
+# to learn.
 INITIAL_SCALE = 0.03
 
 # Independent streams of one layer's noise.
