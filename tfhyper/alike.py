@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.layers.live_config import own_functions
 
 # What every layer has, and Keras keeps for itself.
@@ -25,7 +26,7 @@ def is_known(layer: Any) -> bool:
     Their configs say all that they are, but for functions, and their behaviour is
     known.
     """
-    layers = layer._flatten_layers(include_self=True)
+    layers = keras_private.flatten_layers(layer)
     return all(_is_known_class(type(x)) for x in layers)
 
 
@@ -33,7 +34,7 @@ def has_foreign_functions(layer: Any) -> bool:
     """Whether a layer, or one inside of it, calls a function that is not Keras'."""
     return any(
         not _is_known_class(value)
-        for inner in layer._flatten_layers(include_self=True)
+        for inner in keras_private.flatten_layers(layer)
         for value in own_functions(inner).values()
         if not isinstance(value, keras.Layer)
     )
@@ -48,8 +49,8 @@ def are_alike(layer: keras.Layer, copy: keras.Layer) -> bool:
     if not _is_known_class(type(layer)) and not copy.built:
         # Attributes may come from its shapes.
         copy.build_from_config(layer.get_build_config() or {})
-    layers = layer._flatten_layers(include_self=True)
-    copies = copy._flatten_layers(include_self=True)
+    layers = keras_private.flatten_layers(layer)
+    copies = keras_private.flatten_layers(copy)
     # A layer that makes others when it is built has more.
     return all(map(_is_same_layer, layers, copies))
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from tfhyper import alike
+from tfhyper import alike, keras_private
+from tfhyper.keras_private import is_functional, takes_training
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
 
@@ -45,7 +46,7 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
 
         def visit_inner(inner, *args, **kwargs):
             # As in Keras, the mode that a model is called in is that of its layers.
-            takes_mode = takes_training(inner) or _is_functional(inner)
+            takes_mode = takes_training(inner) or is_functional(inner)
             if training is not None and takes_mode:
                 kwargs["training"] = training
             return visit(inner, *args, **kwargs)
@@ -55,10 +56,8 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
             for layer in operation.layers:
                 x = visit_inner(layer, x)
             return x
-        if _is_functional(operation):
-            return operation._run_through_graph(
-                args[0], operation_fn=lambda op: op, call_fn=visit_inner
-            )
+        if is_functional(operation):
+            return keras_private.run_through_graph(operation, args[0], visit_inner)
         return call(operation, *args, **kwargs)
 
     return inputs, visit(model, inputs)
@@ -171,16 +170,11 @@ def use(operation, name: str):
     return kind(operation, name=name)
 
 
-def takes_training(operation) -> bool:
-    """Whether a layer's `call` has an argument `training`."""
-    return getattr(operation, "_call_has_training_arg", False)
-
-
 def walk(model: keras.Model, parents: tuple = ()):
     """Yields (nested models ..., layer) for each layer that is no nested model."""
     for layer in model.layers:
         line = (*parents, layer)
-        if isinstance(layer, keras.Sequential) or _is_functional(layer):
+        if isinstance(layer, keras.Sequential) or is_functional(layer):
             yield from walk(layer, line)
         else:
             yield line
@@ -251,8 +245,8 @@ def last_operation(model):
     while True:
         if isinstance(model, keras.Sequential):
             last = model.layers[-1]
-        elif _is_functional(model):
-            last = model.outputs[0]._keras_history.operation
+        elif is_functional(model):
+            last = keras_private.history(model.outputs[0]).operation
         else:
             return model
         model = last
@@ -266,7 +260,7 @@ def check_graph(model, name: str = "model") -> None:
         name: the argument's name.
     """
     sequential = isinstance(model, keras.Sequential)
-    if not sequential and not _is_functional(model):
+    if not sequential and not is_functional(model):
         raise TypeError(
             f"`{name}` must be a functional or Sequential Keras model, whose graph "
             f"is known. Received: {name}={model!r}. A subclassed model can be "
@@ -278,11 +272,3 @@ def check_graph(model, name: str = "model") -> None:
             f"`{name}` must be built: give it a keras.Input or call it once. "
             f"Received: {name}={model!r}"
         )
-
-
-def _is_functional(operation) -> bool:
-    # `Functional`, the class of these models, has no public name; what is
-    # needed of it is the walk that `keras.models.clone_model` makes.
-    return isinstance(operation, keras.Model) and hasattr(
-        operation, "_run_through_graph"
-    )

@@ -6,6 +6,7 @@ from tfhyper import layers
 from tfhyper.checks import check_choice
 from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.layers import generated_kernel as defaults
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.noise import check_seed, derive_seed
 
@@ -21,12 +22,12 @@ LAYERS = (
 
 def hyper(
     strategy: str = "all_in_one",
-    prior: str = "uniform",
+    prior: str = defaults.PRIOR,
     *,
-    code_units: int = 32,
-    hidden_units: int = 32,
-    mean_kernel: bool = True,
-    deviation_scale: float = 0.3,
+    code_units: int = defaults.CODE_UNITS,
+    hidden_units: int = defaults.HIDDEN_UNITS,
+    mean_kernel: bool = defaults.MEAN_KERNEL,
+    deviation_scale: float = defaults.DEVIATION_SCALE,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit whose residual blocks have generated kernels.

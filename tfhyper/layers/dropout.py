@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.layers.noise import check_seed, replica_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
@@ -75,7 +76,7 @@ class _SeedsOfExamples(keras.random.SeedGenerator):
 
     def __init__(self, generator):
         self._generator = generator
-        self._initial_seed = generator._initial_seed  # which Keras asks for on Torch
+        keras_private.share_initial_seed(self, generator)
 
     def next(self, ordered=True):
         drawn = self._generator.next(ordered)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.layers.stochastic import StochasticLayer
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
@@ -93,7 +94,7 @@ class FixedNoise(keras.layers.Layer):
             for i, x in enumerate(leaves)
             if ops.is_tensor(x) and len(x.shape) and x.shape[0] == examples
         ]
-        masks = {i: getattr(leaves[i], "_keras_mask", None) for i in batched}
+        masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
         masked = [i for i in batched if masks[i] is not None]
 
         def call_one(parts):
@@ -101,7 +102,7 @@ class FixedNoise(keras.layers.Layer):
             for i, part in zip(batched, parts[: len(batched)], strict=True):
                 rows[i] = ops.expand_dims(part, 0)
             for i, part in zip(masked, parts[len(batched) :], strict=True):
-                rows[i]._keras_mask = ops.expand_dims(part, 0)
+                keras_private.set_mask(rows[i], ops.expand_dims(part, 0))
             args_of_one, kwargs_of_one = keras.tree.pack_sequence_as(
                 (args, kwargs), rows
             )
@@ -190,7 +191,7 @@ def _map_examples(layer, function, parts):
     if backend == "torch":  # which draws nothing in its vectorised map
         found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
         return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
-    inner = layer._flatten_layers(include_self=True)
+    inner = keras_private.flatten_layers(layer)
     if backend == "tensorflow" and any(isinstance(x, keras.layers.RNN) for x in inner):
         return ops.map(function, parts)  # whose vectorised map fails with loops
     return ops.vectorized_map(function, parts)

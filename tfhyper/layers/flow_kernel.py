@@ -14,6 +14,12 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 
+# Defaults of the layers' arguments, and of their kit's.
+NUM_COUPLINGS = 4
+HIDDEN_UNITS = 32
+PRIOR_MEAN = 0.0
+PRIOR_SCALE = 1.0
+INITIAL_SCALE = 0.1
 # Below it the square of a filter's norm is taken as it: no division by 0.
 _TINY_SQUARE = 1e-12
 # The norm of a filter of He's kernel: fan_in weights of variance 2 / fan_in.
@@ -37,12 +43,12 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def __init__(
         self,
         *args,
-        num_couplings: int = 4,
-        hidden_units: int = 32,
-        prior_mean: float = 0.0,
-        prior_scale: float = 1.0,
+        num_couplings: int = NUM_COUPLINGS,
+        hidden_units: int = HIDDEN_UNITS,
+        prior_mean: float = PRIOR_MEAN,
+        prior_scale: float = PRIOR_SCALE,
         kl_weight: float | None = None,
-        initial_scale: float = 0.1,
+        initial_scale: float = INITIAL_SCALE,
         seed: int | None = None,
         **kwargs,
     ):

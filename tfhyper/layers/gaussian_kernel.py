@@ -22,6 +22,13 @@ from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
 BIAS_POSTERIORS = ("point", "gaussian")
 PRIOR_MEANS = ("zero", "weight")
+# Defaults of the layers' arguments, and of their kit's.
+ESTIMATOR = "reparameterization"
+PRIOR_SCALE = 1.0
+BIAS_POSTERIOR = "point"
+# A third of the kit's: in place of stock layers, in deep networks of a user's, it has
+# to learn.
+INITIAL_SCALE = 0.03
 
 # Independent streams of one layer's noise.
 _KERNEL, _BIAS, _OUTPUT, _SIGNS_IN, _SIGNS_OUT, _KL, _BIAS_KL = range(7)
@@ -53,14 +60,14 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def __init__(
         self,
         *args,
-        estimator: str = "reparameterization",
-        prior_scale: float = 1.0,
+        estimator: str = ESTIMATOR,
+        prior_scale: float = PRIOR_SCALE,
         prior=None,
         trainable_prior_scale: bool = False,
         prior_mean: str = "zero",
         kl_weight: float | None = None,
-        initial_scale: float = 0.03,
-        bias_posterior: str = "point",
+        initial_scale: float = INITIAL_SCALE,
+        bias_posterior: str = BIAS_POSTERIOR,
         pruned: bool = False,
         seed: int | None = None,
         **kwargs,

@@ -15,6 +15,12 @@ from tfhyper.layers.stochastic import (
     known_to_keras,
 )
 
+# Defaults of the layers' arguments, and of their kit's.
+HIDDEN_UNITS = 32
+CODE_UNITS = 32
+PRIOR = "uniform"
+MEAN_KERNEL = True
+DEVIATION_SCALE = 0.3
 # Of the kernels that are generated in one product, in bytes.
 _PRODUCT_BYTES = 2**26
 
@@ -43,12 +49,12 @@ class GeneratedKernel(StochasticKernel):
     def __init__(
         self,
         *args,
-        hidden_units: int = 32,
-        code_units: int = 32,
-        prior: str = "uniform",
+        hidden_units: int = HIDDEN_UNITS,
+        code_units: int = CODE_UNITS,
+        prior: str = PRIOR,
         seed: int | None = None,
-        mean_kernel: bool = True,
-        deviation_scale: float = 0.3,
+        mean_kernel: bool = MEAN_KERNEL,
+        deviation_scale: float = DEVIATION_SCALE,
         generator_regularizer=None,
         **kwargs,
     ):

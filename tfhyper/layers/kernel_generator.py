@@ -8,6 +8,11 @@ from tfhyper.checks import check_positive_integer
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticLayer, he_deviation
 
+# Defaults of the layers' arguments, and of their kit's.
+BLOCK = 16
+EMBEDDING_UNITS = 64
+HIDDEN_UNITS = 64
+
 
 def as_pair(name: str, value) -> tuple[int, int]:
     """Returns a positive int, or two of them, as two.
@@ -80,9 +85,9 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
     def __init__(
         self,
         kernel_size=3,
-        block=16,
-        embedding_units: int = 64,
-        hidden_units: int = 64,
+        block=BLOCK,
+        embedding_units: int = EMBEDDING_UNITS,
+        hidden_units: int = HIDDEN_UNITS,
         **kwargs,
     ):
         # float32 even under a mixed policy, as the generators of Hyper layers.

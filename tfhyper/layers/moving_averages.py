@@ -5,7 +5,12 @@ import weakref
 
 import keras
 
-from tfhyper.layers.outermost import only_shapes, outermost_model
+from tfhyper.keras_private import (
+    flatten_layers,
+    only_shapes,
+    outbound_nodes,
+    outermost_model,
+)
 
 
 class MovingAveragesWarning(UserWarning):
@@ -60,7 +65,7 @@ def warn_of_moving_averages(layer: keras.Layer) -> None:
 
 def _find_batch_norm(layer, model):
     """Returns the last operation of a path through a BatchNorm behind a layer."""
-    members = None if model is None else model._flatten_layers()
+    members = None if model is None else flatten_layers(model)
     allowed = None if members is None else {id(x) for x in members}
     waiting, seen, found, last = [layer], set(), False, layer
     if members is not None:
@@ -70,7 +75,7 @@ def _find_batch_norm(layer, model):
         found = any(_has_batch_norm(m) for m in unknown if not _is_sequential(m))
     while waiting:
         operation = waiting.pop()
-        for node in operation._outbound_nodes:
+        for node in outbound_nodes(operation):
             reached = node.operation
             if id(reached) in seen:
                 continue
@@ -87,7 +92,7 @@ def _find_batch_norm(layer, model):
 
 def _holds(model, layer) -> bool:
     return isinstance(model, keras.Model) and any(
-        x is layer for x in model._flatten_layers(include_self=False)
+        x is layer for x in flatten_layers(model, include_self=False)
     )
 
 
@@ -99,5 +104,5 @@ def _has_batch_norm(operation) -> bool:
     """Whether an operation is, or holds, a BatchNorm that training changes."""
     return isinstance(operation, keras.Layer) and any(
         isinstance(x, keras.layers.BatchNormalization) and x.trainable
-        for x in operation._flatten_layers()
+        for x in flatten_layers(operation)
     )

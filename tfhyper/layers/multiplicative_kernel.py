@@ -29,6 +29,13 @@ from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational import VariationalLayer, check_kl_weight
 
 ESTIMATORS = ("local_reparameterization", "reparameterization")
+# Defaults of the layers' arguments, and of their kit's.
+ESTIMATOR = "local_reparameterization"
+NUM_FLOWS = 2
+FLOW_WIDTH = 50
+PRIOR_SCALE = 1.0
+INITIAL_SCALE = 1e-3
+MULTIPLIER_SCALE = math.sqrt(0.1)
 # Independent streams of one layer's noise.
 STREAMS = (
     "multiplier",
@@ -70,13 +77,13 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def __init__(
         self,
         *args,
-        estimator: str = "local_reparameterization",
-        num_flows: int = 2,
-        flow_width: int = 50,
-        prior_scale: float = 1.0,
+        estimator: str = ESTIMATOR,
+        num_flows: int = NUM_FLOWS,
+        flow_width: int = FLOW_WIDTH,
+        prior_scale: float = PRIOR_SCALE,
         kl_weight: float | None = None,
-        initial_scale: float = 1e-3,
-        multiplier_scale: float = math.sqrt(0.1),
+        initial_scale: float = INITIAL_SCALE,
+        multiplier_scale: float = MULTIPLIER_SCALE,
         seed: int | None = None,
         **kwargs,
     ):

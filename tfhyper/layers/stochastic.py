@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.layers.live_config import live_config
 
@@ -297,7 +298,7 @@ class ConvOperation(Operation):
     def operate(self, inputs, kernel):
         padding = self.padding
         if padding == "causal":
-            inputs = ops.pad(inputs, self._compute_causal_padding())
+            inputs = ops.pad(inputs, keras_private.causal_padding(self))
             padding = "valid"
         return ops.conv(
             inputs,

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_instance, check_number
-from tfhyper.layers.outermost import only_shapes, outermost_model
+from tfhyper.keras_private import flatten_layers, only_shapes, outermost_model
 
 
 class VariationalLayer:
@@ -190,5 +190,5 @@ def variational_layers(model: keras.Layer) -> list[VariationalLayer]:
     >>> [layer.name for layer in tfhyper.layers.variational_layers(model)]
     """
     check_instance("model", model, keras.Layer, "a Keras model or layer")
-    layers = model._flatten_layers(include_self=True)
+    layers = flatten_layers(model)
     return [layer for layer in layers if isinstance(layer, VariationalLayer)]

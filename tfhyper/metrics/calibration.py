@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from tfhyper import keras_private
 from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.metrics._checks import (
     check_labels_and_probs,
@@ -260,7 +261,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch to the sums; the class docstring gives the arguments."""
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = keras_private.mask_of(y_pred)
         y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
         if sample_weight is not None:
             sample_weight = as_tensor("sample_weight", sample_weight)

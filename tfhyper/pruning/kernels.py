@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import keras_graph
+from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_finite, check_instance, check_number, check_text
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
@@ -41,7 +41,7 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
         argument: its name.
     """
     keras_graph.check_graph(model, argument)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in keras_private.flatten_layers(model, include_self=False):
         name = f"layer '{layer.name}' ({type(layer).__name__})"
         if isinstance(layer, StochasticKernel) and not isinstance(
             layer, GaussianKernel
@@ -63,7 +63,7 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
 
 def check_keep(keep: Iterable[str], model: keras.Model) -> set[str]:
     """Returns the names of layers to leave whole, each of a layer with a kernel."""
-    layers = model._flatten_layers(include_self=False)
+    layers = keras_private.flatten_layers(model, include_self=False)
     known = {layer.name for layer in layers if has_kernel(layer)}
     check_instance("keep", keep, Iterable, "a list of names of layers")
     names = [check_text("keep", name) for name in keep]

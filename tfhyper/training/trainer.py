@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from tfhyper import keras_private
 from tfhyper.checks import (
     check_bool,
     check_choice,
@@ -130,7 +131,7 @@ class Trainer:
                 model.optimizer.build(model.trainable_variables)
         check_strategy(model)
         if self.num_replicas > 1:
-            for layer in model._flatten_layers():
+            for layer in keras_private.flatten_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = batch_norm == "synchronized"
         self._step, self.why_not_fast = self._make_step(fast_generator)
@@ -236,7 +237,7 @@ class Trainer:
         )
         with self.strategy.scope():
             # Makes the variables of loss and metrics, as `model.fit` does on replicas.
-            model._symbolic_build(data_batch=dataset.element_spec)
+            keras_private.build_for_training(model, dataset.element_spec)
         if initial_metrics is not None:
             self._check_metrics(initial_metrics)
         parts = self.num_replicas * self.weight_sets

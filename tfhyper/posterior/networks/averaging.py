@@ -58,4 +58,8 @@ def _drawn(averaging, calls):
 
 
 # Name -> the network that holds all draws; with branching each has its own.
-AVERAGING = {"branching": None, "parallelizing": Parallelizing, "widening": Widening}
+AVERAGING: dict[str, type[StackedNetwork] | None] = {
+    "branching": None,
+    "parallelizing": Parallelizing,
+    "widening": Widening,
+}

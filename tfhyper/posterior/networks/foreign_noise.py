@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import alike, keras_graph
+from tfhyper import alike, keras_private
 from tfhyper.layers import Dropout, StochasticLayer
 from tfhyper.layers.fixed_noise import LayerNoise, generator_states
 from tfhyper.layers.stock_dropout import DROPOUTS, as_mc_dropout, drops
@@ -107,17 +107,17 @@ def _drops(layer):
 
 
 def _drops_inside(layer):
-    return any(map(_drops, layer._flatten_layers(include_self=True)))
+    return any(map(_drops, keras_private.flatten_layers(layer)))
 
 
 def _is_random_inside(layer):
     """Whether a `StochasticLayer` is inside of a layer."""
-    inner = layer._flatten_layers(include_self=False)
+    inner = keras_private.flatten_layers(layer, include_self=False)
     return any(isinstance(x, StochasticLayer) for x in inner)
 
 
 def _check_no_norm_inside(layer):
-    for inner in layer._flatten_layers(include_self=False):
+    for inner in keras_private.flatten_layers(layer, include_self=False):
         if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
             raise ValueError(
                 f"Layer '{layer.name}' ({type(layer).__name__}) has both dropout that "
@@ -187,7 +187,7 @@ def _made_up(x):
 
 def _caller(layer, args, kwargs) -> Callable:
     """Returns a function that calls a layer as a model does in prediction."""
-    if keras_graph.takes_training(layer):
+    if keras_private.takes_training(layer):
         kwargs = {**kwargs, "training": False}
     return lambda: layer(*args, **kwargs)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import keras
 from keras import ops
 
-from tfhyper import keras_graph
+from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
@@ -167,7 +167,7 @@ class PointNetwork:
 
     def _check_inside(self, layer):
         """Looks for what cannot be reached inside a layer made of layers."""
-        for inner in layer._flatten_layers(include_self=False):
+        for inner in keras_private.flatten_layers(layer, include_self=False):
             draws = isinstance(inner, StochasticLayer) and inner.sample_noise(0).size
             if draws or self.stand_ins.is_sampled(inner):
                 raise ValueError(

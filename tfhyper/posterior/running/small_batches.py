@@ -164,8 +164,8 @@ def _check_no_noise_inside(point):
         raise ValueError("A layer draws its noise itself.")
 
 
-# Backend -> the form that is fastest there.
-FORMS = {
+# Name of a backend -> the network in which all draws predict a small batch.
+FORMS: dict[str, type] = {
     "tensorflow": UnrolledNetwork,
     "jax": UnrolledNetwork,
     "torch": ConcatenatedDraws,

@@ -5,6 +5,8 @@ import functools
 import keras
 from keras import ops
 
+from tfhyper import keras_private
+
 LOGITS, PROBABILITIES, SIGMOIDS = "logits", "probabilities", "sigmoids"
 
 # Layers that do not change what the numbers are, in prediction.
@@ -56,7 +58,7 @@ def _of_tensor(tensor, models):
         models: the nested models that it is inside of, with the tensors that they are
             called with, the innermost last.
     """
-    operation, node_index, tensor_index = tensor._keras_history
+    operation, node_index, tensor_index = keras_private.history(tensor)
     if isinstance(operation, keras.layers.InputLayer) or operation is None:
         if not models:
             return None
@@ -65,7 +67,7 @@ def _of_tensor(tensor, models):
         if True not in places or len(given) != len(places):
             return None
         return _of_tensor(given[places.index(True)], tuple(outer))
-    inputs = operation._inbound_nodes[node_index].input_tensors
+    inputs = keras_private.inbound_nodes(operation)[node_index].input_tensors
     if isinstance(operation, keras.Model):
         return _of_model(operation, inputs, tensor_index, models)
     return _of_operation(
@@ -80,7 +82,7 @@ def _of_model(model, inputs, tensor_index, models):
         for layer in model.layers:
             before = functools.partial(_of_layer_after, layer, before)
         return before()
-    if hasattr(model, "_run_through_graph"):
+    if keras_private.is_functional(model):
         return _of_tensor(model.outputs[tensor_index], (*models, (model, inputs)))
     return None
 
@@ -91,7 +93,7 @@ def _of_layer_after(layer, before):
             for inner in layer.layers:
                 before = functools.partial(_of_layer_after, inner, before)
             return before()
-        if not hasattr(layer, "_run_through_graph") or len(layer.outputs) != 1:
+        if not keras_private.is_functional(layer) or len(layer.outputs) != 1:
             return None
         return _of_tensor(layer.outputs[0], ())
     return _of_operation(layer, None, lambda: [before()])
@@ -101,8 +103,8 @@ def _of_operation(operation, tensor, of_inputs):
     """Returns what an operation gives, from what its inputs are."""
     if isinstance(operation, keras.layers.Softmax):
         return PROBABILITIES if operation.axis in (-1, 1) else None
-    if type(operation).__module__.startswith("keras.src.ops"):
-        return _of_function(operation, of_inputs)
+    if (name := keras_private.function_name(operation)) is not None:
+        return _of_function(name, operation, of_inputs)
     if type(operation) is keras.layers.Activation:
         found = _of_activation(operation.activation)
         return _same(of_inputs()) if found == LOGITS else found
@@ -119,9 +121,8 @@ def _of_operation(operation, tensor, of_inputs):
     return None
 
 
-def _of_function(operation, of_inputs):
-    """Returns what an operation of `keras.ops`, whose classes have no public names."""
-    name = type(operation).__name__
+def _of_function(name, operation, of_inputs):
+    """Returns what a function of `keras.ops` gives, by the name of its class."""
     if name == "Softmax":
         return PROBABILITIES if operation.axis in (-1, 1) else None
     if name == "Sigmoid":
