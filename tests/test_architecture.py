@@ -86,7 +86,7 @@ NOT_YET = {ROOT / "training" / "fast_generator.py"}
 # an MLServer (of `examples/serve`) is made of.
 OTHERS = {"_version"}
 OTHERS |= {"_data_plane", "_model_registry", "_model_repository"}
-OTHERS |= {"_metrics_server", "_rest_server"}
+OTHERS |= {"_metrics_server", "_rest_server", "_settings"}
 # The one place that imports TensorFlow Probability, when it is first needed.
 PRIORS = ROOT / "layers" / "priors.py"
 PACKAGES = [part for part in ALLOWED if (ROOT / part).is_dir()]
