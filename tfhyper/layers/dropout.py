@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.layers.noise import check_seed, replica_seed
+from tfhyper.layers.replica_streams import replica_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 

@@ -8,11 +8,10 @@ from keras import ops
 
 from tfhyper.checks import check_integer, check_number, check_positive_integer
 from tfhyper.layers.flows import RealNVPFlow
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
 from tfhyper.layers.priors import need_library
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.seeds import StatelessSeed
+from tfhyper.layers.variational_kernel import VariationalKernel
 
 # Below it the square of a filter's norm is taken as it: no division by 0.
 _TINY_SQUARE = 1e-12
@@ -20,7 +19,7 @@ _TINY_SQUARE = 1e-12
 _HE_NORM = math.sqrt(2.0)
 
 
-class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
+class FlowKernel(VariationalKernel):
     """Kernel = g v / |v|, one random g for each filter: the layers BayesHyper*.
 
     With f the layer's `RealNVPFlow` and z ~ N(0, I), as long as there are filters,
@@ -41,32 +40,17 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         hidden_units: int = 32,
         prior_mean: float = 0.0,
         prior_scale: float = 1.0,
-        kl_weight: float | None = None,
         initial_scale: float = 0.1,
-        seed: int | None = None,
         **kwargs,
     ):
-        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.num_couplings = check_integer("num_couplings", num_couplings, 0)
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
         # Not below 0: g and v with both signs changed are the same kernel.
         self.prior_mean = check_number("prior_mean", prior_mean)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_kl_weight(kl_weight)
-        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
-        self.seed = check_seed(seed)
-        self.check_no_regularizer()
 
-    def build(self, input_shape):
-        self.build_counter()
-        self.build_kl_factor()
-        super().build(input_shape)
-        self.built = True
-
-    def build_kernel(self, shape, **options):
-        # The KL divergence of the whole layer is the regularizer of one variable.
-        options = {**options, "regularizer": self.weighted_kl}
+    def build_posterior(self, shape, **options):
         self.direction = self.add_weight(shape, name="direction", **options)
         self.units = shape[-1]
         # The norms that the initializer gave: the layer starts from its kernel.
@@ -179,9 +163,6 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "hidden_units": self.hidden_units,
             "prior_mean": self.prior_mean,
             "prior_scale": self.prior_scale,
-            "kl_weight": self.kl_weight,
-            "initial_scale": self.initial_scale,
-            "seed": self.seed,
         }
 
 

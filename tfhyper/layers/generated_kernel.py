@@ -9,11 +9,8 @@ from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
-from tfhyper.layers.stochastic import (
-    StochasticKernel,
-    he_deviation,
-    known_to_keras,
-)
+from tfhyper.layers.stochastic import StochasticKernel, he_deviation
+from tfhyper.layers.stock_arguments import known_to_keras
 
 # Of the kernels that are generated in one product, in bytes.
 _PRODUCT_BYTES = 2**26

@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_choice, check_positive_integer
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
+from tfhyper.layers.draw_counter import DrawCounter
+from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_instance, check_integer, check_number
+from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
-from tfhyper.layers.noise import DrawCounter, check_seed, make_key, replica_seed
+from tfhyper.layers.replica_streams import replica_seed
+from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
 
 

@@ -16,33 +16,16 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import output_deviation
 from tfhyper.layers.gaussian_weights import inverse_softplus
 from tfhyper.layers.masked_flow import MaskedFlow
-from tfhyper.layers.noise import (
-    DrawCounter,
-    StatelessSeed,
-    check_seed,
-    derive_seed,
-    generator_of,
-    make_key,
-)
+from tfhyper.layers.noise import generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.seeds import make_key
+from tfhyper.layers.stochastic import he_deviation
+from tfhyper.layers.variational_kernel import VariationalKernel
 
 ESTIMATORS = ("local_reparameterization", "reparameterization")
-# Independent streams of one layer's noise.
-STREAMS = (
-    "multiplier",
-    "masks",
-    "kernel",
-    "output",
-    "kl_multiplier",
-    "kl_masks",
-    "kl_auxiliary_masks",
-    "kl_projection",
-)
 
 
-class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
+class MultiplicativeKernel(VariationalKernel):
     """Kernel ~ N(z mean, softplus(rho)^2), z from a normalizing flow: layers MNF*.
 
     z has an entry for each slice of the kernel along `multiplier_axis`. It is the
@@ -64,6 +47,16 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     """
 
     noise_is_seed = True
+    streams = (
+        "multiplier",
+        "masks",
+        "kernel",
+        "output",
+        "kl_multiplier",
+        "kl_masks",
+        "kl_auxiliary_masks",
+        "kl_projection",
+    )
     # The kernel's axis that z goes along: 0, its inputs, or -1, its outputs.
     multiplier_axis = -1
 
@@ -74,40 +67,22 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         num_flows: int = 2,
         flow_width: int = 50,
         prior_scale: float = 1.0,
-        kl_weight: float | None = None,
         initial_scale: float = 1e-3,
         multiplier_scale: float = math.sqrt(0.1),
-        seed: int | None = None,
         **kwargs,
     ):
-        kwargs.setdefault("kernel_initializer", "he_normal")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
         self.num_flows = check_integer("num_flows", num_flows, 0)
         self.flow_width = check_positive_integer("flow_width", flow_width)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_kl_weight(kl_weight)
-        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.multiplier_scale = check_number(
             "multiplier_scale", multiplier_scale, positive=True
         )
-        self.seed = check_seed(seed)
-        self._seeds = {
-            name: derive_seed(self.seed, i) for i, name in enumerate(STREAMS)
-        }
-        self.check_no_regularizer()
 
-    def build(self, input_shape):
-        self.build_counter()
-        self.build_kl_factor()
-        super().build(input_shape)
-        self.built = True
-
-    def build_kernel(self, shape, **options):
-        self._kernel_shape = tuple(shape)
+    def build_posterior(self, shape, **options):
+        self._kernel_shape = shape
         size = shape[self.multiplier_axis]
-        # The KL divergence of the whole layer is the regularizer of one variable.
-        options = {**options, "regularizer": self.weighted_kl}
         self.kernel_mean = self.add_weight(shape, name="kernel_mean", **options)
 
         def add_weight(name, shape, value=None, deviation=0.0):
@@ -158,7 +133,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def call(self, inputs, training=None):
         self.count_examples(inputs, training)
         by_example = training and self.estimator == "local_reparameterization"
-        draw = _Streams(self._seeds, self.next_count(training), by_example)
+        draw = _CallNoise(self, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)
         if by_example:
             outputs = self._locally_reparameterized(inputs, draw)
@@ -211,7 +186,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
 
         Its mean over draws is the bound; one for each step of the training.
         """
-        return self.kl_of(_Streams(self._seeds, self.current_count(training=True)))
+        return self.kl_of(_CallNoise(self, self.current_count(training=True)))
 
     def kl_of(self, draw):
         """Returns the value of the bound for a source of noise.
@@ -219,7 +194,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         Args:
             draw: an object with `normal(stream, shape)`, which gives N(0, 1), and
                 `masks(stream, shape)`, which gives zeros and ones; `stream` is one
-                of `STREAMS`.
+                of `streams`.
         """
         codes, log_det = self._sample_multiplier(draw, 1, ("kl_multiplier", "kl_masks"))
         location = self._location(codes)
@@ -262,7 +237,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         return None
 
     def point_weights(self, noise):
-        return self.with_bias(self._sample_kernel(_Generator(noise)))
+        return self.with_bias(self._sample_kernel(_DrawNoise(noise)))
 
     def get_config(self):
         return {
@@ -271,18 +246,15 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "num_flows": self.num_flows,
             "flow_width": self.flow_width,
             "prior_scale": self.prior_scale,
-            "kl_weight": self.kl_weight,
-            "initial_scale": self.initial_scale,
             "multiplier_scale": self.multiplier_scale,
-            "seed": self.seed,
         }
 
 
-class _Streams:
+class _CallNoise:
     """The noise of one call: a function of (seed, count) for each stream."""
 
-    def __init__(self, seeds, count, by_example=False):
-        self._seeds, self._count, self._by_example = seeds, count, by_example
+    def __init__(self, layer, count, by_example=False):
+        self._layer, self._count, self._by_example = layer, count, by_example
 
     def normal(self, stream, shape, dtype="float32"):
         return keras.random.normal(shape, dtype=dtype, seed=self._seed(stream))
@@ -293,11 +265,11 @@ class _Streams:
         )
 
     def _seed(self, stream):
-        return StatelessSeed(self._seeds[stream], self._count, self._by_example)
+        return self._layer.stream_seed(stream, self._count, self._by_example)
 
 
-class _Generator:
-    """The noise of one draw."""
+class _DrawNoise:
+    """The noise of one draw, whose streams are one generator's numbers in turn."""
 
     def __init__(self, noise):
         self._generator = generator_of(noise)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.operations import ConvOperation
 from tfhyper.layers.roles import GENERATOR, give_role
-from tfhyper.layers.stochastic import ConvOperation, StochasticKernel
+from tfhyper.layers.stochastic import StochasticKernel
 
 
 @keras.saving.register_keras_serializable("tfhyper")

@@ -1,10 +1,10 @@
-"""What the posterior asks of a layer with random weights, and the operations.
+"""What the posterior asks of a layer with random weights.
 
 A layer is an operation plus a posterior over its kernel. The operation is a
 stock Keras layer, inherited: its arguments, checks, shapes and config are
 Keras'. The posterior is a class between the two that says where the kernel
 comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
-`keras.layers.Conv2D`, and nothing else.
+`keras.layers.Conv2D`, and nothing else. The operations stand in `operations`.
 """
 
 import inspect
@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.stock_arguments import check_stock_arguments
 
 
 class StochasticLayer:
@@ -110,7 +110,7 @@ class StochasticKernel(StochasticLayer):
 
     def __init__(self, *args, **kwargs):
         names = inspect.signature(self.point_class).parameters
-        _check_stock_arguments({**dict(zip(names, args)), **kwargs})
+        check_stock_arguments({**dict(zip(names, args)), **kwargs})
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
@@ -220,128 +220,6 @@ class StochasticKernel(StochasticLayer):
         )
 
 
-# What arguments whose names end so are made into.
-_IDENTIFIERS = {
-    "activation": keras.activations.get,
-    "constraint": keras.constraints.get,
-    "initializer": keras.initializers.get,
-    "regularizer": keras.regularizers.get,
-}
-_SIZES = {"depth_multiplier", "filters", "groups"}
-# A drawn kernel has neither.
-_OF_FIXED_KERNELS = ("lora_alpha", "lora_rank", "quantization_config")
-
-
-def _check_stock_arguments(options):
-    """Raises ValueError for arguments that Keras takes as they are, or does not name.
-
-    Args:
-        options: what a stock layer is given, by name.
-    """
-    for name in _SIZES & set(options):
-        check_positive_integer(name, options[name])
-    if not isinstance(options.get("padding", ""), str):
-        raise ValueError(
-            "`padding` must be a name that Keras knows. "
-            f"Received: padding={options['padding']!r}"
-        )
-    if "use_bias" in options:
-        check_bool("use_bias", options["use_bias"])
-    for name in _OF_FIXED_KERNELS:
-        if options.get(name) is not None:
-            raise ValueError(
-                f"`{name}` must be None: the kernel is drawn, and LoRA and "
-                f"quantization need a fixed one. Received: {name}={options[name]!r}"
-            )
-    for name, value in options.items():
-        if name.rpartition("_")[2] in _IDENTIFIERS:
-            known_to_keras(name, value)
-
-
-def known_to_keras(name: str, value: Any) -> Any:
-    """Returns what Keras makes of an activation, initializer, regularizer, constraint.
-
-    Args:
-        name: the argument's name, which ends in one of these words.
-        value: what was given.
-
-    Raises:
-        ValueError: if Keras does not know it.
-    """
-    try:
-        return _IDENTIFIERS[name.rpartition("_")[2]](value)
-    except Exception as error:
-        raise ValueError(
-            f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
-        ) from error
-
-
 def he_deviation(shape: tuple[int, ...]) -> float:
     """Returns sqrt(2 / fan_in), the deviation of He's kernel of a shape."""
     return math.sqrt(2.0 / math.prod(shape[:-1]))
-
-
-class Operation:
-    """What a layer does with its kernel: `operate(inputs, kernel)`.
-
-    In the dtype of the inputs, which the kernel is cast to.
-    """
-
-    # The kernel's name in the arguments of the stock layer: kernel_initializer.
-    kernel_argument = "kernel"
-
-
-class ConvOperation(Operation):
-    """The convolution of `keras.layers.Conv1D`, `Conv2D` and `Conv3D`."""
-
-    def operate(self, inputs, kernel):
-        padding = self.padding
-        if padding == "causal":
-            inputs = ops.pad(inputs, self._compute_causal_padding())
-            padding = "valid"
-        return ops.conv(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=list(self.strides),
-            padding=padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class DepthwiseConvOperation(Operation):
-    """The convolution of `keras.layers.DepthwiseConv2D`."""
-
-    kernel_argument = "depthwise"
-
-    def operate(self, inputs, kernel):
-        return ops.depthwise_conv(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=self.strides,
-            padding=self.padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class ConvTransposeOperation(Operation):
-    """The convolution of `keras.layers.Conv2DTranspose`."""
-
-    def operate(self, inputs, kernel):
-        return ops.conv_transpose(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=list(self.strides),
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class DenseOperation(Operation):
-    """The matrix product of `keras.layers.Dense`."""
-
-    def operate(self, inputs, kernel):
-        return ops.matmul(inputs, ops.cast(kernel, inputs.dtype))

@@ -13,7 +13,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior import archive
 from tfhyper.posterior.base_predictor import Averaged
 from tfhyper.posterior.member_models import Members

@@ -14,7 +14,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.predictor import PosteriorPredictor
 from tfhyper.posterior.running.fingerprint import Fingerprint

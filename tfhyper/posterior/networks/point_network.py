@@ -9,7 +9,7 @@ from tfhyper import keras_graph
 from tfhyper.checks import check_bool
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.used_layer import UsedLayer
 from tfhyper.posterior.networks import batch_norm
 from tfhyper.posterior.networks.draws import Draw
