@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stochastic import StochasticLayer
@@ -36,6 +37,9 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     >>> layer = tfhyper.layers.Dropout(0.3)
     """
 
+    # At prediction it does nothing: a draw has no noise for it.
+    noise_kind = NoiseKind.NONE
+
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
         if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
             raise ValueError(
@@ -56,13 +60,6 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     def load_own_variables(self, store):
         if self.rate > 0:
             self.seed_generator.state.assign(store["seed"])
-
-    # At prediction it does nothing: a draw has no noise for it.
-    def sample_noise(self, seed):
-        return np.zeros((0,), np.float32)
-
-    def mean_noise(self):
-        return self.sample_noise(0)
 
     def point_layer(self):
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))

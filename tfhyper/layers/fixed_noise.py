@@ -6,10 +6,13 @@ every call. (Masks that differ from example to example, by the place in the data
 those of `tfhyper.layers.MCDropout`.)
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.stochastic import StochasticLayer
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
@@ -207,31 +210,33 @@ class LayerNoise(StochasticLayer):
             `None` for one that is on.
     """
 
+    noise_kind = NoiseKind.KEY
+
     def __init__(self, layer: keras.Layer, training: bool | None):
         self.layer, self.mode, self.name = layer, training, layer.name
         self._count = len(generator_states(layer))
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         """Returns the states of a draw's generators, (generators, 2)."""
         return np.random.default_rng(seed).integers(0, 2**31, (self._count, 2))
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         """Returns states as `sample_noise`, in tensors."""
         first = ops.cast(seed, "int32")
         second = ops.cast(count, "int32") * self._count
         return ops.stack([ops.stack([first, second + i]) for i in range(self._count)])
 
-    def mean_noise(self):
+    def mean_noise(self) -> np.ndarray | None:
         """Returns no states: what is off in prediction is off at the mean."""
-        return np.zeros((0, 2), "int64") if self.mode else None
+        return MEAN if self.mode else None
 
     def point_layer(self, layer: keras.Layer | None = None, **kwargs):
         """Returns the `FixedNoise` of the layer, or of a copy of it."""
         kwargs = {"name": self.name, **kwargs}
         return FixedNoise(layer or self.layer, self.mode, **kwargs)
 
-    def point_weights(self, noise):
-        """Returns the states, those that say "no noise" for none."""
-        if not ops.is_tensor(noise) and not len(noise):
-            noise = np.full((self._count, 2), -1)
-        return [ops.cast(noise, "int32")]
+    def point_weights(self, noise: Any) -> list:
+        """Returns the states, below zero at the mean: no noise."""
+        return [keys_of(noise, (self._count, 2))]

@@ -1,14 +1,15 @@
 """The posterior of Bayesian hypernetworks: a flow over the scales of filters."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_integer, check_number, check_positive_integer
-from tfhyper.layers.flows import RealNVPFlow
 from tfhyper.layers.priors import need_library
+from tfhyper.layers.real_nvp_flow import RealNVPFlow
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import StatelessSeed
 from tfhyper.layers.variational_kernel import VariationalKernel
@@ -32,6 +33,8 @@ class FlowKernel(VariationalKernel):
     prior p(g) = N(prior_mean, prior_scale^2) and the g of the last call in
     training: an estimate of KL(q || p) from one draw, that of the kernel itself.
     """
+
+    kernel_description = "whose filters have random scales"
 
     def __init__(
         self,
@@ -145,11 +148,13 @@ class FlowKernel(VariationalKernel):
         if self.bias is not None:
             self.bias.assign(bias)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         generator = np.random.default_rng(seed)
         return generator.standard_normal((1, self.units), dtype="float32")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         seed = StatelessSeed(seed, count)
         return keras.random.normal((1, self.units), dtype="float32", seed=seed)
 

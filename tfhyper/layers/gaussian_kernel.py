@@ -1,5 +1,8 @@
 """The factorised Gaussian posterior: Bayes by Backprop."""
 
+import math
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,7 +10,7 @@ from keras import ops
 from tfhyper.checks import check_bool, check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
-from tfhyper.layers.noise import generator_of
+from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import he_deviation
@@ -40,7 +43,8 @@ class GaussianKernel(VariationalKernel):
     and sigma are multiplied by a mask, and the KL sums over the weights it keeps.
     """
 
-    noise_is_seed = True
+    noise_kind = NoiseKind.SEED
+    kernel_description = "whose kernel has a Gaussian posterior"
     streams = (
         "kernel",
         "bias",
@@ -114,6 +118,11 @@ class GaussianKernel(VariationalKernel):
         )
         return self._bias_posterior.mean
 
+    @property
+    def draw_multiply_adds(self) -> int:
+        """One for each weight of the kernel."""
+        return math.prod(self.kernel_posterior.shape)
+
     def call(self, inputs, training=None):
         self.count_examples(inputs, training)
         count = self.next_count(training)
@@ -180,19 +189,19 @@ class GaussianKernel(VariationalKernel):
         if self._bias_posterior is not None:
             self._bias_posterior.set_moped(delta)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
     def mean_noise(self):
-        return np.zeros((0,), "int64")
+        return MEAN
 
     def point_weights(self, noise):
-        # A draw is one number; at the posterior's mean there is none.
-        is_mean = not ops.is_tensor(noise) and not len(noise)
-        normal = ops.zeros if is_mean else generator_of(noise).normal
+        normal = generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
             return self.with_bias(kernel)

@@ -1,8 +1,10 @@
 """The implicit posterior: a small network turns a random code into a kernel."""
 
 import math
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
@@ -12,7 +14,7 @@ from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.stock_arguments import known_to_keras
 
-# Of the kernels that are generated in one product, in bytes.
+# How many bytes of kernels are generated in one product.
 _PRODUCT_BYTES = 2**26
 
 
@@ -33,6 +35,7 @@ class GeneratedKernel(StochasticKernel):
     `deviation_scale` is about the size of the deviation over that of the mean.
     """
 
+    kernel_description = "whose kernel is generated"
     # features @ generator_output. While a training step is traced, it may be a product
     # whose gradient for the weights is packed: `tfhyper.training.fast_generator`.
     output_product = staticmethod(ops.matmul)
@@ -130,6 +133,12 @@ class GeneratedKernel(StochasticKernel):
         kernels = ops.reshape(kernels, shape)
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
+    @property
+    def draw_multiply_adds(self) -> int:
+        """Those of the generator's two products."""
+        matrices = (self.generator_hidden, self.generator_output)
+        return sum(math.prod(matrix.shape) for matrix in matrices)
+
     def call(self, inputs, code=None, training=None):
         if not training:
             warn_of_moving_averages(self)
@@ -148,10 +157,12 @@ class GeneratedKernel(StochasticKernel):
     def compute_output_shape(self, inputs_shape, code_shape=None):
         return super().compute_output_shape(inputs_shape)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return self.latent_code.sample_noise(seed)
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return self.latent_code.fresh_noise(seed, count)
 
     def point_weights(self, noise):

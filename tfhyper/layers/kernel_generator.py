@@ -1,10 +1,10 @@
 """The generator that the layers of a static hypernetwork share."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_positive_integer
+from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticLayer, he_deviation
 
@@ -77,6 +77,8 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016, section 3.1.
     """
 
+    noise_kind = NoiseKind.NONE
+
     def __init__(
         self,
         kernel_size=3,
@@ -130,12 +132,6 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
         output = (self.hidden_units, *self.kernel_size, filters)
         shapes = (hidden, hidden[1:], output, output[1:])
         return [keras.KerasTensor(shape, dtype="float32") for shape in shapes]
-
-    def sample_noise(self, seed):
-        return np.zeros((0,), "float32")
-
-    def mean_noise(self):
-        return self.sample_noise(0)
 
     def point_layer(self):
         return None

@@ -1,5 +1,7 @@
 """The random code z that generators turn into kernels."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -92,10 +94,12 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
         seed = StatelessSeed(self.seed, self.next_count(training))
         return PRIORS[self.prior]((1, self.units), seed)
 
-    def sample_noise(self, seed: int) -> np.ndarray:
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return ops.convert_to_numpy(self.fresh_noise(seed, 0))
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
 
     def point_layer(self):

@@ -1,6 +1,7 @@
 """Dropout that is on in prediction too: MC dropout (Gal and Ghahramani, 2016)."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from tfhyper.checks import check_instance, check_integer, check_number
 from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
+from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
@@ -112,6 +114,8 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
     """
 
+    noise_kind = NoiseKind.KEY
+
     def __init__(
         self,
         rate: float,
@@ -131,30 +135,26 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         key = make_key(replica_seed(self.seed, by_example=True), count)
         return self.drop(inputs, key, ops.zeros((), "int32"))
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         """Returns the key of a draw's masks: seed and count."""
         return np.array([seed, 0], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
     def mean_noise(self):
-        return np.zeros((0,), "int64")
+        return MEAN
 
     def point_layer(self):
         return FixedDropout.from_config(MaskedDropout.get_config(self))
 
     def point_weights(self, noise):
-        if not ops.is_tensor(noise):
-            noise = np.asarray(noise if len(noise) else _NO_DROPOUT)
-        return [ops.cast(noise, "int32"), ops.zeros((), "int32")]
+        return [keys_of(noise), ops.zeros((), "int32")]
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
-
-
-# The key that stands for the posterior's mean.
-_NO_DROPOUT = (-1, 0)
 
 
 @keras.saving.register_keras_serializable("tfhyper")

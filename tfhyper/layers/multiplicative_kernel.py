@@ -1,6 +1,7 @@
 """The posterior of multiplicative normalizing flows."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import output_deviation
 from tfhyper.layers.gaussian_weights import inverse_softplus
 from tfhyper.layers.masked_flow import MaskedFlow
-from tfhyper.layers.noise import generator_of
+from tfhyper.layers.noise import NoiseKind, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import he_deviation
@@ -46,7 +47,7 @@ class MultiplicativeKernel(VariationalKernel):
     z starts around 1, so that a network starts as one of stock layers would.
     """
 
-    noise_is_seed = True
+    noise_kind = NoiseKind.SEED
     streams = (
         "multiplier",
         "masks",
@@ -57,6 +58,7 @@ class MultiplicativeKernel(VariationalKernel):
         "kl_auxiliary_masks",
         "kl_projection",
     )
+    kernel_description = "whose Gaussian kernel is multiplied by random numbers"
     # The kernel's axis that z goes along: 0, its inputs, or -1, its outputs.
     multiplier_axis = -1
 
@@ -127,7 +129,7 @@ class MultiplicativeKernel(VariationalKernel):
     def set_mean(self, kernel, bias=None):
         super().set_mean(kernel, bias)
         # Now the mean of z is 1 exactly, and the kernel's mean is `kernel`.
-        self.multiplier_mean.assign(np.ones(self.flow.size))
+        self.multiplier_mean.assign(np.ones(self.flow.units))
         self.flow.set_center(1.0)
 
     def call(self, inputs, training=None):
@@ -162,11 +164,11 @@ class MultiplicativeKernel(VariationalKernel):
     def _sample_multiplier(self, draw, size, streams=("multiplier", "masks")):
         """Returns z (size, entries), and log |dz/dz_0| (size,)."""
         dtype = self.variable_dtype
-        entries = self.flow.size
+        entries = self.flow.units
         normal = ops.cast(draw.normal(streams[0], (size, entries)), dtype)
         codes = self.multiplier_mean + ops.softplus(self.multiplier_rho) * normal
         masks = draw.masks(streams[1], (self.num_flows, size, entries))
-        return self.flow(codes, ops.cast(masks, dtype))
+        return self.flow.forward(codes, ops.cast(masks, dtype))
 
     def _sample_kernel(self, draw):
         codes, _ = self._sample_multiplier(draw, 1)
@@ -219,22 +221,21 @@ class MultiplicativeKernel(VariationalKernel):
         normal = ops.cast(draw.normal("kl_projection", mean.shape), mean.dtype)
         feature = ops.mean(ops.tanh(mean + ops.sqrt(variance) * normal))
         masks = draw.masks("kl_auxiliary_masks", (self.num_flows, *codes.shape))
-        codes, log_det = self.auxiliary_flow(codes, ops.cast(masks, codes.dtype))
+        masks = ops.cast(masks, codes.dtype)
+        codes, log_det = self.auxiliary_flow.forward(codes, masks)
         log_variance = self.auxiliary_log_variance * feature
         shift = ops.square(codes[0] - self.auxiliary_mean * feature)
         log_density = log_variance + shift * ops.exp(-log_variance)
         log_density = -0.5 * ops.sum(log_density + math.log(2.0 * math.pi))
         return log_density + log_det[0]
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
-
-    def mean_noise(self):
-        # The mean of a flow's output has no closed form.
-        return None
 
     def point_weights(self, noise):
         return self.with_bias(self._sample_kernel(_DrawNoise(noise)))

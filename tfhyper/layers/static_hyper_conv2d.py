@@ -1,9 +1,9 @@
 """2D convolution whose kernel a shared generator makes of embeddings."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.operations import ConvOperation
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel
@@ -60,6 +60,8 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     """
 
     point_class = keras.layers.Conv2D
+    noise_kind = NoiseKind.NONE
+    kernel_description = "whose kernel is generated"
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -131,9 +133,3 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     def point_weights(self, noise):
         # Not noise of its own: `KernelGenerator.code_of` says what is here.
         return self.with_bias(self.generate(noise))
-
-    def sample_noise(self, seed):
-        return np.zeros((0,), "float32")
-
-    def mean_noise(self):
-        return self.sample_noise(0)

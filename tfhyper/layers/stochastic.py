@@ -16,14 +16,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.layers.former_methods import adapt_former_methods
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.noise import MEAN, NoiseKind
 from tfhyper.layers.stock_arguments import check_stock_arguments
 
 
 class StochasticLayer:
     """A layer whose randomness a draw can fix.
 
-    The posterior package knows layers through these methods alone.
+    The posterior package knows layers through these members alone. Two of them every
+    such layer has: `point_layer` and `point_weights`. One that draws has `sample_noise`
+    too; one that draws nothing has `noise_kind = NoiseKind.NONE` in its place.
+
+    Attributes:
+        noise_kind: `NoiseKind`, what the numbers of the layer's noise are.
 
     Example:
 
@@ -34,17 +41,40 @@ class StochasticLayer:
     >>> plain.set_weights(layer.point_weights(layer.sample_noise(seed=0)))
     """
 
-    def sample_noise(self, seed: int) -> np.ndarray:
-        """Draws what fixes this layer: a small array, the same for one `seed`.
+    noise_kind: NoiseKind = NoiseKind.CODE
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        adapt_former_methods(cls)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether one draw of the layer differs from another."""
+        return self.noise_kind is not NoiseKind.NONE
+
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
+        """Draws what fixes this layer in one draw of an ensemble: a small array.
+
+        Most layers need `seed` alone. The others are for layers that act together, or
+        whose posterior has members that are counted: the one for draw number `index`,
+        say, is `index % members` in all layers.
 
         Args:
-            seed: int, 0 <= seed < 2**31.
+            seed: int, 0 <= seed < 2**31, of this layer in this draw: other layers and
+                other draws have other seeds.
+            index: int >= 0, the number of the draw, which its layers have in common.
+            ensemble_seed: int, 0 <= ensemble_seed < 2**31, of the whole ensemble: what
+                the layers of a draw share is a function of it and `index`.
 
         Returns:
-            An array, the noise that `point_weights` takes: the code z, or the
-            seed of weight noise. Empty if the layer draws nothing.
+            An array, the noise that `point_weights` takes: the same for the same
+            arguments, of a shape that the layer alone decides.
         """
-        raise NotImplementedError
+        if self.is_random:
+            raise NotImplementedError(f"{type(self).__name__} has no `sample_noise`.")
+        return MEAN
 
     def point_layer(self) -> keras.Layer | None:
         """Returns the unbuilt stock layer that one draw turns this layer into.
@@ -55,7 +85,11 @@ class StochasticLayer:
         raise NotImplementedError
 
     def point_weights(self, noise: Any) -> list:
-        """Returns the weights of `point_layer()` for one draw, in its order."""
+        """Returns the weights of `point_layer()` for one draw, in its order.
+
+        Args:
+            noise: that of `sample_noise`, `fresh_noise` or `mean_noise`.
+        """
         raise NotImplementedError
 
     def point_weights_of_draws(self, noises: Sequence) -> Iterator[list]:
@@ -78,26 +112,25 @@ class StochasticLayer:
         """
         return noise
 
-    # Whether the noise is a seed of NumPy, which a traced function cannot draw from.
-    noise_is_seed = False
-
-    def fresh_noise(self, seed: Any, count: Any) -> Any:
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         """Draws noise of the same distribution as `sample_noise`, in tensors.
 
-        For functions that are traced: what `code_of` and `point_weights` take.
+        For functions that are traced: what `code_of` and `point_weights` take. Of
+        `NoiseKind.SEED` it is a key, `make_key(seed, count)`.
 
         Args:
-            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            seed: int32 scalar tensor, 0 <= seed < 2**31, of all draws and layers.
             count: int32 scalar tensor, another one for each draw and layer.
+            index: int32 scalar tensor, the number of the draw, which its layers have
+                in common.
         """
-        noise = self.sample_noise(0)
-        if noise.size:
+        if self.is_random:
             raise NotImplementedError(f"{type(self).__name__} has no `fresh_noise`.")
-        return noise
+        return MEAN
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise that gives the posterior's mean; `None` if unknown."""
-        return None
+        return None if self.is_random else MEAN
 
 
 class StochasticKernel(StochasticLayer):
@@ -106,7 +139,14 @@ class StochasticKernel(StochasticLayer):
     Stands before an operation and a stock Keras layer in the bases of a class.
     The stock layer's `build` makes bias, checks and shapes as ever; its
     request for a kernel variable goes to `build_kernel` instead.
+
+    Attributes:
+        point_class: the stock layer's class, that of a network of one draw.
+        kernel_description: what an error says of the kernel after the layer's name.
     """
+
+    point_class: type[keras.Layer]
+    kernel_description: str = "whose kernel is drawn"
 
     def __init__(self, *args, **kwargs):
         names = inspect.signature(self.point_class).parameters
@@ -161,6 +201,11 @@ class StochasticKernel(StochasticLayer):
     @kernel.setter
     def kernel(self, value):
         pass  # some stock layers set it in `build`
+
+    @property
+    def draw_multiply_adds(self) -> int | None:
+        """Multiply-adds of drawing one kernel; `None` if nobody has counted them."""
+        return None
 
     def add_kernel_loss(self, kernel) -> None:
         """Adds the regularizer's term of a kernel made in this call, if any."""

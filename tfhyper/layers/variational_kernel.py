@@ -4,6 +4,7 @@ from typing import Any
 
 from tfhyper.checks import check_number
 from tfhyper.layers.draw_counter import DrawCounter
+from tfhyper.layers.roles import POSTERIOR, role_of
 from tfhyper.layers.seeds import StatelessSeed, check_seed, derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.layers.variational import VariationalLayer, check_kl_weight
@@ -71,7 +72,13 @@ class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
     def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         """Makes the posterior, one of whose variables has the KL term in the loss."""
         options = {**options, "regularizer": self.weighted_kl}
-        return self.build_posterior(tuple(shape), **options)
+        mean = self.build_posterior(tuple(shape), **options)
+        if not any(role_of(variable) == POSTERIOR for variable in self.variables):
+            raise NotImplementedError(
+                f"{type(self).__name__}.build_posterior must give the posterior's "
+                "variables their role: `give_role`. Else weight decay acts on them."
+            )
+        return mean
 
     def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         """Makes the variables of q, and says `give_role("posterior", ...)` of them.

@@ -120,8 +120,7 @@ class Ensemble:
 
     def _varies(self):
         """Whether one draw differs from another."""
-        noise = self._point.sample(self.seed, 0).noise
-        return self.batch_norm == "minibatch" or any(x.size for x in noise.values())
+        return self.batch_norm == "minibatch" or self._point.is_random
 
     @property
     def _inside(self) -> bool:
