@@ -13,9 +13,8 @@ from keras import ops
 
 import tfhyper
 from tests.helpers.layers import normal, to_numpy
-from tfhyper.layers import give_role, role_of
+from tfhyper.layers import NoiseKind, give_role, role_of
 from tfhyper.layers.draw_counter import DrawCounter
-from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.operations import DenseOperation
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.stochastic import StochasticKernel

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import tfhyper
-from tfhyper.layers import StochasticLayer
-from tfhyper.layers.noise import NoiseKind
+from tfhyper.layers import NoiseKind, StochasticLayer
 from tfhyper.layers.seeds import derive_seed
 
 
@@ -63,7 +62,7 @@ def test_a_former_layer_that_draws_nothing_is_not_random():
 
 
 def test_the_former_attribute_of_seeds_is_a_kind_of_noise():
-    with pytest.warns(DeprecationWarning, match="noise_kind = NoiseKind.SEED"):
+    with pytest.warns(DeprecationWarning, match=r"tfhyper\.layers\.NoiseKind\.SEED"):
 
         class Seeded(StochasticLayer):
             noise_is_seed = True

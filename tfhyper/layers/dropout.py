@@ -1,5 +1,7 @@
 """Dropout whose masks go on after a reload."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -47,24 +49,24 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
             )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool | None = False) -> Any:
         if not training or self.rate == 0:
             return inputs
         seeds = _SeedsOfExamples(self.seed_generator)
         return keras.random.dropout(inputs, self.rate, self.noise_shape, seed=seeds)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         if self.rate > 0:
             store["seed"] = self.seed_generator.state
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         if self.rate > 0:
             self.seed_generator.state.assign(store["seed"])
 
-    def point_layer(self):
+    def point_layer(self) -> keras.Layer:
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return []
 
 
@@ -75,7 +77,7 @@ class _SeedsOfExamples(keras.random.SeedGenerator):
         self._generator = generator
         self._initial_seed = generator._initial_seed  # which Keras asks for on Torch
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Any:
         drawn = self._generator.next(ordered)
         first, count = drawn[0], drawn[1]
         seed = replica_seed(first, by_example=True)

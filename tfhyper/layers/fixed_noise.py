@@ -73,7 +73,7 @@ class FixedNoise(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, *args, **kwargs):
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the layer returns, with its noise."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -87,7 +87,7 @@ class FixedNoise(keras.layers.Layer):
 
     def _call_each(self, args, kwargs):
         if (recurrent := _recurrent_layers(self.layer)) is not None:
-            # As fast as without dropout: masks of one example go for all of them.
+            # One example's masks go for all: that is as fast as without dropout.
             return self._call_fixed(args, kwargs, recurrent)
         leaves = keras.tree.flatten((args, kwargs))
         examples = next(x for x in leaves if ops.is_tensor(x)).shape[0]
@@ -132,11 +132,11 @@ class FixedNoise(keras.layers.Layer):
                 _draw_masks(layer, args[0])
             return self.layer(*args, **kwargs)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
@@ -145,7 +145,7 @@ class FixedNoise(keras.layers.Layer):
             *((inputs[0], previous_mask[0]) if single else (inputs, previous_mask))
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layer = keras.saving.serialize_keras_object(self.layer)
         return {**super().get_config(), "layer": layer, "training": self.mode}
 

@@ -14,7 +14,7 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import StatelessSeed
 from tfhyper.layers.variational_kernel import VariationalKernel
 
-# Below it the square of a filter's norm is taken as it: no division by 0.
+# The least square of a filter's norm that is divided by the root of: never 0.
 _TINY_SQUARE = 1e-12
 # The norm of a filter of He's kernel: fan_in weights of variance 2 / fan_in.
 _HE_NORM = math.sqrt(2.0)
@@ -53,7 +53,7 @@ class FlowKernel(VariationalKernel):
         self.prior_mean = check_number("prior_mean", prior_mean)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
 
-    def build_posterior(self, shape, **options):
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.direction = self.add_weight(shape, name="direction", **options)
         self.units = shape[-1]
         # The norms that the initializer gave: the layer starts from its kernel.
@@ -75,7 +75,7 @@ class FlowKernel(VariationalKernel):
         # Not the directions, which are point estimates.
         give_role(POSTERIOR, [self.location, self.log_scale, *self.flow.variables])
 
-    def scales(self, code):
+    def scales(self, code: Any) -> tuple[Any, Any]:
         """Returns g for a code z, and log |det dg/dz|.
 
         Args:
@@ -89,11 +89,11 @@ class FlowKernel(VariationalKernel):
         scales = self.location + ops.exp(self.log_scale) * changed
         return scales, log_det + ops.sum(self.log_scale)
 
-    def generate(self, code):
+    def generate(self, code: Any) -> Any:
         """Returns the kernel for a code z of shape (1, filters)."""
         return self.scales(code)[0] * self.direction / _norms(self.direction)
 
-    def log_ratio(self, code):
+    def log_ratio(self, code: Any) -> Any:
         """Returns log q(g) - log p(g) for the g of one code: a scalar, in nats."""
         code = ops.cast(code, self.variable_dtype)
         scales, log_det = self.scales(code)
@@ -102,7 +102,7 @@ class FlowKernel(VariationalKernel):
         halves = 0.5 * ops.sum(ops.square(standard) - ops.square(code))
         return halves + self.units * math.log(self.prior_scale) - ops.sum(log_det)
 
-    def posterior(self):
+    def posterior(self) -> Any:
         """Returns q(g) as a distribution of TensorFlow Probability, over (filters,).
 
         Raises:
@@ -124,18 +124,18 @@ class FlowKernel(VariationalKernel):
             ),
         )
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         return self.log_ratio(self._code(self.last_count()))
 
-    def _code(self, count):
+    def _code(self, count: Any) -> Any:
         return self.fresh_noise(self.seed, count)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         kernel = self.generate(self._code(self.next_count(training)))
         return self.operate_and_activate(inputs, kernel)
 
-    def set_mean(self, kernel, bias=None):
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         """Makes trained weights of a stock layer the kernel of the code z = 0.
 
         For a layer that is not trained yet, whose flow maps 0 to 0.
@@ -158,10 +158,10 @@ class FlowKernel(VariationalKernel):
         seed = StatelessSeed(seed, count)
         return keras.random.normal((1, self.units), dtype="float32", seed=seed)
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return self.with_bias(self.generate(noise))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_couplings": self.num_couplings,
@@ -171,7 +171,7 @@ class FlowKernel(VariationalKernel):
         }
 
 
-def _norms(direction):
+def _norms(direction: Any) -> Any:
     """Returns the norm of each filter of a kernel, its last axis."""
     squares = ops.sum(
         ops.square(direction), axis=tuple(range(len(direction.shape) - 1))

@@ -35,7 +35,8 @@ def adapt_former_methods(cls: type) -> None:
         if name == "sample_noise" and not says_kind:
             cls.is_random = property(lambda layer: layer.sample_noise(0).size > 0)
     if own.get("noise_is_seed") and "noise_kind" not in own:
-        _warn(cls, "`noise_is_seed = True` must be `noise_kind = NoiseKind.SEED`")
+        kind = "tfhyper.layers.NoiseKind.SEED"
+        _warn(cls, f"`noise_is_seed = True` must be `noise_kind = {kind}`")
         cls.noise_kind = NoiseKind.SEED
 
 

@@ -1,6 +1,7 @@
 """The factorised Gaussian posterior: Bayes by Backprop."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
 from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
-from tfhyper.layers.stochastic import he_deviation
+from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
 
 ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
@@ -90,7 +91,7 @@ class GaussianKernel(VariationalKernel):
         if self.pruned:
             priors.check_single("pruned", pruned, self.prior)
 
-    def build_posterior(self, shape, **options):
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.prior_rho = None
         if self.trainable_prior_scale:
             self.prior_rho = self.add_weight(
@@ -106,12 +107,12 @@ class GaussianKernel(VariationalKernel):
         )
         return self.kernel_posterior.mean
 
-    def add_weight(self, *args, name=None, **kwargs):
+    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
         if name == "bias" and self.bias_posterior == "gaussian":
             return self.build_bias(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
 
-    def build_bias(self, shape, **options):
+    def build_bias(self, shape: Any, **options: Any) -> keras.Variable:
         scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
         self._bias_posterior = GaussianWeights(
             self, "bias", tuple(shape), options, scale
@@ -123,7 +124,7 @@ class GaussianKernel(VariationalKernel):
         """One for each weight of the kernel."""
         return math.prod(self.kernel_posterior.shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         count = self.next_count(training)
         inputs = self.to_compute_dtype(inputs)
@@ -138,18 +139,18 @@ class GaussianKernel(VariationalKernel):
             bias = self._bias_posterior.sample(self._normal("bias", count))
         return self.activate(operate(inputs, count), bias)
 
-    def _reparameterized(self, inputs, count):
+    def _reparameterized(self, inputs: Any, count: Any) -> Any:
         kernel = self.kernel_posterior.sample(self._normal("kernel", count))
         return self.operate(inputs, kernel)
 
-    def _locally_reparameterized(self, inputs, count):
+    def _locally_reparameterized(self, inputs: Any, count: Any) -> Any:
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.location)
         deviation = output_deviation(self, inputs, kernel.scale)
         noise = self._normal("output", count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
-    def _flipped(self, inputs, count):
+    def _flipped(self, inputs: Any, count: Any) -> Any:
         kernel = self.kernel_posterior
         # Zero mean: what the signs flip must hold nothing of the mean kernel.
         deviation = kernel.deviation(self._normal("kernel", count))
@@ -157,7 +158,7 @@ class GaussianKernel(VariationalKernel):
         flipped = self.operate(self._flip(inputs, "input_signs", count), deviation)
         return outputs + self._flip(flipped, "output_signs", count)
 
-    def _flip(self, tensor, stream, count):
+    def _flip(self, tensor: Any, stream: str, count: Any) -> Any:
         """Multiplies each channel of each example by a random sign."""
         shape = [1] * len(tensor.shape)
         shape[0] = ops.shape(tensor)[0]
@@ -167,12 +168,12 @@ class GaussianKernel(VariationalKernel):
         signs = 1.0 - 2.0 * ops.cast(heads, "float32")
         return tensor * ops.cast(signs, tensor.dtype)
 
-    def _normal(self, stream, count, dtype="float32"):
+    def _normal(self, stream: str, count: Any, dtype: str = "float32") -> Callable:
         """Returns the function of a shape that draws N(0, 1)."""
         seed = self.stream_seed(stream, count, by_example=stream == "output")
         return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         count = self.current_count(training=True)
         total = self.kernel_posterior.kl_divergence(self._normal("kl", count))
         if self._bias_posterior is not None:
@@ -197,17 +198,17 @@ class GaussianKernel(VariationalKernel):
     def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
-    def mean_noise(self):
+    def mean_noise(self) -> np.ndarray | None:
         return MEAN
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         normal = generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
             return self.with_bias(kernel)
         return self.with_bias(kernel, self._bias_posterior.sample(normal))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "estimator": self.estimator,
@@ -220,7 +221,7 @@ class GaussianKernel(VariationalKernel):
         }
 
 
-def output_deviation(layer, inputs, scale):
+def output_deviation(layer: StochasticKernel, inputs: Any, scale: Any) -> Any:
     """Returns sqrt(x^2 * scale^2), of the outputs of a kernel of independent weights.
 
     Args:

@@ -82,7 +82,7 @@ class MultiplicativeKernel(VariationalKernel):
             "multiplier_scale", multiplier_scale, positive=True
         )
 
-    def build_posterior(self, shape, **options):
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         self._kernel_shape = shape
         size = shape[self.multiplier_axis]
         self.kernel_mean = self.add_weight(shape, name="kernel_mean", **options)
@@ -126,13 +126,13 @@ class MultiplicativeKernel(VariationalKernel):
         )
         return self.kernel_mean
 
-    def set_mean(self, kernel, bias=None):
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         super().set_mean(kernel, bias)
         # Now the mean of z is 1 exactly, and the kernel's mean is `kernel`.
         self.multiplier_mean.assign(np.ones(self.flow.units))
         self.flow.set_center(1.0)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         by_example = training and self.estimator == "local_reparameterization"
         draw = _CallNoise(self, self.next_count(training), by_example)
@@ -143,7 +143,7 @@ class MultiplicativeKernel(VariationalKernel):
             outputs = self.operate(inputs, self._sample_kernel(draw))
         return self.activate(outputs, self.bias)
 
-    def _locally_reparameterized(self, inputs, draw):
+    def _locally_reparameterized(self, inputs: Any, draw: "_CallNoise") -> Any:
         """Algorithms 1 and 2 of the paper: a z for each example of the batch."""
         codes, _ = self._sample_multiplier(draw, ops.shape(inputs)[0])
         codes = self.to_compute_dtype(codes)
@@ -155,13 +155,18 @@ class MultiplicativeKernel(VariationalKernel):
         noise = draw.normal("output", ops.shape(outputs), self.compute_dtype)
         return outputs + deviation * noise
 
-    def _scaled(self, tensor, codes):
+    def _scaled(self, tensor: Any, codes: Any) -> Any:
         """Returns a tensor whose channels are multiplied by each example's z."""
         shape = [1] * len(tensor.shape)
         shape[0], shape[self.channel_axis] = -1, codes.shape[-1]
         return tensor * ops.reshape(codes, shape)
 
-    def _sample_multiplier(self, draw, size, streams=("multiplier", "masks")):
+    def _sample_multiplier(
+        self,
+        draw: Any,
+        size: Any,
+        streams: tuple[str, str] = ("multiplier", "masks"),
+    ) -> tuple[Any, Any]:
         """Returns z (size, entries), and log |dz/dz_0| (size,)."""
         dtype = self.variable_dtype
         entries = self.flow.units
@@ -170,27 +175,27 @@ class MultiplicativeKernel(VariationalKernel):
         masks = draw.masks(streams[1], (self.num_flows, size, entries))
         return self.flow.forward(codes, ops.cast(masks, dtype))
 
-    def _sample_kernel(self, draw):
+    def _sample_kernel(self, draw: Any) -> Any:
         codes, _ = self._sample_multiplier(draw, 1)
         normal = ops.cast(
             draw.normal("kernel", self._kernel_shape), self.kernel_rho.dtype
         )
         return self._location(codes) + ops.softplus(self.kernel_rho) * normal
 
-    def _location(self, codes):
+    def _location(self, codes: Any) -> Any:
         """Returns z mean, the mean of the kernel for one z of shape (1, entries)."""
         shape = [1] * len(self._kernel_shape)
         shape[self.multiplier_axis] = -1
         return self.kernel_mean * ops.reshape(codes, shape)
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         """Returns a draw's value of the bound of KL(q || p) in nats: a scalar.
 
         Its mean over draws is the bound; one for each step of the training.
         """
         return self.kl_of(_CallNoise(self, self.current_count(training=True)))
 
-    def kl_of(self, draw):
+    def kl_of(self, draw: Any) -> Any:
         """Returns the value of the bound for a source of noise.
 
         Args:
@@ -212,7 +217,7 @@ class MultiplicativeKernel(VariationalKernel):
             - self._log_auxiliary(draw, codes, location, kernel_scale)
         )
 
-    def _log_auxiliary(self, draw, codes, location, scale):
+    def _log_auxiliary(self, draw: Any, codes: Any, location: Any, scale: Any) -> Any:
         """Returns log r(z | W) for W ~ N(location, scale^2)."""
         # c . W is Gaussian, with these moments: no need to draw W.
         mean = ops.tensordot(self.projection, location, [[0], [self.multiplier_axis]])
@@ -237,10 +242,10 @@ class MultiplicativeKernel(VariationalKernel):
     def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return self.with_bias(self._sample_kernel(_DrawNoise(noise)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "estimator": self.estimator,
@@ -257,15 +262,15 @@ class _CallNoise:
     def __init__(self, layer, count, by_example=False):
         self._layer, self._count, self._by_example = layer, count, by_example
 
-    def normal(self, stream, shape, dtype="float32"):
+    def normal(self, stream: str, shape: Any, dtype: str = "float32") -> Any:
         return keras.random.normal(shape, dtype=dtype, seed=self._seed(stream))
 
-    def masks(self, stream, shape):
+    def masks(self, stream: str, shape: Any) -> Any:
         return (
             keras.random.uniform(shape, dtype="float32", seed=self._seed(stream)) < 0.5
         )
 
-    def _seed(self, stream):
+    def _seed(self, stream: str) -> keras.random.SeedGenerator:
         return self._layer.stream_seed(stream, self._count, self._by_example)
 
 
@@ -275,8 +280,8 @@ class _DrawNoise:
     def __init__(self, noise):
         self._generator = generator_of(noise)
 
-    def normal(self, _, shape):
+    def normal(self, _: str, shape: Any) -> Any:
         return self._generator.normal(shape)
 
-    def masks(self, _, shape):
+    def masks(self, _: str, shape: Any) -> Any:
         return self._generator.uniform(shape) < 0.5

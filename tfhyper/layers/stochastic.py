@@ -148,7 +148,7 @@ class StochasticKernel(StochasticLayer):
     point_class: type[keras.Layer]
     kernel_description: str = "whose kernel is drawn"
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         names = inspect.signature(self.point_class).parameters
         check_stock_arguments({**dict(zip(names, args)), **kwargs})
         super().__init__(*args, **kwargs)
@@ -157,7 +157,7 @@ class StochasticKernel(StochasticLayer):
         # The variables do not autocast, either: an outermost layer would cast them.
         self.autocast = False
 
-    def build_kernel(self, shape: tuple[int, ...], **options):
+    def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         """Makes the variables that the kernel is drawn from.
 
         Args:
@@ -169,14 +169,14 @@ class StochasticKernel(StochasticLayer):
         """
         raise NotImplementedError
 
-    def add_weight(self, *args, name=None, **kwargs):
+    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
         kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
             self._kernel_mean = self.build_kernel(*args, **kwargs)
             return self._kernel_mean
         return super().add_weight(*args, name=name, **kwargs)
 
-    def set_mean(self, kernel, bias=None) -> None:
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         """Makes trained weights of a stock layer the posterior's mean.
 
         Raises:
@@ -207,18 +207,18 @@ class StochasticKernel(StochasticLayer):
         """Multiply-adds of drawing one kernel; `None` if nobody has counted them."""
         return None
 
-    def add_kernel_loss(self, kernel) -> None:
+    def add_kernel_loss(self, kernel: Any) -> None:
         """Adds the regularizer's term of a kernel made in this call, if any."""
         regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
         if regularizer is not None:
             self.add_loss(regularizer(kernel))
 
-    def operate_and_activate(self, inputs, kernel, bias=None):
+    def operate_and_activate(self, inputs: Any, kernel: Any, bias: Any = None) -> Any:
         """Returns activation(operation(inputs, kernel) + bias)."""
         outputs = self.operate(self.to_compute_dtype(inputs), kernel)
         return self.activate(outputs, self.bias if bias is None else bias)
 
-    def activate(self, outputs, bias):
+    def activate(self, outputs: Any, bias: Any) -> Any:
         """Returns activation(outputs + bias), without the bias if it is `None`."""
         if bias is not None:
             bias = self.to_compute_dtype(bias)
@@ -227,7 +227,7 @@ class StochasticKernel(StochasticLayer):
             outputs = ops.add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def to_compute_dtype(self, tensor):
+    def to_compute_dtype(self, tensor: Any) -> Any:
         """Returns a tensor cast to the compute dtype of the layer's policy."""
         return ops.cast(tensor, self.compute_dtype)
 
@@ -237,28 +237,28 @@ class StochasticKernel(StochasticLayer):
         first = getattr(self, "data_format", None) == "channels_first"
         return 1 if first else -1
 
-    def point_layer(self):
+    def point_layer(self) -> keras.Layer:
         return self.point_class.from_config(live_config(self, self.point_class))
 
-    def with_bias(self, kernel, bias=None) -> list:
+    def with_bias(self, kernel: Any, bias: Any = None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""
         bias = self.bias if bias is None else bias
         return [kernel] if bias is None else [kernel, bias]
 
     # Some stock layers save their kernel by name, for LoRA and quantization.
     # What is saved here is every variable this layer has.
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         keras.Layer.save_own_variables(self, store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         keras.Layer.load_own_variables(self, store)
 
-    def enable_lora(self, *args, **kwargs):
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(
             f"{type(self).__name__} draws its kernel: LoRA needs a fixed one."
         )
 
-    def quantize(self, *args, **kwargs):
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(
             f"{type(self).__name__} draws its kernel and cannot be quantized. "
             "Quantize a network made by `PosteriorPredictor.materialize`."

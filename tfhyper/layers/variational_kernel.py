@@ -36,7 +36,7 @@ class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
     Example:
 
     >>> class ScaledKernel(VariationalKernel):
-    ...     def build_posterior(self, shape, **options):
+    ...     def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
     ...         self.direction = self.add_weight(shape, name="direction", **options)
     """
 
