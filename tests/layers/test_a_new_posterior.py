@@ -118,6 +118,13 @@ def plain_outputs(model, member):
     return plain.predict(X, verbose=0)
 
 
+def uncompiled(model):
+    """Returns a copy of a model, without its optimizer."""
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
 def softmax(logits):
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
@@ -155,8 +162,7 @@ def test_a_draw_is_a_network_of_stock_layers(model):
 
 
 def test_a_call_of_the_model_is_one_member_after_another(model):
-    twin = keras.models.clone_model(model)
-    twin.set_weights(model.get_weights())
+    twin = uncompiled(model)
     found = [to_numpy(twin(X)) for _ in range(MEMBERS)]
     expected = [plain_outputs(model, i) for i in range(MEMBERS)]
     nearest = [
@@ -169,6 +175,7 @@ def test_a_call_of_the_model_is_one_member_after_another(model):
 
 
 def test_model_and_predictor_come_back_from_their_files(model, tmp_path):
+    model = uncompiled(model)
     model.save(tmp_path / "model.keras")
     predictor = tfhyper.PosteriorPredictor(model, MEMBERS, seed=1)
     predictor.save(tmp_path / "it.tfhyper")
