@@ -723,6 +723,7 @@ NOT_CALLED: dict[str, str] = {
         RESULTS,
     ),
     "layers.MovingAveragesWarning": "a warning",
+    "layers.NoiseKind": "an enumeration",
     "layers.StochasticLayer": "a base class without arguments",
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(

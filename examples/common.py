@@ -126,7 +126,7 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None:
     """Reports on the draws of a trained network, as `report_predictor` does."""
     draws = any(
-        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.sample_noise(0).size
+        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.is_random
         for layer in model.layers
     )
     predictor = tfhyper.PosteriorPredictor(

@@ -9,8 +9,9 @@ from keras import ops
 from tfhyper import keras_private
 from tfhyper.layers.live_config import own_functions
 
-# What every layer has, and Keras keeps for itself.
-_OF_ALL_LAYERS = frozenset(vars(keras.layers.Layer()))
+# What every layer has, and Keras keeps for itself. The last is the mark of a layer that
+# was made with arguments by place, which a copy from its config is not.
+_OF_ALL_LAYERS = frozenset(vars(keras.layers.Layer())) | {"_auto_config_error_args"}
 
 # Functions of `keras.ops`, and those of `keras.activations` that do the same: a config
 # has their name alone. (Of `gelu` the two do not.)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import DeepEnsemble, Prediction, RegressionPrediction, layers
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.posterior import PosteriorPredictor, member_models
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
 

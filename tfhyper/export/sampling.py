@@ -28,7 +28,7 @@ class FreshDraws:
         networks = members.networks
         self._minibatch = predictor.batch_size
         if predictor.deterministic or not (
-            self._minibatch or any(_draws(network.point) for network in networks)
+            self._minibatch or any(network.point.is_random for network in networks)
         ):
             raise ValueError(
                 "`sampling=True` needs a predictor whose draws differ. Received: one "
@@ -105,8 +105,3 @@ class FreshDraws:
                 f"Received: {len(array)}"
             )
         return array.astype(spec.dtype.as_numpy_dtype)
-
-
-def _draws(point):
-    """Whether a layer of a network draws."""
-    return any(noise.size for noise in point.sample(0, 0).noise.values())

@@ -5,7 +5,7 @@ from typing import Any
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
 from tfhyper.layers import gaussian_kernel as defaults
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (
     layers.BayesConv1D,

@@ -3,7 +3,7 @@
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
 from tfhyper.layers import flow_kernel as defaults
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (layers.BayesHyperConv2D, layers.BayesHyperDense)
 

@@ -8,7 +8,7 @@ from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
 from tfhyper.layers import generated_kernel as defaults
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed, derive_seed
 
 LAYERS = (
     layers.HyperConv1D,

@@ -14,7 +14,7 @@ from tfhyper.checks import (
 )
 from tfhyper.layers import Dropout
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 
 
 def layer_name(path: str) -> str:

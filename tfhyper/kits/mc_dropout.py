@@ -7,7 +7,7 @@ import keras
 from tfhyper import keras_private
 from tfhyper.kits.kit import LayerKit, conv2d, dense, layer_name, through
 from tfhyper.layers import MCDropout
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed, derive_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
 
 WEIGHTED = (

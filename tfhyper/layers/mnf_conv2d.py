@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.multiplicative_kernel import MultiplicativeKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

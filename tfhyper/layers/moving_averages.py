@@ -28,7 +28,7 @@ class MovingAveragesWarning(UserWarning):
     """
 
 
-# Models that were warned of, or where the model is not known its last operation.
+# The models whose users were warned, or their last operation if the model is unknown.
 _warned = weakref.WeakSet()
 
 
@@ -69,7 +69,7 @@ def _find_batch_norm(layer, model):
     allowed = None if members is None else {id(x) for x in members}
     waiting, seen, found, last = [layer], set(), False, layer
     if members is not None:
-        # Of nested models that hold the layer the path goes on behind them.
+        # The path goes on behind nested models that hold the layer.
         waiting += [m for m in members if m is not model and _holds(m, layer)]
         unknown = [m for m in (model, *waiting[1:]) if not hasattr(m, "operations")]
         found = any(_has_batch_norm(m) for m in unknown if not _is_sequential(m))

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfhyper.checks import check_bool, check_choice, check_positive_integer
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.running.batch_norm_statistics import check_batch_norm
 

@@ -103,9 +103,7 @@ class DrawnEnsemble:
 
     def _varies(self) -> bool:
         """Whether one draw differs from another."""
-        noise = self.point.sample(self.settings.seed, 0).noise
-        minibatch = self.settings.batch_norm == "minibatch"
-        return minibatch or any(x.size for x in noise.values())
+        return self.settings.batch_norm == "minibatch" or self.point.is_random
 
     def _check_one_draw(self, given: int | None) -> None:
         if given is not None and given > 1:

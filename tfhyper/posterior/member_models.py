@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
 from tfhyper.posterior.networks.draws import Draw

@@ -211,8 +211,7 @@ def _sizes(model):
 
 def _accuracy(model, x, y, num_draws, seed, calibration, batch_size):
     random = any(
-        isinstance(layer, StochasticLayer) and layer.sample_noise(0).size
-        for layer in model.layers
+        isinstance(layer, StochasticLayer) and layer.is_random for layer in model.layers
     )
     predictor = PosteriorPredictor(
         model,

@@ -47,10 +47,10 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
             layer, GaussianKernel
         ):
             raise ValueError(
-                f"`{argument}` must have kernels that are weights, or have a Gaussian "
-                f"posterior. Received: a model with {name}, whose kernel is generated. "
-                "Prune one draw of it: PosteriorPredictor(model).materialize(0), "
-                "after `calibrate`."
+                f"`{argument}` must have kernels that are weights, or a Gaussian "
+                "posterior of each weight for itself. Received: a model with "
+                f"{name}, {layer.kernel_description}. Prune one draw of it: "
+                "PosteriorPredictor(model).materialize(0), after `calibrate`."
             )
         if getattr(layer, "lora_enabled", False) or getattr(
             layer, "quantization_mode", None

@@ -16,7 +16,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.strategies import check_is_strategy, is_chief
 from tfhyper.training.trainer import check_callbacks

@@ -10,7 +10,8 @@ from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.noise import NoiseKind, is_mean
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.used_layer import UsedLayer
 from tfhyper.posterior.networks import batch_norm
 from tfhyper.posterior.networks.draws import Draw
@@ -137,9 +138,12 @@ class PointNetwork:
     def draws(self, operation) -> bool:
         """Whether a draw fixes something of an operation of the graph."""
         source = self._sources.get(id(operation))
-        return (
-            source is not None and self._noise_layers[source].sample_noise(0).size > 0
-        )
+        return source is not None and self._noise_layers[source].is_random
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the network of one draw differs from that of another."""
+        return any(layer.is_random for layer in self._noise_layers.values())
 
     def pairs(self) -> Iterator[tuple]:
         """Yields operations and what stands for them, in the order of the graph."""
@@ -168,7 +172,7 @@ class PointNetwork:
     def _check_inside(self, layer):
         """Looks for what cannot be reached inside a layer made of layers."""
         for inner in keras_private.flatten_layers(layer, include_self=False):
-            draws = isinstance(inner, StochasticLayer) and inner.sample_noise(0).size
+            draws = isinstance(inner, StochasticLayer) and inner.is_random
             if draws or self.stand_ins.is_sampled(inner):
                 raise ValueError(
                     f"Layer '{inner.name}' draws inside of layer '{layer.name}' "
@@ -222,10 +226,14 @@ class PointNetwork:
         keras_graph.copy_weights(original, copy)
 
     def sample(self, seed: int, index: int) -> Draw:
-        """Returns draw number `index` of the ensemble of `seed`, without moments."""
+        """Returns draw number `index` of the ensemble of `seed`, without moments.
+
+        Each layer gets a seed of its own, by its place among those that draw, and what
+        all layers have in common: the number of the draw and the ensemble's seed.
+        """
         return Draw(
             noise={
-                name: layer.sample_noise(derive_seed(seed, index, i))
+                name: layer.sample_noise(derive_seed(seed, index, i), index, seed)
                 for i, (name, layer) in enumerate(self._noise_layers.items())
             }
         )
@@ -239,7 +247,7 @@ class PointNetwork:
         """
         return Draw(
             noise={
-                name: layer.fresh_noise(seed, index * _MOST_LAYERS + i)
+                name: layer.fresh_noise(seed, index * _MOST_LAYERS + i, index)
                 for i, (name, layer) in enumerate(self._noise_layers.items())
             }
         )
@@ -249,7 +257,7 @@ class PointNetwork:
         return [
             layer.name
             for name, layer in self._noise_layers.items()
-            if layer.noise_is_seed and draw.noise[name].size
+            if layer.noise_kind is NoiseKind.SEED and not is_mean(draw.noise[name])
         ]
 
     def mean(self) -> Draw:

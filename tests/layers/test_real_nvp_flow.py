@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from tests.helpers.layers import BACKEND, normal, to_numpy
-from tfhyper.layers.flows import RealNVPFlow
 from tfhyper.layers.priors import probability_library
+from tfhyper.layers.real_nvp_flow import RealNVPFlow
 
 SHAPES = [(1, 4, 3), (2, 2, 1), (5, 1, 4), (5, 2, 3), (6, 5, 2), (3, 0, 2)]
 needs_tfp = pytest.mark.skipif(

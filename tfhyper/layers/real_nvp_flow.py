@@ -1,4 +1,9 @@
-"""Normalizing flows: invertible functions of noise whose density is known."""
+"""The RealNVP flow, whose halves change each other: a density in closed form.
+
+`MaskedFlow` of `masked_flow` has the same parts by the same names.
+"""
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -22,16 +27,15 @@ class RealNVPFlow:
     near the identity, and f(0) = 0. A vector of one component has no half to
     keep: its flow is the identity.
 
-    The variables are the layer's own.
-
     Args:
-        layer: a built or building layer, whose `add_weight` makes the variables.
+        layer: a `keras.Layer`, which owns the variables.
         name: start of the variables' names.
         units: int > 0, length of the vector.
         num_couplings: int >= 0; from 2 on each component can change.
         hidden_units: int > 0, units of each coupling's hidden layer.
 
     Attributes:
+        units: as given.
         couplings: list of the couplings' variables (H, c, O, e).
 
     Raises:
@@ -92,12 +96,12 @@ class RealNVPFlow:
         """All of the couplings' variables."""
         return [variable for coupling in self.couplings for variable in coupling]
 
-    def _sizes(self, i):
+    def _sizes(self, i: int) -> tuple[int, int]:
         """Returns how many components coupling i keeps, and how many it changes."""
         kept = self.kept if i % 2 == 0 else self.units - self.kept
         return kept, self.units - kept
 
-    def shift_and_log_scale(self, i, kept):
+    def shift_and_log_scale(self, i: int, kept: Any) -> tuple[Any, Any]:
         """Returns what coupling i does to the half it changes.
 
         Args:
@@ -109,7 +113,7 @@ class RealNVPFlow:
         shift, raw = ops.split(ops.matmul(features, output) + output_bias, 2, axis=-1)
         return shift, ops.tanh(raw)
 
-    def forward(self, z):
+    def forward(self, z: Any) -> tuple[Any, Any]:
         """Returns f(z) and log |det df/dz|.
 
         Args:
@@ -129,7 +133,7 @@ class RealNVPFlow:
             log_det = log_det + ops.sum(log_scale, axis=-1)
         return z, log_det
 
-    def bijector(self):
+    def bijector(self) -> Any:
         """Returns the flow as a bijector of TensorFlow Probability.
 
         For its distributions: `forward` alone takes half as long to compile.
@@ -139,7 +143,7 @@ class RealNVPFlow:
         """
         tfb = need_library().bijectors
 
-        def coupling(i):
+        def coupling(i: int) -> Any:
             kept, _ = self._sizes(i)
             return tfb.RealNVP(
                 num_masked=kept if i % 2 == 0 else -kept,
