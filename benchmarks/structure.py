@@ -17,6 +17,7 @@ import collections
 import json
 import pathlib
 import sys
+from collections.abc import Iterable
 
 from absl import app, flags
 from report import markdown_table, provenance, show_own_flags, write_json
@@ -81,6 +82,26 @@ def floors_of(rooms: set[str], arrows: set[tuple[str, str]]) -> int | None:
         left -= free
         floors += 1
     return floors
+
+
+def annotated_of(paths: Iterable[pathlib.Path]) -> tuple[int, int]:
+    """Returns how many functions of some files have all their types, and how many are.
+
+    `self` and `cls` need none, and `__init__` and the like no type of a result.
+    """
+    typed = count = 0
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            taken = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            taken = [x for x in taken if x.arg not in ("self", "cls")]
+            special = node.name.startswith("__")
+            count += 1
+            typed += (node.returns is not None or special) and all(
+                x.annotation is not None for x in taken
+            )
+    return typed, count
 
 
 class Way:
@@ -226,6 +247,11 @@ def measure(package: pathlib.Path, part: str) -> dict:
             "lines": sum(lines.values()),
             "arrows": len(arrows),
             "floors": floors_of(rooms, arrows),
+        },
+        "annotated": {
+            name: annotated_of(files_of(package / name))
+            for name in sorted(parts)
+            if (package / name).is_dir()
         },
         "ways": ways_of(package),
         "left by training": after_fit(package),
