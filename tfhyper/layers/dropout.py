@@ -34,6 +34,8 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     Example:
 
     >>> layer = tfhyper.layers.Dropout(0.3)
+    >>> float(keras.ops.mean(layer(keras.ops.ones((2, 5)))))  # no training
+    1.0
     """
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):

@@ -89,9 +89,12 @@ class Averaged(Anytime):
 
         Example:
 
+        >>> predictor = tfhyper.PosteriorPredictor(
+        ...     residual, num_draws=4, averaging="widening"
+        ... ).calibrate(x_train, verbose=0)
         >>> model = predictor.materialize_average()
         >>> model.save("average.keras")
-        >>> keras.saving.load_model("average.keras").predict(x_test).shape
+        >>> keras.saving.load_model("average.keras").predict(x_test, verbose=0).shape
         (2000, 10)
         """
         networks = [self.materialize(i) for i in range(self.num_networks)]
@@ -290,9 +293,10 @@ class Averaged(Anytime):
 
         Example:
 
-        >>> predictor.fit_rejection(x_val, coverage=0.95)
-        >>> predictor.predict(noise).label
-        array([-1, -1, -1])
+        >>> predictor = predictor.fit_rejection(x_val, coverage=0.95)
+        >>> rejected = predictor.predict(x_val).rejected
+        >>> bool(abs(rejected.mean() - 0.05) < 0.01)
+        True
         """
         self._check_score(score)
         check_rule(coverage, error, confidence)

@@ -97,7 +97,9 @@ class DeepEnsemble(Averaged):
 
     Example:
 
-    >>> ensemble = tfhyper.DeepEnsemble(["a.keras", "b.keras", "c.keras"])
+    >>> paths
+    ['a.keras', 'b.keras', 'c.keras']
+    >>> ensemble = tfhyper.DeepEnsemble(paths)
     >>> prediction = ensemble.predict(x_test)
     >>> prediction.mean.shape, prediction.members.shape
     ((2000, 10), (3, 2000, 10))
@@ -184,7 +186,9 @@ class DeepEnsemble(Averaged):
         Example:
 
         >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
-        >>> ensemble.calibrate(x_train).predict(x_test)
+        >>> ensemble = ensemble.calibrate(x_train, verbose=0)
+        >>> ensemble.predict(x_test).mean.shape
+        (2000, 10)
         """
         check_verbose(verbose)
         members = loop.progress(

@@ -54,7 +54,9 @@ class Prediction:
 
     >>> prediction = predictor.predict(x_test)
     >>> least_sure = prediction.epistemic.argsort()[::-1]
-    >>> prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
+    >>> label = prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
+    >>> bool(((label == -1) == (prediction.total > 0.9)).all())
+    True
     """
 
     mean: np.ndarray
@@ -119,7 +121,11 @@ class Prediction:
         Example:
 
         >>> sure = predictor.predict(x_test).reject(0.9)
-        >>> sure.rejected.mean(), sure.selective_scores(y_test)
+        >>> bool((sure.rejected == (sure.total > 0.9)).all())
+        True
+        >>> coverage = sure.selective_scores(y_test)["coverage"]
+        >>> bool(np.isclose(coverage, 1 - sure.rejected.mean()))
+        True
         """
         rejection = Rejection(threshold, score)
         largest = np.log(self.mean.shape[-1])
@@ -239,8 +245,11 @@ class RegressionPrediction:
 
     Example:
 
-    >>> prediction = predictor.predict(x_test)
+    >>> predictor = tfhyper.PosteriorPredictor(regression, outputs="mean")
+    >>> prediction = predictor.predict(np.zeros((5, 3)))
     >>> low, high = prediction.interval(0.95)
+    >>> bool((low < prediction.mean).all() and (prediction.mean < high).all())
+    True
     """
 
     mean: np.ndarray
@@ -287,8 +296,10 @@ class RegressionPrediction:
 
         Example:
 
-        >>> sure = predictor.predict(x_test).reject(2.0**2)
-        >>> sure.mean[~sure.rejected]
+        >>> predictor = tfhyper.PosteriorPredictor(regression, outputs="mean")
+        >>> sure = predictor.predict(np.zeros((5, 3))).reject(2.0**2)
+        >>> bool((sure.rejected == (sure.variance > 2.0**2)).all())
+        True
         """
         check_choice("score", score, REGRESSION_SCORES)
         return dataclasses.replace(self, rejection=Rejection(threshold, score))
