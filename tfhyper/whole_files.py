@@ -26,9 +26,11 @@ def whole_file(path: str, folder: str | None = None) -> Iterator[str]:
 
     Example:
 
-    >>> with whole_file("runs/scores.json") as temporary:
+    >>> with whole_file("scores.json") as temporary:
     ...     with open(temporary, "w") as file:
-    ...         json.dump(scores, file)
+    ...         json.dump({"error": 0.07}, file)
+    >>> read_json("scores.json")
+    {'error': 0.07}
     """
     target, name = os.path.split(path)
     # Hidden, with the same ending: Keras chooses the format by it.
@@ -94,7 +96,9 @@ def whole_folder(path: str) -> Iterator[str]:
     Example:
 
     >>> with whole_folder("models/fashion/1") as temporary:
-    ...     tf.saved_model.save(module, temporary)
+    ...     tf.saved_model.save(tf.Module(), temporary)
+    >>> tf.saved_model.contains_saved_model("models/fashion/1")
+    True
     """
     parent, name = os.path.split(os.path.abspath(path))
     os.makedirs(parent, exist_ok=True)

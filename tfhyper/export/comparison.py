@@ -30,7 +30,9 @@ class FileReport:
 
     Example:
 
-    >>> report = tfhyper.export.onnx(predictor, "model.onnx", check_data=(x, y))
+    >>> report = tfhyper.export.onnx(
+    ...     predictor, "model.onnx", check_data=(x_val, y_val), verbose=0
+    ... )
     >>> report.scores["file"]["error"] - report.scores["predictor"]["error"]
     0.0
     """

@@ -45,8 +45,8 @@ class EnsembleFunction:
     Example:
 
     >>> members = EnsembleFunction(predictor, "materialized")
-    >>> tf.function(members)(tf.zeros((2, 32, 32, 3))).shape
-    TensorShape([2, 16, 10])
+    >>> tf.function(members)(tf.zeros((2, 8, 8, 1))).shape  # with 8 draws
+    TensorShape([2, 8, 10])
     """
 
     def __init__(self, predictor, form: str | None = None):

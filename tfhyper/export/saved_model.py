@@ -96,7 +96,7 @@ def saved_model(
     ...     predictor, "models/fashion/1", preprocessing=tfhyper.export.Preprocessing(
     ...         mean=[0.286], std=[0.353]))
     >>> serve = tf.saved_model.load("models/fashion/1").signatures["serving_default"]
-    >>> serve(inputs=images)["epistemic"].shape
+    >>> serve(inputs=np.zeros((128, 8, 8, 1), "uint8"))["epistemic"].shape
     TensorShape([128])
     """
     check_predictor(predictor, preprocessing)

@@ -52,6 +52,8 @@ def get(kit: str | LayerKit) -> LayerKit:
     Example:
 
     >>> kit = tfhyper.kits.get("hyper")
+    >>> kit.name
+    'hyper'
     """
     if isinstance(kit, str):
         kit = KITS[check_choice("kit", kit, KITS)]()

@@ -60,6 +60,8 @@ def bayes(
 
     >>> kit = tfhyper.kits.bayes(num_examples=50_000, estimator="flipout")
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

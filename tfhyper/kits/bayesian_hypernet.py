@@ -49,6 +49,8 @@ def bayesian_hypernet(
 
     >>> kit = tfhyper.kits.bayesian_hypernet(num_examples=60_000)
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Krueger et al.: Bayesian hypernetworks, arXiv 1710.04759, 2017.

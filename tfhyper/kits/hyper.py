@@ -60,6 +60,8 @@ def hyper(
 
     >>> kit = tfhyper.kits.hyper("block_wise", prior="normal", mean_kernel=True)
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    >>> [layer.name for layer in model.layers if "code" in layer.name]
+    ['code_stage1_block1', 'code_stage2_block1', 'code_stage3_block1']
     """
     group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
     seed = check_seed(seed)

@@ -48,6 +48,8 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
 
     >>> kit = tfhyper.kits.mc_dropout(0.1)
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    >>> sum(isinstance(x, tfhyper.layers.MCDropout) for x in model.layers)
+    9
 
     Reference:
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.

@@ -45,6 +45,8 @@ def mnf(
 
     >>> kit = tfhyper.kits.mnf(num_examples=50_000)
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Louizos and Welling: Multiplicative normalizing flows for variational

@@ -40,6 +40,8 @@ def static_hypernet(
 
     >>> kit = tfhyper.kits.static_hypernet()
     >>> model = tfhyper.models.wide_resnet(40, 2, kit=kit)
+    >>> model.count_params()
+    161034
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016.

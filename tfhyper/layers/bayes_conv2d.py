@@ -86,6 +86,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.BayesDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

@@ -67,6 +67,8 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.BayesHyperDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Krueger et al.: Bayesian hypernetworks, arXiv 1710.04759, 2017.

@@ -38,6 +38,8 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     Example:
 
     >>> layer = tfhyper.layers.Dropout(0.3)
+    >>> float(keras.ops.mean(layer(keras.ops.ones((2, 5)))))  # no training
+    1.0
     """
 
     # At prediction it does nothing: a draw has no noise for it.

@@ -68,6 +68,8 @@ class HyperConv2D(GeneratedKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     keras.layers.Dense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Ukai, Matsubara, Uehara: Bayesian estimation and model averaging of

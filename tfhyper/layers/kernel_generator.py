@@ -79,7 +79,8 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
     >>> x = keras.Input((32, 32, 3))
     >>> generator = tfhyper.layers.KernelGenerator(3)(x)
     >>> y = tfhyper.layers.StaticHyperConv2D(16, 3)(x, generator)
-    >>> y = tfhyper.layers.StaticHyperConv2D(32, 3)(y, generator)
+    >>> tfhyper.layers.StaticHyperConv2D(32, 3)(y, generator).shape
+    (None, 28, 28, 32)
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016, section 3.1.

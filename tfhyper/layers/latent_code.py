@@ -60,7 +60,8 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     >>> x = keras.Input((32, 32, 3))
     >>> z = tfhyper.layers.LatentCode(16, prior="uniform")(x)
     >>> y = tfhyper.layers.HyperConv2D(8, 3)(x, z)
-    >>> y = tfhyper.layers.HyperConv2D(8, 3)(y, z)
+    >>> tfhyper.layers.HyperConv2D(8, 3)(y, z).shape
+    (None, 28, 28, 8)
 
     Reference:
         Ukai, Matsubara, Uehara: Bayesian estimation and model averaging of

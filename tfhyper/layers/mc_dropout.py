@@ -108,7 +108,8 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     Example:
 
     >>> layer = tfhyper.layers.MCDropout(0.1)
-    >>> y = layer(keras.ops.ones((2, 5)))
+    >>> layer(keras.ops.ones((2, 5))).shape
+    (2, 5)
 
     Reference:
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.

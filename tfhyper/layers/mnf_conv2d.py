@@ -77,6 +77,8 @@ class MNFConv2D(MultiplicativeKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.MNFDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Louizos and Welling: Multiplicative normalizing flows for variational

@@ -25,6 +25,9 @@ class MovingAveragesWarning(UserWarning):
     Example:
 
     >>> warnings.simplefilter("error", tfhyper.layers.MovingAveragesWarning)
+    >>> residual(keras.ops.ones((1, 8, 8, 1)))  # Hyper layers before BatchNorm
+    Traceback (most recent call last):
+    tfhyper.layers.moving_averages.MovingAveragesWarning: ...
     """
 
 

@@ -49,6 +49,8 @@ class RealNVPFlow:
     ...     def call(self, z):
     ...         x, log_det = self.flow.forward(z)
     ...         return x
+    >>> Noise()(keras.random.normal((2, 6))).shape
+    (2, 6)
 
     Reference:
         Dinh, Sohl-Dickstein, Bengio: Density estimation using Real NVP, ICLR 2017.

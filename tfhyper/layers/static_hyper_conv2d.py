@@ -55,7 +55,8 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     >>> inputs = keras.Input((28, 28, 1))
     >>> generator = tfhyper.layers.KernelGenerator(3, block=8)(inputs)
     >>> x = tfhyper.layers.StaticHyperConv2D(16, 3)(inputs, generator)
-    >>> x = tfhyper.layers.StaticHyperConv2D(32, 3)(x, generator)
+    >>> tfhyper.layers.StaticHyperConv2D(32, 3)(x, generator).shape
+    (None, 24, 24, 32)
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016, sections 3.1 and 4.1.

@@ -39,6 +39,8 @@ class StochasticLayer:
     >>> plain = layer.point_layer()
     >>> plain.build((None, 64))
     >>> plain.set_weights(layer.point_weights(layer.sample_noise(seed=0)))
+    >>> plain(keras.ops.ones((2, 64))).shape
+    (2, 10)
     """
 
     noise_kind: NoiseKind = NoiseKind.CODE

@@ -77,7 +77,9 @@ class DeepEnsemble(BasePredictor):
 
     Example:
 
-    >>> ensemble = tfhyper.DeepEnsemble(["a.keras", "b.keras", "c.keras"])
+    >>> paths
+    ['a.keras', 'b.keras', 'c.keras']
+    >>> ensemble = tfhyper.DeepEnsemble(paths)
     >>> prediction = ensemble.predict(x_test)
     >>> prediction.mean.shape, prediction.members.shape
     ((2000, 10), (3, 2000, 10))

@@ -101,7 +101,7 @@ class PosteriorPredictor(BasePredictor):
     Example:
 
     >>> predictor = tfhyper.PosteriorPredictor(model, num_draws=16, seed=0)
-    >>> predictor.calibrate(x_train)
+    >>> predictor = predictor.calibrate(x_train, verbose=0)
     >>> prediction = predictor.predict(x_test)
     >>> prediction.mean.shape, prediction.epistemic.shape
     ((2000, 10), (2000,))

@@ -52,6 +52,8 @@ class CoupledDecaySGD(keras.optimizers.SGD):
 
     >>> optimizer = tfhyper.training.CoupledDecaySGD(
     ...     0.1, momentum=0.9, nesterov=True, coupled_decay=5e-4)
+    >>> optimizer.coupled_decay
+    0.0005
     """
 
     def __init__(

@@ -50,12 +50,16 @@ class PosteriorValidation(keras.callbacks.Callback):
     Example:
 
     >>> validation = tfhyper.training.PosteriorValidation(
-    ...     (x_val, y_val), x_train[:1000]
+    ...     (x_val, y_val), x_train[:100]
     ... )
     >>> best = keras.callbacks.ModelCheckpoint(
     ...     "best.keras", monitor="val_loss", save_best_only=True
     ... )
-    >>> model.fit(x_train, y_train, epochs=5, callbacks=[validation, best])
+    >>> history = model.fit(
+    ...     x_train, y_train, epochs=2, callbacks=[validation, best], verbose=0
+    ... )
+    >>> len(history.history["val_loss"])
+    2
     """
 
     def __init__(

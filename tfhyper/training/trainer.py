@@ -35,10 +35,13 @@ class DivergedError(ValueError):
 
     Example:
 
+    >>> model.optimizer.learning_rate = float("nan")
     >>> try:
-    ...     trainer.fit(dataset, epochs=20, steps_per_epoch=79)
+    ...     trainer = tfhyper.training.Trainer(model)
+    ...     trainer.fit(dataset, epochs=2, steps_per_epoch=4, verbose=0)
     ... except tfhyper.training.DivergedError as error:
     ...     print(error.what)
+    the loss is nan at step 2 of epoch 1
     """
 
     def __init__(self, what: str):
@@ -96,11 +99,15 @@ class Trainer:
 
     >>> strategy = tfhyper.training.make_strategy("mirrored")
     >>> with strategy.scope():
-    ...     model = tfhyper.models.wide_resnet(10, 1, input_shape=(28, 28, 1))
-    ...     tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
-    >>> data = tfhyper.data.load("fashion_mnist_small")
+    ...     model = tfhyper.models.lenet5(input_shape=(28, 28, 1), kit="hyper")
+    ...     model = tfhyper.training.compile_recipe(model, 2, steps_per_epoch=4)
+    >>> data = tfhyper.data.load("fashion_mnist_small", train_examples=512)
     >>> trainer = tfhyper.training.Trainer(model)
-    >>> history = trainer.fit(data.train_from(0), epochs=20, steps_per_epoch=79)
+    >>> history = trainer.fit(
+    ...     data.train_from(0), epochs=2, steps_per_epoch=4, verbose=0
+    ... )
+    >>> len(history.history["loss"])
+    2
     """
 
     def __init__(

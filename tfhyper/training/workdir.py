@@ -75,6 +75,9 @@ class Workdir:
     Example:
 
     >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20, "seed": 0})
+    >>> tfhyper.training.Workdir("runs/wrn", {"epochs": 30, "seed": 0})
+    Traceback (most recent call last):
+    ValueError: ...
     """
 
     def __init__(self, path: str, settings: dict, keep: int = 2, *, chief: bool = True):

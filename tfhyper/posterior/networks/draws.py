@@ -24,6 +24,8 @@ class Draw:
 
     >>> draw = predictor.draws[0]
     >>> network = predictor.materialize(draw)
+    >>> network.predict(x_test, verbose=0).shape
+    (2000, 10)
     """
 
     noise: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -59,7 +59,8 @@ class PointNetwork:
 
     >>> point = tfhyper.posterior.PointNetwork(model)
     >>> point.set(point.sample(seed=0, index=0))
-    >>> logits = point.network.predict(x_test)
+    >>> point.network.predict(x_test, verbose=0).shape
+    (2000, 10)
     """
 
     def __init__(

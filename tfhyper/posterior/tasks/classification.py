@@ -77,7 +77,9 @@ class Prediction:
 
     >>> prediction = predictor.predict(x_test)
     >>> least_sure = prediction.epistemic.argsort()[::-1]
-    >>> prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
+    >>> label = prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
+    >>> bool(((label == -1) == (prediction.total > 0.9)).all())
+    True
     """
 
     mean: np.ndarray
@@ -142,7 +144,11 @@ class Prediction:
         Example:
 
         >>> sure = predictor.predict(x_test).reject(0.9)
-        >>> sure.rejected.mean(), sure.selective_scores(y_test)
+        >>> bool((sure.rejected == (sure.total > 0.9)).all())
+        True
+        >>> coverage = sure.selective_scores(y_test)["coverage"]
+        >>> bool(np.isclose(coverage, 1 - sure.rejected.mean()))
+        True
         """
         rejection = Rejection(threshold, score)
         largest = np.log(self.mean.shape[-1])

@@ -48,8 +48,11 @@ class RegressionPrediction:
 
     Example:
 
-    >>> prediction = predictor.predict(x_test)
+    >>> predictor = tfhyper.PosteriorPredictor(regression, outputs="mean")
+    >>> prediction = predictor.predict(np.zeros((5, 3)))
     >>> low, high = prediction.interval(0.95)
+    >>> bool((low < prediction.mean).all() and (prediction.mean < high).all())
+    True
     """
 
     mean: np.ndarray
@@ -96,8 +99,10 @@ class RegressionPrediction:
 
         Example:
 
-        >>> sure = predictor.predict(x_test).reject(2.0**2)
-        >>> sure.mean[~sure.rejected]
+        >>> predictor = tfhyper.PosteriorPredictor(regression, outputs="mean")
+        >>> sure = predictor.predict(np.zeros((5, 3))).reject(2.0**2)
+        >>> bool((sure.rejected == (sure.variance > 2.0**2)).all())
+        True
         """
         check_choice("score", score, Task.uncertainties)
         return dataclasses.replace(self, rejection=Rejection(threshold, score))

@@ -37,7 +37,9 @@ class Rejection:
     Example:
 
     >>> predictor.rejection = tfhyper.Rejection(0.9)
-    >>> predictor.predict(x_test).rejected.mean()
+    >>> prediction = predictor.predict(x_test)
+    >>> bool((prediction.rejected == (prediction.total > 0.9)).all())
+    True
     """
 
     threshold: float
