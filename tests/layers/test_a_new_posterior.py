@@ -120,7 +120,7 @@ def plain_outputs(model, member):
 
 def uncompiled(model):
     """Returns a copy of a model, without its optimizer."""
-    twin = keras.models.clone_model(model)
+    twin = type(model).from_config(model.get_config())
     twin.set_weights(model.get_weights())
     return twin
 
