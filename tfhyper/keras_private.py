@@ -16,6 +16,7 @@ from keras.src.backend.common import global_state, masking, symbolic_scope
 # writes them by these.
 PRIVATE_MODULES = (
     "keras.src.applications.",
+    "keras.src.backend.torch.optimizers.",  # where `keras.optimizers` has its classes
     "keras.src.models.functional",
     "keras.src.ops.",
 )

@@ -38,6 +38,8 @@ class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
     >>> class ScaledKernel(VariationalKernel):
     ...     def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
     ...         self.direction = self.add_weight(shape, name="direction", **options)
+    >>> issubclass(ScaledKernel, tfhyper.layers.VariationalLayer)
+    True
     """
 
     # Names of the independent streams of noise of a call, in the order of their seeds,
