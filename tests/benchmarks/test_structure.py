@@ -10,7 +10,7 @@ import tfhyper
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import structure  # noqa: E402
+import structure_counts as structure  # noqa: E402
 
 PACKAGE = pathlib.Path(tfhyper.__file__).parent
 FILES = {
