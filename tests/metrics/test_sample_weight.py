@@ -48,6 +48,9 @@ SCORES = {
     "selective_report": lambda i, **w: list(
         metrics.selective_report(LABELS[i], PROBS[i], REJECTED[i], **w).values()
     ),
+    "rejection_threshold": lambda i, **w: metrics.rejection_threshold(
+        1 - PROBS[i].max(-1), coverage=0.75, **w
+    ),
     "rmse": lambda i, **w: metrics.rmse(TARGETS[i], MEAN[i], **w),
     "crps_gaussian": lambda i, **w: metrics.crps_gaussian(
         TARGETS[i], MEAN[i], VARIANCE[i], **w

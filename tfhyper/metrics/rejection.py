@@ -21,6 +21,8 @@ from tfhyper.metrics._checks import (
 
 # Above the largest uncertainty of all, as a part of it: what float32 rounds away.
 _ROOM = 1e-5
+# What sums of weights may be off by, as a part of them.
+_ROUNDING = 1e-12
 # Coverages that a guarantee is tried for.
 _GRID = 50
 
@@ -121,7 +123,7 @@ def rejection_threshold(
                 raise ValueError(
                     f"`{name}` is for `error`. Received: {name} and coverage={coverage}"
                 )
-        place = int(np.argmax(kept / kept[-1] >= coverage))
+        place = int(np.argmax(kept / kept[-1] >= coverage * (1 - _ROUNDING)))
         return _threshold(values, place)
     if labels is None or probs is None:
         raise ValueError(
@@ -251,7 +253,7 @@ def _threshold(values: np.ndarray, place: int) -> float:
 
 def _last(rates: np.ndarray, error: float, what: str) -> int:
     """Returns the last place where a rate is at most `error`."""
-    (places,) = np.nonzero(rates <= error)
+    (places,) = np.nonzero(rates <= error * (1 + _ROUNDING))
     if not len(places):
         raise ValueError(
             f"`error` must be at least {np.min(rates):.6g}, the least {what} that a "
