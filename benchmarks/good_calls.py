@@ -488,11 +488,13 @@ GOOD: dict[str, Callable[[], dict]] = {
     "posterior.PosteriorPredictor.fit_rejection": lambda: {
         "self": fresh_predictor(),
         **_PREDICTED,
+        "y": LABELS,
         "coverage": 0.5,
     },
     "posterior.DeepEnsemble.fit_rejection": lambda: {
         "self": fresh_ensemble(),
         **_PREDICTED,
+        "y": LABELS,
         "coverage": 0.5,
     },
     "posterior.Prediction.reject": lambda: {
@@ -1242,6 +1244,11 @@ _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
     ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
+    (
+        "metrics.ExpectedCalibrationError.update_state",
+        "sample_weight",
+        "scalar",
+    ): "one weight for all, as Keras' metrics take it",
     **{
         (f"training.{name}", "model", kind): _COMPILED
         for name in ("compile_adam_recipe", "compile_recipe")

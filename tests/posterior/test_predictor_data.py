@@ -31,7 +31,7 @@ def test_datasets_with_and_without_labels():
         predictor.evaluate(labelled, labels)
     with pytest.raises(ValueError, match="`y` must hold the labels"):
         predictor.evaluate(x)
-    with pytest.raises(ValueError, match="same length.*11 and 10"):
+    with pytest.raises(ValueError, match="same length.*of length 11, y of length 10"):
         predictor.evaluate(x, labels[:10])
 
 

@@ -294,7 +294,7 @@ def test_models_of_several_inputs(structure):
     for member, i in zip(members, range(3), strict=True):
         logits = predictor.materialize(i).predict(x, verbose=0)
         np.testing.assert_allclose(softmax(logits), member, atol=1e-6)
-    with pytest.raises(ValueError, match="same length.*9 and 5"):
+    with pytest.raises(ValueError, match="same length.*9, x of length 5"):
         predictor.predict(short)
 
 

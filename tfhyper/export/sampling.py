@@ -43,9 +43,10 @@ class FreshDraws:
                 "fresh draws take their BatchNorm moments from them. Received: "
                 f'sampling_inputs=None, batch_norm="{predictor.batch_norm}"'
             )
-        self._inputs = None
-        if calibrated:
-            self._inputs = tf.Variable(self._check(inputs, members), trainable=False)
+        # Looked at also where draws need none: what is wrong is wrong.
+        if inputs is not None:
+            inputs = self._check(inputs, members)
+        self._inputs = tf.Variable(inputs, trainable=False) if calibrated else None
         self._networks = [
             (network.count, tf.function(self._function(network), autograph=False))
             for network in networks

@@ -189,7 +189,8 @@ def _check_models(models):
                 )
             if not os.path.exists(model):
                 raise FileNotFoundError(
-                    f"There is no model at {model!r}, which is models[{i}]."
+                    "`models` must be paths of files that are there. "
+                    f"Received: models[{i}]={model!r}, where there is no model"
                 )
         elif not isinstance(model, keras.Model):
             raise TypeError(

@@ -90,7 +90,8 @@ class Batches:
                 f"`{self.name}` must hold at least one example. "
                 f"Received: {self.name}.shape={found}"
             )
-        lengths = [shape[0] for shape in shapes]
+        # Each name once: a model of several inputs has several arrays.
+        lengths = [(f"`{self.name}`", shape[0]) for shape in shapes]
         for name, array in (("y", self.labels), ("sample_weight", self.weights)):
             if array is not None and not array.ndim:
                 raise ValueError(
@@ -98,13 +99,17 @@ class Batches:
                     f"Received: {name}={array!r}"
                 )
             if array is not None:
-                lengths.append(len(array))
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                f"`{self.name}` and its labels must have the same length. "
-                f"Received: {' and '.join(map(str, lengths))}"
+                lengths.append((f"`{name}`", len(array)))
+        if len({length for _, length in lengths}) > 1:
+            names = list(dict.fromkeys(name for name, _ in lengths))
+            received = ", ".join(
+                f"{name.strip('`')} of length {length}" for name, length in lengths
             )
-        return lengths[0]
+            raise ValueError(
+                f"The arrays of {' and '.join(names)} must have the same length. "
+                f"Received: {received}"
+            )
+        return lengths[0][1]
 
     def __iter__(self) -> Iterator["Batch"]:
         """Yields the batches, each with its place in the data."""
