@@ -452,7 +452,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "models.wide_resnet": lambda: {**_SMALL, "depth": 10, "width": 1},
     # Posteriors.
     "posterior.PosteriorPredictor": _posterior(),
-    "posterior.PosteriorPredictor.calibrate": lambda: {
+    "posterior.PosteriorPredictor.estimate_batch_norm": lambda: {
         "self": fresh_predictor(),
         "inputs": INPUTS,
         "batch_size": 3,
@@ -488,11 +488,13 @@ GOOD: dict[str, Callable[[], dict]] = {
     "posterior.PosteriorPredictor.fit_rejection": lambda: {
         "self": fresh_predictor(),
         **_PREDICTED,
+        "y": LABELS,
         "coverage": 0.5,
     },
     "posterior.DeepEnsemble.fit_rejection": lambda: {
         "self": fresh_ensemble(),
         **_PREDICTED,
+        "y": LABELS,
         "coverage": 0.5,
     },
     "posterior.Prediction.reject": lambda: {
@@ -534,7 +536,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "rejected": np.arange(len(LABELS)) > 1,
     },
     "posterior.DeepEnsemble": lambda: {"models": [plain(), plain()]},
-    "posterior.DeepEnsemble.calibrate": lambda: {
+    "posterior.DeepEnsemble.estimate_batch_norm": lambda: {
         "self": fresh_ensemble(batch_norm="reestimate"),
         "inputs": INPUTS,
         "batch_size": 3,
@@ -723,15 +725,31 @@ NOT_CALLED: dict[str, str] = {
         RESULTS,
     ),
     "layers.MovingAveragesWarning": "a warning",
+    "layers.NoiseKind": "an enumeration",
     "layers.StochasticLayer": "a base class without arguments",
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(
         (
-            "posterior.PosteriorPredictor.calibrated",
-            "posterior.PosteriorPredictor.check_calibrated",
+            "posterior.PosteriorPredictor.draw_settings",
+            "posterior.PosteriorPredictor.networks",
+            "posterior.PosteriorPredictor.runs",
             "posterior.PosteriorPredictor.weights_changed",
+            "posterior.DeepEnsemble.draw_settings",
+            "posterior.DeepEnsemble.networks",
+            "posterior.DeepEnsemble.runs",
         ),
-        "what a `DeepEnsemble` asks of its members",
+        "takes no arguments",
+    ),
+    **dict.fromkeys(
+        (
+            "posterior.PosteriorPredictor.of_models",
+            "posterior.DeepEnsemble.of_models",
+        ),
+        "called by `load` and by copies, with what they hold",
+    ),
+    **dict.fromkeys(
+        ("posterior.PosteriorPredictor.calibrate", "posterior.DeepEnsemble.calibrate"),
+        "the name of before for `estimate_batch_norm`",
     ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",
@@ -1226,6 +1244,11 @@ _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
     ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
+    (
+        "metrics.ExpectedCalibrationError.update_state",
+        "sample_weight",
+        "scalar",
+    ): "one weight for all, as Keras' metrics take it",
     **{
         (f"training.{name}", "model", kind): _COMPILED
         for name in ("compile_adam_recipe", "compile_recipe")

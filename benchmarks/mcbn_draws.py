@@ -16,7 +16,7 @@ import common
 import keras
 import numpy as np
 from absl import app, flags
-from report import markdown_table, provenance, show_own_flags, write_json
+from report import markdown_table, provenance, show_own_flags, write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, metrics, models, training
@@ -116,8 +116,7 @@ def plot(results: dict, plain: dict) -> None:
         label="moving averages, one pass",
     )
     axes.legend(loc="lower right", frameon=False, fontsize="small")
-    figure.savefig(FLAGS.figure)
-    print(f"written: {FLAGS.figure}")
+    write_figure(FLAGS.figure, figure, 150)
 
 
 def table(results: dict, plain: dict) -> str:

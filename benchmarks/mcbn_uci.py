@@ -28,7 +28,7 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 from absl import app, flags
-from report import markdown_table, provenance, read_json, write_json
+from report import markdown_table, provenance, read_json, write_figure, write_json
 
 from tfhyper import analysis, data, training
 
@@ -196,9 +196,7 @@ def draw(first_cells: dict, tau_by: str) -> None:
                 title=f"{table}, {protocol.METHODS[method].title}",
                 figure=part,
             )
-    os.makedirs(os.path.dirname(os.path.abspath(FLAGS.figure)), exist_ok=True)
-    figure.savefig(FLAGS.figure, dpi=110)
-    print(f"written: {FLAGS.figure}")
+    write_figure(FLAGS.figure, figure, 110)
 
 
 def main(argv):

@@ -23,9 +23,10 @@ import tempfile
 from absl import app, flags
 
 # First, for what it imports before TensorFlow.
-from networks import PLAIN, batch, chosen, hypernetworks, rivals, settings  # isort: skip
+from networks import PLAIN, chosen, hypernetworks, rivals, settings  # isort: skip
 import keras
 from report import markdown_table, provenance, read_json, show_own_flags, write_json
+from workload import batch
 
 FLAGS = flags.FLAGS
 FLAGS.set_default("depth", 28)

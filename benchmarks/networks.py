@@ -19,6 +19,7 @@ with contextlib.suppress(ImportError):
 import keras
 import numpy as np
 from absl import flags
+from workload import EXAMPLES, batch
 
 from tfhyper import kits, models, training
 from tfhyper.layers import role_of
@@ -26,10 +27,6 @@ from tfhyper.layers.gaussian_kernel import ESTIMATORS
 from tfhyper.training.fast_generator import why_not
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("depth", 16, "Depth of the wide residual network.")
-flags.DEFINE_integer("width", 2, "Width of the wide residual network.")
-flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
-flags.DEFINE_integer("size", 32, "Height and width of an image.")
 flags.DEFINE_enum(
     "precision", "float32", ["float32", "bfloat16"], "Of the layers; mixed bfloat16."
 )
@@ -40,8 +37,6 @@ flags.DEFINE_multi_string(
 )
 
 SETTINGS = ("depth", "width", "batch_size", "size", "precision")
-# By which the KL divergence is divided.
-EXAMPLES = 50_000
 PLAIN = "plain Keras 3"
 
 
@@ -49,14 +44,6 @@ def settings(*names: str) -> dict:
     """Returns the shared settings, the backend and the flags of these names."""
     found = {name: FLAGS[name].value for name in (*SETTINGS, *names)}
     return {**found, "backend": keras.backend.backend()}
-
-
-def batch():
-    """Returns random images, normalised, and labels."""
-    rng = np.random.default_rng(0)
-    shape = (FLAGS.batch_size, FLAGS.size, FLAGS.size, 3)
-    images = rng.normal(size=shape).astype("float32")
-    return images, rng.integers(0, 10, FLAGS.batch_size)
 
 
 def ours(kit, fast_generator=False):

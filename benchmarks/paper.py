@@ -18,7 +18,7 @@ import dataclasses
 from absl import app, flags
 from paper_runs import SCALES, Lab
 from paper_tables import TABLES, figure_path
-from report import provenance, write_json
+from report import provenance, write_figure, write_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("scale", "smoke", sorted(SCALES), "How large everything is.")
@@ -59,8 +59,7 @@ def main(argv):
         write_json(path, content)
         if found.figure is not None:
             path = figure_path(FLAGS.output_dir, FLAGS.scale, name)
-            found.figure.savefig(path, dpi=110)
-            print(f"written: {path}")
+            write_figure(path, found.figure, 110)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 import tfhyper
 from tfhyper import analysis, kits, metrics, models, training
+from tfhyper.whole_files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,9 +289,8 @@ class Lab:
         path = self._file(run, f"{name}.npy")
         if not os.path.exists(path):
             value = compute()
-            with open(f"{path}.part", "wb") as file:
+            with whole_file(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, value)
-            os.replace(f"{path}.part", path)
         return np.load(path)
 
     def _file(self, run, name):

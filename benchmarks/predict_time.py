@@ -27,7 +27,7 @@ from report import markdown_table, provenance, show_own_flags, write_json
 from timing import ratio, take_turns, time_rows
 
 from tfhyper import PosteriorPredictor, models
-from tfhyper.posterior.together import FORMS
+from tfhyper.posterior.running.small_batches import FORMS
 
 flags.DEFINE_integer("draws", 16, "N.")
 flags.DEFINE_list("batches", ["1", "8", "32", "128", "256"], "Images to predict.")

@@ -3,28 +3,24 @@
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
 import re
 import sys
 
-from absl import flags
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))
+from scripting import show_own_flags, write_figure, write_json
 
-FLAGS = flags.FLAGS
+__all__ = [
+    "markdown_table",
+    "provenance",
+    "read_json",
+    "show_own_flags",
+    "write_figure",
+    "write_json",
+]
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
-
-
-def show_own_flags() -> None:
-    """Makes --help list the flags of all modules beside this one.
-
-    absl lists those of the script alone; its own are in --helpfull.
-    """
-    here = os.path.dirname(os.path.abspath(__file__))
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None) or ""
-        if os.path.dirname(os.path.abspath(path)) == here:
-            for flag in FLAGS.get_flags_for_module(module.__name__):
-                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def provenance(more_packages: tuple[str, ...] = ()) -> dict:
@@ -41,16 +37,6 @@ def provenance(more_packages: tuple[str, ...] = ()) -> dict:
         "python": platform.python_version(),
         "packages": versions,
     }
-
-
-def write_json(path: str, content: dict) -> None:
-    """Writes a JSON file, whole or not at all, and says where."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(f"{path}.part", "w") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-    os.replace(f"{path}.part", path)
-    print(f"written: {path}")
 
 
 def read_json(path: str) -> dict | None:

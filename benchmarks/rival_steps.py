@@ -5,7 +5,7 @@ bytes of the weights that generate others.
 """
 
 from absl import flags
-from networks import EXAMPLES, batch
+from workload import EXAMPLES, batch
 
 FLAGS = flags.FLAGS
 

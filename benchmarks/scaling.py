@@ -24,10 +24,11 @@ import time
 from absl import app, flags
 
 # First, for what it imports before TensorFlow.
-from networks import PLAIN, SETTINGS, batch, settings  # isort: skip
+from networks import PLAIN, SETTINGS, settings  # isort: skip
 import keras
 import numpy as np
 from report import markdown_table, provenance, read_json, show_own_flags, write_json
+from workload import batch
 
 from tfhyper import models, training
 

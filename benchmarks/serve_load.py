@@ -38,7 +38,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from mlserver.grpc import dataplane_pb2 as pb
 from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, write_figure, write_json
 
 import tfhyper
 from tfhyper import export, kits, models, training
@@ -394,8 +394,7 @@ def draw(answers, memory, path):
     lower.set_ylabel("memory of the server, MiB")
     lower.set_xlabel("seconds")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    print(f"written: {path}")
+    write_figure(path, figure)
 
 
 def attack_server(server):

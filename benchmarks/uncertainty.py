@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from absl import app, flags
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, layers, metrics
@@ -248,9 +248,7 @@ def main(argv):
         "results": results,
     }
     write_json(FLAGS.output, content)
-    os.makedirs(os.path.dirname(os.path.abspath(FLAGS.figure)), exist_ok=True)
-    draw(moons, results).savefig(FLAGS.figure, dpi=110)
-    print(f"written: {FLAGS.figure}")
+    write_figure(FLAGS.figure, draw(moons, results), 110)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ of one draw and of the mean, and what pruning leaves of them. A run that was
 stopped goes on from its last epoch when it is started again with the same flags.
 """
 
-import json
 import os
 
 import common
 import keras
 import train_common
 from absl import flags
+from scripting import write_json
 
 from tfhyper import kits, models, pruning, training
 from tfhyper.layers.gaussian_kernel import ESTIMATORS
+from tfhyper.whole_files import whole_file
 
 FLAGS = flags.FLAGS
 SCHEDULES = ("constant", "linear", "sonderby", "blundell")
@@ -99,7 +100,8 @@ def print_pruning(model, data, chosen: list[float]) -> None:
             pruned = pruning.prune(model, fraction=fraction, criterion=criterion)
             add(f"{criterion} {100 * fraction:g} %", pruned)
             path = os.path.join(FLAGS.workdir, f"pruned_{criterion}_{fraction:g}.keras")
-            pruned.save(path)
+            with whole_file(path) as temporary:
+                pruned.save(temporary)
             print(f"written: {path}")
     for fraction in chosen:
         add(f"filters {100 * fraction:g} %", pruning.prune_filters(model, fraction))
@@ -111,9 +113,7 @@ def print_pruning(model, data, chosen: list[float]) -> None:
         print_line(name, *(pair.after for pair in pairs))
     print(f"   accuracy of x{FLAGS.draws}, without training after pruning\n")
     path = os.path.join(FLAGS.workdir, "pruning.json")
-    with open(path, "w") as file:
-        json.dump({k: r.to_dict() for k, r in reports.items()}, file, indent=2)
-    print(f"written: {path}")
+    write_json(path, {name: found.to_dict() for name, found in reports.items()})
 
 
 def main():

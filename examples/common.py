@@ -1,6 +1,5 @@
 """What the example scripts share: errors as messages, data and reports."""
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 from absl import app, flags, logging
+from scripting import show_own_flags, write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, metrics
@@ -50,19 +50,6 @@ SINGLES = 5
 MANY_CLASSES = 100
 # Most and least certain images that a picture shows.
 EXAMPLES = 8
-
-
-def show_own_flags() -> None:
-    """Makes --help list the flags of all modules beside this one.
-
-    absl lists those of the script alone; its own are in --helpfull.
-    """
-    here = os.path.dirname(os.path.abspath(__file__))
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None) or ""
-        if os.path.dirname(os.path.abspath(path)) == here:
-            for flag in FLAGS.get_flags_for_module(module.__name__):
-                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def run(main):
@@ -139,7 +126,7 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None:
     """Reports on the draws of a trained network, as `report_predictor` does."""
     draws = any(
-        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.sample_noise(0).size
+        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.is_random
         for layer in model.layers
     )
     predictor = tfhyper.PosteriorPredictor(
@@ -264,9 +251,7 @@ def write_results(predictor, prediction, labels, data, scores) -> None:
     predictor.save(path, overwrite=True)
     print(f"written: {path}")
     path = os.path.join(FLAGS.workdir, "scores.json")
-    with open(path, "w") as file:
-        json.dump(scores, file, indent=2)
-    print(f"written: {path}")
+    write_json(path, scores)
     # Only these images are held: those of ImageNet would not fit.
     order = np.argsort(prediction.total, kind="stable")
     rows = np.unique([*order[:EXAMPLES], *order[-EXAMPLES:]])
@@ -289,5 +274,4 @@ def write_results(predictor, prediction, labels, data, scores) -> None:
     }
     for name, figure in figures.items():
         path = os.path.join(FLAGS.workdir, f"{name}.png")
-        figure.savefig(path, dpi=120)
-        print(f"written: {path}")
+        write_figure(path, figure)

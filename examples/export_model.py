@@ -18,6 +18,7 @@ from absl import flags
 
 import tfhyper
 from tfhyper import export
+from tfhyper.export.runtimes import size_of
 
 FLAGS = flags.FLAGS
 # Format -> what the file is called in WORKDIR. The functions have these names.
@@ -93,12 +94,8 @@ def main():
         sampling_inputs=inputs,
         **options,
     )
-    size = sum(
-        os.path.getsize(os.path.join(folder, file))
-        for folder, _, files in os.walk(output)
-        for file in files
-    )
-    print(f"written: {output}, {predictor.num_draws} draws, {size / 2**20:.2f} MiB")
+    size = size_of(output) / 2**20
+    print(f"written: {output}, {predictor.num_draws} draws, {size:.2f} MiB")
     if predictor.rejection is not None:
         print(
             f"unknown: {predictor.rejection.score} above "

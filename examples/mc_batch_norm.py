@@ -10,7 +10,6 @@ this package carries. --batch_size is that of the training: the smaller, the wid
 the posterior.
 """
 
-import json
 import os
 
 import common
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 import train_common
 from absl import flags
+from scripting import write_json
 
 import tfhyper
 from tfhyper import kits, metrics, models, training
@@ -97,11 +97,7 @@ def main():
             f"{found['ece']:7.4f} {found['aleatoric']:10.4f} {found['epistemic']:10.4f}"
         )
     print("   NLL and uncertainties in nats, means over the images\n")
-    os.makedirs(FLAGS.workdir, exist_ok=True)
-    path = os.path.join(FLAGS.workdir, "scores.json")
-    with open(path, "w") as file:
-        json.dump(scores, file, indent=2)
-    print(f"written: {path}")
+    write_json(os.path.join(FLAGS.workdir, "scores.json"), scores)
     path = os.path.join(FLAGS.workdir, "predictor.tfhyper")
     drawn.save(path, overwrite=True)
     print(f"written: {path}")

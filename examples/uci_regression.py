@@ -8,13 +8,13 @@ own is a text file of numbers, a row to a line, the target last, without a heade
 The noise of the targets is fitted to rows that the training has not seen.
 """
 
-import json
 import os
 
 import common
 import keras
 import numpy as np
 from absl import flags
+from scripting import write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, data, metrics
@@ -126,15 +126,9 @@ def report(prediction, y, constant, scale, num_train) -> None:
     for name, value in scores.items():
         print(f"{name:>24} {value:10.4f}")
     print("   normalised: 0 for a constant uncertainty, 100 for the best there is\n")
-    os.makedirs(FLAGS.workdir, exist_ok=True)
-    path = os.path.join(FLAGS.workdir, "scores.json")
-    with open(path, "w") as file:
-        json.dump(scores, file, indent=2)
-    print(f"written: {path}")
+    write_json(os.path.join(FLAGS.workdir, "scores.json"), scores)
     figure = analysis.uncertainty_error_plot(targets, mean, variance, constant)
-    path = os.path.join(FLAGS.workdir, "errors.png")
-    figure.savefig(path, dpi=120)
-    print(f"written: {path}")
+    write_figure(os.path.join(FLAGS.workdir, "errors.png"), figure)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,18 @@ few = tfhyper.PosteriorPredictor(dense, num_draws=3).predict(x[:, 0, :5, 0])
 assert len(np.unique(few.members)) > 100
 assert dense.predict(x[:, 0, :5, 0], verbose=0).shape == (16, 3)
 
+# With an optimizer in the file: on Torch it is a class of that backend.
+dense.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+dense.fit(x[:, 0, :5, 0], y % 3, verbose=0)
+compiled = tfhyper.PosteriorPredictor(dense, num_draws=2)
+compiled.save(folder + "/compiled.tfhyper")
+again = tfhyper.PosteriorPredictor.load(folder + "/compiled.tfhyper")
+np.testing.assert_allclose(
+    again.predict(x[:, 0, :5, 0]).members,
+    compiled.predict(x[:, 0, :5, 0]).members,
+    atol=1e-6,
+)
+
 predictor = tfhyper.PosteriorPredictor(model, num_draws=3, seed=2)
 predictor.calibrate(x, batch_size=8, verbose=0)
 prediction = predictor.predict(x)

@@ -95,6 +95,24 @@ def check_verbose(value: Any) -> Any:
     return check_choice("verbose", value, (0, 1, 2, "auto"))
 
 
+def check_reading(batch_size: Any, verbose: Any, **flags: Any) -> None:
+    """Raises an error unless data can be read so: what all predictions check first.
+
+    Args:
+        batch_size: the examples of a batch, int > 0.
+        verbose: as Keras takes it.
+        **flags: arguments that must be bools, by their names.
+
+    Raises:
+        ValueError: for a number out of range.
+        TypeError: for another type.
+    """
+    check_positive_integer("batch_size", batch_size)
+    for name, value in flags.items():
+        check_bool(name, value)
+    check_verbose(verbose)
+
+
 def check_path(name: str, value: Any) -> str:
     """Returns a path as text, or raises TypeError or ValueError unless it is one."""
     check_instance(name, value, str | os.PathLike, "a path, text or `os.PathLike`")

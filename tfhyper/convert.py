@@ -6,13 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import kits
+from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_instance, check_number, check_text
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.posterior import graph
 
 # Layers with weights that no kit draws: norms, and what was adapted to data.
 COPIED = tuple(
@@ -97,7 +96,7 @@ def convert(
         Krishnan, Subedar, Tickoo: Specifying weight priors in Bayesian deep
         neural networks with empirical Bayes, AAAI 2020.
     """
-    graph.check_graph(model)
+    keras_graph.check_graph(model)
     kit = kits.get(kit)
     check_bool("moped", moped)
     check_number("moped_delta", moped_delta, positive=True)
@@ -106,10 +105,10 @@ def convert(
     def make(operation, name):
         if id(operation) in replaced:
             # Of the class of a stock layer, whose config is all that it is.
-            return _replace(kit, graph.renamed(operation, name), name, moped)
-        return graph.copy_or_use(operation, name)
+            return _replace(kit, keras_graph.renamed(operation, name), name, moped)
+        return keras_graph.copy_or_use(operation, name)
 
-    copies = graph.Copies(make)
+    copies = keras_graph.Copies(make)
 
     def call(operation, *args, **kwargs):
         copy = copies.of(operation)
@@ -118,19 +117,19 @@ def convert(
         # The inputs alone: a mode given in the call is not for the kit's layers.
         return copy(args[0] if args else next(iter(kwargs.values())))
 
-    inputs, outputs = graph.rebuild(model, call)
+    inputs, outputs = keras_graph.rebuild(model, call)
     converted = keras.Model(inputs, outputs, name=model.name)
     for operation, name, copy in copies.made():
         if id(operation) in replaced:
             _carry(operation, converted.get_layer(name), moped_delta if moped else None)
         elif isinstance(operation, keras.Layer):
-            graph.copy_weights(operation, copy)
+            keras_graph.copy_weights(operation, copy)
     return converted
 
 
 def _find_replaced(model, kit, keep) -> set[int]:
     """Returns the ids of the layers that the kit replaces, or raises ValueError."""
-    found = list(graph.walk(model))
+    found = list(keras_graph.walk(model))
     if not callable(keep):
         keep = _by_name(keep, {x.name for line in found for x in line})
     kept = {id(line[-1]) for line in found if any(map(keep, line))}
@@ -206,7 +205,7 @@ def _carry(original, layer, moped_delta):
         if moped_delta is not None:
             layer.set_moped(moped_delta)
     elif original.weights:
-        graph.copy_weights(original, layer)
+        keras_graph.copy_weights(original, layer)
 
 
 def _to_numpy(variable):

@@ -106,7 +106,8 @@ def test_scripts_have_default_folders_of_their_own():
 def test_scripts_that_share_flags_show_them():
     for path in (ROOT / "benchmarks").glob("*.py"):
         text = path.read_text()
-        shares = re.search(r"^(from|import) (common|networks|anytime)\b", text, re.M)
+        names = "common|networks|anytime|workload"
+        shares = re.search(rf"^(from|import) ({names})\b", text, re.M)
         if shares and "app.run(" in text:
             assert "    show_own_flags()\n    app.run(" in text, path.name
     for path in (ROOT / "examples").glob("*.py"):

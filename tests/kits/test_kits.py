@@ -1,6 +1,7 @@
 """Kits: which kernels are generated, and which of them share a code."""
 
 import dataclasses
+import inspect
 import itertools
 
 import keras
@@ -11,7 +12,15 @@ from keras import ops
 from tests.helpers.kits import ARGUMENTS, make_kit
 from tests.helpers.layers import to_numpy
 from tfhyper import kits, models
-from tfhyper.layers import Dropout, HyperConv2D, LatentCode, MCDropout
+from tfhyper.layers import (
+    BayesDense,
+    BayesHyperDense,
+    Dropout,
+    HyperConv2D,
+    LatentCode,
+    MCDropout,
+    MNFDense,
+)
 from tfhyper.posterior import PointNetwork
 
 SHAPE = (8, 8, 3)
@@ -30,6 +39,28 @@ def network(kit, depth=10, **options):
 
 def codes_of(model):
     return [layer for layer in model.layers if isinstance(layer, LatentCode)]
+
+
+@pytest.mark.parametrize(
+    ("kit", "layer", "others"),
+    [
+        # The kit starts from wider posteriors than the layer by itself.
+        ("bayes", BayesDense, {"initial_scale"}),
+        ("bayesian_hypernet", BayesHyperDense, set()),
+        ("hyper", HyperConv2D, set()),
+        ("mnf", MNFDense, set()),
+    ],
+)
+def test_defaults_of_a_kit_are_those_of_its_layers(kit, layer, others):
+    sizes = {"filters": 1, "kernel_size": 1} if layer is HyperConv2D else {"units": 1}
+    config = layer(**sizes, name="it").get_config()
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(kits.KITS[kit]).parameters.items()
+        if name in config and name != "seed"
+    }
+    assert len(defaults) >= 4
+    assert {x for x in defaults if defaults[x] != config[x]} == others
 
 
 def test_names_and_classes_of_the_sharing_test_are_those_of_the_network():

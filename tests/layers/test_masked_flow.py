@@ -17,7 +17,7 @@ SIZE, STEPS = 5, 3
 def flow():
     keras.utils.set_random_seed(0)
     layer = keras.layers.Layer(dtype="float64")
-    flow = MaskedFlow(layer, "flow", SIZE, STEPS, width=4)
+    flow = MaskedFlow(layer, "flow", SIZE, STEPS, hidden_units=4)
     mnf.randomise(layer)
     return layer, flow
 
@@ -28,7 +28,7 @@ def noise(size, seed=0):
 
 
 def run(flow, z, masks):
-    return [to_numpy(x) for x in flow(ops.array(z), ops.array(masks))]
+    return [to_numpy(x) for x in flow.forward(ops.array(z), ops.array(masks))]
 
 
 def test_values_are_those_of_the_equations(flow):
@@ -68,21 +68,23 @@ def test_what_a_mask_keeps_stays(flow):
 
 
 def test_no_steps_are_the_identity():
-    flow = MaskedFlow(keras.layers.Layer(), "flow", SIZE, num_flows=0, width=4)
+    flow = MaskedFlow(
+        keras.layers.Layer(), "flow", SIZE, num_couplings=0, hidden_units=4
+    )
     z = ops.ones((2, SIZE))
-    found, log_det = flow(z, ops.zeros((0, 2, SIZE)))
+    found, log_det = flow.forward(z, ops.zeros((0, 2, SIZE)))
     np.testing.assert_array_equal(to_numpy(found), 1.0)
     np.testing.assert_array_equal(to_numpy(log_det), [0.0, 0.0])
 
 
 def test_gates_of_any_size_have_finite_logarithms():
     layer = keras.layers.Layer()
-    flow = MaskedFlow(layer, "flow", SIZE, num_flows=1, width=4)
+    flow = MaskedFlow(layer, "flow", SIZE, num_couplings=1, hidden_units=4)
     for bias in (-200.0, 200.0):
         for variable in layer.trainable_weights:
             if variable.name == "flow_0_gate_bias":
                 variable.assign(np.full(SIZE, bias))
-        found, log_det = flow(ops.ones((1, SIZE)), ops.zeros((1, 1, SIZE)))
+        found, log_det = flow.forward(ops.ones((1, SIZE)), ops.zeros((1, 1, SIZE)))
         assert np.isfinite(to_numpy(found)).all()
         # No hidden units speak for a mask of zeros: the gate is that of the bias.
         np.testing.assert_allclose(to_numpy(log_det), SIZE * min(bias, 0), atol=1e-4)
@@ -90,7 +92,7 @@ def test_gates_of_any_size_have_finite_logarithms():
 
 def test_set_center_keeps_the_mean():
     layer = keras.layers.Layer()
-    flow = MaskedFlow(layer, "flow", SIZE, num_flows=2, width=4)
+    flow = MaskedFlow(layer, "flow", SIZE, num_couplings=2, hidden_units=4)
     mnf.randomise(layer)
     flow.set_center(1.0)
     z, masks = (x.astype("float32") for x in noise(1))

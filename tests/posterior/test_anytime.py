@@ -11,9 +11,9 @@ import scipy.stats
 
 from tests.helpers.layers import normal
 from tfhyper import AnytimePrediction, DeepEnsemble, PosteriorPredictor, layers
-from tfhyper.posterior.anytime import packed
-from tfhyper.posterior.race import Race
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.running.anytime import packed
+from tfhyper.posterior.running.race import Race
+from tfhyper.posterior.running.weight_cache import BoundNetwork
 
 SIZE, DRAWS = 45, 16
 
@@ -295,13 +295,13 @@ class Spy:
 
     def __init__(self, monkeypatch):
         self.sizes = []
-        send = Run.__call__
+        send = BoundNetwork.__call__
 
         def counted(run, x, first=0):
             self.sizes.append(len(keras.tree.flatten(x)[0]))
             return send(run, x, first)
 
-        monkeypatch.setattr(Run, "__call__", counted)
+        monkeypatch.setattr(BoundNetwork, "__call__", counted)
 
 
 def test_what_is_decided_is_left_out(monkeypatch):

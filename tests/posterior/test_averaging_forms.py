@@ -8,8 +8,9 @@ from keras import ops
 import tfhyper
 from tfhyper import kits, models
 from tfhyper.layers import HyperConv2D, HyperDense, MCDropout
-from tfhyper.posterior import Draw, PointNetwork, side_by_side
-from tfhyper.posterior.forms import Parallelizing, Widening
+from tfhyper.posterior import Draw, PointNetwork
+from tfhyper.posterior.networks import stacked_network
+from tfhyper.posterior.networks.averaging import Parallelizing, Widening
 
 FORMS = {"parallelizing": Parallelizing, "widening": Widening}
 SHAPE = (8, 8, 3)
@@ -297,7 +298,7 @@ def test_parallelizing_needs_blocks():
 
 
 def test_too_many_draws_for_the_memory(block_wise, monkeypatch):
-    monkeypatch.setattr(side_by_side, "available_memory", lambda: 50e6)
+    monkeypatch.setattr(stacked_network, "available_memory", lambda: 50e6)
     tfhyper.PosteriorPredictor(block_wise, 8, "parallelizing")
     with pytest.raises(ValueError, match=r"weights need .* GiB, and .*num_draws=100"):
         tfhyper.PosteriorPredictor(block_wise, 100, "widening")

@@ -6,7 +6,7 @@ import pytest
 
 from tfhyper import layers
 from tfhyper.posterior import Draw, PosteriorPredictor
-from tfhyper.posterior.batch_norm import BatchMoments, PooledMoments
+from tfhyper.posterior.networks.batch_norm import BatchMoments, PooledMoments
 
 BN = keras.layers.BatchNormalization
 numpy = keras.ops.convert_to_numpy

@@ -14,8 +14,9 @@ import pytest
 
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import DeepEnsemble, Prediction, RegressionPrediction, layers
-from tfhyper.layers.noise import derive_seed
-from tfhyper.posterior import PosteriorPredictor, members
+from tfhyper.layers.seeds import derive_seed
+from tfhyper.posterior import PosteriorPredictor, member_models
+from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
 
 X = normal(23, 5)
 LABELS = np.arange(23) % 3
@@ -195,7 +196,7 @@ def test_draws_of_paths_keep_their_moments(paths, models):
 
 
 def test_models_of_paths_are_let_go(paths, monkeypatch):
-    seen, at_once, load = [], [], members.read_model
+    seen, at_once, load = [], [], member_models.read_model
 
     def watched(path):
         gc.collect()
@@ -204,7 +205,7 @@ def test_models_of_paths_are_let_go(paths, monkeypatch):
         seen.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(members, "read_model", watched)
+    monkeypatch.setattr(member_models, "read_model", watched)
     DeepEnsemble(paths[:2]).predict(X)
     assert len(seen) == 4 and max(at_once) <= 1
 
@@ -239,15 +240,15 @@ def test_a_model_that_was_trained_is_refused(tmp_path):
 def test_a_failed_calibration_changes_nothing(bayesian, monkeypatch):
     ensemble, _ = bayesian
     before = ensemble.predict(X).members
-    calibrated, calls = PosteriorPredictor.calibrated, []
+    estimated, calls = DrawnEnsemble.estimated, []
 
     def fail_at_the_second(self, *args, **kwargs):
         calls.append(self)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return calibrated(self, *args, **kwargs)
+        return estimated(self, *args, **kwargs)
 
-    monkeypatch.setattr(PosteriorPredictor, "calibrated", fail_at_the_second)
+    monkeypatch.setattr(DrawnEnsemble, "estimated", fail_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         ensemble.calibrate(X + 1, verbose=0)
     np.testing.assert_array_equal(ensemble.predict(X).members, before)

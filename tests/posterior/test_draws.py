@@ -6,7 +6,7 @@ import pytest
 
 from tfhyper import layers
 from tfhyper.posterior import Draw, PointNetwork, PosteriorPredictor
-from tfhyper.posterior.draws import from_arrays, to_arrays
+from tfhyper.posterior.networks.draws import from_arrays, to_arrays
 
 
 def assert_same(found, expected):

@@ -10,7 +10,7 @@ from keras import layers as L  # noqa: N812
 
 import tfhyper
 from tfhyper import DeepEnsemble, PosteriorPredictor
-from tfhyper.posterior.fingerprint import Fingerprint
+from tfhyper.posterior.running.fingerprint import Fingerprint
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = np.arange(32) % 3

@@ -11,8 +11,8 @@ from keras import ops
 
 from tfhyper import PosteriorPredictor, channelwise
 from tfhyper.layers import HyperConv2D, HyperDense
-from tfhyper.posterior.forms import Parallelizing, Widening
-from tfhyper.posterior.together import Beside
+from tfhyper.posterior.networks.averaging import Parallelizing, Widening
+from tfhyper.posterior.running.small_batches import ConcatenatedDraws
 
 COUNT = 3
 UNITS = 4
@@ -169,7 +169,9 @@ def test_vectors_in_every_form_are_those_of_numpy(name):
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
     for i, output in enumerate(expected):
         assert_close(outputs_of(predictor.materialize(i), X), output)
-    beside = Beside(predictor._point, predictor._kept, predictor.draws)
+    beside = ConcatenatedDraws(
+        predictor.source.point, predictor.source.weights, predictor.draws
+    )
     found = outputs_of(beside.network, X).reshape(expected.shape)
     assert_close(found, expected)
 
@@ -283,7 +285,9 @@ def test_pictures_in_every_form_are_those_of_plain_keras(name):
         expected.append(end(convolve(model, "second", x, draw.noise["second"])))
     expected = np.stack(expected)
     assert np.abs(expected[0] - expected[1]).max() > 1e-4
-    beside = Beside(predictor._point, predictor._kept, predictor.draws)
+    beside = ConcatenatedDraws(
+        predictor.source.point, predictor.source.weights, predictor.draws
+    )
     found = outputs_of(beside.network, IMAGES).reshape(expected.shape)
     assert_close(found, expected)
 

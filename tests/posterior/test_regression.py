@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import layers
 from tfhyper.posterior import PosteriorPredictor, RegressionPrediction
-from tfhyper.posterior.prediction import RegressionSum
+from tfhyper.posterior.tasks.regression import RegressionSum
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -369,7 +369,7 @@ def test_bad_targets_are_refused():
                 call(x, bad)
         with pytest.raises(ValueError, match="`y` must be finite"):
             call(Batches((x[:3], nan[:3]), (x[3:], nan[3:])))
-        with pytest.raises(ValueError, match="same length.*6 and 5"):
+        with pytest.raises(ValueError, match="same length.*6, y of length 5"):
             call(x, y[:5])
         with pytest.raises(ValueError, match=r"`y` must have the shape.*\(6, 2\)"):
             call(x, np.stack([y, y], 1))

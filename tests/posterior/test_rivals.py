@@ -6,7 +6,7 @@ import pytest
 
 from tfhyper import layers
 from tfhyper.posterior import Draw, PosteriorPredictor
-from tfhyper.posterior.runs import Run
+from tfhyper.posterior.running.weight_cache import BoundNetwork
 
 BN = keras.layers.BatchNormalization
 numpy = keras.ops.convert_to_numpy
@@ -140,13 +140,13 @@ def test_layers_do_not_survive_a_keras_file(kind, tmp_path):
 
 def test_the_batch_size_of_predict_is_ignored(monkeypatch):
     predictor, sizes = calibrated(network(), num_draws=2), []
-    predict = Run.__call__
+    predict = BoundNetwork.__call__
 
     def counted(run, x, first):
         sizes.append(len(x))
         return predict(run, x, first)
 
-    monkeypatch.setattr(Run, "__call__", counted)
+    monkeypatch.setattr(BoundNetwork, "__call__", counted)
     predictor.predict(data(size=11), batch_size=4)
     assert sizes == [4, 4, 3] * 2
 

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from tfhyper.layers import HyperDense, LatentCode
-from tfhyper.posterior.segments import Calls
+from tfhyper.posterior.networks.segments import Calls
 
 
 def dense(name):

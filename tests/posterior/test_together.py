@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers.layers import normal
 from tfhyper import PosteriorPredictor, layers
-from tfhyper.posterior import together
-from tfhyper.posterior.batches import Batches
-from tfhyper.posterior.model_inputs import ModelInputs
-from tfhyper.posterior.passes import predict_together
-from tfhyper.posterior.together import Beside, Constants
+from tfhyper.posterior.running import small_batches
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.loop import predict
+from tfhyper.posterior.running.model_inputs import ModelInputs
+from tfhyper.posterior.running.small_batches import ConcatenatedDraws, UnrolledNetwork
 
 DRAWS = 3
 IMAGE = (6, 6, 2)
@@ -76,17 +76,17 @@ def members_of(prediction):
     return np.stack([part for part in found if part is not None])
 
 
-@pytest.mark.parametrize("form", [Constants, Beside])
+@pytest.mark.parametrize("form", [UnrolledNetwork, ConcatenatedDraws])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_members_are_those_of_one_draw_after_another(predictors, name, form):
     x, predictor = normal(7, *IMAGE), predictors[name]
     one_by_one = predictor.predict(x)
     expected = members_of(one_by_one)
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 1e-3
-    network = form(predictor._point, predictor._kept, predictor.draws)
+    network = form(predictor.source.point, predictor.source.weights, predictor.draws)
     # Batches of 3, of which the last one is filled up.
     data = Batches("x", x, 3, ModelInputs(predictor.model))
-    found, *_ = predict_together(network, data, predictor._outputs, True, DRAWS, 0)
+    found, *_ = predict([network], DRAWS, data, predictor.task, True)
     np.testing.assert_allclose(members_of(found), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.mean, one_by_one.mean, rtol=1e-5, atol=1e-5)
 
@@ -94,7 +94,7 @@ def test_members_are_those_of_one_draw_after_another(predictors, name, form):
 @pytest.fixture
 def chosen(monkeypatch):
     """The sizes of the batches that went to a network of all draws."""
-    form = together.FORMS[keras.backend.backend()]
+    form = small_batches.FORMS[keras.backend.backend()]
     monkeypatch.setattr(form, "largest", 4)
     monkeypatch.setattr(form, "pays_after", 3)
     sizes, send = [], form.__call__
@@ -131,7 +131,7 @@ def test_other_draws_and_other_moments_are_given_to_it(chosen):
     predictor, x = make("hyper", num_draws=2), normal(2, *IMAGE)
     first = [predictor.predict(x).members for _ in range(4)][-1]
     assert len(chosen) == 2
-    network = weakref.ref(predictor._all_draws._built)
+    network = weakref.ref(predictor.source.small_batches.network)
 
     predictor.calibrate(normal(40, *IMAGE, seed=5), verbose=0)
     gc.collect()
@@ -152,10 +152,10 @@ def test_networks_that_a_form_cannot_take_go_one_by_one(chosen, monkeypatch):
     # Moments of each draw, for a BatchNorm that there is once side by side.
     mixed = make("hyper", num_draws=2, batch_norm="minibatch", batch_size=8)
     with pytest.raises(ValueError, match="other moments of BatchNorm"):
-        Beside(mixed._point, mixed._kept, mixed.draws)
-    monkeypatch.setattr(together, "_CONSTANT_BYTES", 1000)
+        ConcatenatedDraws(mixed.source.point, mixed.source.weights, mixed.draws)
+    monkeypatch.setattr(small_batches, "_CONSTANT_BYTES", 1000)
     with pytest.raises(ValueError, match="too many for constants"):
-        Constants(mixed._point, mixed._kept, mixed.draws)
+        UnrolledNetwork(mixed.source.point, mixed.source.weights, mixed.draws)
     members = [mixed.predict(normal(2, *IMAGE)).members for _ in range(4)]
     assert chosen == []
     np.testing.assert_array_equal(members[0], members[-1])

@@ -240,6 +240,20 @@ def test_a_network_with_a_generated_kernel_is_refused_with_a_way_out():
     assert sum((to_numpy(w) == 0).sum() for w in pruned.trainable_weights) > 30_000
 
 
+@pytest.mark.parametrize(
+    ("layer", "description"),
+    [
+        (layers.HyperDense, "whose kernel is generated"),
+        (layers.BayesHyperDense, "whose filters have random scales"),
+        (layers.MNFDense, "whose Gaussian kernel is multiplied by random numbers"),
+    ],
+)
+def test_the_refusal_says_what_is_true_of_each_kernel(layer, description):
+    model = keras.Sequential([keras.Input((3,)), layer(2, name="it")])
+    with pytest.raises(ValueError, match=f"'it' .{layer.__name__}., {description}"):
+        prune(model, fraction=0.5)
+
+
 def test_a_bayesian_residual_network():
     kit = kits.bayes(num_examples=100)
     model = models.wide_resnet(10, 1, input_shape=IMAGE, kit=kit)

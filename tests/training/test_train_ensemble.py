@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfhyper import DeepEnsemble, layers
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.training import fit_in_workdir, train_ensemble
 from tfhyper.training.workdir import Workdir
 

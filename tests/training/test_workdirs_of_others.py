@@ -10,7 +10,7 @@ import pytest
 
 from tfhyper.training import Workdir, train_ensemble
 from tfhyper.training.folder_lock import folder_lock
-from tfhyper.training.whole_files import write_json
+from tfhyper.whole_files import write_json
 
 
 def model():

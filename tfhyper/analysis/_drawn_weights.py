@@ -10,7 +10,8 @@ from keras import ops
 
 from tfhyper.analysis._blocks import block_of
 from tfhyper.checks import check_function
-from tfhyper.posterior import PointNetwork, PosteriorPredictor, passes
+from tfhyper.posterior import PointNetwork, PosteriorPredictor
+from tfhyper.posterior.running import loop
 
 
 class DrawnWeights:
@@ -125,7 +126,7 @@ class DrawnWeights:
             if len(places):
                 plan.setdefault(layer, []).append((i, columns, places))
         samples = np.empty((num_draws, len(wanted)), np.float32)
-        rows = passes.progress("weights", range(num_draws), num_draws, verbose)
+        rows = loop.progress("weights", range(num_draws), num_draws, verbose)
         for row in rows:
             draw = self._point.sample(seed, row)
             for layer, values in self._point.drawn_weights(draw):

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from tfhyper import keras_graph
 from tfhyper.analysis._blocks import stage_of
 from tfhyper.analysis._figures import BLUE, VERMILION, figure_for, tidy
 from tfhyper.checks import check_instance, check_positive_integer
-from tfhyper.layers.gaussian_kernel import GaussianKernel
-from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.posterior import graph
 from tfhyper.text import align
 
 if TYPE_CHECKING:
@@ -165,7 +163,7 @@ def complexity(model: keras.Model, batch_size: int = 128) -> Complexity:
                 not_counted[operation.name] = None
         return outputs
 
-    graph.rebuild(model, visit)
+    keras_graph.rebuild(model, visit)
     if not rows:
         raise ValueError(
             "`model` must have convolutions or dense layers to count. "
@@ -257,14 +255,9 @@ def _per_image(layer, inputs, outputs) -> int | None:
     return positions * size * channels // layer.groups * layer.filters
 
 
-def _per_batch(layer) -> int | None:
+def _per_batch(layer: keras.Layer) -> int | None:
     """Returns the multiply-adds of drawing a layer's kernel; `None` if not known."""
-    if isinstance(layer, GeneratedKernel):
-        matrices = (layer.generator_hidden, layer.generator_output)
-        return sum(math.prod(matrix.shape) for matrix in matrices)
-    if isinstance(layer, GaussianKernel):
-        return math.prod(layer.kernel_posterior.shape)
-    return None if isinstance(layer, StochasticKernel) else 0
+    return layer.draw_multiply_adds if isinstance(layer, StochasticKernel) else 0
 
 
 def _has_matrix(layer) -> bool:

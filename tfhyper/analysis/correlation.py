@@ -116,6 +116,8 @@ def weight_pairs(
         >>> model = models.wide_resnet(10, 1, kit=kits.hyper(mean_kernel=False))
         >>> pairs = analysis.weight_pairs(model, num_draws=20)
         >>> figure = analysis.weight_pair_plot(*pairs.samples[:, 0].T, pairs.names[0])
+        >>> len(figure.axes)  # the dots, and two histograms
+        3
     """
     num_pairs = check_positive_integer("num_pairs", num_pairs)
     num_draws = check_positive_integer("num_draws", num_draws)

@@ -8,7 +8,7 @@ import keras
 
 from tfhyper.checks import check_bool
 from tfhyper.export.preprocessing import Preprocessing
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.posterior.base_predictor import BasePredictor
 
 
 def check_predictor(predictor: Any, preprocessing: Any) -> None:
@@ -18,7 +18,7 @@ def check_predictor(predictor: Any, preprocessing: Any) -> None:
         TypeError: for another type.
         RuntimeError: if Keras runs on another backend.
     """
-    if not isinstance(predictor, PosteriorPredictor | DeepEnsemble):
+    if not isinstance(predictor, BasePredictor):
         raise TypeError(
             "`predictor` must be a PosteriorPredictor or a DeepEnsemble. "
             f"Received: predictor={predictor!r}"

@@ -6,13 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhyper import metrics
 from tfhyper.checks import check_finite
 
-# An output of a file -> its name in a prediction, where they differ.
-_NAMES = {"probabilities": "mean"}
-# Outputs that are no numbers to subtract.
-_DECISIONS = ("class", "rejected")
 _BATCH = 128  # as `predict` takes them: masks of dropout go by the place in it
 _RANDOM_EXAMPLES = 8
 
@@ -35,7 +30,9 @@ class FileReport:
 
     Example:
 
-    >>> report = tfhyper.export.onnx(predictor, "model.onnx", check_data=(x, y))
+    >>> report = tfhyper.export.onnx(
+    ...     predictor, "model.onnx", check_data=(x_val, y_val), verbose=0
+    ... )
     >>> report.scores["file"]["error"] - report.scores["predictor"]["error"]
     0.0
     """
@@ -128,33 +125,15 @@ def _in_batches(predict, named):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _outputs(prediction):
-    """Returns the outputs that a file has, of a prediction."""
-    if hasattr(prediction, "member_variance"):
-        names = ("mean", "variance", "aleatoric", "epistemic")
-        members = {"member_variance": prediction.member_variance.swapaxes(0, 1)}
-    else:
-        names = ("probabilities", "total", "aleatoric", "epistemic")
-        members = {}
-    return {
-        **{name: getattr(prediction, _NAMES.get(name, name)) for name in names},
-        "members": prediction.members.swapaxes(0, 1),
-        **members,
-    }
-
-
-def _differences(found, prediction, rejection) -> dict[str, float]:
-    expected = _outputs(prediction)
+def _differences(found, prediction, task, rejection) -> dict[str, float]:
+    expected = task.expected_outputs(prediction)
     differences = {name: _difference(found[name], expected[name]) for name in expected}
-    if "class" in found:
-        classes = found["probabilities"].argmax(-1)
-        differences["class"] = float(np.mean(found["class"] != classes))
+    decisions = task.expected_decisions(found)
     if rejection is not None:
-        # Not at the top: tfhyper is imported without TensorFlow.
-        from tfhyper.export.signatures import uncertainty
-
-        expected = rejection.rejects(uncertainty(found, rejection.score))
-        differences["rejected"] = float(np.mean(found["rejected"] != expected))
+        uncertainty = np.asarray(task.output_uncertainty(found, rejection.score))
+        decisions["rejected"] = rejection.rejects(uncertainty)
+    for name, decision in decisions.items():
+        differences[name] = float(np.mean(found[name] != decision))
     return differences
 
 
@@ -166,17 +145,6 @@ def _difference(found, expected) -> float:
         )
     largest = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(np.subtract(found, expected, dtype=np.float64)).max()) / largest
-
-
-def _members_first(outputs):
-    names = [name for name in ("members", "member_variance") if name in outputs]
-    return [outputs[name].swapaxes(0, 1) for name in names]
-
-
-def _scores(labels, members) -> dict[str, float]:
-    if len(members) == 2:
-        return metrics.regression_report(labels, *members)
-    return metrics.classification_report(labels, *members)
 
 
 def compare(
@@ -194,19 +162,20 @@ def compare(
         tolerance: what is allowed.
     """
     named, labels = check
+    task = exported.task
     expected = predictor.predict(exported.pack(named), batch_size=_BATCH)
     found = _in_batches(predict, named)
-    differences = _differences(found, expected, exported.rejection)
+    differences = _differences(found, expected, task, exported.rejection)
     # The first alone: files take batches of any size.
     one = predict({name: x[:1] for name, x in named.items()})
     first = {name: x[:1] for name, x in found.items()}
     differences["batch of one"] = max(
-        _difference(one[name], first[name]) for name in first if name not in _DECISIONS
+        _difference(one[name], first[name]) for name in task.expected_outputs(expected)
     )
     scores = None
     if labels is not None:
         scores = {
-            "predictor": _scores(labels, _members_first(_outputs(expected))),
-            "file": _scores(labels, _members_first(found)),
+            "predictor": task.output_scores(labels, task.expected_outputs(expected)),
+            "file": task.output_scores(labels, found),
         }
     return FileReport(path, size, len(expected.mean), differences, tolerance, scores)

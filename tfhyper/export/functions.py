@@ -1,6 +1,6 @@
 """A predictor as one function of its inputs that TensorFlow can trace.
 
-What every format is made from: `Members` holds the weights as variables of
+What every format is made from: `EnsembleFunction` holds the weights as variables of
 TensorFlow and gives the predictions of all draws, in plain operations without
 control flow.
 """
@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfhyper.checks import check_choice
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.side_by_side import SideBySide
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.stacked_network import StackedNetwork
+from tfhyper.posterior.tasks.task import Task
 
 FORMS = ("generator", "materialized")
 
 
-class Members:
+class EnsembleFunction:
     """The predictions of all draws of a predictor, as a function of the inputs.
 
     `members(inputs)` is a float32 tensor (batch, draws, classes) of probabilities,
@@ -35,7 +36,7 @@ class Members:
         specs: name -> `tf.TensorSpec` of each input, the batch of any size:
             "inputs" if there is one, else the names in the model.
         networks: list of `DrawnNetwork`.
-        outputs: what reads a network's outputs, see `posterior.outputs`.
+        task: the predictor's `Task`.
 
     Raises:
         ValueError: for another form, or one that the posterior does not allow; if
@@ -43,17 +44,17 @@ class Members:
 
     Example:
 
-    >>> members = Members(predictor, "materialized")
-    >>> tf.function(members)(tf.zeros((2, 32, 32, 3))).shape
-    TensorShape([2, 16, 10])
+    >>> members = EnsembleFunction(predictor, "materialized")
+    >>> tf.function(members)(tf.zeros((2, 8, 8, 1))).shape  # with 8 draws
+    TensorShape([2, 8, 10])
     """
 
     def __init__(self, predictor, form: str | None = None):
         if form is not None:
             check_choice("form", form, FORMS)
-        self.outputs = predictor._outputs
+        self.task = predictor.task
         found = {}  # id of a network -> (network, its draws)
-        for point, draw in predictor._networks():
+        for point, draw in predictor.networks():
             found.setdefault(id(point), (point, []))[1].append(draw)
         seeded = [x for point, draws in found.values() for x in point.seeded(draws[0])]
         if form == "generator" and seeded:
@@ -65,7 +66,7 @@ class Members:
             )
         self.form = form or ("materialized" if seeded else "generator")
         self.networks = [
-            DrawnNetwork(point, draws, self.outputs, self.form)
+            DrawnNetwork(point, draws, self.task, self.form)
             for point, draws in found.values()
         ]
         self._structure = self.networks[0].point.network.input
@@ -95,12 +96,12 @@ class DrawnNetwork:
     Args:
         point: the `PointNetwork`.
         draws: list of `Draw`.
-        outputs: what reads the network's outputs.
+        task: what the network's outputs mean.
         form: a name of `FORMS`.
     """
 
-    def __init__(self, point: PointNetwork, draws: list[Draw], outputs, form: str):
-        self.point, self.count, self._outputs = point, len(draws), outputs
+    def __init__(self, point: PointNetwork, draws: list[Draw], task: Task, form: str):
+        self.point, self.count, self._task = point, len(draws), task
         self._parts = (_Weights if form == "materialized" else _Sources)(point)
         arrays = [self._parts.take(draw) for draw in draws]
         # One column for each array of a draw.
@@ -128,7 +129,7 @@ class DrawnNetwork:
             values: pairs of a variable of the network and a tensor.
         """
         network = self.point.network
-        return self._outputs.tensor(call_with(self.point, network, inputs, values))
+        return self._task.tensor(call_with(self.point, network, inputs, values))
 
     def _predict_draw(self, inputs, tensors):
         tensors = iter(tensors)
@@ -184,7 +185,7 @@ class _Sources:
     def values(self, parts):
         """Returns the network's variables and what a draw makes of them."""
         noise, moments = keras.tree.pack_sequence_as(self._structure, parts)
-        if isinstance(self._point, SideBySide):  # that of several draws
+        if isinstance(self._point, StackedNetwork):  # that of several draws
             noise = {
                 name: tf.unstack(x) if tf.is_tensor(x) else x
                 for name, x in noise.items()

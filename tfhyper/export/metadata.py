@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfhyper.posterior.outputs import REGRESSION
+from tfhyper.posterior.tasks.task import Task
 from tfhyper.version import __version__
 
 FORMAT = "tfhyper export 1"
@@ -14,13 +14,13 @@ ASSET = "tfhyper.json"
 
 
 def check_class_names(
-    names: Sequence[str] | None, kind: str, classes: int
+    names: Sequence[str] | None, task: Task, classes: int
 ) -> list[str] | None:
     """Returns the names as a list.
 
     Args:
         names: names of the classes, or `None`.
-        kind: the predictor's `outputs`.
+        task: the predictor's.
         classes: how many there are.
 
     Raises:
@@ -38,9 +38,10 @@ def check_class_names(
             "`class_names` must be a sequence of strings. "
             f"Received: class_names={names!r}"
         )
-    if kind in REGRESSION:
+    if not task.decides:
         raise ValueError(
-            f'`class_names` are for classifiers. Received: a predictor with "{kind}"'
+            "`class_names` are for classifiers. "
+            f'Received: a predictor with "{task.name}"'
         )
     if len(names) != classes:
         raise ValueError(
@@ -83,7 +84,7 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
 
     Args:
         predictor: the predictor.
-        members: its `Members`.
+        members: its `EnsembleFunction`.
         preprocessing: a `Preprocessing`, or `None`.
         class_names: list of str, or `None`.
         metadata: the user's own entries, a dict.
@@ -100,7 +101,6 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
             "formula": "(inputs / 255 - mean) / std",
             **dataclasses.asdict(preprocessing),
         }
-    regression = predictor.outputs in REGRESSION
     entries = {
         "format": FORMAT,
         "tfhyper": __version__,
@@ -109,7 +109,7 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
         "model": members.networks[0].point.model.name,
         "num_draws": predictor.num_draws,
         "form": members.form,
-        "uncertainty": "square of the targets' unit" if regression else "nats",
+        "uncertainty": predictor.task.unit,
         "inputs": inputs,
         "preprocessing": preprocessing,
         "class_names": class_names,

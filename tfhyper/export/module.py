@@ -7,14 +7,14 @@ import tempfile
 import tensorflow as tf
 
 from tfhyper.export import metadata as described
-from tfhyper.export.functions import Members
+from tfhyper.export.functions import EnsembleFunction
 from tfhyper.export.resources import (
     captured_resources,
     check_operations,
     operations_of,
 )
 from tfhyper.export.sampling import FreshDraws
-from tfhyper.export.signatures import each, summary
+from tfhyper.export.signatures import summary
 
 
 class Exported:
@@ -25,6 +25,7 @@ class Exported:
     Attributes:
         specs: name -> `tf.TensorSpec` of each input of the file.
         class_names: list of str, or `None`.
+        task: the predictor's `Task`.
         rejection: the predictor's `Rejection`, or `None`.
         description: all that is to be known of it, as JSON.
     """
@@ -39,9 +40,9 @@ class Exported:
         sampling,
         sampling_inputs,
     ):
-        self._kind, self.rejection = predictor.outputs, predictor.rejection
+        self.task, self.rejection = predictor.task, predictor.rejection
         self._preprocessing = preprocessing
-        self._members = Members(predictor, form)
+        self._members = EnsembleFunction(predictor, form)
         self.specs = dict(self._members.specs)
         network = self._members.networks[0].point.network
         if preprocessing is not None:
@@ -51,7 +52,7 @@ class Exported:
                 for name, spec in self.specs.items()
             }
         self.class_names = described.check_class_names(
-            class_names, self._kind, network.outputs[0].shape[-1]
+            class_names, self.task, network.outputs[0].shape[-1]
         )
         metadata = described.check_metadata(metadata)
         self.description = described.describe(
@@ -81,7 +82,7 @@ class Exported:
 
         def predict(**named):
             members = self._members(self._inputs(named))
-            return {**self._summary(members), **each(members, self._kind)}
+            return {**self._summary(members), **self.task.member_outputs(members)}
 
         def trace():
             function = tf.function(predict, autograph=False)
@@ -143,11 +144,11 @@ class Exported:
             return self._summary(members(self._inputs(named)))
 
         def show_members(**named):
-            return each(members(self._inputs(named)), self._kind)
+            return self.task.member_outputs(members(self._inputs(named)))
 
         def sample(seed, **named):
             found = self._fresh(self._inputs(named), seed)
-            return {**self._summary(found), **each(found, self._kind)}
+            return {**self._summary(found), **self.task.member_outputs(found)}
 
         def describe():
             return {
@@ -169,7 +170,7 @@ class Exported:
         }
 
     def _summary(self, members):
-        return summary(members, self._kind, self.rejection)
+        return summary(members, self.task, self.rejection)
 
     def _inputs(self, named):
         """Returns the networks' inputs from those of a signature."""

@@ -1,108 +1,11 @@
 """A predictor for ONNX Runtime."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from numpy.typing import ArrayLike
-
-from tfhyper.export.comparison import FileReport
-from tfhyper.export.preprocessing import Preprocessing
-from tfhyper.export.runtimes import Runtime, export_to
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.export.runtimes import Runtime, public
 
 # Of 2022: ONNX Runtime has had it since 1.14.
 _OPSET = 18
 # Tensors below it stay float32: they are moments, scales and biases.
 _LEAST = 1024
-
-
-def onnx(
-    predictor: PosteriorPredictor | DeepEnsemble,
-    path: str,
-    *,
-    overwrite: bool = False,
-    preprocessing: Preprocessing | None = None,
-    class_names: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    weights: str = "float32",
-    tolerance: float | None = None,
-    check_data: tuple[ArrayLike, ArrayLike] | None = None,
-    verbose: int = 1,
-) -> FileReport:
-    """Writes a predictor as an ONNX file, by tf2onnx, checked in ONNX Runtime.
-
-    The file takes batches of any size and gives, of a classifier, probabilities
-    (batch, classes), class (batch,), total, aleatoric and epistemic (batch,), in
-    nats, and members (batch, draws, classes); of a regression mean, variance,
-    aleatoric and epistemic (batch,), and members and member_variance (batch, draws).
-    Of a predictor with a `rejection` there is rejected (batch,) too, bool: where the
-    answer is unknown, whatever class and mean say.
-    It holds the kernels of all draws: converters would compute them from their codes
-    once and for all. The description and the class names are in the file's
-    metadata_props, "tfhyper" and "class_names", both JSON.
-
-    Before it is there it is run beside the predictor, on batches and on the first
-    example alone.
-
-    `weights="float16"` stores the large weights as float16, from which the runtime
-    makes float32 when it loads the file: half the size, at the same speed. "int8" is
-    ONNX Runtime's dynamic quantisation: weights, and the inputs of convolutions and
-    matrix products, have 8 bits with one scale for each tensor. A quarter of the
-    size; its integer convolutions may be slower than those of float32. A file holds
-    less than 2 GiB.
-
-    Args:
-        predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`,
-            calibrated. Keras must run on TensorFlow.
-        path: the file to write, "*.onnx". It appears when it is complete and checked.
-        overwrite: bool, replace a file that is there.
-        preprocessing: `None`, or how the file makes the network's inputs of uint8
-            images, which it then takes.
-        class_names: names of the classes, by label.
-        metadata: entries of your own, JSON values.
-        weights: `"float32"`, `"float16"` or `"int8"`.
-        tolerance: the largest difference to the predictor that is allowed, as
-            `FileReport` measures it. `None` for 1e-5, with float16 0.02, with int8
-            0.2.
-        check_data: `None` to compare on random inputs, else a tuple of inputs as the
-            file takes them (several: a dict, by name) and labels, integers or
-            targets: then the scores of the predictor and of the file are reported.
-        verbose: 0 for silence, 1 to print the report.
-
-    Returns:
-        The `FileReport`.
-
-    Raises:
-        TypeError: for a predictor or an argument of another type.
-        ValueError: for an argument out of range, a model that was trained since, if
-            `calibrate` is due, or if the file differs by more than `tolerance`: then
-            nothing is written.
-        FileExistsError: if there is something at `path`, and `overwrite` is not set
-            or it is no file.
-        ImportError: without `pip install "tfhyper[onnx]"`.
-        RuntimeError: if Keras runs on another backend.
-
-    Example:
-
-    >>> report = tfhyper.export.onnx(predictor, "fashion.onnx", weights="float16")
-    fashion.onnx: 5.71 MiB, largest difference to the predictor 1.9e-04 (epistemic, ...
-    >>> session = onnxruntime.InferenceSession("fashion.onnx")
-    >>> names = [output.name for output in session.get_outputs()]
-    >>> outputs = dict(zip(names, session.run(None, {"inputs": images})))
-    """
-    return export_to(
-        _RUNTIME,
-        predictor,
-        path,
-        overwrite=overwrite,
-        preprocessing=preprocessing,
-        class_names=class_names,
-        metadata=metadata,
-        weights=weights,
-        tolerance=tolerance,
-        check_data=check_data,
-        verbose=verbose,
-    )
 
 
 def _needs(_):
@@ -191,3 +94,48 @@ def _open(path):
 
 
 _RUNTIME = Runtime("onnx", _needs, _write, _open, suffix=".onnx")
+
+onnx = public(
+    _RUNTIME.export,
+    "onnx",
+    _RUNTIME.document(
+        """Writes a predictor as an ONNX file, by tf2onnx, checked in ONNX Runtime.
+
+    The file takes batches of any size and gives, of a classifier, probabilities
+    (batch, classes), class (batch,), total, aleatoric and epistemic (batch,), in
+    nats, and members (batch, draws, classes); of a regression mean, variance,
+    aleatoric and epistemic (batch,), and members and member_variance (batch, draws).
+    Of a predictor with a `rejection` there is rejected (batch,) too, bool: where the
+    answer is unknown, whatever class and mean say.
+    It holds the kernels of all draws: converters would compute them from their codes
+    once and for all. The description and the class names are in the file's
+    metadata_props, "tfhyper" and "class_names", both JSON.
+
+    Before it is there it is run beside the predictor, on batches and on the first
+    example alone.
+
+    `weights="float16"` stores the large weights as float16, from which the runtime
+    makes float32 when it loads the file: half the size, at the same speed. "int8" is
+    ONNX Runtime's dynamic quantisation: weights, and the inputs of convolutions and
+    matrix products, have 8 bits with one scale for each tensor. A quarter of the
+    size; its integer convolutions may be slower than those of float32. A file holds
+    less than 2 GiB.
+
+    {contract}
+
+    Example:
+
+    >>> report = tfhyper.export.onnx(
+    ...     predictor, "fashion.onnx", weights="float16", verbose=0
+    ... )
+    >>> bool(report.largest <= 0.02)
+    True
+    >>> import onnxruntime
+    >>> session = onnxruntime.InferenceSession("fashion.onnx")
+    >>> names = [output.name for output in session.get_outputs()]
+    >>> outputs = dict(zip(names, session.run(None, {"inputs": x_test})))
+    >>> outputs["epistemic"].shape
+    (2000,)
+    """
+    ),
+)

@@ -25,7 +25,9 @@ class Preprocessing:
     Example:
 
     >>> spec = tfhyper.data.DATASETS["cifar10"]
-    >>> tfhyper.export.Preprocessing(spec.mean, spec.std)
+    >>> preprocessing = tfhyper.export.Preprocessing(spec.mean, spec.std)
+    >>> preprocessing.mean
+    (0.4914, 0.4822, 0.4465)
     """
 
     mean: Sequence[float] | float

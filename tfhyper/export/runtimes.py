@@ -2,18 +2,59 @@
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import tempfile
-from collections.abc import Callable
-from typing import Any
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec
+
+from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_number, check_path, check_verbose
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.comparison import FileReport, compare, examples
-from tfhyper.training.whole_files import whole_file, whole_folder
+from tfhyper.export.preprocessing import Preprocessing
+from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.whole_files import whole_file, whole_folder
 
+_Arguments = ParamSpec("_Arguments")
 # How weights are stored -> the default of `tolerance`.
 WEIGHTS = {"float32": 1e-5, "float16": 0.02, "int8": 0.2}
+# What every function that writes a file for a runtime takes, gives and raises.
+CONTRACT = """\
+Args:
+    predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`,
+        calibrated. Keras must run on TensorFlow.
+    path: {place}. It appears when it is
+        complete and checked.
+    overwrite: bool, replace what is at `path`, if it is of this format.
+    preprocessing: `None`, or how the file makes the network's inputs of uint8
+        images, which it then takes.
+    class_names: names of the classes, by label.
+    metadata: entries of your own, JSON values.
+    weights: `"float32"`, `"float16"` or `"int8"`.
+    tolerance: the largest difference to the predictor that is allowed, as
+        `FileReport` measures it. `None` for 1e-5, with float16 0.02, with int8
+        0.2.
+    check_data: `None` to compare on random inputs, else a tuple of inputs as the
+        file takes them (several: a dict, by name) and labels, integers or
+        targets: then the scores of the predictor and of the file are reported.
+    verbose: 0 for silence, 1 to print the report.
+
+Returns:
+    The `FileReport`.
+
+Raises:
+    TypeError: for a predictor or an argument of another type.
+    ValueError: for an argument out of range, a model that was trained since, if
+        `calibrate` is due, for draws or operations that the format has not, or if
+        the file differs by more than `tolerance`: then nothing is written.
+    FileExistsError: if there is something at `path`, and `overwrite` is not set
+        or it is of another format.
+    ImportError: without `pip install "tfhyper[{extra}]"`.
+    RuntimeError: if Keras runs on another backend.
+"""
 # What draws masks of dropout.
 UNSIGNED = frozenset({"BitwiseAnd", "BitwiseOr", "BitwiseXor", "RightShift"})
 
@@ -42,6 +83,14 @@ class Runtime:
     contents: str = ""
     lacks: frozenset = frozenset()
 
+    def document(self, text: str) -> str:
+        """Returns a docstring, with `CONTRACT` in place of "{contract}"."""
+        place = f'the file to write, "*{self.suffix}"'
+        if not self.suffix:
+            place = f"the folder to write, in which {self.contents} is"
+        contract = CONTRACT.format(place=place, extra=self.extra)
+        return text.replace("{contract}", textwrap.indent(contract, "    ").strip())
+
     def replaceable(self, path: str) -> bool:
         """Whether what is at a path is what this writes."""
         if self.suffix:
@@ -59,79 +108,104 @@ class Runtime:
         check_free(path, overwrite, self.replaceable, kind)
         return path
 
+    def export(
+        self,
+        predictor: PosteriorPredictor | DeepEnsemble,
+        path: str,
+        *,
+        overwrite: bool = False,
+        preprocessing: Preprocessing | None = None,
+        class_names: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        weights: str = "float32",
+        tolerance: float | None = None,
+        check_data: tuple[ArrayLike, ArrayLike] | None = None,
+        verbose: int = 1,
+    ) -> FileReport:
+        """Writes a predictor, if the file gives what the predictor gives.
 
-def export_to(
-    runtime: Runtime,
-    predictor,
-    path: str,
-    *,
-    overwrite: bool,
-    preprocessing,
-    class_names,
-    metadata,
-    weights: str,
-    tolerance: float | None,
-    check_data,
-    verbose: int,
-) -> FileReport:
-    """Writes a predictor for a runtime, if that gives what the predictor gives."""
-    check_predictor(predictor, preprocessing)
-    check_choice("weights", weights, WEIGHTS)
-    if tolerance is None:
-        tolerance = WEIGHTS[weights]
-    tolerance = check_number("tolerance", tolerance)
-    check_verbose(verbose)
-    path = runtime.check_path(path, overwrite)
-    try:
-        runtime.needs(weights)
-    except ImportError as error:
-        raise ImportError(
-            f"This format needs packages that are not here ({error}): "
-            f'pip install "tfhyper[{runtime.extra}]"'
-        ) from error
+        Arguments, result and errors are those of `CONTRACT`.
+        """
+        check_predictor(predictor, preprocessing)
+        check_choice("weights", weights, WEIGHTS)
+        if tolerance is None:
+            tolerance = WEIGHTS[weights]
+        tolerance = check_number("tolerance", tolerance)
+        check_verbose(verbose)
+        path = self.check_path(path, overwrite)
+        try:
+            self.needs(weights)
+        except ImportError as error:
+            raise ImportError(
+                f"This format needs packages that are not here ({error}): "
+                f'pip install "tfhyper[{self.extra}]"'
+            ) from error
 
-    # Not at the top: tfhyper is imported without TensorFlow.
-    from tfhyper.export.module import Exported
-    from tfhyper.export.resources import operations_on_text
+        # Not at the top: tfhyper is imported without TensorFlow.
+        from tfhyper.export.module import Exported
+        from tfhyper.export.resources import operations_on_text
 
-    exported = Exported(
-        predictor, "materialized", preprocessing, class_names, metadata, False, None
-    )
-    if runtime.lacks & exported.operations():
-        raise ValueError(
-            "This format has no masks of dropout, which are made of the bits of "
-            "unsigned integers: write `export.onnx` or `export.saved_model`. Received: "
-            "a predictor that draws them"
+        exported = Exported(
+            predictor, "materialized", preprocessing, class_names, metadata, False, None
         )
-    if text := operations_on_text(exported.operations()):
-        raise ValueError(
-            "This format has no text and no look-up tables: write "
-            "`export.saved_model`, or have what makes numbers of text before the "
-            f"model. Received: a model with the operations {text}"
-        )
-    check = examples(exported.specs, check_data)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    whole = whole_file if runtime.suffix else whole_folder
-    with whole(path) as new, _as_saved_model(exported) as folder:
-        runtime.write(exported, folder, new, weights)
-        report = compare(
-            predictor,
-            exported,
-            runtime.open(new),
-            check,
-            path,
-            size_of(new),
-            tolerance,
-        )
-        if not report.largest <= tolerance:  # or NaN
+        if self.lacks & exported.operations():
             raise ValueError(
-                f"The file does not give what the predictor gives: {report}; "
-                f"`tolerance` is {tolerance:g}. Nothing was written"
+                "This format has no masks of dropout, which are made of the bits of "
+                "unsigned integers: write `export.onnx` or `export.saved_model`. "
+                "Received: a predictor that draws them"
             )
-        check_free(path, overwrite, runtime.replaceable, "of this format")
-    if verbose:
-        print(report, flush=True)
-    return report
+        if text := operations_on_text(exported.operations()):
+            raise ValueError(
+                "This format has no text and no look-up tables: write "
+                "`export.saved_model`, or have what makes numbers of text before the "
+                f"model. Received: a model with the operations {text}"
+            )
+        check = examples(exported.specs, check_data)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        whole = whole_file if self.suffix else whole_folder
+        with whole(path) as new, _as_saved_model(exported) as folder:
+            self.write(exported, folder, new, weights)
+            report = compare(
+                predictor,
+                exported,
+                self.open(new),
+                check,
+                path,
+                size_of(new),
+                tolerance,
+            )
+            if not report.largest <= tolerance:  # or NaN
+                raise ValueError(
+                    f"The file does not give what the predictor gives: {report}; "
+                    f"`tolerance` is {tolerance:g}. Nothing was written"
+                )
+            check_free(path, overwrite, self.replaceable, "of this format")
+        if verbose:
+            print(report, flush=True)
+        return report
+
+
+def public(
+    export: Callable[_Arguments, FileReport], name: str, doc: str
+) -> Callable[_Arguments, FileReport]:
+    """Returns the `export` of a `Runtime` as a function of the package's.
+
+    Args:
+        export: the method.
+        name: of the function.
+        doc: its docstring.
+    """
+    signature = inspect.signature(export)
+
+    def function(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> FileReport:
+        signature.bind(*args, **kwargs)  # an error names no function of ours
+        return export(*args, **kwargs)
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = f"tfhyper.export.{name}"
+    function.__doc__ = doc
+    function.__signature__ = signature
+    return function
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfhyper.checks import check_finite
-from tfhyper.export.functions import Members, call_with
+from tfhyper.export.functions import EnsembleFunction, call_with
 
 
 class FreshDraws:
@@ -15,7 +15,7 @@ class FreshDraws:
     `calibrate` takes them.
 
     Args:
-        members: the `Members` of the predictor.
+        members: the `EnsembleFunction` of the predictor.
         predictor: the predictor.
         inputs: training inputs, an array, or `None`.
 
@@ -24,11 +24,11 @@ class FreshDraws:
             fit where draws have moments. Elsewhere they are not used.
     """
 
-    def __init__(self, members: Members, predictor, inputs):
+    def __init__(self, members: EnsembleFunction, predictor, inputs):
         networks = members.networks
         self._minibatch = predictor.batch_size
         if predictor.deterministic or not (
-            self._minibatch or any(_draws(network.point) for network in networks)
+            self._minibatch or any(network.point.is_random for network in networks)
         ):
             raise ValueError(
                 "`sampling=True` needs a predictor whose draws differ. Received: one "
@@ -43,9 +43,10 @@ class FreshDraws:
                 "fresh draws take their BatchNorm moments from them. Received: "
                 f'sampling_inputs=None, batch_norm="{predictor.batch_norm}"'
             )
-        self._inputs = None
-        if calibrated:
-            self._inputs = tf.Variable(self._check(inputs, members), trainable=False)
+        # Looked at also where draws need none: what is wrong is wrong.
+        if inputs is not None:
+            inputs = self._check(inputs, members)
+        self._inputs = tf.Variable(inputs, trainable=False) if calibrated else None
         self._networks = [
             (network.count, tf.function(self._function(network), autograph=False))
             for network in networks
@@ -105,8 +106,3 @@ class FreshDraws:
                 f"Received: {len(array)}"
             )
         return array.astype(spec.dtype.as_numpy_dtype)
-
-
-def _draws(point):
-    """Whether a layer of a network draws."""
-    return any(noise.size for noise in point.sample(0, 0).noise.values())

@@ -10,7 +10,7 @@ from tfhyper.checks import check_bool, check_path
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
-from tfhyper.training.whole_files import whole_folder
+from tfhyper.whole_files import whole_folder
 
 
 def saved_model(
@@ -96,7 +96,7 @@ def saved_model(
     ...     predictor, "models/fashion/1", preprocessing=tfhyper.export.Preprocessing(
     ...         mean=[0.286], std=[0.353]))
     >>> serve = tf.saved_model.load("models/fashion/1").signatures["serving_default"]
-    >>> serve(inputs=images)["epistemic"].shape
+    >>> serve(inputs=np.zeros((128, 8, 8, 1), "uint8"))["epistemic"].shape
     TensorShape([128])
     """
     check_predictor(predictor, preprocessing)

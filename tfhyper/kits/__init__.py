@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tfhyper.checks import check_choice
 from tfhyper.kits.bayes import bayes
 from tfhyper.kits.bayesian_hypernet import bayesian_hypernet
 from tfhyper.kits.deterministic import deterministic
@@ -51,11 +52,11 @@ def get(kit: str | LayerKit) -> LayerKit:
     Example:
 
     >>> kit = tfhyper.kits.get("hyper")
+    >>> kit.name
+    'hyper'
     """
     if isinstance(kit, str):
-        if kit not in KITS:
-            raise ValueError(f"`kit` must be one of {sorted(KITS)}. Received: {kit!r}")
-        kit = KITS[kit]()
+        kit = KITS[check_choice("kit", kit, KITS)]()
     if not isinstance(kit, LayerKit):
         raise TypeError(f"`kit` must be a LayerKit or a name. Received: kit={kit!r}")
     return kit.for_network()

@@ -4,7 +4,8 @@ from typing import Any
 
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers import gaussian_kernel as defaults
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (
     layers.BayesConv1D,
@@ -15,16 +16,19 @@ LAYERS = (
     layers.BayesDepthwiseConv2D,
 )
 
+# Not the layers' default, which is for single layers in place of stock ones.
+INITIAL_SCALE = 0.1
+
 
 def bayes(
     num_examples: int | None = None,
     *,
-    estimator: str = "reparameterization",
-    prior_scale: float = 1.0,
+    estimator: str = defaults.ESTIMATOR,
+    prior_scale: float = defaults.PRIOR_SCALE,
     prior: Any = None,
     trainable_prior_scale: bool = False,
-    initial_scale: float = 0.1,
-    bias_posterior: str = "point",
+    initial_scale: float = INITIAL_SCALE,
+    bias_posterior: str = defaults.BIAS_POSTERIOR,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit whose convolutions and dense layers have Gaussian posteriors.
@@ -56,6 +60,8 @@ def bayes(
 
     >>> kit = tfhyper.kits.bayes(num_examples=50_000, estimator="flipout")
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

@@ -2,7 +2,8 @@
 
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers import flow_kernel as defaults
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (layers.BayesHyperConv2D, layers.BayesHyperDense)
 
@@ -10,11 +11,11 @@ LAYERS = (layers.BayesHyperConv2D, layers.BayesHyperDense)
 def bayesian_hypernet(
     num_examples: int | None = None,
     *,
-    num_couplings: int = 4,
-    hidden_units: int = 32,
-    prior_mean: float = 0.0,
-    prior_scale: float = 1.0,
-    initial_scale: float = 0.1,
+    num_couplings: int = defaults.NUM_COUPLINGS,
+    hidden_units: int = defaults.HIDDEN_UNITS,
+    prior_mean: float = defaults.PRIOR_MEAN,
+    prior_scale: float = defaults.PRIOR_SCALE,
+    initial_scale: float = defaults.INITIAL_SCALE,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit of Bayesian hypernetworks (Krueger et al., 2017).
@@ -48,6 +49,8 @@ def bayesian_hypernet(
 
     >>> kit = tfhyper.kits.bayesian_hypernet(num_examples=60_000)
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Krueger et al.: Bayesian hypernetworks, arXiv 1710.04759, 2017.

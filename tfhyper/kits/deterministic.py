@@ -9,5 +9,7 @@ def deterministic() -> LayerKit:
     Example:
 
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=tfhyper.kits.deterministic())
+    >>> model.count_params()
+    78330
     """
     return LayerKit()

@@ -6,8 +6,9 @@ from tfhyper import layers
 from tfhyper.checks import check_choice
 from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
 from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.layers import generated_kernel as defaults
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed, derive_seed
 
 LAYERS = (
     layers.HyperConv1D,
@@ -21,12 +22,12 @@ LAYERS = (
 
 def hyper(
     strategy: str = "all_in_one",
-    prior: str = "uniform",
+    prior: str = defaults.PRIOR,
     *,
-    code_units: int = 32,
-    hidden_units: int = 32,
-    mean_kernel: bool = True,
-    deviation_scale: float = 0.3,
+    code_units: int = defaults.CODE_UNITS,
+    hidden_units: int = defaults.HIDDEN_UNITS,
+    mean_kernel: bool = defaults.MEAN_KERNEL,
+    deviation_scale: float = defaults.DEVIATION_SCALE,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit whose residual blocks have generated kernels.
@@ -59,6 +60,8 @@ def hyper(
 
     >>> kit = tfhyper.kits.hyper("block_wise", prior="normal", mean_kernel=True)
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    >>> [layer.name for layer in model.layers if "code" in layer.name]
+    ['code_stage1_block1', 'code_stage2_block1', 'code_stage3_block1']
     """
     group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
     seed = check_seed(seed)

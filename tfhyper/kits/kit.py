@@ -14,7 +14,7 @@ from tfhyper.checks import (
 )
 from tfhyper.layers import Dropout
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 
 
 def layer_name(path: str) -> str:
@@ -120,8 +120,13 @@ class LayerKit:
 
     Example:
 
-    >>> kit = dataclasses.replace(tfhyper.kits.hyper(), norm=my_norm)
+    >>> def norm(*, name):
+    ...     name = tfhyper.kits.kit.layer_name(name)
+    ...     return keras.layers.LayerNormalization(name=name)
+    >>> kit = dataclasses.replace(tfhyper.kits.hyper(), norm=norm)
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    >>> sum(isinstance(x, keras.layers.LayerNormalization) for x in model.layers)
+    7
     """
 
     name: str = "deterministic"

@@ -4,9 +4,10 @@ import zlib
 
 import keras
 
+from tfhyper import keras_private
 from tfhyper.kits.kit import LayerKit, conv2d, dense, layer_name, through
 from tfhyper.layers import MCDropout
-from tfhyper.layers.noise import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed, derive_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
 
 WEIGHTED = (
@@ -47,6 +48,8 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
 
     >>> kit = tfhyper.kits.mc_dropout(0.1)
     >>> model = tfhyper.models.wide_resnet(10, 1, kit=kit)
+    >>> sum(isinstance(x, tfhyper.layers.MCDropout) for x in model.layers)
+    9
 
     Reference:
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
@@ -86,9 +89,8 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
 
 def _is_dropped(x) -> bool:
     """Says whether a tensor of a graph comes straight from `MCDropout`."""
-    return hasattr(x, "_keras_history") and isinstance(
-        x._keras_history.operation, MCDropout
-    )
+    made_by = keras_private.history(x)
+    return made_by is not None and isinstance(made_by.operation, MCDropout)
 
 
 def _comes_from_weights(x) -> bool:
@@ -96,13 +98,14 @@ def _comes_from_weights(x) -> bool:
     tensors, seen = [x], set()
     while tensors:
         tensor = tensors.pop()
-        if not hasattr(tensor, "_keras_history"):
+        made_by = keras_private.history(tensor)
+        if made_by is None:
             return True
-        operation, node, _ = tensor._keras_history
+        operation, node, _ = made_by
         is_data = isinstance(operation, keras.layers.Normalization)
         if getattr(operation, "weights", None) and not is_data:
             return True
         if (id(operation), node) not in seen:
             seen.add((id(operation), node))
-            tensors += operation._inbound_nodes[node].input_tensors
+            tensors += keras_private.inbound_nodes(operation)[node].input_tensors
     return False

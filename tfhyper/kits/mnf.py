@@ -1,10 +1,9 @@
 """Multiplicative normalizing flows over all kernels (Louizos and Welling, 2017)."""
 
-import math
-
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
-from tfhyper.layers.noise import check_seed
+from tfhyper.layers import multiplicative_kernel as defaults
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (layers.MNFConv2D, layers.MNFDense)
 
@@ -12,12 +11,12 @@ LAYERS = (layers.MNFConv2D, layers.MNFDense)
 def mnf(
     num_examples: int | None = None,
     *,
-    estimator: str = "local_reparameterization",
-    num_flows: int = 2,
-    flow_width: int = 50,
-    prior_scale: float = 1.0,
-    initial_scale: float = 1e-3,
-    multiplier_scale: float = math.sqrt(0.1),
+    estimator: str = defaults.ESTIMATOR,
+    num_flows: int = defaults.NUM_FLOWS,
+    flow_width: int = defaults.FLOW_WIDTH,
+    prior_scale: float = defaults.PRIOR_SCALE,
+    initial_scale: float = defaults.INITIAL_SCALE,
+    multiplier_scale: float = defaults.MULTIPLIER_SCALE,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit of 2D convolutions and dense layers with normalizing flows.
@@ -46,6 +45,8 @@ def mnf(
 
     >>> kit = tfhyper.kits.mnf(num_examples=50_000)
     >>> model = tfhyper.models.lenet5(kit=kit)
+    >>> len(tfhyper.layers.variational_layers(model))
+    5
 
     Reference:
         Louizos and Welling: Multiplicative normalizing flows for variational

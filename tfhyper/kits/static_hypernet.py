@@ -2,14 +2,15 @@
 
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, conv2d, through
+from tfhyper.layers import kernel_generator as defaults
 from tfhyper.layers.live_config import live_config
 
 
 def static_hypernet(
-    block: int = 16,
+    block: int = defaults.BLOCK,
     *,
-    embedding_units: int = 64,
-    hidden_units: int = 64,
+    embedding_units: int = defaults.EMBEDDING_UNITS,
+    hidden_units: int = defaults.HIDDEN_UNITS,
 ) -> LayerKit:
     """Returns the kit whose residual blocks share one generator of kernels.
 
@@ -39,6 +40,8 @@ def static_hypernet(
 
     >>> kit = tfhyper.kits.static_hypernet()
     >>> model = tfhyper.models.wide_resnet(40, 2, kit=kit)
+    >>> model.count_params()
+    161034
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016.

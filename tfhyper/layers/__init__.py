@@ -1,4 +1,18 @@
-"""Layers with random weights: a Keras operation plus a posterior over its kernel."""
+"""Layers with random weights: a Keras operation plus a posterior over its kernel.
+
+A posterior has one name in front of its layers, one of its class, which says what the
+kernel is, and one of its kit, which is that of the paper:
+
+    layers        class of the posterior    kit of `tfhyper.kits`
+    Hyper*        GeneratedKernel           hyper               Ukai et al., 2019
+    Bayes*        GaussianKernel            bayes               Blundell et al., 2015
+    BayesHyper*   FlowKernel                bayesian_hypernet   Krueger et al., 2017
+    MNF*          MultiplicativeKernel      mnf                 Louizos, Welling, 2017
+    StaticHyper*  (none: draws nothing)     static_hypernet     Ha et al., 2016
+
+The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
+`MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
+"""
 
 from tfhyper.layers.bayes_conv1d import BayesConv1D
 from tfhyper.layers.bayes_conv2d import BayesConv2D
@@ -21,6 +35,7 @@ from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.moving_averages import MovingAveragesWarning
+from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
@@ -49,6 +64,7 @@ __all__ = [
     "MNFConv2D",
     "MNFDense",
     "MovingAveragesWarning",
+    "NoiseKind",
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",

@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.gaussian_kernel import GaussianKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -86,6 +86,8 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.BayesDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

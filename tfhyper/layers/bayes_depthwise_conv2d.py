@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.gaussian_kernel import GaussianKernel
-from tfhyper.layers.stochastic import DepthwiseConvOperation
+from tfhyper.layers.operations import DepthwiseConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.flow_kernel import FlowKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -67,6 +67,8 @@ class BayesHyperConv2D(FlowKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.BayesHyperDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Krueger et al.: Bayesian hypernetworks, arXiv 1710.04759, 2017.

@@ -4,7 +4,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.flow_kernel import FlowKernel
-from tfhyper.layers.stochastic import DenseOperation
+from tfhyper.layers.operations import DenseOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

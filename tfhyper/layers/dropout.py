@@ -1,10 +1,15 @@
 """Dropout whose masks go on after a reload."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.layers.noise import check_seed, replica_seed
+from tfhyper import keras_private
+from tfhyper.layers.noise import NoiseKind
+from tfhyper.layers.replica_streams import replica_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 
@@ -33,7 +38,12 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     Example:
 
     >>> layer = tfhyper.layers.Dropout(0.3)
+    >>> float(keras.ops.mean(layer(keras.ops.ones((2, 5)))))  # no training
+    1.0
     """
+
+    # At prediction it does nothing: a draw has no noise for it.
+    noise_kind = NoiseKind.NONE
 
     def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
         if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
@@ -42,31 +52,24 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
             )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool | None = False) -> Any:
         if not training or self.rate == 0:
             return inputs
         seeds = _SeedsOfExamples(self.seed_generator)
         return keras.random.dropout(inputs, self.rate, self.noise_shape, seed=seeds)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         if self.rate > 0:
             store["seed"] = self.seed_generator.state
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         if self.rate > 0:
             self.seed_generator.state.assign(store["seed"])
 
-    # At prediction it does nothing: a draw has no noise for it.
-    def sample_noise(self, seed):
-        return np.zeros((0,), np.float32)
-
-    def mean_noise(self):
-        return self.sample_noise(0)
-
-    def point_layer(self):
+    def point_layer(self) -> keras.Layer:
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return []
 
 
@@ -75,9 +78,9 @@ class _SeedsOfExamples(keras.random.SeedGenerator):
 
     def __init__(self, generator):
         self._generator = generator
-        self._initial_seed = generator._initial_seed  # which Keras asks for on Torch
+        keras_private.share_initial_seed(self, generator)
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Any:
         drawn = self._generator.next(ordered)
         first, count = drawn[0], drawn[1]
         seed = replica_seed(first, by_example=True)

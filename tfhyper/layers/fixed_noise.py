@@ -6,10 +6,14 @@ every call. (Masks that differ from example to example, by the place in the data
 those of `tfhyper.layers.MCDropout`.)
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_private
+from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.stochastic import StochasticLayer
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
@@ -70,7 +74,7 @@ class FixedNoise(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, *args, **kwargs):
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the layer returns, with its noise."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -84,7 +88,7 @@ class FixedNoise(keras.layers.Layer):
 
     def _call_each(self, args, kwargs):
         if (recurrent := _recurrent_layers(self.layer)) is not None:
-            # As fast as without dropout: masks of one example go for all of them.
+            # One example's masks go for all: that is as fast as without dropout.
             return self._call_fixed(args, kwargs, recurrent)
         leaves = keras.tree.flatten((args, kwargs))
         examples = next(x for x in leaves if ops.is_tensor(x)).shape[0]
@@ -93,7 +97,7 @@ class FixedNoise(keras.layers.Layer):
             for i, x in enumerate(leaves)
             if ops.is_tensor(x) and len(x.shape) and x.shape[0] == examples
         ]
-        masks = {i: getattr(leaves[i], "_keras_mask", None) for i in batched}
+        masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
         masked = [i for i in batched if masks[i] is not None]
 
         def call_one(parts):
@@ -101,7 +105,7 @@ class FixedNoise(keras.layers.Layer):
             for i, part in zip(batched, parts[: len(batched)], strict=True):
                 rows[i] = ops.expand_dims(part, 0)
             for i, part in zip(masked, parts[len(batched) :], strict=True):
-                rows[i]._keras_mask = ops.expand_dims(part, 0)
+                keras_private.set_mask(rows[i], ops.expand_dims(part, 0))
             args_of_one, kwargs_of_one = keras.tree.pack_sequence_as(
                 (args, kwargs), rows
             )
@@ -129,11 +133,11 @@ class FixedNoise(keras.layers.Layer):
                 _draw_masks(layer, args[0])
             return self.layer(*args, **kwargs)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
@@ -142,7 +146,7 @@ class FixedNoise(keras.layers.Layer):
             *((inputs[0], previous_mask[0]) if single else (inputs, previous_mask))
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layer = keras.saving.serialize_keras_object(self.layer)
         return {**super().get_config(), "layer": layer, "training": self.mode}
 
@@ -190,7 +194,7 @@ def _map_examples(layer, function, parts):
     if backend == "torch":  # which draws nothing in its vectorised map
         found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
         return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
-    inner = layer._flatten_layers(include_self=True)
+    inner = keras_private.flatten_layers(layer)
     if backend == "tensorflow" and any(isinstance(x, keras.layers.RNN) for x in inner):
         return ops.map(function, parts)  # whose vectorised map fails with loops
     return ops.vectorized_map(function, parts)
@@ -207,31 +211,33 @@ class LayerNoise(StochasticLayer):
             `None` for one that is on.
     """
 
+    noise_kind = NoiseKind.KEY
+
     def __init__(self, layer: keras.Layer, training: bool | None):
         self.layer, self.mode, self.name = layer, training, layer.name
         self._count = len(generator_states(layer))
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         """Returns the states of a draw's generators, (generators, 2)."""
         return np.random.default_rng(seed).integers(0, 2**31, (self._count, 2))
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         """Returns states as `sample_noise`, in tensors."""
         first = ops.cast(seed, "int32")
         second = ops.cast(count, "int32") * self._count
         return ops.stack([ops.stack([first, second + i]) for i in range(self._count)])
 
-    def mean_noise(self):
+    def mean_noise(self) -> np.ndarray | None:
         """Returns no states: what is off in prediction is off at the mean."""
-        return np.zeros((0, 2), "int64") if self.mode else None
+        return MEAN if self.mode else None
 
     def point_layer(self, layer: keras.Layer | None = None, **kwargs):
         """Returns the `FixedNoise` of the layer, or of a copy of it."""
         kwargs = {"name": self.name, **kwargs}
         return FixedNoise(layer or self.layer, self.mode, **kwargs)
 
-    def point_weights(self, noise):
-        """Returns the states, those that say "no noise" for none."""
-        if not ops.is_tensor(noise) and not len(noise):
-            noise = np.full((self._count, 2), -1)
-        return [ops.cast(noise, "int32")]
+    def point_weights(self, noise: Any) -> list:
+        """Returns the states, below zero at the mean: no noise."""
+        return [keys_of(noise, (self._count, 2))]

@@ -1,26 +1,32 @@
 """The posterior of Bayesian hypernetworks: a flow over the scales of filters."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_integer, check_number, check_positive_integer
-from tfhyper.layers.flows import RealNVPFlow
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
 from tfhyper.layers.priors import need_library
+from tfhyper.layers.real_nvp_flow import RealNVPFlow
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.seeds import StatelessSeed
+from tfhyper.layers.variational_kernel import VariationalKernel
 
-# Below it the square of a filter's norm is taken as it: no division by 0.
+# Defaults of the layers' arguments, and of their kit's.
+NUM_COUPLINGS = 4
+HIDDEN_UNITS = 32
+PRIOR_MEAN = 0.0
+PRIOR_SCALE = 1.0
+INITIAL_SCALE = 0.1
+# The least square of a filter's norm that is divided by the root of: never 0.
 _TINY_SQUARE = 1e-12
 # The norm of a filter of He's kernel: fan_in weights of variance 2 / fan_in.
 _HE_NORM = math.sqrt(2.0)
 
 
-class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
+class FlowKernel(VariationalKernel):
     """Kernel = g v / |v|, one random g for each filter: the layers BayesHyper*.
 
     With f the layer's `RealNVPFlow` and z ~ N(0, I), as long as there are filters,
@@ -34,39 +40,26 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
     training: an estimate of KL(q || p) from one draw, that of the kernel itself.
     """
 
+    kernel_description = "whose filters have random scales"
+
     def __init__(
         self,
         *args,
-        num_couplings: int = 4,
-        hidden_units: int = 32,
-        prior_mean: float = 0.0,
-        prior_scale: float = 1.0,
-        kl_weight: float | None = None,
-        initial_scale: float = 0.1,
-        seed: int | None = None,
+        num_couplings: int = NUM_COUPLINGS,
+        hidden_units: int = HIDDEN_UNITS,
+        prior_mean: float = PRIOR_MEAN,
+        prior_scale: float = PRIOR_SCALE,
+        initial_scale: float = INITIAL_SCALE,
         **kwargs,
     ):
-        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.num_couplings = check_integer("num_couplings", num_couplings, 0)
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
         # Not below 0: g and v with both signs changed are the same kernel.
         self.prior_mean = check_number("prior_mean", prior_mean)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_kl_weight(kl_weight)
-        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
-        self.seed = check_seed(seed)
-        self.check_no_regularizer()
 
-    def build(self, input_shape):
-        self.build_counter()
-        self.build_kl_factor()
-        super().build(input_shape)
-        self.built = True
-
-    def build_kernel(self, shape, **options):
-        # The KL divergence of the whole layer is the regularizer of one variable.
-        options = {**options, "regularizer": self.weighted_kl}
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.direction = self.add_weight(shape, name="direction", **options)
         self.units = shape[-1]
         # The norms that the initializer gave: the layer starts from its kernel.
@@ -88,7 +81,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         # Not the directions, which are point estimates.
         give_role(POSTERIOR, [self.location, self.log_scale, *self.flow.variables])
 
-    def scales(self, code):
+    def scales(self, code: Any) -> tuple[Any, Any]:
         """Returns g for a code z, and log |det dg/dz|.
 
         Args:
@@ -102,11 +95,11 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         scales = self.location + ops.exp(self.log_scale) * changed
         return scales, log_det + ops.sum(self.log_scale)
 
-    def generate(self, code):
+    def generate(self, code: Any) -> Any:
         """Returns the kernel for a code z of shape (1, filters)."""
         return self.scales(code)[0] * self.direction / _norms(self.direction)
 
-    def log_ratio(self, code):
+    def log_ratio(self, code: Any) -> Any:
         """Returns log q(g) - log p(g) for the g of one code: a scalar, in nats."""
         code = ops.cast(code, self.variable_dtype)
         scales, log_det = self.scales(code)
@@ -115,7 +108,7 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         halves = 0.5 * ops.sum(ops.square(standard) - ops.square(code))
         return halves + self.units * math.log(self.prior_scale) - ops.sum(log_det)
 
-    def posterior(self):
+    def posterior(self) -> Any:
         """Returns q(g) as a distribution of TensorFlow Probability, over (filters,).
 
         Raises:
@@ -137,18 +130,18 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
             ),
         )
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         return self.log_ratio(self._code(self.last_count()))
 
-    def _code(self, count):
+    def _code(self, count: Any) -> Any:
         return self.fresh_noise(self.seed, count)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         kernel = self.generate(self._code(self.next_count(training)))
         return self.operate_and_activate(inputs, kernel)
 
-    def set_mean(self, kernel, bias=None):
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         """Makes trained weights of a stock layer the kernel of the code z = 0.
 
         For a layer that is not trained yet, whose flow maps 0 to 0.
@@ -161,31 +154,30 @@ class FlowKernel(DrawCounter, VariationalLayer, StochasticKernel):
         if self.bias is not None:
             self.bias.assign(bias)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         generator = np.random.default_rng(seed)
         return generator.standard_normal((1, self.units), dtype="float32")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         seed = StatelessSeed(seed, count)
         return keras.random.normal((1, self.units), dtype="float32", seed=seed)
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return self.with_bias(self.generate(noise))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_couplings": self.num_couplings,
             "hidden_units": self.hidden_units,
             "prior_mean": self.prior_mean,
             "prior_scale": self.prior_scale,
-            "kl_weight": self.kl_weight,
-            "initial_scale": self.initial_scale,
-            "seed": self.seed,
         }
 
 
-def _norms(direction):
+def _norms(direction: Any) -> Any:
     """Returns the norm of each filter of a kernel, its last axis."""
     squares = ops.sum(
         ops.square(direction), axis=tuple(range(len(direction.shape) - 1))

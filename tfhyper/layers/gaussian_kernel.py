@@ -1,5 +1,9 @@
 """The factorised Gaussian posterior: Bayes by Backprop."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,29 +11,28 @@ from keras import ops
 from tfhyper.checks import check_bool, check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
-from tfhyper.layers.noise import (
-    DrawCounter,
-    StatelessSeed,
-    check_seed,
-    derive_seed,
-    generator_of,
-    make_key,
-)
+from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
+from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.variational_kernel import VariationalKernel
 
 ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
 BIAS_POSTERIORS = ("point", "gaussian")
 PRIOR_MEANS = ("zero", "weight")
+# Defaults of the layers' arguments, and of their kit's.
+ESTIMATOR = "reparameterization"
+PRIOR_SCALE = 1.0
+BIAS_POSTERIOR = "point"
+# A third of the kit's: in place of stock layers, in deep networks of a user's, it has
+# to learn.
+INITIAL_SCALE = 0.03
 
-# Independent streams of one layer's noise.
-_KERNEL, _BIAS, _OUTPUT, _SIGNS_IN, _SIGNS_OUT, _KL, _BIAS_KL = range(7)
-# Below it a variance is taken as it: the slope of the square root is finite.
+# The least variance that is taken the root of: there its slope is still finite.
 _TINY_VARIANCE = 1e-12
 
 
-class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
+class GaussianKernel(VariationalKernel):
     """Kernel ~ N(mean, softplus(rho)^2), each weight for itself: the layers Bayes*.
 
     The loss gains kl_weight * KL(q || p), summed over the weights, where q is
@@ -48,25 +51,32 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
     and sigma are multiplied by a mask, and the KL sums over the weights it keeps.
     """
 
-    noise_is_seed = True
+    noise_kind = NoiseKind.SEED
+    kernel_description = "whose kernel has a Gaussian posterior"
+    streams = (
+        "kernel",
+        "bias",
+        "output",
+        "input_signs",
+        "output_signs",
+        "kl",
+        "bias_kl",
+    )
 
     def __init__(
         self,
         *args,
-        estimator: str = "reparameterization",
-        prior_scale: float = 1.0,
+        estimator: str = ESTIMATOR,
+        prior_scale: float = PRIOR_SCALE,
         prior=None,
         trainable_prior_scale: bool = False,
         prior_mean: str = "zero",
-        kl_weight: float | None = None,
-        initial_scale: float = 0.03,
-        bias_posterior: str = "point",
+        initial_scale: float = INITIAL_SCALE,
+        bias_posterior: str = BIAS_POSTERIOR,
         pruned: bool = False,
-        seed: int | None = None,
         **kwargs,
     ):
-        kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
         self.prior = priors.serialize(prior)
@@ -74,14 +84,10 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "trainable_prior_scale", trainable_prior_scale
         )
         self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
-        self.kl_weight = check_kl_weight(kl_weight)
-        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
         self.pruned = check_bool("pruned", pruned)
-        self.seed = check_seed(seed)
-        self._streams = [derive_seed(self.seed, stream) for stream in range(7)]
         self._bias_posterior = None
         if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
             raise ValueError(
@@ -91,11 +97,8 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             )
         if self.pruned:
             priors.check_single("pruned", pruned, self.prior)
-        self.check_no_regularizer()
 
-    def build(self, input_shape):
-        self.build_counter()
-        self.build_kl_factor()
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.prior_rho = None
         if self.trainable_prior_scale:
             self.prior_rho = self.add_weight(
@@ -106,30 +109,29 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
                 name="prior_rho",
             )
             give_role(POSTERIOR, [self.prior_rho])
-        super().build(input_shape)
-        self.built = True
+        self.kernel_posterior = GaussianWeights(
+            self, "kernel", shape, options, pruned=self.pruned
+        )
+        return self.kernel_posterior.mean
 
-    def add_weight(self, *args, name=None, **kwargs):
+    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
         if name == "bias" and self.bias_posterior == "gaussian":
             return self.build_bias(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
 
-    def build_kernel(self, shape, **options):
-        # The KL divergence of the whole layer is the regularizer of one variable.
-        options = {**options, "regularizer": self.weighted_kl}
-        self.kernel_posterior = GaussianWeights(
-            self, "kernel", tuple(shape), options, pruned=self.pruned
-        )
-        return self.kernel_posterior.mean
-
-    def build_bias(self, shape, **options):
+    def build_bias(self, shape: Any, **options: Any) -> keras.Variable:
         scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
         self._bias_posterior = GaussianWeights(
             self, "bias", tuple(shape), options, scale
         )
         return self._bias_posterior.mean
 
-    def call(self, inputs, training=None):
+    @property
+    def draw_multiply_adds(self) -> int:
+        """One for each weight of the kernel."""
+        return math.prod(self.kernel_posterior.shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         count = self.next_count(training)
         inputs = self.to_compute_dtype(inputs)
@@ -141,49 +143,48 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         }[estimator]
         bias = self.bias
         if self._bias_posterior is not None:
-            bias = self._bias_posterior.sample(self._normal(_BIAS, count))
+            bias = self._bias_posterior.sample(self._normal("bias", count))
         return self.activate(operate(inputs, count), bias)
 
-    def _reparameterized(self, inputs, count):
-        kernel = self.kernel_posterior.sample(self._normal(_KERNEL, count))
+    def _reparameterized(self, inputs: Any, count: Any) -> Any:
+        kernel = self.kernel_posterior.sample(self._normal("kernel", count))
         return self.operate(inputs, kernel)
 
-    def _locally_reparameterized(self, inputs, count):
+    def _locally_reparameterized(self, inputs: Any, count: Any) -> Any:
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.location)
         deviation = output_deviation(self, inputs, kernel.scale)
-        noise = self._normal(_OUTPUT, count, self.compute_dtype)(ops.shape(outputs))
+        noise = self._normal("output", count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
-    def _flipped(self, inputs, count):
+    def _flipped(self, inputs: Any, count: Any) -> Any:
         kernel = self.kernel_posterior
         # Zero mean: what the signs flip must hold nothing of the mean kernel.
-        deviation = kernel.deviation(self._normal(_KERNEL, count))
+        deviation = kernel.deviation(self._normal("kernel", count))
         outputs = self.operate(inputs, kernel.location)
-        flipped = self.operate(self._flip(inputs, _SIGNS_IN, count), deviation)
-        return outputs + self._flip(flipped, _SIGNS_OUT, count)
+        flipped = self.operate(self._flip(inputs, "input_signs", count), deviation)
+        return outputs + self._flip(flipped, "output_signs", count)
 
-    def _flip(self, tensor, stream, count):
+    def _flip(self, tensor: Any, stream: str, count: Any) -> Any:
         """Multiplies each channel of each example by a random sign."""
         shape = [1] * len(tensor.shape)
         shape[0] = ops.shape(tensor)[0]
         shape[self.channel_axis] = tensor.shape[self.channel_axis]
-        seed = StatelessSeed(self._streams[stream], count, by_example=True)
+        seed = self.stream_seed(stream, count, by_example=True)
         heads = keras.random.uniform(shape, seed=seed) < 0.5
         signs = 1.0 - 2.0 * ops.cast(heads, "float32")
         return tensor * ops.cast(signs, tensor.dtype)
 
-    def _normal(self, stream, count, dtype="float32"):
+    def _normal(self, stream: str, count: Any, dtype: str = "float32") -> Callable:
         """Returns the function of a shape that draws N(0, 1)."""
-        by_example = stream == _OUTPUT
-        seed = StatelessSeed(self._streams[stream], count, by_example)
+        seed = self.stream_seed(stream, count, by_example=stream == "output")
         return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         count = self.current_count(training=True)
-        total = self.kernel_posterior.kl_divergence(self._normal(_KL, count))
+        total = self.kernel_posterior.kl_divergence(self._normal("kl", count))
         if self._bias_posterior is not None:
-            noise = self._normal(_BIAS_KL, count)
+            noise = self._normal("bias_kl", count)
             total = total + self._bias_posterior.kl_divergence(noise)
         return total
 
@@ -196,25 +197,25 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
         if self._bias_posterior is not None:
             self._bias_posterior.set_moped(delta)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
-    def mean_noise(self):
-        return np.zeros((0,), "int64")
+    def mean_noise(self) -> np.ndarray | None:
+        return MEAN
 
-    def point_weights(self, noise):
-        # A draw is one number; at the posterior's mean there is none.
-        is_mean = not ops.is_tensor(noise) and not len(noise)
-        normal = ops.zeros if is_mean else generator_of(noise).normal
+    def point_weights(self, noise: Any) -> list:
+        normal = generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
             return self.with_bias(kernel)
         return self.with_bias(kernel, self._bias_posterior.sample(normal))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "estimator": self.estimator,
@@ -222,19 +223,16 @@ class GaussianKernel(DrawCounter, VariationalLayer, StochasticKernel):
             "prior": self.prior,
             "trainable_prior_scale": self.trainable_prior_scale,
             "prior_mean": self.prior_mean,
-            "kl_weight": self.kl_weight,
-            "initial_scale": self.initial_scale,
             "bias_posterior": self.bias_posterior,
             "pruned": self.pruned,
-            "seed": self.seed,
         }
 
 
-def output_deviation(layer, inputs, scale):
+def output_deviation(layer: StochasticKernel, inputs: Any, scale: Any) -> Any:
     """Returns sqrt(x^2 * scale^2), of the outputs of a kernel of independent weights.
 
     Args:
-        layer: a `StochasticKernel`, whose operation * is.
+        layer: the `StochasticKernel` whose operation is written * above.
         inputs: tensor x in the layer's compute dtype, which the result has, too.
         scale: tensor of the kernel's shape, the weights' standard deviations.
     """

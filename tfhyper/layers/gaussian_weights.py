@@ -1,6 +1,8 @@
 """One tensor of weights with a Gaussian posterior: its variables and formulas."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,27 +71,27 @@ class GaussianWeights:
         self.rho.assign(inverse_softplus(scale))
 
     @property
-    def location(self):
+    def location(self) -> Any:
         """The means of the weights, 0 where they are pruned."""
         return self._kept(self.mean)
 
     @property
-    def scale(self):
+    def scale(self) -> Any:
         """Standard deviations, softplus(rho), 0 where a weight is pruned."""
         return self._kept(ops.softplus(self.rho))
 
-    def _kept(self, values):
+    def _kept(self, values: Any) -> Any:
         return values if self.mask is None else values * self.mask
 
-    def deviation(self, normal):
+    def deviation(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
         """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
         return self.scale * ops.cast(normal(self.shape), self.rho.dtype)
 
-    def sample(self, normal):
+    def sample(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
         """Returns location + scale * eps."""
         return self.location + self.deviation(normal)
 
-    def kl_divergence(self, normal):
+    def kl_divergence(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
         """Returns KL(q || p) in nats; `normal` is for the priors without a formula.
 
         A pruned weight is no random variable and has no term.
@@ -108,7 +110,7 @@ class GaussianWeights:
         return priors.normal_kl(mean, scale, prior_mean, prior_scale, self.mask)
 
 
-def inverse_softplus(scale):
+def inverse_softplus(scale: Any) -> np.ndarray:
     """Returns rho with softplus(rho) = scale > 0; a number or a NumPy array."""
     # log(exp(s) - 1), written so that it neither overflows nor cancels.
     scale = np.asarray(scale, "float64")

@@ -1,21 +1,27 @@
 """The implicit posterior: a small network turns a random code into a kernel."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
-from tfhyper.layers.stochastic import (
-    StochasticKernel,
-    he_deviation,
-    known_to_keras,
-)
+from tfhyper.layers.stochastic import StochasticKernel, he_deviation
+from tfhyper.layers.stock_arguments import known_to_keras
 
-# Of the kernels that are generated in one product, in bytes.
+# Defaults of the layers' arguments, and of their kit's.
+HIDDEN_UNITS = 32
+CODE_UNITS = 32
+PRIOR = "uniform"
+MEAN_KERNEL = True
+DEVIATION_SCALE = 0.3
+# How many bytes of kernels are generated in one product.
 _PRODUCT_BYTES = 2**26
 
 
@@ -36,6 +42,7 @@ class GeneratedKernel(StochasticKernel):
     `deviation_scale` is about the size of the deviation over that of the mean.
     """
 
+    kernel_description = "whose kernel is generated"
     # features @ generator_output. While a training step is traced, it may be a product
     # whose gradient for the weights is packed: `tfhyper.training.fast_generator`.
     output_product = staticmethod(ops.matmul)
@@ -43,12 +50,12 @@ class GeneratedKernel(StochasticKernel):
     def __init__(
         self,
         *args,
-        hidden_units: int = 32,
-        code_units: int = 32,
-        prior: str = "uniform",
+        hidden_units: int = HIDDEN_UNITS,
+        code_units: int = CODE_UNITS,
+        prior: str = PRIOR,
         seed: int | None = None,
-        mean_kernel: bool = True,
-        deviation_scale: float = 0.3,
+        mean_kernel: bool = MEAN_KERNEL,
+        deviation_scale: float = DEVIATION_SCALE,
         generator_regularizer=None,
         **kwargs,
     ):
@@ -72,7 +79,7 @@ class GeneratedKernel(StochasticKernel):
                 f"{self.kernel_argument}_constraint={constraint!r}"
             )
 
-    def build(self, inputs_shape, code_shape=None):
+    def build(self, inputs_shape: Any, code_shape: Any = None) -> None:
         if code_shape is None:
             # Only a layer that draws for itself owns a counter.
             self.latent_code.build(inputs_shape)
@@ -82,7 +89,7 @@ class GeneratedKernel(StochasticKernel):
         super().build(inputs_shape)
         self.built = True
 
-    def build_kernel(self, shape, **options):
+    def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.kernel_shape = tuple(shape)
         self.mean = None
         # Uniform in +-sqrt(3 scale / hidden_units): a tenth of He's range.
@@ -112,7 +119,7 @@ class GeneratedKernel(StochasticKernel):
         give_role(GENERATOR, [self.generator_hidden, self.generator_output])
         return self.mean
 
-    def generate(self, code):
+    def generate(self, code: Any) -> Any:
         """Returns the kernel for one code.
 
         Args:
@@ -123,7 +130,7 @@ class GeneratedKernel(StochasticKernel):
         """
         return self._generate(code, self.kernel_shape)
 
-    def _generate(self, codes, shape):
+    def _generate(self, codes: Any, shape: tuple[int, ...]) -> Any:
         """Returns the kernels for codes (number, code_units), in a shape."""
         codes = ops.cast(codes, self.variable_dtype)
         features = ops.relu(ops.matmul(codes, self.generator_hidden))
@@ -133,7 +140,13 @@ class GeneratedKernel(StochasticKernel):
         kernels = ops.reshape(kernels, shape)
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
-    def call(self, inputs, code=None, training=None):
+    @property
+    def draw_multiply_adds(self) -> int:
+        """Those of the generator's two products."""
+        matrices = (self.generator_hidden, self.generator_output)
+        return sum(math.prod(matrix.shape) for matrix in matrices)
+
+    def call(self, inputs: Any, code: Any = None, training: bool | None = None) -> Any:
         if not training:
             warn_of_moving_averages(self)
         if code is None:
@@ -148,19 +161,21 @@ class GeneratedKernel(StochasticKernel):
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 
-    def compute_output_shape(self, inputs_shape, code_shape=None):
+    def compute_output_shape(self, inputs_shape: Any, code_shape: Any = None) -> Any:
         return super().compute_output_shape(inputs_shape)
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return self.latent_code.sample_noise(seed)
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return self.latent_code.fresh_noise(seed, count)
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         return self.with_bias(self.generate(noise))
 
-    def point_weights_of_draws(self, noises):
+    def point_weights_of_draws(self, noises: Sequence) -> Iterator[list]:
         # The generator is read once for many draws: it is far larger than a kernel.
         count = max(1, _PRODUCT_BYTES // (4 * math.prod(self.kernel_shape)))
         for start in range(0, len(noises), count):
@@ -169,7 +184,7 @@ class GeneratedKernel(StochasticKernel):
             kernels = self._generate(codes, (len(some), *self.kernel_shape))
             yield from map(self.with_bias, ops.unstack(kernels, len(some)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {
             **config,
@@ -185,7 +200,7 @@ class GeneratedKernel(StochasticKernel):
         }
 
 
-def _check_code_shape(shape, units: int | None = None) -> int:
+def _check_code_shape(shape: Any, units: int | None = None) -> int:
     """Returns the size of a code, or raises ValueError if it does not fit."""
     shape = tuple(shape)
     if len(shape) != 2 or shape[0] != 1 or shape[1] is None:

@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -68,6 +68,8 @@ class HyperConv2D(GeneratedKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     keras.layers.Dense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Ukai, Matsubara, Uehara: Bayesian estimation and model averaging of

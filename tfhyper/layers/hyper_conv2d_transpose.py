@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.layers.stochastic import ConvTransposeOperation
+from tfhyper.layers.operations import ConvTransposeOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

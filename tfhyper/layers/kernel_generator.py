@@ -1,15 +1,23 @@
 """The generator that the layers of a static hypernetwork share."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_positive_integer
+from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticLayer, he_deviation
 
+# Defaults of the layers' arguments, and of their kit's.
+BLOCK = 16
+EMBEDDING_UNITS = 64
+HIDDEN_UNITS = 64
 
-def as_pair(name: str, value) -> tuple[int, int]:
+
+def as_pair(name: str, value: Any) -> tuple[int, int]:
     """Returns a positive int, or two of them, as two.
 
     Raises:
@@ -71,18 +79,21 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
     >>> x = keras.Input((32, 32, 3))
     >>> generator = tfhyper.layers.KernelGenerator(3)(x)
     >>> y = tfhyper.layers.StaticHyperConv2D(16, 3)(x, generator)
-    >>> y = tfhyper.layers.StaticHyperConv2D(32, 3)(y, generator)
+    >>> tfhyper.layers.StaticHyperConv2D(32, 3)(y, generator).shape
+    (None, 28, 28, 32)
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016, section 3.1.
     """
 
+    noise_kind = NoiseKind.NONE
+
     def __init__(
         self,
         kernel_size=3,
-        block=16,
-        embedding_units: int = 64,
-        hidden_units: int = 64,
+        block=BLOCK,
+        embedding_units: int = EMBEDDING_UNITS,
+        hidden_units: int = HIDDEN_UNITS,
         **kwargs,
     ):
         # float32 even under a mixed policy, as the generators of Hyper layers.
@@ -97,7 +108,7 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
         # Any tensor will do as input, integer images included.
         self.autocast = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         channels, filters = self.block
         # Two linear layers: the variances of their weights multiply.
         deviations = (
@@ -120,30 +131,24 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
             ]
         give_role(GENERATOR, self.parts)
 
-    def call(self, inputs):
-        # Copies: a variable's value could be given away with the outputs.
+    def call(self, inputs: Any) -> Any:
+        # They are copies: a variable's value could be given away with the outputs.
         return [ops.copy(part) for part in self.parts]
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Any) -> Any:
         channels, filters = self.block
         hidden = (self.embedding_units, channels, self.hidden_units)
         output = (self.hidden_units, *self.kernel_size, filters)
         shapes = (hidden, hidden[1:], output, output[1:])
         return [keras.KerasTensor(shape, dtype="float32") for shape in shapes]
 
-    def sample_noise(self, seed):
-        return np.zeros((0,), "float32")
-
-    def mean_noise(self):
-        return self.sample_noise(0)
-
-    def point_layer(self):
+    def point_layer(self) -> None:
         return None
 
-    def code_of(self, noise):
+    def code_of(self, noise: np.ndarray) -> Any:
         return [ops.convert_to_tensor(part) for part in self.parts]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
         return {

@@ -1,11 +1,14 @@
 """The random code z that generators turn into kernels."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_choice, check_positive_integer
-from tfhyper.layers.noise import DrawCounter, StatelessSeed, check_seed
+from tfhyper.layers.draw_counter import DrawCounter
+from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.layers.stochastic import StochasticLayer
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.
@@ -57,7 +60,8 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     >>> x = keras.Input((32, 32, 3))
     >>> z = tfhyper.layers.LatentCode(16, prior="uniform")(x)
     >>> y = tfhyper.layers.HyperConv2D(8, 3)(x, z)
-    >>> y = tfhyper.layers.HyperConv2D(8, 3)(y, z)
+    >>> tfhyper.layers.HyperConv2D(8, 3)(y, z).shape
+    (None, 28, 28, 8)
 
     Reference:
         Ukai, Matsubara, Uehara: Bayesian estimation and model averaging of
@@ -80,33 +84,35 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
         # Any tensor will do as input, integer images included.
         self.autocast = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.build_counter()
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.next_code(training)
 
-    def next_code(self, training: bool | None):
+    def next_code(self, training: bool | None) -> Any:
         """Returns the next code of the stream that `training` names."""
         seed = StatelessSeed(self.seed, self.next_count(training))
         return PRIORS[self.prior]((1, self.units), seed)
 
-    def sample_noise(self, seed: int) -> np.ndarray:
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return ops.convert_to_numpy(self.fresh_noise(seed, 0))
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
 
-    def point_layer(self):
+    def point_layer(self) -> None:
         return None
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (1, self.units)
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         return keras.KerasTensor((1, self.units), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
         return {

@@ -1,20 +1,24 @@
-"""The masked RealNVP flow of multiplicative normalizing flows."""
+"""The masked RealNVP flow of multiplicative normalizing flows.
+
+`RealNVPFlow` of `real_nvp_flow` has the same parts by the same names.
+"""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-# A gate starts near sigmoid(2) = 0.88: a step keeps most of what it is given.
+# A gate starts near sigmoid(2) = 0.88: a coupling keeps most of what it is given.
 _GATE_BIAS = 2.0
 
 
 class MaskedFlow:
-    """The variables of a masked RealNVP flow that a layer owns, and its formulas.
+    """Affine couplings over a vector whose kept part is drawn: z' = f(z, masks).
 
-    Of one step (Louizos and Welling, 2017, equations 9 and 10), with a mask m of
-    zeros and ones, each 1 with probability 1/2 and drawn anew each time,
+    One coupling (Louizos and Welling, 2017, equations 9 and 10) has a mask m of
+    zeros and ones, each 1 with probability 1/2 and drawn anew each time:
 
         h     = tanh(f(m z))
         shift = g(h)
@@ -29,63 +33,83 @@ class MaskedFlow:
     Args:
         layer: a `keras.Layer`, which owns the variables.
         name: start of the variables' names.
-        size: int > 0, entries of z.
-        num_flows: int >= 0, steps. With 0, z stays as it is.
-        width: int > 0, entries of h.
+        units: int > 0, length of z.
+        num_couplings: int >= 0. With 0, z stays as it is.
+        hidden_units: int > 0, length of h.
         center: float, where the biases of the shifts start.
 
     Attributes:
-        num_flows, size: as given.
+        units: as given.
+
+    Reference:
+        Louizos and Welling: Multiplicative normalizing flows for variational
+        Bayesian neural networks, ICML 2017.
     """
 
-    def __init__(self, layer, name, size, num_flows, width, center=0.0):
-        self.num_flows, self.size = num_flows, size
-        self._steps = [
-            _Step(layer, f"{name}_{i}", size, width, center) for i in range(num_flows)
+    def __init__(
+        self,
+        layer: keras.Layer,
+        name: str,
+        units: int,
+        num_couplings: int,
+        hidden_units: int,
+        center: float = 0.0,
+    ):
+        self.units = units
+        self._couplings = [
+            _Coupling(layer, f"{name}_{i}", units, hidden_units, center)
+            for i in range(num_couplings)
         ]
 
-    def __call__(self, codes, masks):
-        """Returns the flow's outputs and log |d outputs / d codes|.
+    def forward(self, z: Any, masks: Any) -> tuple[Any, Any]:
+        """Returns f(z, masks) and log |det df/dz|.
 
         Args:
-            codes: tensor (n, size).
-            masks: tensor (num_flows, n, size), zeros and ones.
+            z: tensor (n, units).
+            masks: tensor (num_couplings, n, units), zeros and ones.
 
         Returns:
-            Tensors (n, size) and (n,).
+            Tensors (n, units) and (n,).
         """
-        log_det = ops.zeros_like(codes[:, 0])
-        for i, step in enumerate(self._steps):
+        log_det = ops.zeros_like(z[:, 0])
+        for i, coupling in enumerate(self._couplings):
             mask = masks[i]
-            shift, logits = step(mask * codes)
+            shift, logits = coupling.shift_and_logits(mask * z)
             gate, rest = ops.sigmoid(logits), ops.sigmoid(-logits)
-            moved = gate * codes + rest * shift
-            codes = mask * codes + (1.0 - mask) * moved
+            changed = gate * z + rest * shift
+            z = mask * z + (1.0 - mask) * changed
             log_gate = ops.log_sigmoid(logits)
             log_det = log_det + ops.sum((1.0 - mask) * log_gate, axis=-1)
-        return codes, log_det
+        return z, log_det
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The variables of all steps."""
-        return [variable for step in self._steps for variable in step.variables]
+        """All of the couplings' variables."""
+        return [x for coupling in self._couplings for x in coupling.variables]
 
     def set_center(self, center: float) -> None:
-        """Makes every step shrink towards `center`, whatever z is.
+        """Makes every coupling shrink towards `center`, whatever z is.
 
         Then a z with this mean comes out with this mean.
         """
-        for step in self._steps:
-            step.set_center(center)
+        for coupling in self._couplings:
+            coupling.set_center(center)
 
 
-class _Step:
-    """f, g and k of one step."""
+class _Coupling:
+    """f, g and k of one coupling."""
 
-    def __init__(self, layer, name, size, width, center):
+    def __init__(
+        self,
+        layer: keras.Layer,
+        name: str,
+        units: int,
+        hidden_units: int,
+        center: float,
+    ):
         add_weight = functools.partial(keras.Layer.add_weight, layer, autocast=False)
 
-        def linear(part, units_in, units_out, bias):
+        def linear(part: str, units_in: int, units_out: int, bias: float) -> tuple:
             kernel = add_weight(
                 (units_in, units_out),
                 initializer=keras.initializers.VarianceScaling(
@@ -98,25 +122,25 @@ class _Step:
                 (units_out,), initializer=initializer, name=f"{name}_{part}_bias"
             )
 
-        self._hidden = linear("hidden", size, width, 0.0)
-        self._shift = linear("shift", width, size, center)
-        self._gate = linear("gate", width, size, _GATE_BIAS)
+        self._hidden = linear("hidden", units, hidden_units, 0.0)
+        self._shift = linear("shift", hidden_units, units, center)
+        self._gate = linear("gate", hidden_units, units, _GATE_BIAS)
 
     @property
-    def variables(self):
+    def variables(self) -> list[keras.Variable]:
         return [*self._hidden, *self._shift, *self._gate]
 
-    def __call__(self, kept):
+    def shift_and_logits(self, kept: Any) -> tuple[Any, Any]:
         """Returns the shift and the logit of the gate."""
         hidden = ops.tanh(_linear(kept, self._hidden))
         return _linear(hidden, self._shift), _linear(hidden, self._gate)
 
-    def set_center(self, center):
+    def set_center(self, center: float) -> None:
         for (kernel, bias), value in ((self._shift, center), (self._gate, _GATE_BIAS)):
             kernel.assign(np.zeros(kernel.shape))
             bias.assign(np.full(bias.shape, value))
 
 
-def _linear(inputs, weights):
+def _linear(inputs: Any, weights: tuple[keras.Variable, keras.Variable]) -> Any:
     kernel, bias = weights
     return ops.matmul(inputs, kernel) + bias

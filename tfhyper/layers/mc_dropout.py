@@ -1,15 +1,19 @@
 """Dropout that is on in prediction too: MC dropout (Gal and Ghahramani, 2016)."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_instance, check_integer, check_number
+from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
-from tfhyper.layers.noise import DrawCounter, check_seed, make_key, replica_seed
+from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
+from tfhyper.layers.replica_streams import replica_seed
+from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
 
 
@@ -22,7 +26,7 @@ class MaskedDropout(keras.layers.Layer):
         self.noise_shape = _check_noise_shape(noise_shape)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         shape = self.noise_shape
         if shape is not None and len(shape) != len(input_shape):
             raise ValueError(
@@ -30,7 +34,7 @@ class MaskedDropout(keras.layers.Layer):
                 f"Received: noise_shape={shape}, inputs.shape={tuple(input_shape)}"
             )
 
-    def drop(self, inputs, key, first):
+    def drop(self, inputs: Any, key: Any, first: Any) -> Any:
         """Returns mask * inputs / (1 - rate), the mask that of a key.
 
         Args:
@@ -52,10 +56,10 @@ class MaskedDropout(keras.layers.Layer):
         # Not a product: what is dropped may be infinite.
         return ops.where(keep, kept, ops.zeros_like(kept))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rate": self.rate,
@@ -104,11 +108,14 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     Example:
 
     >>> layer = tfhyper.layers.MCDropout(0.1)
-    >>> y = layer(keras.ops.ones((2, 5)))
+    >>> layer(keras.ops.ones((2, 5))).shape
+    (2, 5)
 
     Reference:
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
     """
+
+    noise_kind = NoiseKind.KEY
 
     def __init__(
         self,
@@ -120,39 +127,35 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         super().__init__(rate, noise_shape, **kwargs)
         self.seed = check_seed(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.build_counter()
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         count = self.next_count(training)
         key = make_key(replica_seed(self.seed, by_example=True), count)
         return self.drop(inputs, key, ops.zeros((), "int32"))
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         """Returns the key of a draw's masks: seed and count."""
         return np.array([seed, 0], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
-    def mean_noise(self):
-        return np.zeros((0,), "int64")
+    def mean_noise(self) -> np.ndarray | None:
+        return MEAN
 
-    def point_layer(self):
+    def point_layer(self) -> keras.Layer:
         return FixedDropout.from_config(MaskedDropout.get_config(self))
 
-    def point_weights(self, noise):
-        if not ops.is_tensor(noise):
-            noise = np.asarray(noise if len(noise) else _NO_DROPOUT)
-        return [ops.cast(noise, "int32"), ops.zeros((), "int32")]
+    def point_weights(self, noise: Any) -> list:
+        return [keys_of(noise), ops.zeros((), "int32")]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
-
-
-# The key that stands for the posterior's mean.
-_NO_DROPOUT = (-1, 0)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -171,7 +174,7 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
         first_example: scalar variable, place of the batch's first example.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         options = {
             "dtype": "int32",
@@ -182,7 +185,7 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
         self.key = self.add_weight(shape=(2,), name="key", **options)
         self.first_example = self.add_weight(shape=(), name="first_example", **options)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         key, first = map(ops.convert_to_tensor, (self.key, self.first_example))
         return self.drop(inputs, key, first)
 

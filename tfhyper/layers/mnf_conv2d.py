@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.layers.multiplicative_kernel import MultiplicativeKernel
-from tfhyper.layers.stochastic import ConvOperation
+from tfhyper.layers.operations import ConvOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -77,6 +77,8 @@ class MNFConv2D(MultiplicativeKernel, ConvOperation, keras.layers.Conv2D):
     ...     keras.layers.GlobalAveragePooling2D(),
     ...     tfhyper.layers.MNFDense(10),
     ... ])
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         Louizos and Welling: Multiplicative normalizing flows for variational

@@ -4,7 +4,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.layers.multiplicative_kernel import MultiplicativeKernel
-from tfhyper.layers.stochastic import DenseOperation
+from tfhyper.layers.operations import DenseOperation
 
 
 @keras.saving.register_keras_serializable("tfhyper")

@@ -5,7 +5,12 @@ import weakref
 
 import keras
 
-from tfhyper.layers.outermost import only_shapes, outermost_model
+from tfhyper.keras_private import (
+    flatten_layers,
+    only_shapes,
+    outbound_nodes,
+    outermost_model,
+)
 
 
 class MovingAveragesWarning(UserWarning):
@@ -20,10 +25,13 @@ class MovingAveragesWarning(UserWarning):
     Example:
 
     >>> warnings.simplefilter("error", tfhyper.layers.MovingAveragesWarning)
+    >>> residual(keras.ops.ones((1, 8, 8, 1)))  # Hyper layers before BatchNorm
+    Traceback (most recent call last):
+    tfhyper.layers.moving_averages.MovingAveragesWarning: ...
     """
 
 
-# Models that were warned of, or where the model is not known its last operation.
+# The models whose users were warned, or their last operation if the model is unknown.
 _warned = weakref.WeakSet()
 
 
@@ -60,17 +68,17 @@ def warn_of_moving_averages(layer: keras.Layer) -> None:
 
 def _find_batch_norm(layer, model):
     """Returns the last operation of a path through a BatchNorm behind a layer."""
-    members = None if model is None else model._flatten_layers()
+    members = None if model is None else flatten_layers(model)
     allowed = None if members is None else {id(x) for x in members}
     waiting, seen, found, last = [layer], set(), False, layer
     if members is not None:
-        # Of nested models that hold the layer the path goes on behind them.
+        # The path goes on behind nested models that hold the layer.
         waiting += [m for m in members if m is not model and _holds(m, layer)]
         unknown = [m for m in (model, *waiting[1:]) if not hasattr(m, "operations")]
         found = any(_has_batch_norm(m) for m in unknown if not _is_sequential(m))
     while waiting:
         operation = waiting.pop()
-        for node in operation._outbound_nodes:
+        for node in outbound_nodes(operation):
             reached = node.operation
             if id(reached) in seen:
                 continue
@@ -87,7 +95,7 @@ def _find_batch_norm(layer, model):
 
 def _holds(model, layer) -> bool:
     return isinstance(model, keras.Model) and any(
-        x is layer for x in model._flatten_layers(include_self=False)
+        x is layer for x in flatten_layers(model, include_self=False)
     )
 
 
@@ -99,5 +107,5 @@ def _has_batch_norm(operation) -> bool:
     """Whether an operation is, or holds, a BatchNorm that training changes."""
     return isinstance(operation, keras.Layer) and any(
         isinstance(x, keras.layers.BatchNormalization) and x.trainable
-        for x in operation._flatten_layers()
+        for x in flatten_layers(operation)
     )

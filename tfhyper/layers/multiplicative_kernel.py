@@ -1,6 +1,7 @@
 """The posterior of multiplicative normalizing flows."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,33 +17,23 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import output_deviation
 from tfhyper.layers.gaussian_weights import inverse_softplus
 from tfhyper.layers.masked_flow import MaskedFlow
-from tfhyper.layers.noise import (
-    DrawCounter,
-    StatelessSeed,
-    check_seed,
-    derive_seed,
-    generator_of,
-    make_key,
-)
+from tfhyper.layers.noise import NoiseKind, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.seeds import make_key
+from tfhyper.layers.stochastic import he_deviation
+from tfhyper.layers.variational_kernel import VariationalKernel
 
 ESTIMATORS = ("local_reparameterization", "reparameterization")
-# Independent streams of one layer's noise.
-STREAMS = (
-    "multiplier",
-    "masks",
-    "kernel",
-    "output",
-    "kl_multiplier",
-    "kl_masks",
-    "kl_auxiliary_masks",
-    "kl_projection",
-)
+# Defaults of the layers' arguments, and of their kit's.
+ESTIMATOR = "local_reparameterization"
+NUM_FLOWS = 2
+FLOW_WIDTH = 50
+PRIOR_SCALE = 1.0
+INITIAL_SCALE = 1e-3
+MULTIPLIER_SCALE = math.sqrt(0.1)
 
 
-class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
+class MultiplicativeKernel(VariationalKernel):
     """Kernel ~ N(z mean, softplus(rho)^2), z from a normalizing flow: layers MNF*.
 
     z has an entry for each slice of the kernel along `multiplier_axis`. It is the
@@ -63,51 +54,44 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
     z starts around 1, so that a network starts as one of stock layers would.
     """
 
-    noise_is_seed = True
+    noise_kind = NoiseKind.SEED
+    streams = (
+        "multiplier",
+        "masks",
+        "kernel",
+        "output",
+        "kl_multiplier",
+        "kl_masks",
+        "kl_auxiliary_masks",
+        "kl_projection",
+    )
+    kernel_description = "whose Gaussian kernel is multiplied by random numbers"
     # The kernel's axis that z goes along: 0, its inputs, or -1, its outputs.
     multiplier_axis = -1
 
     def __init__(
         self,
         *args,
-        estimator: str = "local_reparameterization",
-        num_flows: int = 2,
-        flow_width: int = 50,
-        prior_scale: float = 1.0,
-        kl_weight: float | None = None,
-        initial_scale: float = 1e-3,
-        multiplier_scale: float = math.sqrt(0.1),
-        seed: int | None = None,
+        estimator: str = ESTIMATOR,
+        num_flows: int = NUM_FLOWS,
+        flow_width: int = FLOW_WIDTH,
+        prior_scale: float = PRIOR_SCALE,
+        initial_scale: float = INITIAL_SCALE,
+        multiplier_scale: float = MULTIPLIER_SCALE,
         **kwargs,
     ):
-        kwargs.setdefault("kernel_initializer", "he_normal")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
         self.num_flows = check_integer("num_flows", num_flows, 0)
         self.flow_width = check_positive_integer("flow_width", flow_width)
         self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.kl_weight = check_kl_weight(kl_weight)
-        self.initial_scale = check_number("initial_scale", initial_scale, positive=True)
         self.multiplier_scale = check_number(
             "multiplier_scale", multiplier_scale, positive=True
         )
-        self.seed = check_seed(seed)
-        self._seeds = {
-            name: derive_seed(self.seed, i) for i, name in enumerate(STREAMS)
-        }
-        self.check_no_regularizer()
 
-    def build(self, input_shape):
-        self.build_counter()
-        self.build_kl_factor()
-        super().build(input_shape)
-        self.built = True
-
-    def build_kernel(self, shape, **options):
-        self._kernel_shape = tuple(shape)
+    def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
+        self._kernel_shape = shape
         size = shape[self.multiplier_axis]
-        # The KL divergence of the whole layer is the regularizer of one variable.
-        options = {**options, "regularizer": self.weighted_kl}
         self.kernel_mean = self.add_weight(shape, name="kernel_mean", **options)
 
         def add_weight(name, shape, value=None, deviation=0.0):
@@ -149,16 +133,16 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         )
         return self.kernel_mean
 
-    def set_mean(self, kernel, bias=None):
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         super().set_mean(kernel, bias)
         # Now the mean of z is 1 exactly, and the kernel's mean is `kernel`.
-        self.multiplier_mean.assign(np.ones(self.flow.size))
+        self.multiplier_mean.assign(np.ones(self.flow.units))
         self.flow.set_center(1.0)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
         by_example = training and self.estimator == "local_reparameterization"
-        draw = _Streams(self._seeds, self.next_count(training), by_example)
+        draw = _CallNoise(self, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)
         if by_example:
             outputs = self._locally_reparameterized(inputs, draw)
@@ -166,7 +150,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
             outputs = self.operate(inputs, self._sample_kernel(draw))
         return self.activate(outputs, self.bias)
 
-    def _locally_reparameterized(self, inputs, draw):
+    def _locally_reparameterized(self, inputs: Any, draw: "_CallNoise") -> Any:
         """Algorithms 1 and 2 of the paper: a z for each example of the batch."""
         codes, _ = self._sample_multiplier(draw, ops.shape(inputs)[0])
         codes = self.to_compute_dtype(codes)
@@ -178,48 +162,53 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         noise = draw.normal("output", ops.shape(outputs), self.compute_dtype)
         return outputs + deviation * noise
 
-    def _scaled(self, tensor, codes):
+    def _scaled(self, tensor: Any, codes: Any) -> Any:
         """Returns a tensor whose channels are multiplied by each example's z."""
         shape = [1] * len(tensor.shape)
         shape[0], shape[self.channel_axis] = -1, codes.shape[-1]
         return tensor * ops.reshape(codes, shape)
 
-    def _sample_multiplier(self, draw, size, streams=("multiplier", "masks")):
+    def _sample_multiplier(
+        self,
+        draw: Any,
+        size: Any,
+        streams: tuple[str, str] = ("multiplier", "masks"),
+    ) -> tuple[Any, Any]:
         """Returns z (size, entries), and log |dz/dz_0| (size,)."""
         dtype = self.variable_dtype
-        entries = self.flow.size
+        entries = self.flow.units
         normal = ops.cast(draw.normal(streams[0], (size, entries)), dtype)
         codes = self.multiplier_mean + ops.softplus(self.multiplier_rho) * normal
         masks = draw.masks(streams[1], (self.num_flows, size, entries))
-        return self.flow(codes, ops.cast(masks, dtype))
+        return self.flow.forward(codes, ops.cast(masks, dtype))
 
-    def _sample_kernel(self, draw):
+    def _sample_kernel(self, draw: Any) -> Any:
         codes, _ = self._sample_multiplier(draw, 1)
         normal = ops.cast(
             draw.normal("kernel", self._kernel_shape), self.kernel_rho.dtype
         )
         return self._location(codes) + ops.softplus(self.kernel_rho) * normal
 
-    def _location(self, codes):
+    def _location(self, codes: Any) -> Any:
         """Returns z mean, the mean of the kernel for one z of shape (1, entries)."""
         shape = [1] * len(self._kernel_shape)
         shape[self.multiplier_axis] = -1
         return self.kernel_mean * ops.reshape(codes, shape)
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         """Returns a draw's value of the bound of KL(q || p) in nats: a scalar.
 
         Its mean over draws is the bound; one for each step of the training.
         """
-        return self.kl_of(_Streams(self._seeds, self.current_count(training=True)))
+        return self.kl_of(_CallNoise(self, self.current_count(training=True)))
 
-    def kl_of(self, draw):
+    def kl_of(self, draw: Any) -> Any:
         """Returns the value of the bound for a source of noise.
 
         Args:
             draw: an object with `normal(stream, shape)`, which gives N(0, 1), and
                 `masks(stream, shape)`, which gives zeros and ones; `stream` is one
-                of `STREAMS`.
+                of `streams`.
         """
         codes, log_det = self._sample_multiplier(draw, 1, ("kl_multiplier", "kl_masks"))
         location = self._location(codes)
@@ -235,7 +224,7 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
             - self._log_auxiliary(draw, codes, location, kernel_scale)
         )
 
-    def _log_auxiliary(self, draw, codes, location, scale):
+    def _log_auxiliary(self, draw: Any, codes: Any, location: Any, scale: Any) -> Any:
         """Returns log r(z | W) for W ~ N(location, scale^2)."""
         # c . W is Gaussian, with these moments: no need to draw W.
         mean = ops.tensordot(self.projection, location, [[0], [self.multiplier_axis]])
@@ -244,66 +233,62 @@ class MultiplicativeKernel(DrawCounter, VariationalLayer, StochasticKernel):
         normal = ops.cast(draw.normal("kl_projection", mean.shape), mean.dtype)
         feature = ops.mean(ops.tanh(mean + ops.sqrt(variance) * normal))
         masks = draw.masks("kl_auxiliary_masks", (self.num_flows, *codes.shape))
-        codes, log_det = self.auxiliary_flow(codes, ops.cast(masks, codes.dtype))
+        masks = ops.cast(masks, codes.dtype)
+        codes, log_det = self.auxiliary_flow.forward(codes, masks)
         log_variance = self.auxiliary_log_variance * feature
         shift = ops.square(codes[0] - self.auxiliary_mean * feature)
         log_density = log_variance + shift * ops.exp(-log_variance)
         log_density = -0.5 * ops.sum(log_density + math.log(2.0 * math.pi))
         return log_density + log_det[0]
 
-    def sample_noise(self, seed):
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed, count):
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         return make_key(seed, count)
 
-    def mean_noise(self):
-        # The mean of a flow's output has no closed form.
-        return None
+    def point_weights(self, noise: Any) -> list:
+        return self.with_bias(self._sample_kernel(_DrawNoise(noise)))
 
-    def point_weights(self, noise):
-        return self.with_bias(self._sample_kernel(_Generator(noise)))
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "estimator": self.estimator,
             "num_flows": self.num_flows,
             "flow_width": self.flow_width,
             "prior_scale": self.prior_scale,
-            "kl_weight": self.kl_weight,
-            "initial_scale": self.initial_scale,
             "multiplier_scale": self.multiplier_scale,
-            "seed": self.seed,
         }
 
 
-class _Streams:
+class _CallNoise:
     """The noise of one call: a function of (seed, count) for each stream."""
 
-    def __init__(self, seeds, count, by_example=False):
-        self._seeds, self._count, self._by_example = seeds, count, by_example
+    def __init__(self, layer, count, by_example=False):
+        self._layer, self._count, self._by_example = layer, count, by_example
 
-    def normal(self, stream, shape, dtype="float32"):
+    def normal(self, stream: str, shape: Any, dtype: str = "float32") -> Any:
         return keras.random.normal(shape, dtype=dtype, seed=self._seed(stream))
 
-    def masks(self, stream, shape):
+    def masks(self, stream: str, shape: Any) -> Any:
         return (
             keras.random.uniform(shape, dtype="float32", seed=self._seed(stream)) < 0.5
         )
 
-    def _seed(self, stream):
-        return StatelessSeed(self._seeds[stream], self._count, self._by_example)
+    def _seed(self, stream: str) -> keras.random.SeedGenerator:
+        return self._layer.stream_seed(stream, self._count, self._by_example)
 
 
-class _Generator:
-    """The noise of one draw."""
+class _DrawNoise:
+    """The noise of one draw, whose streams are one generator's numbers in turn."""
 
     def __init__(self, noise):
         self._generator = generator_of(noise)
 
-    def normal(self, _, shape):
+    def normal(self, _: str, shape: Any) -> Any:
         return self._generator.normal(shape)
 
-    def masks(self, _, shape):
+    def masks(self, _: str, shape: Any) -> Any:
         return self._generator.uniform(shape) < 0.5

@@ -58,6 +58,8 @@ def scale_mixture(
 
     >>> prior = tfhyper.layers.scale_mixture(0.25, 1.0, 0.001)
     >>> layer = tfhyper.layers.BayesDense(10, prior=prior)
+    >>> layer(keras.random.normal((2, 64))).shape
+    (2, 10)
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

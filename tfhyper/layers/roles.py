@@ -29,8 +29,14 @@ def give_role(role: str, variables: Iterable[keras.Variable]) -> None:
 
     Example:
 
-    >>> self.mean = self.add_weight(shape, name="mean")
-    >>> tfhyper.layers.give_role("posterior", [self.mean])
+    >>> class Mean(keras.layers.Layer):
+    ...     def build(self, shape):
+    ...         self.mean = self.add_weight(shape[-1:], name="mean")
+    ...         tfhyper.layers.give_role("posterior", [self.mean])
+    >>> layer = Mean()
+    >>> layer.build((None, 3))
+    >>> tfhyper.layers.role_of(layer.mean)
+    'posterior'
     """
     check_choice("role", role, ROLES)
     rule = "Keras variables"
@@ -44,6 +50,9 @@ def role_of(variable: keras.Variable) -> str | None:
     Example:
 
     >>> {v.path: tfhyper.layers.role_of(v) for v in model.trainable_variables}
+    {'conv/kernel_mean': 'posterior', 'conv/kernel_rho': 'posterior',
+     'norm/gamma': None, 'norm/beta': None, 'logits/kernel_mean': 'posterior',
+     'logits/kernel_rho': 'posterior', 'logits/bias': None}
     """
     check_instance("variable", variable, keras.Variable, "a Keras variable")
     return getattr(variable, "tfhyper_role", None)

@@ -1,11 +1,14 @@
 """2D convolution whose kernel a shared generator makes of embeddings."""
 
+from typing import Any
+
 import keras
-import numpy as np
 from keras import ops
 
+from tfhyper.layers.noise import NoiseKind
+from tfhyper.layers.operations import ConvOperation
 from tfhyper.layers.roles import GENERATOR, give_role
-from tfhyper.layers.stochastic import ConvOperation, StochasticKernel
+from tfhyper.layers.stochastic import StochasticKernel
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -52,15 +55,18 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     >>> inputs = keras.Input((28, 28, 1))
     >>> generator = tfhyper.layers.KernelGenerator(3, block=8)(inputs)
     >>> x = tfhyper.layers.StaticHyperConv2D(16, 3)(inputs, generator)
-    >>> x = tfhyper.layers.StaticHyperConv2D(32, 3)(x, generator)
+    >>> tfhyper.layers.StaticHyperConv2D(32, 3)(x, generator).shape
+    (None, 24, 24, 32)
 
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016, sections 3.1 and 4.1.
     """
 
     point_class = keras.layers.Conv2D
+    noise_kind = NoiseKind.NONE
+    kernel_description = "whose kernel is generated"
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.kernel_constraint is not None:
             raise ValueError(
@@ -68,12 +74,12 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
                 f"Received: kernel_constraint={self.kernel_constraint!r}"
             )
 
-    def build(self, inputs_shape, code_shape=None):
+    def build(self, inputs_shape: Any, code_shape: Any = None) -> None:
         self._code_shapes = self._check_code_shapes(code_shape)
         super().build(inputs_shape)
         self.built = True
 
-    def build_kernel(self, shape, **options):
+    def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         (units, channels, _), _, (*_, filters), _ = self._code_shapes
         self.kernel_shape = tuple(shape)
         self.grid = -(-shape[-2] // channels), -(-shape[-1] // filters)
@@ -85,7 +91,7 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
         )
         give_role(GENERATOR, [self.embeddings])
 
-    def generate(self, code):
+    def generate(self, code: Any) -> Any:
         """Returns the kernel for a generator's weights."""
         hidden, hidden_bias, output, output_bias = code
         features = ops.einsum("rcz,zid->rcid", self.embeddings, hidden) + hidden_bias
@@ -98,13 +104,13 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
         )
         return kernel[:, :, : self.kernel_shape[-2], : self.kernel_shape[-1]]
 
-    def call(self, inputs, code=None):
+    def call(self, inputs: Any, code: Any = None) -> Any:
         self._check_code_shapes(None if code is None else [x.shape for x in code])
         kernel = self.generate([ops.cast(x, self.variable_dtype) for x in code])
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 
-    def _check_code_shapes(self, shapes):
+    def _check_code_shapes(self, shapes: Any) -> list[tuple[int, ...]]:
         shapes = [] if shapes is None else [tuple(shape) for shape in shapes]
         if [len(shape) for shape in shapes] != [3, 2, 4, 3]:
             raise ValueError(
@@ -124,15 +130,9 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
             )
         return shapes
 
-    def compute_output_shape(self, inputs_shape, code_shape=None):
+    def compute_output_shape(self, inputs_shape: Any, code_shape: Any = None) -> Any:
         return super().compute_output_shape(inputs_shape)
 
-    def point_weights(self, noise):
+    def point_weights(self, noise: Any) -> list:
         # Not noise of its own: `KernelGenerator.code_of` says what is here.
         return self.with_bias(self.generate(noise))
-
-    def sample_noise(self, seed):
-        return np.zeros((0,), "float32")
-
-    def mean_noise(self):
-        return self.sample_noise(0)

@@ -1,10 +1,10 @@
-"""What the posterior asks of a layer with random weights, and the operations.
+"""What the posterior asks of a layer with random weights.
 
 A layer is an operation plus a posterior over its kernel. The operation is a
 stock Keras layer, inherited: its arguments, checks, shapes and config are
 Keras'. The posterior is a class between the two that says where the kernel
 comes from. `HyperConv2D` is `GeneratedKernel` over `ConvOperation` over
-`keras.layers.Conv2D`, and nothing else.
+`keras.layers.Conv2D`, and nothing else. The operations stand in `operations`.
 """
 
 import inspect
@@ -16,14 +16,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.layers.former_methods import adapt_former_methods
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.noise import MEAN, NoiseKind
+from tfhyper.layers.stock_arguments import check_stock_arguments
 
 
 class StochasticLayer:
     """A layer whose randomness a draw can fix.
 
-    The posterior package knows layers through these methods alone.
+    The posterior package knows layers through these members alone. Two of them every
+    such layer has: `point_layer` and `point_weights`. One that draws has `sample_noise`
+    too; one that draws nothing has `noise_kind = NoiseKind.NONE` in its place.
+
+    Attributes:
+        noise_kind: `NoiseKind`, what the numbers of the layer's noise are.
 
     Example:
 
@@ -32,19 +39,44 @@ class StochasticLayer:
     >>> plain = layer.point_layer()
     >>> plain.build((None, 64))
     >>> plain.set_weights(layer.point_weights(layer.sample_noise(seed=0)))
+    >>> plain(keras.ops.ones((2, 64))).shape
+    (2, 10)
     """
 
-    def sample_noise(self, seed: int) -> np.ndarray:
-        """Draws what fixes this layer: a small array, the same for one `seed`.
+    noise_kind: NoiseKind = NoiseKind.CODE
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        adapt_former_methods(cls)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether one draw of the layer differs from another."""
+        return self.noise_kind is not NoiseKind.NONE
+
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
+        """Draws what fixes this layer in one draw of an ensemble: a small array.
+
+        Most layers need `seed` alone. The others are for layers that act together, or
+        whose posterior has members that are counted: the one for draw number `index`,
+        say, is `index % members` in all layers.
 
         Args:
-            seed: int, 0 <= seed < 2**31.
+            seed: int, 0 <= seed < 2**31, of this layer in this draw: other layers and
+                other draws have other seeds.
+            index: int >= 0, the number of the draw, which its layers have in common.
+            ensemble_seed: int, 0 <= ensemble_seed < 2**31, of the whole ensemble: what
+                the layers of a draw share is a function of it and `index`.
 
         Returns:
-            An array, the noise that `point_weights` takes: the code z, or the
-            seed of weight noise. Empty if the layer draws nothing.
+            An array, the noise that `point_weights` takes: the same for the same
+            arguments, of a shape that the layer alone decides.
         """
-        raise NotImplementedError
+        if self.is_random:
+            raise NotImplementedError(f"{type(self).__name__} has no `sample_noise`.")
+        return MEAN
 
     def point_layer(self) -> keras.Layer | None:
         """Returns the unbuilt stock layer that one draw turns this layer into.
@@ -55,7 +87,11 @@ class StochasticLayer:
         raise NotImplementedError
 
     def point_weights(self, noise: Any) -> list:
-        """Returns the weights of `point_layer()` for one draw, in its order."""
+        """Returns the weights of `point_layer()` for one draw, in its order.
+
+        Args:
+            noise: that of `sample_noise`, `fresh_noise` or `mean_noise`.
+        """
         raise NotImplementedError
 
     def point_weights_of_draws(self, noises: Sequence) -> Iterator[list]:
@@ -78,26 +114,25 @@ class StochasticLayer:
         """
         return noise
 
-    # Whether the noise is a seed of NumPy, which a traced function cannot draw from.
-    noise_is_seed = False
-
-    def fresh_noise(self, seed: Any, count: Any) -> Any:
+    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
         """Draws noise of the same distribution as `sample_noise`, in tensors.
 
-        For functions that are traced: what `code_of` and `point_weights` take.
+        For functions that are traced: what `code_of` and `point_weights` take. Of
+        `NoiseKind.SEED` it is a key, `make_key(seed, count)`.
 
         Args:
-            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            seed: int32 scalar tensor, 0 <= seed < 2**31, of all draws and layers.
             count: int32 scalar tensor, another one for each draw and layer.
+            index: int32 scalar tensor, the number of the draw, which its layers have
+                in common.
         """
-        noise = self.sample_noise(0)
-        if noise.size:
+        if self.is_random:
             raise NotImplementedError(f"{type(self).__name__} has no `fresh_noise`.")
-        return noise
+        return MEAN
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise that gives the posterior's mean; `None` if unknown."""
-        return None
+        return None if self.is_random else MEAN
 
 
 class StochasticKernel(StochasticLayer):
@@ -106,18 +141,25 @@ class StochasticKernel(StochasticLayer):
     Stands before an operation and a stock Keras layer in the bases of a class.
     The stock layer's `build` makes bias, checks and shapes as ever; its
     request for a kernel variable goes to `build_kernel` instead.
+
+    Attributes:
+        point_class: the stock layer's class, that of a network of one draw.
+        kernel_description: what an error says of the kernel after the layer's name.
     """
 
-    def __init__(self, *args, **kwargs):
+    point_class: type[keras.Layer]
+    kernel_description: str = "whose kernel is drawn"
+
+    def __init__(self, *args: Any, **kwargs: Any):
         names = inspect.signature(self.point_class).parameters
-        _check_stock_arguments({**dict(zip(names, args)), **kwargs})
+        check_stock_arguments({**dict(zip(names, args)), **kwargs})
         super().__init__(*args, **kwargs)
         # Noise and generator work in float32 whatever the policy; the finished
         # kernel is cast. Half the rounding error, at no cost that was seen.
         # The variables do not autocast, either: an outermost layer would cast them.
         self.autocast = False
 
-    def build_kernel(self, shape: tuple[int, ...], **options):
+    def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         """Makes the variables that the kernel is drawn from.
 
         Args:
@@ -129,14 +171,14 @@ class StochasticKernel(StochasticLayer):
         """
         raise NotImplementedError
 
-    def add_weight(self, *args, name=None, **kwargs):
+    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
         kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
             self._kernel_mean = self.build_kernel(*args, **kwargs)
             return self._kernel_mean
         return super().add_weight(*args, name=name, **kwargs)
 
-    def set_mean(self, kernel, bias=None) -> None:
+    def set_mean(self, kernel: Any, bias: Any = None) -> None:
         """Makes trained weights of a stock layer the posterior's mean.
 
         Raises:
@@ -162,18 +204,23 @@ class StochasticKernel(StochasticLayer):
     def kernel(self, value):
         pass  # some stock layers set it in `build`
 
-    def add_kernel_loss(self, kernel) -> None:
+    @property
+    def draw_multiply_adds(self) -> int | None:
+        """Multiply-adds of drawing one kernel; `None` if nobody has counted them."""
+        return None
+
+    def add_kernel_loss(self, kernel: Any) -> None:
         """Adds the regularizer's term of a kernel made in this call, if any."""
         regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
         if regularizer is not None:
             self.add_loss(regularizer(kernel))
 
-    def operate_and_activate(self, inputs, kernel, bias=None):
+    def operate_and_activate(self, inputs: Any, kernel: Any, bias: Any = None) -> Any:
         """Returns activation(operation(inputs, kernel) + bias)."""
         outputs = self.operate(self.to_compute_dtype(inputs), kernel)
         return self.activate(outputs, self.bias if bias is None else bias)
 
-    def activate(self, outputs, bias):
+    def activate(self, outputs: Any, bias: Any) -> Any:
         """Returns activation(outputs + bias), without the bias if it is `None`."""
         if bias is not None:
             bias = self.to_compute_dtype(bias)
@@ -182,7 +229,7 @@ class StochasticKernel(StochasticLayer):
             outputs = ops.add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def to_compute_dtype(self, tensor):
+    def to_compute_dtype(self, tensor: Any) -> Any:
         """Returns a tensor cast to the compute dtype of the layer's policy."""
         return ops.cast(tensor, self.compute_dtype)
 
@@ -192,156 +239,34 @@ class StochasticKernel(StochasticLayer):
         first = getattr(self, "data_format", None) == "channels_first"
         return 1 if first else -1
 
-    def point_layer(self):
+    def point_layer(self) -> keras.Layer:
         return self.point_class.from_config(live_config(self, self.point_class))
 
-    def with_bias(self, kernel, bias=None) -> list:
+    def with_bias(self, kernel: Any, bias: Any = None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""
         bias = self.bias if bias is None else bias
         return [kernel] if bias is None else [kernel, bias]
 
     # Some stock layers save their kernel by name, for LoRA and quantization.
     # What is saved here is every variable this layer has.
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         keras.Layer.save_own_variables(self, store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         keras.Layer.load_own_variables(self, store)
 
-    def enable_lora(self, *args, **kwargs):
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(
             f"{type(self).__name__} draws its kernel: LoRA needs a fixed one."
         )
 
-    def quantize(self, *args, **kwargs):
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(
             f"{type(self).__name__} draws its kernel and cannot be quantized. "
             "Quantize a network made by `PosteriorPredictor.materialize`."
         )
 
 
-# What arguments whose names end so are made into.
-_IDENTIFIERS = {
-    "activation": keras.activations.get,
-    "constraint": keras.constraints.get,
-    "initializer": keras.initializers.get,
-    "regularizer": keras.regularizers.get,
-}
-_SIZES = {"depth_multiplier", "filters", "groups"}
-# A drawn kernel has neither.
-_OF_FIXED_KERNELS = ("lora_alpha", "lora_rank", "quantization_config")
-
-
-def _check_stock_arguments(options):
-    """Raises ValueError for arguments that Keras takes as they are, or does not name.
-
-    Args:
-        options: what a stock layer is given, by name.
-    """
-    for name in _SIZES & set(options):
-        check_positive_integer(name, options[name])
-    if not isinstance(options.get("padding", ""), str):
-        raise ValueError(
-            "`padding` must be a name that Keras knows. "
-            f"Received: padding={options['padding']!r}"
-        )
-    if "use_bias" in options:
-        check_bool("use_bias", options["use_bias"])
-    for name in _OF_FIXED_KERNELS:
-        if options.get(name) is not None:
-            raise ValueError(
-                f"`{name}` must be None: the kernel is drawn, and LoRA and "
-                f"quantization need a fixed one. Received: {name}={options[name]!r}"
-            )
-    for name, value in options.items():
-        if name.rpartition("_")[2] in _IDENTIFIERS:
-            known_to_keras(name, value)
-
-
-def known_to_keras(name: str, value: Any) -> Any:
-    """Returns what Keras makes of an activation, initializer, regularizer, constraint.
-
-    Args:
-        name: the argument's name, which ends in one of these words.
-        value: what was given.
-
-    Raises:
-        ValueError: if Keras does not know it.
-    """
-    try:
-        return _IDENTIFIERS[name.rpartition("_")[2]](value)
-    except Exception as error:
-        raise ValueError(
-            f"`{name}` must be known to Keras: {error}. Received: {name}={value!r}"
-        ) from error
-
-
 def he_deviation(shape: tuple[int, ...]) -> float:
     """Returns sqrt(2 / fan_in), the deviation of He's kernel of a shape."""
     return math.sqrt(2.0 / math.prod(shape[:-1]))
-
-
-class Operation:
-    """What a layer does with its kernel: `operate(inputs, kernel)`.
-
-    In the dtype of the inputs, which the kernel is cast to.
-    """
-
-    # The kernel's name in the arguments of the stock layer: kernel_initializer.
-    kernel_argument = "kernel"
-
-
-class ConvOperation(Operation):
-    """The convolution of `keras.layers.Conv1D`, `Conv2D` and `Conv3D`."""
-
-    def operate(self, inputs, kernel):
-        padding = self.padding
-        if padding == "causal":
-            inputs = ops.pad(inputs, self._compute_causal_padding())
-            padding = "valid"
-        return ops.conv(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=list(self.strides),
-            padding=padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class DepthwiseConvOperation(Operation):
-    """The convolution of `keras.layers.DepthwiseConv2D`."""
-
-    kernel_argument = "depthwise"
-
-    def operate(self, inputs, kernel):
-        return ops.depthwise_conv(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=self.strides,
-            padding=self.padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class ConvTransposeOperation(Operation):
-    """The convolution of `keras.layers.Conv2DTranspose`."""
-
-    def operate(self, inputs, kernel):
-        return ops.conv_transpose(
-            inputs,
-            ops.cast(kernel, inputs.dtype),
-            strides=list(self.strides),
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-
-
-class DenseOperation(Operation):
-    """The matrix product of `keras.layers.Dense`."""
-
-    def operate(self, inputs, kernel):
-        return ops.matmul(inputs, ops.cast(kernel, inputs.dtype))

@@ -1,5 +1,7 @@
 """Dropout layers that are off in prediction, as `MCDropout`, which is on."""
 
+from typing import Any
+
 import keras
 
 from tfhyper.layers.dropout import Dropout
@@ -25,7 +27,7 @@ def mask_shape(layer: keras.Layer) -> tuple[int | None, ...] | None:
     return tuple(None if axis in (0, channels) else 1 for axis in range(rank))
 
 
-def drops(layer) -> bool:
+def drops(layer: Any) -> bool:
     """Says whether a layer is one of `DROPOUTS` that drops anything in training."""
     return type(layer) in DROPOUTS and layer.rate > 0
 
@@ -41,7 +43,7 @@ def as_mc_dropout(layer: keras.Layer) -> MCDropout:
         return MCDropout(
             layer.rate,
             mask_shape(layer),
-            # Of its own calls; a draw has another.
+            # The seed of the layer's own calls; a draw has another.
             seed=0,
             name=layer.name,
             dtype=layer.dtype_policy,

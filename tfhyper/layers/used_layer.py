@@ -54,21 +54,21 @@ class UsedLayer(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
-    def call(self, *args, **kwargs):
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the layer returns."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
         return self.layer(*args, **kwargs)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Returns `None`: what the layer gives has its mask from the layer itself."""
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layer = keras.saving.serialize_keras_object(self.layer)
         return {**super().get_config(), "layer": layer}
 

@@ -3,13 +3,14 @@
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_instance, check_number
-from tfhyper.layers.outermost import only_shapes, outermost_model
+from tfhyper.keras_private import flatten_layers, only_shapes, outermost_model
 
 
 class VariationalLayer:
@@ -41,7 +42,8 @@ class VariationalLayer:
 
     >>> layer = tfhyper.layers.BayesDense(10, kl_weight=1 / 60_000)
     >>> layer.build((None, 64))
-    >>> float(layer.losses[0]) == float(layer.kl_divergence()) / 60_000
+    >>> round(float(layer.losses[0] * 60_000 / layer.kl_divergence()), 3)
+    1.0
     """
 
     def build_kl_factor(self) -> None:
@@ -67,8 +69,8 @@ class VariationalLayer:
             aggregation="only_first_replica",
             name="examples",
         )
-        # Of this step and of the steps of this epoch before it. Each replica counts
-        # its own, as metrics do, and outside of the replicas their sum is read.
+        # How many examples this step has, and the steps of this epoch before it. Each
+        # replica counts its own, as metrics do; outside of them their sum is read.
         self.examples_seen = keras.Variable(
             "zeros",
             shape=(2,),
@@ -80,7 +82,7 @@ class VariationalLayer:
         )
         self._epochs = EpochBegin(self._take_examples)
 
-    def count_examples(self, inputs, training: bool | None) -> None:
+    def count_examples(self, inputs: Any, training: bool | None) -> None:
         """Counts the examples of a call in training, if the KL's weight needs it."""
         if self.kl_weight is None and training:
             _warn_of_own_loop()
@@ -88,12 +90,12 @@ class VariationalLayer:
             size = ops.cast(ops.shape(inputs)[0], "int32")
             self.examples_seen.assign(ops.stack([ops.maximum(step, size), epoch]))
 
-    def _end_step(self):
+    def _end_step(self) -> None:
         # Reading the losses ends a step. Reading them again changes nothing.
         step, epoch = ops.unstack(ops.convert_to_tensor(self.examples_seen), 2)
         self.examples_seen.assign(ops.stack([ops.zeros_like(step), step + epoch]))
 
-    def _take_examples(self):
+    def _take_examples(self) -> None:
         # What is left of a step whose losses nobody read is no part of a training.
         seen = int(ops.convert_to_numpy(self.examples_seen)[1])
         if seen:
@@ -109,7 +111,7 @@ class VariationalLayer:
                 f"Received: {name}={getattr(self, name)!r}"
             )
 
-    def kl_divergence(self):
+    def kl_divergence(self) -> Any:
         """Returns KL(q || p) in nats, summed over all weights: a scalar tensor.
 
         Where it has no formula, an estimate with one draw, which is a function of
@@ -117,11 +119,11 @@ class VariationalLayer:
         """
         raise NotImplementedError
 
-    def weighted_kl(self, _=None):
+    def weighted_kl(self, _: Any = None) -> Any:
         """Returns the layer's term of the loss. Called as a regularizer."""
         return self._weight_of_kl() * self.kl_factor * self.kl_divergence()
 
-    def _weight_of_kl(self):
+    def _weight_of_kl(self) -> Any:
         if self.kl_weight is not None:
             return self.kl_weight
         self._end_step()
@@ -130,7 +132,7 @@ class VariationalLayer:
         return known / ops.maximum(examples, 1.0)
 
 
-# Models that were warned of.
+# The models whose users were warned.
 _warned = weakref.WeakSet()
 
 
@@ -160,13 +162,13 @@ class EpochBegin(keras.metrics.Metric):
         super().__init__(name="epoch_begin")
         self._on_reset = on_reset
 
-    def update_state(self, *args, **kwargs):
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def result(self):
+    def result(self) -> dict:
         return {}  # no entry in the logs
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self._on_reset()
 
 
@@ -188,7 +190,8 @@ def variational_layers(model: keras.Layer) -> list[VariationalLayer]:
     Example:
 
     >>> [layer.name for layer in tfhyper.layers.variational_layers(model)]
+    ['conv', 'logits']
     """
     check_instance("model", model, keras.Layer, "a Keras model or layer")
-    layers = model._flatten_layers(include_self=True)
+    layers = flatten_layers(model)
     return [layer for layer in layers if isinstance(layer, VariationalLayer)]

@@ -7,7 +7,12 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper import keras_private
+from tfhyper.checks import (
+    check_bool,
+    check_positive_integer,
+    check_text,
+)
 from tfhyper.metrics._checks import (
     check_labels_and_probs,
     check_sample_weight,
@@ -244,7 +249,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         name: str = "ece",
         dtype: Any = None,
     ):
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=check_text("name", name), dtype=_check_dtype(dtype))
         self.num_bins = _check_num_bins(num_bins)
         self.from_logits = check_bool("from_logits", from_logits)
         self._edges = _inner_bin_edges(self.num_bins)
@@ -260,7 +265,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch to the sums; the class docstring gives the arguments."""
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = keras_private.mask_of(y_pred)
         y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
         if sample_weight is not None:
             sample_weight = as_tensor("sample_weight", sample_weight)
@@ -317,3 +322,15 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         config = super().get_config()
         config.update(num_bins=self.num_bins, from_logits=self.from_logits)
         return config
+
+
+def _check_dtype(value: Any) -> Any:
+    """Returns `dtype`, or raises ValueError unless it is one of Keras', or `None`."""
+    try:
+        keras.dtype_policies.get(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"`dtype` must be a type or a dtype policy of Keras. Received: "
+            f"dtype={value!r}"
+        ) from error
+    return value

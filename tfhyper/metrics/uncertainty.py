@@ -38,7 +38,7 @@ def predictive_entropy(members: ArrayLike) -> np.ndarray:
         >>> metrics.predictive_entropy(members).round(4).tolist()
         [0.6931]
     """
-    return _entropy(np.mean(check_members(members), axis=0, dtype=np.float64))
+    return entropy(np.mean(check_members(members), axis=0, dtype=np.float64))
 
 
 def expected_entropy(members: ArrayLike) -> np.ndarray:
@@ -68,7 +68,7 @@ def expected_entropy(members: ArrayLike) -> np.ndarray:
     """
     members = check_members(members)
     # A draw at a time: float64 copies of all draws at once can outgrow the memory.
-    return np.mean([_entropy(p.astype(np.float64)) for p in members], axis=0)
+    return np.mean([entropy(p.astype(np.float64)) for p in members], axis=0)
 
 
 def mutual_information(members: ArrayLike) -> np.ndarray:
@@ -248,7 +248,8 @@ def _outer_square(values: np.ndarray) -> np.ndarray:
     return values[..., np.newaxis] * values[..., np.newaxis, :]
 
 
-def _entropy(probs: np.ndarray) -> np.ndarray:
+def entropy(probs: np.ndarray) -> np.ndarray:
+    """Returns the entropy in nats of each row of probabilities, unchecked."""
     # Where p is 0 the clipped logarithm is finite, so that p log p is 0.
     logs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
     # A row that sums to slightly more than one can give -1e-8 where it should give 0.

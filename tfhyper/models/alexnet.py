@@ -39,6 +39,8 @@ def alexnet(
     Example:
 
     >>> model = tfhyper.models.alexnet(width_multiplier=0.5, activation="relu")
+    >>> model.count_params()
+    550378
 
     Reference:
         Krizhevsky, Sutskever, Hinton: ImageNet classification with deep

@@ -38,6 +38,8 @@ def lenet5(
     Example:
 
     >>> model = tfhyper.models.lenet5(kit=tfhyper.kits.bayes(num_examples=50_000))
+    >>> model.output_shape
+    (None, 10)
 
     Reference:
         LeCun et al.: Gradient-based learning applied to document recognition,

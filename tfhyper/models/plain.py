@@ -66,6 +66,8 @@ def plain_network(
     ...     width_multiplier=1.0,
     ...     name="small",
     ... )
+    >>> model.count_params()
+    142606
     """
     input_shape = check_image_shape(input_shape)
     check_positive_integer("num_classes", num_classes)

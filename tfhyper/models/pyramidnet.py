@@ -53,6 +53,8 @@ def pyramidnet(
     Example:
 
     >>> model = tfhyper.models.pyramidnet(110, 48, kit="deterministic")
+    >>> model.count_params()
+    1785874
 
     Reference:
         Han, Kim, Kim: Deep pyramidal residual networks, CVPR 2017. Widths are

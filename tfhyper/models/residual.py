@@ -56,6 +56,8 @@ def residual_network(
     ...     stages=[(1, [16]), (2, [32]), (2, [64])],
     ...     name="small",
     ... )
+    >>> model.output_shape
+    (None, 10)
     """
     input_shape = check_image_shape(input_shape)
     check_positive_integer("num_classes", num_classes)

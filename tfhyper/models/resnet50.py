@@ -51,6 +51,8 @@ def resnet50(
     Example:
 
     >>> model = tfhyper.models.resnet50(num_classes=10, kit="deterministic")
+    >>> model.count_params()
+    23581642
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR

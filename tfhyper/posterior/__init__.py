@@ -1,12 +1,13 @@
 """Draws of a network, ensembles of networks, and predictors that average."""
 
-from tfhyper.posterior.anytime import AnytimePrediction
 from tfhyper.posterior.deep_ensemble import DeepEnsemble
-from tfhyper.posterior.draws import Draw
-from tfhyper.posterior.point_network import PointNetwork
-from tfhyper.posterior.prediction import Prediction, RegressionPrediction
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.predictor import PosteriorPredictor
-from tfhyper.posterior.rejection import Rejection
+from tfhyper.posterior.running.anytime import AnytimePrediction
+from tfhyper.posterior.tasks.classification import Prediction
+from tfhyper.posterior.tasks.regression import RegressionPrediction
+from tfhyper.posterior.tasks.rejection import Rejection
 
 __all__ = [
     "AnytimePrediction",

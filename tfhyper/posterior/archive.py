@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhyper import keras_graph
 from tfhyper.checks import (
     check_bool,
     check_integer,
@@ -19,16 +20,16 @@ from tfhyper.checks import (
     check_path,
     check_positive_integer,
 )
-from tfhyper.posterior import graph
-from tfhyper.posterior.draws import Draw, from_arrays, to_arrays
-from tfhyper.posterior.rejection import check_rejection
+from tfhyper.posterior.networks.draws import Draw, from_arrays, to_arrays
+from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
 from tfhyper.saving.json_values import parse_json
 from tfhyper.saving.models import UNSAVED, describe, read_model
 from tfhyper.saving.zip_files import as_file, open_zip, read_entry
+from tfhyper.whole_files import whole_file
 
-# Name of the class -> what the settings say of its files.
-_FORMATS = {
+# Name of a predictor's class, its `kind` -> what the settings say of its files.
+FORMATS = {
     "PosteriorPredictor": "tfhyper predictor 1",
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
@@ -43,6 +44,7 @@ def save(
     path: str,
     kind: str,
     models: Iterable[keras.Model],
+    num_models: int,
     draws: list[Draw],
     settings: dict,
     overwrite: bool,
@@ -51,11 +53,11 @@ def save(
 
     Args:
         path: where to.
-        kind: name of the predictor's class, a key of `_FORMATS`.
+        kind: name of the predictor's class, a key of `FORMATS`.
         models: its models, taken one at a time.
+        num_models: how many there are.
         draws: those of all models.
-        settings: names to JSON values; `num_models` among them counts the models,
-            1 if it is left out.
+        settings: names to JSON values.
         overwrite: bool, replace a file that is there.
 
     Raises:
@@ -69,16 +71,19 @@ def save(
         raise FileExistsError(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
-    settings = {"format": _FORMATS[kind], "draws": len(draws), **settings}
+    counts = {"draws": len(draws), "num_models": num_models}
+    settings = {"format": FORMATS[kind], **counts, **settings}
     text = json.dumps(settings, indent=2)
     _check_settings(json.loads(text), kind)  # what is written can be read
     folder = os.path.dirname(os.path.abspath(path))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-        whole = os.path.join(temporary, "predictor")
-        with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            whole_file(os.fspath(path), temporary) as whole,
+            zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for i, model in enumerate(models):
                 model_path = os.path.join(temporary, _model(i))
-                graph.check_saves(model)
+                keras_graph.check_saves(model)
                 model.save(model_path)
                 archive.write(model_path, _model(i))
                 os.remove(model_path)
@@ -86,7 +91,6 @@ def save(
             np.savez(arrays, **to_arrays(draws))
             archive.writestr(_DRAWS, arrays.getvalue())
             archive.writestr(_SETTINGS, text)
-        os.replace(whole, path)
 
 
 def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
@@ -149,7 +153,7 @@ _CHECKS = {
     "deterministic": check_bool,
     "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
-    "dropout": _text,
+    "dropout": _optional(_text),
     "format": _text,
     "link": _text,
     "noise_variance": check_number,
@@ -169,7 +173,7 @@ def _check_settings(settings, kind):
         if name not in _CHECKS:
             raise ValueError(f"{_SETTINGS} has the unknown setting {name!r:.80}")
         _CHECKS[name](name, value)
-    if settings.pop("format", None) != _FORMATS[kind]:
+    if settings.pop("format", None) != FORMATS[kind]:
         raise ValueError("it is of another format")
     # Files of before had as many as were averaged over.
     count = settings.pop("draws", settings.get("num_draws"))
@@ -177,7 +181,8 @@ def _check_settings(settings, kind):
         raise ValueError(f"{_SETTINGS} does not count its draws")
     if settings.get("averaging", "branching") != "branching":
         check_integer("num_draws", settings.get("num_draws", 1), 1, _MAX_INSIDE)
-    return count, settings.get("num_models", 1)
+    # Files of before leave out that there is one.
+    return count, settings.pop("num_models", 1)
 
 
 def _check_names(archive, num_models):

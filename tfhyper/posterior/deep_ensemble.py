@@ -1,41 +1,23 @@
 """Averaging predictions over networks that were trained apart."""
 
-import copy
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.checks import (
-    check_bool,
-    check_integer,
-    check_positive_integer,
-    check_verbose,
-)
-from tfhyper.layers.noise import check_seed
-from tfhyper.posterior import archive, graph, passes
-from tfhyper.posterior.averaged import Averaged
-from tfhyper.posterior.exclusive import Exclusive
-from tfhyper.posterior.members import Members
-from tfhyper.posterior.rejection import Rejection
+from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.member_models import MemberModels
+from tfhyper.posterior.tasks.registry import make_task
+from tfhyper.posterior.tasks.rejection import Rejection
 
-_KIND = "DeepEnsemble"
-# What a file holds besides the models and the draws: arguments, by their names.
-_SETTINGS = (
-    "draws_per_member",
-    "batch_norm",
-    "seed",
-    "outputs",
-    "link",
-    "deterministic",
-    "batch_size",
-    "noise_variance",
-    "dropout",
-    "rejection",
-)
+if TYPE_CHECKING:
+    from typing import Self  # which Python has from 3.11 on
 
 
-class DeepEnsemble(Averaged):
+class DeepEnsemble(BasePredictor):
     """An ensemble of networks that were trained apart, from different weights.
 
     Its prediction is the mean of theirs (Lakshminarayanan et al., 2017),
@@ -95,7 +77,9 @@ class DeepEnsemble(Averaged):
 
     Example:
 
-    >>> ensemble = tfhyper.DeepEnsemble(["a.keras", "b.keras", "c.keras"])
+    >>> paths
+    ['a.keras', 'b.keras', 'c.keras']
+    >>> ensemble = tfhyper.DeepEnsemble(paths)
     >>> prediction = ensemble.predict(x_test)
     >>> prediction.mean.shape, prediction.members.shape
     ((2000, 10), (3, 2000, 10))
@@ -105,7 +89,9 @@ class DeepEnsemble(Averaged):
         uncertainty estimation using deep ensembles, NeurIPS 2017.
     """
 
-    _settings = _SETTINGS
+    kind = "DeepEnsemble"
+
+    source: MemberModels
 
     def __init__(
         self,
@@ -121,79 +107,51 @@ class DeepEnsemble(Averaged):
         dropout: str | None = None,
         rejection: Rejection | None = None,
     ):
-        self.draws_per_member = check_positive_integer(
-            "draws_per_member", draws_per_member
-        )
-        self.deterministic = check_bool("deterministic", deterministic)
-        if deterministic and self.draws_per_member != 1:
+        check_positive_integer("draws_per_member", draws_per_member)
+        check_bool("deterministic", deterministic)
+        if deterministic and draws_per_member != 1:
             raise ValueError(
                 "`draws_per_member` must be 1 with `deterministic=True`: a member has "
                 f"one mean. Received: draws_per_member={draws_per_member}"
             )
-        self.seed = check_seed(seed)
-        self.batch_norm, self.batch_size = batch_norm, batch_size
-        self.dropout = dropout or "off"
-        self._members = Members(
-            models,
-            self.seed,
-            num_draws=self.draws_per_member,
+        settings = DrawSettings(
+            num_draws=draws_per_member,
             batch_norm=batch_norm,
-            outputs=outputs,
-            link=link,
-            deterministic=self.deterministic,
+            seed=seed,
+            deterministic=deterministic,
             batch_size=batch_size,
-            noise_variance=noise_variance,
             dropout=dropout,
         )
-        self._outputs, self._inputs = self._members.outputs, self._members.inputs
-        self._calibrating = Exclusive("calibrate")
-        self.num_members = len(self._members)
-        self.num_draws = self.num_members * self.draws_per_member
-        if self.num_members > 1:
-            self._draws_together = self.draws_per_member
-        self.rejection = rejection
 
-    def _runs(self):
-        # One reading: a calibration meanwhile gives other ones.
-        draws = self._members.draws
-        for member, own in zip(self._members, draws, strict=True):
-            yield from member._runs(own)
+        def task(model):
+            return make_task(model, outputs, link=link, noise_variance=noise_variance)
 
-    def _networks(self):
-        draws = self._members.draws
-        return [
-            pair
-            for member, own in zip(self._members, draws, strict=True)
-            for pair in member._networks(own)
-        ]
+        source = MemberModels(models, settings, task)
+        super().__init__(source, source.task, rejection)
 
-    def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
-    ) -> "DeepEnsemble":
-        """Gives each draw of each member BatchNorm moments of its own.
+    @classmethod
+    def of_models(
+        cls, models: Sequence[keras.Model | str], settings: dict[str, Any]
+    ) -> "Self":
+        """Returns an ensemble of `models`."""
+        return cls(models, **settings)
 
-        For `batch_norm="reestimate"` and `"minibatch"`; arguments and errors are
-        those of `PosteriorPredictor.calibrate`. After an error every member has the
-        moments that it had before.
+    def draw_settings(self) -> dict[str, Any]:
+        """Returns the arguments of the draws, by their names here: JSON values."""
+        found = dataclasses.asdict(self.source.settings)
+        found["draws_per_member"] = found.pop("num_draws")
+        del found["averaging"]  # networks that were trained apart have one form
+        return found
 
-        Returns:
-            The ensemble.
+    @property
+    def num_members(self) -> int:
+        """How many models there are."""
+        return len(self.source)
 
-        Example:
-
-        >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
-        >>> ensemble.calibrate(x_train).predict(x_test)
-        """
-        check_verbose(verbose)
-        members = passes.progress(
-            "calibrate", self._members, self.num_members, verbose, "member"
-        )
-        with self._calibrating:
-            self._members.draws = [
-                member.calibrated(own, inputs, batch_size)
-                for member, own in zip(members, self._members.draws, strict=True)
-            ]
-        return self
+    @property
+    def draws_per_member(self) -> int:
+        """How many draws each model has."""
+        return self.source.settings.num_draws
 
     def materialize(self, draw: int = 0) -> keras.Model:
         """Returns a plain Keras model with the weights of one draw.
@@ -207,71 +165,4 @@ class DeepEnsemble(Averaged):
         Raises:
             ValueError: if `draw` is out of range, or if `calibrate` is due.
         """
-        draw = check_integer("draw", draw, 0, self.num_draws - 1)
-        member, draw = divmod(draw, self.draws_per_member)
-        own = self._members.draws[member]
-        found = self._members[member]
-        found.check_calibrated(own)
-        return found.materialize(own[draw])
-
-    def __deepcopy__(self, memo: dict) -> "DeepEnsemble":
-        models = [
-            source if isinstance(source, str) else graph.duplicate(source)
-            for source in self._members.sources
-        ]
-        copied = type(self)(models, **self.settings)
-        copied._members.set_draws(copy.deepcopy(self._draws(), memo))
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Locks and compiled functions stay: they are made anew.
-        for source in self._members.sources:
-            if not isinstance(source, str):
-                graph.check_saves(source)  # Keras pickles a model as it saves it
-        return {
-            "models": self._members.sources,
-            "settings": self.settings,
-            "draws": self._draws(),
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["models"], **state["settings"])
-        self._members.set_draws(state["draws"])
-
-    def save(self, path: str, overwrite: bool = False) -> None:
-        """Writes all models, their draws and the settings into one file.
-
-        The file is written whole or not at all. It stands by itself: models that
-        were given as paths are in it.
-
-        Args:
-            path: where to, best ending in `.tfhyper`.
-            overwrite: bool, replace a file that is there.
-
-        Raises:
-            FileExistsError: if there is a file and `overwrite` is not set.
-            ValueError: if a model changed since its weights were taken.
-        """
-        settings = {**self.settings, "num_models": self.num_members}
-        models = map(self._members.model, range(self.num_members))
-        archive.save(path, _KIND, models, self._draws(), settings, overwrite)
-
-    def _draws(self):
-        return [draw for draws in self._members.draws for draw in draws]
-
-    @classmethod
-    def load(cls, path: str) -> "DeepEnsemble":
-        """Returns the ensemble that `save` wrote, all its models held.
-
-        Raises:
-            FileNotFoundError: if there is no file.
-            ValueError: if it is torn, or not one of `save`.
-        """
-        models, draws, settings = archive.load(path, _KIND)
-        try:
-            settings.pop("num_models", None)
-            ensemble = cls(models, **settings)
-            ensemble._members.set_draws(draws)
-        except Exception as error:  # Each backend has its own, for other shapes.
-            raise archive.broken(path, _KIND, error) from error
-        return ensemble
+        return super().materialize(draw)

@@ -1,34 +1,23 @@
 """Averaging predictions over draws of a network."""
 
-import copy
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tfhyper.posterior import archive, graph
-from tfhyper.posterior.averaged import Averaged
-from tfhyper.posterior.ensemble import Ensemble
-from tfhyper.posterior.outputs import make_outputs
-from tfhyper.posterior.rejection import Rejection
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.tasks.registry import make_task
+from tfhyper.posterior.tasks.rejection import Rejection
+from tfhyper.text import align
 
-_KIND = "PosteriorPredictor"
-# What a file holds besides the model and the draws: arguments, by their names.
-_SETTINGS = (
-    "num_draws",
-    "averaging",
-    "batch_norm",
-    "seed",
-    "outputs",
-    "link",
-    "noise_variance",
-    "deterministic",
-    "batch_size",
-    "dropout",
-    "rejection",
-)
+if TYPE_CHECKING:
+    from typing import Self  # which Python has from 3.11 on
 
 
-class PosteriorPredictor(Ensemble, Averaged):
+class PosteriorPredictor(BasePredictor):
     """An ensemble of draws of one trained network.
 
     A draw fixes all that is random in the network. Its prediction is that of a
@@ -112,13 +101,15 @@ class PosteriorPredictor(Ensemble, Averaged):
     Example:
 
     >>> predictor = tfhyper.PosteriorPredictor(model, num_draws=16, seed=0)
-    >>> predictor.calibrate(x_train)
+    >>> predictor = predictor.calibrate(x_train, verbose=0)
     >>> prediction = predictor.predict(x_test)
     >>> prediction.mean.shape, prediction.epistemic.shape
     ((2000, 10), (2000,))
     """
 
-    _settings = _SETTINGS
+    kind = "PosteriorPredictor"
+
+    source: DrawnEnsemble
 
     def __init__(
         self,
@@ -135,65 +126,92 @@ class PosteriorPredictor(Ensemble, Averaged):
         dropout: str | None = None,
         rejection: Rejection | None = None,
     ):
-        super().__init__(
-            model,
-            num_draws,
-            averaging,
-            batch_norm,
-            seed,
-            deterministic,
-            batch_size,
-            dropout,
+        settings = DrawSettings(
+            num_draws=num_draws,
+            averaging=averaging,
+            batch_norm=batch_norm,
+            seed=seed,
+            deterministic=deterministic,
+            batch_size=batch_size,
+            dropout=dropout,
         )
-        self._outputs = make_outputs(model, outputs, link, noise_variance)
-        self.rejection = rejection
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Locks and compiled functions stay: they are made anew.
-        graph.check_saves(self.model)  # Keras pickles a model as it saves it
-        return {"model": self.model, "settings": self.settings, "draws": self.draws}
-
-    def __deepcopy__(self, memo: dict) -> "PosteriorPredictor":
-        copied = type(self)(graph.duplicate(self.model), **self.settings)
-        copied.draws = copy.deepcopy(self.draws, memo)
-        return copied
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["model"], **state["settings"])
-        self.draws = state["draws"]
-
-    def save(self, path: str, overwrite: bool = False) -> None:
-        """Writes the model, the draws and the settings into one file.
-
-        The file is written whole or not at all.
-
-        Args:
-            path: where to, best ending in `.tfhyper`.
-            overwrite: bool, replace a file that is there.
-
-        Raises:
-            FileExistsError: if there is a file and `overwrite` is not set.
-            ValueError: if the model was trained since its weights were taken, or has a
-                layer whose config does not say all of it: a function that is not
-                registered, a `Lambda`.
-        """
-        self._check_weights()
-        archive.save(path, _KIND, [self.model], self.draws, self.settings, overwrite)
+        source = DrawnEnsemble(model, settings)
+        task = make_task(model, outputs, link=link, noise_variance=noise_variance)
+        super().__init__(source, task, rejection)
 
     @classmethod
-    def load(cls, path: str) -> "PosteriorPredictor":
-        """Returns the predictor that `save` wrote: same draws, same predictions.
+    def of_models(
+        cls, models: Sequence[keras.Model | str], settings: dict[str, Any]
+    ) -> "Self":
+        """Returns a predictor of the only one of `models`."""
+        (model,) = models
+        return cls(model, **settings)
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained model."""
+        return self.source.model
+
+    @property
+    def averaging(self) -> str:
+        """Where the draws are averaged: see the argument."""
+        return self.source.settings.averaging
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The draws: see the attribute. They can be set."""
+        return self.source.draws
+
+    @draws.setter
+    def draws(self, draws: list[Draw]) -> None:
+        self.source.draws = draws
+
+    def weights_changed(self) -> bool:
+        """Whether the model has other weights than when they were taken."""
+        return self.source.weights_changed()
+
+    def materialize(self, draw: int | Draw = 0) -> keras.Model:
+        """Returns a plain Keras model with the weights of one draw.
+
+        With `"parallelizing"` and `"widening"` that is the one network that holds
+        all the draws, and averages over them. It holds stock layers alone, no
+        hypernetwork, and gives what the model gives. Nested models come out flat. In
+        place of dropout that draws, it has a layer with the draw's masks, where
+        example i of every batch has the mask of example i of the data. All draws in
+        one model are what `materialize_average` gives.
+
+        Args:
+            draw: a `Draw`, or the index of one of `draws`.
 
         Raises:
-            FileNotFoundError: if there is no file.
-            ValueError: if it is torn, or not one of `save`.
+            ValueError: if `draw` is out of range, or if `calibrate` is due.
         """
-        (model,), draws, settings = archive.load(path, _KIND)
-        try:
-            predictor = cls(model, **settings)
-            for draw in draws:
-                predictor._point.check_values(draw)
-        except Exception as error:  # Each backend has its own, for other shapes.
-            raise archive.broken(path, _KIND, error) from error
-        predictor.draws = draws
-        return predictor
+        return self.source.materialize(draw)
+
+    def parameters(self) -> dict[str, int]:
+        """Returns how many parameters there are: trained, of a draw, averaged over.
+
+        Moving averages of BatchNorm included. `"averaged"` counts what the N draws
+        come to as plain networks: N networks with `"branching"`, in the residual
+        blocks N times as many with `"parallelizing"`, N^2 with `"widening"`.
+        """
+        return self.source.parameters()
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Prints the averaging form and its numbers of parameters.
+
+        Args:
+            print_fn: takes the text.
+        """
+        counts = self.parameters()
+        form = f"averaged, x{self.num_draws} {self.averaging}"
+        noise = sum(x.size for x in self.draws[0].noise.values())
+        rows = [
+            (f"Predictor of '{self.model.name}'", "Parameters"),
+            ("trained model", f"{counts['trained']:,}"),
+            ("plain network of one draw", f"{counts['draw']:,}"),
+            (form, f"{counts['averaged']:,}"),
+            ("", "Noise"),
+            ("all draws", f"{noise * len(self.draws):,}"),
+        ]
+        print_fn(align(rows))

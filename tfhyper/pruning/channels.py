@@ -2,6 +2,7 @@
 
 import keras
 
+from tfhyper import keras_graph
 from tfhyper.channelwise import (
     is_channelwise,
     is_channelwise_noise,
@@ -9,7 +10,6 @@ from tfhyper.channelwise import (
 )
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
-from tfhyper.posterior import graph
 from tfhyper.pruning import kernels
 
 _SUMMING = kernels.FORWARD + kernels.TRANSPOSED
@@ -38,7 +38,7 @@ class Channels:
         self.layers, self.stays, self.sources = [], {}, {}
         self._keep = keep
         self._origins = {}  # id of a tensor -> (tensor, layer whose channels it has)
-        _, outputs = graph.rebuild(model, self._call)
+        _, outputs = keras_graph.rebuild(model, self._call)
         for output in keras.tree.flatten(outputs):
             self._hold(self._origin(output), "its channels are an output of the model")
 

@@ -46,7 +46,8 @@ def prune_filters(
     Example:
 
     >>> small = tfhyper.pruning.prune_filters(model, 0.5)
-    >>> print(tfhyper.pruning.report(model, small, x_test, y_test))
+    >>> small.get_layer("conv").filters / model.get_layer("conv").filters
+    0.5
 
     Reference:
         Li et al.: Pruning filters for efficient ConvNets, ICLR 2017.

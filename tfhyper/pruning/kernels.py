@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_finite, check_instance, check_number, check_text
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.posterior import graph
 
 # Stock layers, by where their kernel has the input's and the output's channels.
 FORWARD = (
@@ -40,17 +40,17 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
         model: what was given.
         argument: its name.
     """
-    graph.check_graph(model, argument)
-    for layer in model._flatten_layers(include_self=False):
+    keras_graph.check_graph(model, argument)
+    for layer in keras_private.flatten_layers(model, include_self=False):
         name = f"layer '{layer.name}' ({type(layer).__name__})"
         if isinstance(layer, StochasticKernel) and not isinstance(
             layer, GaussianKernel
         ):
             raise ValueError(
-                f"`{argument}` must have kernels that are weights, or have a Gaussian "
-                f"posterior. Received: a model with {name}, whose kernel is generated. "
-                "Prune one draw of it: PosteriorPredictor(model).materialize(0), "
-                "after `calibrate`."
+                f"`{argument}` must have kernels that are weights, or a Gaussian "
+                "posterior of each weight for itself. Received: a model with "
+                f"{name}, {layer.kernel_description}. Prune one draw of it: "
+                "PosteriorPredictor(model).materialize(0), after `calibrate`."
             )
         if getattr(layer, "lora_enabled", False) or getattr(
             layer, "quantization_mode", None
@@ -63,7 +63,7 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
 
 def check_keep(keep: Iterable[str], model: keras.Model) -> set[str]:
     """Returns the names of layers to leave whole, each of a layer with a kernel."""
-    layers = model._flatten_layers(include_self=False)
+    layers = keras_private.flatten_layers(model, include_self=False)
     known = {layer.name for layer in layers if has_kernel(layer)}
     check_instance("keep", keep, Iterable, "a list of names of layers")
     names = [check_text("keep", name) for name in keep]
@@ -116,13 +116,13 @@ def rebuild_with(
         The model, with weights as layers start with, and the pairs (layer of
         `model`, new layer) in the order of the graph.
     """
-    return graph.remake(model, lambda x, name: _copy(x, name, changes))
+    return keras_graph.remake(model, lambda x, name: _copy(x, name, changes))
 
 
 def _copy(operation, name, changes):
     found = changes(operation) if isinstance(operation, keras.Layer) else {}
     if not found:
-        return graph.copy_or_use(operation, name)
+        return keras_graph.copy_or_use(operation, name)
     return type(operation).from_config({**live_config(operation), "name": name} | found)
 
 
@@ -133,11 +133,11 @@ def copy_weights(
 
     A mask that `copy` alone has is left to the caller.
     """
-    if graph.is_used(layer, copy):
+    if keras_graph.is_used(layer, copy):
         return
     variables = copy.variables
     if getattr(copy, "pruned", False) and not layer.pruned:
         variables = [x for x in variables if x is not copy.kernel_posterior.mask]
     for variable, old in zip(variables, layer.variables, strict=True):
         variable.assign(edit(old.name, ops.convert_to_numpy(old)))
-    graph.finalize(copy)
+    keras_graph.finalize(copy)

@@ -71,7 +71,9 @@ def prune(
     >>> small = tfhyper.pruning.prune(
     ...     model, fraction=0.5, criterion="signal_to_noise", keep=["logits"]
     ... )
-    >>> print(tfhyper.pruning.report(model, small, x_test, y_test))
+    >>> [(row.name, row.kept / row.weights)
+    ...     for row in tfhyper.pruning.report(model, small).layers]
+    [('conv', 0.5), ('logits', 1.0)]
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015,

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from tfhyper.keras_private import PRIVATE_MODULES
+
 # What Keras itself makes of a configuration, and keeps calling nothing.
 _KINDS = (
     keras.Initializer,
@@ -25,8 +27,6 @@ _CODE = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
 _NOT_ALLOWED = tuple(
     getattr(keras.layers, name) for name in _CODE if hasattr(keras.layers, name)
 )
-# Classes that Keras writes by where they are, not by a public name.
-_PRIVATE = ("keras.src.applications.", "keras.src.models.functional", "keras.src.ops.")
 # Where Keras looks for functions that it writes by their last names alone.
 _BUILTINS = {
     "keras.activations",
@@ -167,7 +167,7 @@ def _look_up(module, name):
     """Returns what Keras would take, `None` if there is nothing; imports nothing."""
     if not isinstance(module, str) or module.split(".")[0] != "keras":
         return None
-    if module.startswith("keras.src") and not module.startswith(_PRIVATE):
+    if module.startswith("keras.src") and not module.startswith(PRIVATE_MODULES):
         return None
     return getattr(sys.modules.get(module), name, None)
 

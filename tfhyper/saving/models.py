@@ -52,8 +52,9 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> keras.Model
 
     Example:
 
-    >>> model = tfhyper.saving.load_model("base.keras")
-    >>> predictor = tfhyper.PosteriorPredictor(model)
+    >>> model.save("base.keras")
+    >>> tfhyper.saving.load_model("base.keras").output_shape
+    (None, 10)
     """
     path = os.fspath(path)
     if not os.path.exists(path):

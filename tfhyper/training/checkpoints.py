@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from tfhyper.saving.zip_files import open_zip
-from tfhyper.training.whole_files import check_own
+from tfhyper.whole_files import check_own
 
 # What every `.keras` file holds.
 _KERAS = {"config.json", "metadata.json"}

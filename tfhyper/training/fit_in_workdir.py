@@ -86,8 +86,12 @@ def fit_in_workdir(
 
     Example:
 
-    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
-    >>> model, history = tfhyper.training.fit_in_workdir(workdir, build, data, 20)
+    >>> workdir = tfhyper.training.Workdir("runs/lenet", {"epochs": 2})
+    >>> model, history = tfhyper.training.fit_in_workdir(
+    ...     workdir, build, data, 2, verbose=0
+    ... )
+    >>> len(history["loss"])
+    2
     """
     check_instance("workdir", workdir, Workdir, "a `tfhyper.training.Workdir`")
     strategies.check_is_strategy(strategy)

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from tfhyper.training.whole_files import check_own, read_json
+from tfhyper.whole_files import check_own, read_json
 
 try:
     import fcntl
@@ -23,10 +23,13 @@ class WorkdirInUseError(ValueError):
 
     Example:
 
-    >>> try:
-    ...     tfhyper.training.fit_in_workdir(workdir, build, data, 20)
-    ... except tfhyper.training.WorkdirInUseError as error:
-    ...     print(error)
+    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20})
+    >>> with folder_lock("runs/wrn/training.lock"):  # as another training does
+    ...     try:
+    ...         tfhyper.training.fit_in_workdir(workdir, build, data, 20)
+    ...     except tfhyper.training.WorkdirInUseError as error:
+    ...         print(error)
+    `workdir` is in use: one training at a time can be at work in a folder, ...
     """
 
 
@@ -47,8 +50,9 @@ def folder_lock(path: str) -> Iterator[None]:
 
     Example:
 
-    >>> with folder_lock("runs/wrn/training.lock"):
-    ...     train()
+    >>> with folder_lock("training.lock"):
+    ...     print("nobody else trains here")
+    nobody else trains here
     """
     descriptor = _take(path)
     try:

@@ -19,7 +19,8 @@ def kl_divergence(model: keras.Model):
 
     Example:
 
-    >>> float(tfhyper.training.kl_divergence(model))
+    >>> float(tfhyper.training.kl_divergence(model)) > 0
+    True
     """
     layers = _check_layers(model)
     return sum(layer.kl_divergence() for layer in layers)
@@ -51,7 +52,10 @@ class KLSchedule(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, y, callbacks=[tfhyper.training.KLSchedule(0.1)])
+    >>> schedule = tfhyper.training.KLSchedule(0.1)
+    >>> history = model.fit(x_train, y_train, callbacks=[schedule], verbose=0)
+    >>> round(float(model.get_layer("conv").kl_factor), 3)
+    0.1
     """
 
     def __init__(self, factor: float = 1.0):
@@ -108,7 +112,10 @@ class LinearKLWarmup(KLSchedule):
 
     Example:
 
-    >>> model.fit(x, y, callbacks=[tfhyper.training.LinearKLWarmup(10)])
+    >>> schedule = tfhyper.training.LinearKLWarmup(10)
+    >>> history = model.fit(x_train, y_train, callbacks=[schedule], verbose=0)
+    >>> "loss" in history.history
+    True
     """
 
     def __init__(self, epochs: int):
@@ -138,6 +145,9 @@ class SonderbyKLWarmup(KLSchedule):
     Example:
 
     >>> schedule = tfhyper.training.SonderbyKLWarmup(warmup_epochs=100 // 4)
+    >>> history = model.fit(x_train, y_train, callbacks=[schedule], verbose=0)
+    >>> "loss" in history.history
+    True
 
     Reference:
         Sonderby et al.: Ladder variational autoencoders, NeurIPS 2016.
@@ -169,7 +179,10 @@ class BlundellKL(KLSchedule):
 
     Example:
 
-    >>> model.fit(x, y, callbacks=[tfhyper.training.BlundellKL()])
+    >>> schedule = tfhyper.training.BlundellKL()
+    >>> history = model.fit(x_train, y_train, callbacks=[schedule], verbose=0)
+    >>> "loss" in history.history
+    True
 
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.

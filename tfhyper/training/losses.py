@@ -25,7 +25,9 @@ class SmoothedCrossentropy(keras.losses.Loss):
     Example:
 
     >>> loss = tfhyper.training.SmoothedCrossentropy(0.1)
-    >>> loss([0, 1], [[2.0, 0.0], [0.0, 2.0]])
+    >>> logits = np.array([[2.0, 0.0], [0.0, 2.0]])
+    >>> round(float(loss(np.array([0, 1]), logits)), 4)
+    0.2269
 
     Reference:
         Szegedy et al.: Rethinking the Inception architecture for computer vision,

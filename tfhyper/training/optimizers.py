@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.checks import check_bool, check_instance, check_number, check_text
 from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
 
@@ -51,6 +52,8 @@ class CoupledDecaySGD(keras.optimizers.SGD):
 
     >>> optimizer = tfhyper.training.CoupledDecaySGD(
     ...     0.1, momentum=0.9, nesterov=True, coupled_decay=5e-4)
+    >>> optimizer.coupled_decay
+    0.0005
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
 
     def _decays(self, variable):
         # `variable` is the backend's own; role and path are those of the Keras one.
-        variable = self._trainable_variables[self._get_variable_index(variable)]
+        variable = keras_private.trained_variable(self, variable)
         if role_of(variable) in self.no_decay_roles:
             return False
         return not any(part in variable.path for part in self.no_decay)

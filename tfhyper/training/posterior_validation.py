@@ -50,12 +50,16 @@ class PosteriorValidation(keras.callbacks.Callback):
     Example:
 
     >>> validation = tfhyper.training.PosteriorValidation(
-    ...     (x_val, y_val), x_train[:1000]
+    ...     (x_val, y_val), x_train[:100]
     ... )
     >>> best = keras.callbacks.ModelCheckpoint(
     ...     "best.keras", monitor="val_loss", save_best_only=True
     ... )
-    >>> model.fit(x_train, y_train, epochs=5, callbacks=[validation, best])
+    >>> history = model.fit(
+    ...     x_train, y_train, epochs=2, callbacks=[validation, best], verbose=0
+    ... )
+    >>> len(history.history["val_loss"])
+    2
     """
 
     def __init__(
@@ -118,7 +122,7 @@ class PosteriorValidation(keras.callbacks.Callback):
         one = PosteriorPredictor(self.model, num_draws=None, **self.options)
         num_draws = min(self.num_draws, one.num_draws)
         predictor = PosteriorPredictor(self.model, num_draws=num_draws, **self.options)
-        if predictor.outputs == "mean" and not predictor.noise_variance:
+        if not predictor.task.has_likelihood:
             raise ValueError(
                 "`noise_variance` must be above 0 for a regression with "
                 '`outputs="mean"`, whose likelihood needs it. Received: '

@@ -65,8 +65,9 @@ def compile_recipe(
     Example:
 
     >>> model = tfhyper.models.wide_resnet(10, 1)
-    >>> tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
-    >>> model.fit(x_train, y_train, batch_size=128, epochs=20)
+    >>> model = tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
+    >>> type(model.optimizer).__name__
+    'CoupledDecaySGD'
     """
     check_number("weight_decay", weight_decay)
     optimizer = CoupledDecaySGD(
@@ -119,7 +120,9 @@ def compile_adam_recipe(
     Example:
 
     >>> model = tfhyper.models.lenet5(kit=tfhyper.kits.bayes(num_examples=50_000))
-    >>> tfhyper.training.compile_adam_recipe(model, epochs=40, steps_per_epoch=196)
+    >>> model = tfhyper.training.compile_adam_recipe(model, 40, steps_per_epoch=196)
+    >>> type(model.optimizer).__name__
+    'Adam'
 
     Reference:
         Shridhar, Laumann, Liwicki: A comprehensive guide to Bayesian
@@ -192,9 +195,10 @@ def compile_imagenet_recipe(
 
     Example:
 
-    >>> data = tfhyper.data.load("imagenet2012", batch_size=256)
-    >>> tfhyper.training.compile_imagenet_recipe(
-    ...     model, 90, data.steps_per_epoch, batch_size=data.batch_size)
+    >>> model = tfhyper.training.compile_imagenet_recipe(
+    ...     model, 90, steps_per_epoch=5004, batch_size=256)
+    >>> type(model.optimizer).__name__
+    'CoupledDecaySGD'
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfhyper.layers import variational_layers
-from tfhyper.layers.noise import replica_streams
+from tfhyper.layers.replica_streams import replica_streams
 
 # By which the error of a batch that cannot be divided is known.
 UNEVEN = "a batch that the replicas do not divide evenly"

@@ -31,6 +31,8 @@ def step_schedule(
     Example:
 
     >>> rate = step_schedule(0.1, epochs=200, steps_per_epoch=391)
+    >>> [round(float(rate(epoch * 391)), 4) for epoch in (0, 199)]
+    [0.1, 0.0008]
     """
     check_positive_integer("epochs", epochs)
     check_positive_integer("steps_per_epoch", steps_per_epoch)

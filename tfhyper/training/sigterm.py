@@ -18,9 +18,12 @@ class SigtermStop:
     Example:
 
     >>> with SigtermStop("stopped by SIGTERM") as stop:
-    ...     for step in steps:
+    ...     for step in range(3):
     ...         stop.check()
-    ...         step()
+    ...         print("step", step)
+    step 0
+    step 1
+    step 2
     """
 
     def __init__(self, message: str):

@@ -44,9 +44,12 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
     >>> strategy = tfhyper.training.make_strategy("mirrored")
     >>> with strategy.scope():
-    ...     model = tfhyper.models.wide_resnet(10, 1)
-    ...     tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=391)
-    >>> tfhyper.training.Trainer(model).fit(dataset, epochs=20, steps_per_epoch=391)
+    ...     model = build()  # and compile
+    >>> history = tfhyper.training.Trainer(model).fit(
+    ...     data.train_from(0), epochs=2, steps_per_epoch=4, verbose=0
+    ... )
+    >>> strategy.num_replicas_in_sync
+    1
     """
     check_choice("name", name, STRATEGIES)
     import tensorflow as tf
@@ -134,8 +137,10 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
     Example:
 
-    >>> chief = tfhyper.training.is_chief(strategy)
-    >>> workdir = tfhyper.training.Workdir("runs/wrn", settings, chief=chief)
+    >>> chief = tfhyper.training.is_chief(tf.distribute.get_strategy())
+    >>> chief
+    True
+    >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20}, chief=chief)
     """
     if strategy is None:
         raise TypeError("`strategy` must be given. Received: strategy=None")

@@ -16,7 +16,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
-from tfhyper.layers.noise import derive_seed
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.strategies import check_is_strategy, is_chief
 from tfhyper.training.trainer import check_callbacks
@@ -89,13 +89,17 @@ def train_ensemble(
     Example:
 
     >>> def build(seed):
-    ...     return tfhyper.training.compile_recipe(
-    ...         tfhyper.models.wide_resnet(10, 1), epochs=20, steps_per_epoch=391
-    ...     )
+    ...     model = tfhyper.models.lenet5(input_shape=(28, 28, 1))
+    ...     return tfhyper.training.compile_recipe(model, 1, steps_per_epoch=4)
     >>> def data(seed):
-    ...     return tfhyper.data.load("cifar10", seed=seed)
-    >>> paths = tfhyper.training.train_ensemble(build, data, 20, 4, "runs/map")
-    >>> ensemble = tfhyper.DeepEnsemble(paths)
+    ...     return tfhyper.data.load(
+    ...         "fashion_mnist_small", seed=seed, train_examples=512
+    ...     )
+    >>> paths = tfhyper.training.train_ensemble(
+    ...     build, data, 1, 2, "runs/map", verbose=0
+    ... )
+    >>> tfhyper.DeepEnsemble(paths).num_draws
+    2
 
     Reference:
         Lakshminarayanan, Pritzel, Blundell: Simple and scalable predictive

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from tfhyper import keras_private
 from tfhyper.checks import (
     check_bool,
     check_choice,
@@ -34,10 +35,13 @@ class DivergedError(ValueError):
 
     Example:
 
+    >>> model.optimizer.learning_rate = float("nan")
     >>> try:
-    ...     trainer.fit(dataset, epochs=20, steps_per_epoch=79)
+    ...     trainer = tfhyper.training.Trainer(model)
+    ...     trainer.fit(dataset, epochs=2, steps_per_epoch=4, verbose=0)
     ... except tfhyper.training.DivergedError as error:
     ...     print(error.what)
+    the loss is nan at step 2 of epoch 1
     """
 
     def __init__(self, what: str):
@@ -95,11 +99,15 @@ class Trainer:
 
     >>> strategy = tfhyper.training.make_strategy("mirrored")
     >>> with strategy.scope():
-    ...     model = tfhyper.models.wide_resnet(10, 1, input_shape=(28, 28, 1))
-    ...     tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=79)
-    >>> data = tfhyper.data.load("fashion_mnist_small")
+    ...     model = tfhyper.models.lenet5(input_shape=(28, 28, 1), kit="hyper")
+    ...     model = tfhyper.training.compile_recipe(model, 2, steps_per_epoch=4)
+    >>> data = tfhyper.data.load("fashion_mnist_small", train_examples=512)
     >>> trainer = tfhyper.training.Trainer(model)
-    >>> history = trainer.fit(data.train_from(0), epochs=20, steps_per_epoch=79)
+    >>> history = trainer.fit(
+    ...     data.train_from(0), epochs=2, steps_per_epoch=4, verbose=0
+    ... )
+    >>> len(history.history["loss"])
+    2
     """
 
     def __init__(
@@ -130,7 +138,7 @@ class Trainer:
                 model.optimizer.build(model.trainable_variables)
         check_strategy(model)
         if self.num_replicas > 1:
-            for layer in model._flatten_layers():
+            for layer in keras_private.flatten_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = batch_norm == "synchronized"
         self._step, self.why_not_fast = self._make_step(fast_generator)
@@ -236,7 +244,7 @@ class Trainer:
         )
         with self.strategy.scope():
             # Makes the variables of loss and metrics, as `model.fit` does on replicas.
-            model._symbolic_build(data_batch=dataset.element_spec)
+            keras_private.build_for_training(model, dataset.element_spec)
         if initial_metrics is not None:
             self._check_metrics(initial_metrics)
         parts = self.num_replicas * self.weight_sets

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -23,11 +24,10 @@ from tfhyper.saving.models import read_model
 from tfhyper.training.checkpoints import find_fault, set_aside, sha256
 from tfhyper.training.fast_generator import check_compiled
 from tfhyper.training.folder_lock import folder_lock
-from tfhyper.training.whole_files import (
+from tfhyper.whole_files import (
     disk_is_full,
     read_json,
     whole_file,
-    workdir_access,
     write_json,
 )
 
@@ -75,6 +75,9 @@ class Workdir:
     Example:
 
     >>> workdir = tfhyper.training.Workdir("runs/wrn", {"epochs": 20, "seed": 0})
+    >>> tfhyper.training.Workdir("runs/wrn", {"epochs": 30, "seed": 0})
+    Traceback (most recent call last):
+    ValueError: ...
     """
 
     def __init__(self, path: str, settings: dict, keep: int = 2, *, chief: bool = True):
@@ -370,3 +373,19 @@ def _check_settings(settings) -> dict:
             f"`settings` must hold JSON values, and finite numbers: {error}. "
             f"Received: settings={settings!r}"
         ) from error
+
+
+@contextlib.contextmanager
+def workdir_access(path: str, what: str) -> Iterator[None]:
+    """Names `workdir` in the errors of the system; `what` could not be done to it."""
+    received = f"Received: workdir={path!r}"
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        message = (
+            "`workdir` must be a folder, or where one can be made; a file is there"
+        )
+        raise ValueError(f"{message}. {received}") from error
+    except OSError as error:
+        message = f"`workdir` cannot be {what}: {error.strerror}. {received}"
+        raise OSError(error.errno, message) from error

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import tfhyper
+from tfhyper.whole_files import whole_file
 
 FILE = pathlib.Path(__file__).with_name("examples.json")
 SET = "fashion_mnist_small"
@@ -54,7 +55,8 @@ def main():
     names = tfhyper.data.DATASETS[SET].class_names
     entries = [entry(names[labels[i]], bytes_of(images[i])) for i in PLACES]
     entries.append(entry("a handwritten digit, which is no clothing", digit()))
-    FILE.write_text(json.dumps(entries, indent=1) + "\n")
+    with whole_file(str(FILE)) as temporary, open(temporary, "w") as file:
+        file.write(json.dumps(entries, indent=1) + "\n")
     print(f"written: {FILE}, {len(entries)} images")
 
 

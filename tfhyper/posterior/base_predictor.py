@@ -1,0 +1,671 @@
+"""What every predictor does: predict, evaluate, choose, save."""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+from numpy.typing import ArrayLike
+
+from tfhyper import keras_graph, metrics
+from tfhyper.checks import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_reading,
+    check_verbose,
+)
+from tfhyper.metrics._checks import check_sample_weight
+from tfhyper.metrics.bounds import SCORES
+from tfhyper.metrics.rejection import check_rule
+from tfhyper.posterior import archive
+from tfhyper.posterior.draw_source import DrawSource
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.running import anytime, loop
+from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
+from tfhyper.posterior.tasks.task import Task
+
+if TYPE_CHECKING:
+    from typing import Self  # which Python has from 3.11 on
+
+
+class BasePredictor:
+    """Base class of predictors: averages over a source of draws, for a task.
+
+    `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` differ in the source. A
+    predictor over another source is a subclass that makes the source and the task, and
+    says how it is made of its models.
+
+    Args:
+        source: what is averaged over.
+        task: what the networks' outputs mean.
+        rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+
+    Attributes:
+        source: the `DrawSource`.
+        task: the `Task`.
+    """
+
+    # Name of the class in the files that `save` writes.
+    kind: ClassVar[str]
+
+    _rejection: Rejection | None = None
+
+    def __init__(self, source: DrawSource, task: Task, rejection: Rejection | None):
+        self.source, self.task = source, task
+        self.rejection = rejection
+
+    @classmethod
+    def of_models(
+        cls, models: Sequence[keras.Model | str], settings: dict[str, Any]
+    ) -> "Self":
+        """Returns a predictor of models, with `settings` as the property gives them."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments besides the models, by their names: JSON values."""
+        task = self.task
+        found = {
+            **self.draw_settings(),
+            # What is not certain yet is for the file's reader to find out, too.
+            "outputs": task.name if task.known else None,
+            "link": task.link,
+            "noise_variance": task.noise_variance,
+            "rejection": None,
+        }
+        if self.rejection is not None:
+            found["rejection"] = dataclasses.asdict(self.rejection)
+        return found
+
+    def draw_settings(self) -> dict[str, Any]:
+        """Returns the arguments of the source, by this class's names: JSON values."""
+        return dataclasses.asdict(self.source.settings)
+
+    @property
+    def num_draws(self) -> int:
+        """How many draws are averaged over."""
+        return self.source.num_draws
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks predict: 1 if one holds all the draws."""
+        return self.source.num_networks
+
+    @property
+    def outputs(self) -> str:
+        """What the model gives: see the argument."""
+        return self.task.name
+
+    @property
+    def link(self) -> str:
+        """How logits become probabilities: see the argument."""
+        return self.task.link
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the targets around the mean: see the argument."""
+        return self.task.noise_variance
+
+    @property
+    def batch_norm(self) -> str:
+        """Where a draw's BatchNorm moments come from: see the argument."""
+        return self.source.settings.batch_norm
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples of a mini-batch of `batch_norm="minibatch"`, else `None`."""
+        return self.source.settings.batch_size
+
+    @property
+    def seed(self) -> int:
+        """What the draws are made from: see the argument."""
+        return self.source.settings.seed
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether there is one network, at the posterior's mean."""
+        return self.source.settings.deterministic
+
+    @property
+    def dropout(self) -> str:
+        """Whether dropout draws: "off" or "sample"."""
+        return self.source.settings.dropout
+
+    def runs(self) -> Iterable[RunnableNetwork]:
+        """Returns the networks of the draws in their order, ready to predict.
+
+        A `RunnableNetwork` is called with a batch of inputs, and the place of the first
+        of them in the data, and returns what the network gives.
+
+        Raises:
+            ValueError: if `calibrate` is due, or the model has other weights.
+        """
+        return self.source.runs()
+
+    def networks(self) -> list[tuple[PointNetwork, Draw]]:
+        """Returns the networks, each as a draw and what it is to be given to.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        return self.source.networks()
+
+    def estimate_batch_norm(
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+    ) -> "Self":
+        """Gives each draw the BatchNorm moments of a pass over training inputs.
+
+        Layer by layer, as in training: a layer sees inputs that the layers
+        before it normalised by the same batch. The moments of the pass are
+        those of all its examples together, and of `"minibatch"` those of the
+        draw's own mini-batch.
+
+        Args:
+            inputs: training inputs, a subset of them, or a `tf.data.Dataset` of
+                batches (labels are ignored), best as training saw them, with its
+                augmentation. It is read once for each draw. With `"minibatch"`
+                each draw takes a random mini-batch of an array, or the next
+                batch of a dataset, whose batches must have the predictor's
+                `batch_size`.
+            batch_size: int > 0, for arrays; best that of training. 128 if left
+                out. Not with `"minibatch"`.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: if `inputs` is empty or not finite, or too few for a
+                mini-batch; if the moments come out not finite; or with
+                `batch_norm="moving_average"`. All draws have the moments that they
+                had before then.
+
+        Example:
+
+        >>> ensemble = tfhyper.DeepEnsemble(paths, batch_norm="reestimate")
+        >>> ensemble = ensemble.estimate_batch_norm(x_train, verbose=0)
+        >>> ensemble.predict(x_test).mean.shape
+        (2000, 10)
+        """
+        check_verbose(verbose)
+        self.source.estimate_batch_norm(inputs, batch_size, verbose)
+        return self
+
+    def calibrate(
+        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+    ) -> "Self":
+        """Is the name of before for `estimate_batch_norm`, and does the same.
+
+        Elsewhere "to calibrate" is to scale probabilities. The name goes with the
+        version after the next.
+        """
+        return self.estimate_batch_norm(inputs, batch_size, verbose)
+
+    def materialize(self, draw: int = 0) -> keras.Model:
+        """Returns a plain Keras model with the weights of one draw.
+
+        Args:
+            draw: int, the index of one of the networks.
+
+        Raises:
+            ValueError: if `draw` is out of range, or if `calibrate` is due.
+        """
+        return self.source.materialize(
+            check_integer("draw", draw, 0, self.num_networks - 1)
+        )
+
+    def materialize_average(self) -> keras.Model:
+        """Returns one plain Keras model that gives the averaged prediction.
+
+        All the networks of the draws side by side, and the mean of what they give:
+        class probabilities (batch, classes) in float32, or of a regression a list of
+        mean and variance, (batch, 1) each. It needs nothing of tfhyper to load, but
+        where dropout draws (see `materialize`). It rejects nothing.
+
+        Raises:
+            ValueError: if `calibrate` is due.
+
+        Example:
+
+        >>> predictor = tfhyper.PosteriorPredictor(
+        ...     residual, num_draws=4, averaging="widening"
+        ... ).calibrate(x_train, verbose=0)
+        >>> model = predictor.materialize_average()
+        >>> model.save("average.keras")
+        >>> keras.saving.load_model("average.keras").predict(x_test, verbose=0).shape
+        (2000, 10)
+        """
+        networks = [self.materialize(i) for i in range(self.num_networks)]
+        inputs = keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
+            networks[0].input,
+        )
+        for i, network in enumerate(networks):
+            network.name = f"draw{i}"
+        outputs = self.task.average([network(inputs) for network in networks])
+        return keras.Model(inputs, outputs, name="average")
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 128,
+        keep_members: bool = True,
+        verbose: int = 0,
+    ) -> Any:
+        """Returns the mean over the draws, and its uncertainty.
+
+        A `Prediction` of a classifier, a `RegressionPrediction` of a regression; with
+        a `rejection`, it says what is unknown.
+
+        The draws' kernels are generated once and kept for the next call, if those of
+        all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
+        one draw after another predicts as a plain network does, and no more than
+        one draw's activations are in memory.
+
+        For few inputs a `PosteriorPredictor` has a second form, in which all draws
+        predict together, their activations in memory at once: on TensorFlow for up to
+        16 inputs in a batch and on JAX for one, after 64 batches of that size, if the
+        N networks are not above 48 MiB, with some ten times that in memory; on Torch
+        for up to 8, after 4. It is built once, which takes seconds, and again when
+        draws or moments change. The numbers are the same up to rounding.
+
+        Args:
+            x: inputs, an array or a `tf.data.Dataset` of batches, with or
+                without labels. A dataset is read once for each draw and must
+                give the same examples in the same order each time.
+            batch_size: int > 0, for arrays.
+            keep_members: bool, keep the N predictions: draws x examples x
+                classes x 4 bytes.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: if `x` is empty, not finite or comes in another order
+                for another draw; if `calibrate` is due; or if a draw's output
+                is not finite.
+        """
+        check_reading(batch_size, verbose, keep_members=keep_members)
+        data = Batches("x", x, batch_size, self.source.inputs)
+        return self._rejecting(self._predict(data, keep_members, verbose)[0])
+
+    def predict_anytime(
+        self,
+        x: Any,
+        confidence: float = 0.99,
+        min_draws: int = 2,
+        batch_size: int = 128,
+        check: bool = False,
+        verbose: int = 0,
+    ) -> anytime.AnytimePrediction:
+        """Returns a classifier's labels, each from as few draws as it needs.
+
+        The draws are taken in their order. An input is left out of the draws that
+        follow, and has its label, when this is the label of all N draws for certain,
+        because those to come cannot turn it, or at `confidence`:
+
+            P(label is another than that of the mean of all N draws)
+                <= 1 - confidence,   for each input, over the order of the draws.
+
+        The formula and its reasons are in `tfhyper.posterior.running.race`. It holds
+        for every N and all distributions of the draws, and assumes only that their
+        order is random, as that of `draws` is, and as the order of a `DeepEnsemble`'s
+        models is unless they were sorted; there the draws of one model count as one.
+        Inputs share the draws, so that in one ensemble they err together: it is in
+        the mean over ensembles that a fraction of 1 - `confidence` may err.
+
+        No label is unknown, whatever `rejection` says: what is rejected is decided by
+        the uncertainty of the full average, which few draws do not give.
+
+        What it can save is bounded: no such rule can stop before 6 of 16 draws, or
+        7 of many, at a confidence of 0.99, even if all are sure and agree.
+
+        Args:
+            x: as for `predict`. A dataset is read anew for each draw that any input
+                needs, its batches put together from the inputs that are left.
+                With dropout that draws, whose masks go by the place of an input, a
+                batch is left out only as a whole.
+            confidence: float in 0 < confidence <= 1; 1 for what is certain alone.
+            min_draws: int from 1 to `num_draws`, the fewest draws of an input. Of a
+                `DeepEnsemble`, each model gives all its draws or none.
+            batch_size: int > 0, for arrays and for what is left of a dataset.
+            check: bool, go on to all N draws of all inputs, to compare with the full
+                average; saves nothing.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: as `predict`; for arguments out of range, for a regression,
+                for one draw, for draws that are averaged inside of one network, and
+                for a model with `outputs="probabilities"` that are not in [0, 1].
+
+        Example:
+
+        >>> prediction = predictor.predict_anytime(x_test, check=True)
+        >>> bool(prediction.num_draws.max() <= predictor.num_draws)
+        True
+        >>> bool(prediction.agreement > 0.9)
+        True
+
+        Reference:
+            Waudby-Smith, Ramdas: Confidence sequences for sampling without
+            replacement, NeurIPS 2020.
+        """
+        confidence = check_number("confidence", confidence, positive=True)
+        if confidence > 1:
+            raise ValueError(
+                "`confidence` must be in 0 < confidence <= 1. "
+                f"Received: confidence={confidence}"
+            )
+        if not self.task.decides:
+            raise ValueError(
+                "`predict_anytime` is for classifiers: a regression decides nothing. "
+                f"Received: outputs={self.outputs!r}"
+            )
+        if self.num_networks == 1:
+            raise ValueError(
+                "`predict_anytime` needs two draws or more, each a network of its own "
+                '(`averaging="branching"`). '
+                f"Received: num_draws={self.num_draws}, in one network"
+            )
+        check_integer("min_draws", min_draws, 1, self.num_draws)
+        check_reading(batch_size, verbose, check=check)
+        return anytime.predict(
+            loop.progress("predict", self.runs(), self.num_networks, verbose),
+            Batches("x", x, batch_size, self.source.inputs),
+            self.task,
+            num_draws=self.num_draws,
+            confidence=confidence,
+            min_draws=min_draws,
+            draws_in_row=self.source.draws_in_row,
+            check=check,
+        )
+
+    def evaluate(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """Returns the scores of the averaged prediction.
+
+        Of a classifier error, nll (nats), brier and ece; of a regression rmse,
+        crps, nll (nats), coverage_90 and width_90. With weights w_b a score that is
+        a mean over examples is sum_b w_b s_b / sum_b w_b. With a `rejection` also what
+        that leaves: coverage, the fraction that is not rejected, and the
+        selective_error (or selective_rmse) among these, which is left out if all are
+        rejected. The other scores are those of all examples.
+
+        Args:
+            x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
+                labels, sample weights).
+            y: labels of classes, where `x` is an array: integers (examples,) or
+                (examples, 1), the same as whole floats, or one-hot rows (examples,
+                classes). Of a regression, targets (examples,) or (examples, 1).
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
+
+        Raises:
+            ValueError: as `predict`; where labels are missing or out of range, or
+                targets not finite or not one for each example; and for a
+                regression without a noise variance.
+        """
+        self.task.check_scores()
+        labels, prediction, weights = self._labelled(
+            x, y, sample_weight, batch_size, verbose
+        )
+        scores = self.task.report(labels, prediction, weights)
+        if self.rejection is not None:
+            rejecting = self._rejecting(prediction)
+            scores.update(rejecting.selective_scores(labels, weights))
+        return scores
+
+    def fit_noise(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        score: str = "crps",
+        batch_size: int = 128,
+        verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
+    ) -> "Self":
+        """Chooses `noise_variance`, that of the targets, by held-out data.
+
+        For `outputs="mean"`. The draws predict once; the variance is then found
+        by a search along one line (`tfhyper.metrics.fit_noise_variance`). It is
+        at least 0.0001 times the variance of `y`, so that there is a likelihood.
+
+        Args:
+            x: inputs as an array, or a dataset of (inputs, targets) or of (inputs,
+                targets, sample weights).
+            y: targets (examples,), where `x` is an array.
+            score: `"crps"` or `"log_likelihood"`, the score to make best.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `predict`; for targets as `evaluate`, or if they are all
+                the same and predicted without an error; for any other `outputs`.
+        """
+        self.task.check_fits_noise()
+        check_choice("score", score, SCORES)
+        found = self._labelled(x, y, sample_weight, batch_size, verbose)
+        self.task.fit_noise(*found, score)
+        return self
+
+    def fit_rejection(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        *,
+        coverage: float | None = None,
+        error: float | None = None,
+        score: str = "total",
+        confidence: float | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
+    ) -> "Self":
+        """Chooses `rejection`, from where on the answer is *unknown*, by held-out data.
+
+        For a stated coverage, the fraction of these examples that keep their answer,
+        or a stated error among those that do: see
+        `tfhyper.metrics.rejection_threshold`. From then on predictions have the rule
+        (`prediction.rejected`, and a `label` of -1), `evaluate` counts by it, `save`
+        and the files of `tfhyper.export` hold it.
+
+        What it promises is for inputs like those it was chosen on. Of others, noise
+        say, it rejects those that `score` puts above the threshold: look at how many
+        these are. Choose anew after `calibrate` or `fit_noise`.
+
+        Args:
+            x: inputs as an array, or a dataset of inputs, of (inputs, labels) or of
+                (inputs, labels, sample weights), best of data that trained nothing:
+                of training images too few would be rejected.
+            y: labels (examples,), where `x` is an array. A coverage needs none.
+            coverage: float in 0 < coverage <= 1, or `None`.
+            error: float in 0 <= error < 1, of a classifier, or `None`. One of the two
+                is given.
+            score: `"total"`, `"aleatoric"`, `"epistemic"` or, of a classifier,
+                `"confidence"`: see `Prediction.uncertainty`.
+            confidence: with `error`, the probability at which new examples of the same
+                distribution keep to it; `None` for the error of these as it is.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights (examples,), finite and >= 0, where `x` is an array,
+                by which examples count in the coverage and the error. None with
+                `confidence`, whose guarantee is of examples that count alike.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `predict`, and as `evaluate` for labels and weights; for
+                arguments out of range or that do not go together; if the error cannot
+                be reached; for the `error` of a regression, which has none; and for
+                "epistemic" of one network, which is 0 throughout.
+
+        Example:
+
+        >>> predictor = predictor.fit_rejection(x_val, coverage=0.95)
+        >>> rejected = predictor.predict(x_val).rejected
+        >>> bool(abs(rejected.mean() - 0.05) < 0.01)
+        True
+        """
+        self._check_score(score)
+        check_rule(coverage, error, confidence)
+        if error is not None and not self.task.decides:
+            raise ValueError(
+                "`error` is for classifiers: give the `coverage` of a regression. "
+                f"Received: error={error}, outputs={self.outputs!r}"
+            )
+        labels, prediction, weights = self._labelled(
+            x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
+        )
+        options = {}
+        if error is not None:
+            options = {"labels": labels, "probs": prediction.mean}
+        threshold = metrics.rejection_threshold(
+            prediction.uncertainty(score),
+            coverage=coverage,
+            error=error,
+            confidence=confidence,
+            sample_weight=weights,
+            **options,
+        )
+        self.rejection = Rejection(threshold, score)
+        return self
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """The rule by which predictions are unknown, or `None`: see the argument.
+
+        It can be set.
+        """
+        return self._rejection
+
+    @rejection.setter
+    def rejection(self, value):
+        value = check_rejection(value)
+        if value is not None:
+            self._check_score(value.score)
+        self._rejection = value
+
+    def _check_score(self, score: str) -> None:
+        """Raises ValueError for a score that these networks do not have."""
+        check_choice("score", score, self.task.uncertainties)
+        if score == "epistemic" and self.num_networks == 1:
+            raise ValueError(
+                '`score` must be another than "epistemic", which is 0 throughout for '
+                "one network, also for one that holds all draws. "
+                f"Received: score={score!r}, num_draws={self.num_draws}"
+            )
+
+    def _rejecting(self, prediction: Any) -> Any:
+        """Returns a prediction with the rule, if there is one."""
+        if self.rejection is None:
+            return prediction
+        return prediction.reject(self.rejection.threshold, self.rejection.score)
+
+    def _labelled(self, x, y, sample_weight, batch_size, verbose, needs_labels=True):
+        """Returns labels, prediction and weights of labelled data, all checked.
+
+        Labels may be missing, and are `None` then, unless they are needed.
+        """
+        check_reading(batch_size, verbose)
+        data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
+        if data.labels is not None:
+            # At the door, before the draws predict.
+            data.labels = self.task.check_labels(data.labels)
+        elif data.fixed and needs_labels:
+            raise ValueError(
+                "`y` must hold the labels where `x` brings none. Received: y=None"
+            )
+        if data.weights is not None:
+            data.weights = check_sample_weight(data.weights, len(data.weights))
+        keep_members = self.task.keeps_members
+        prediction, labels, weights = self._predict(data, keep_members, verbose)
+        if labels is None:
+            if not needs_labels:
+                return None, prediction, weights
+            raise ValueError(
+                "`y` must hold the labels where `x` brings none. Received: y=None"
+            )
+        return self.task.check_labels(labels), prediction, weights
+
+    def _predict(
+        self, data: Batches, keep_members: bool, verbose: int
+    ) -> tuple[Any, Any, Any]:
+        """Returns the prediction, and what the data brought: labels and weights."""
+        runs, count = self.source.runs(data), self.source.num_networks
+        return loop.predict(runs, count, data, self.task, keep_members, verbose)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Locks and compiled functions stay: they are made anew.
+        models = self.source.held_models()
+        for model in models:
+            if not isinstance(model, str):
+                keras_graph.check_saves(model)  # Keras pickles a model as it saves it
+        draws = self.source.draws
+        return {"models": models, "settings": self.settings, "draws": draws}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made = self.of_models(state["models"], state["settings"])
+        made.source.set_draws(state["draws"])
+        self.__dict__.update(made.__dict__)
+
+    def __deepcopy__(self, memo: dict) -> "Self":
+        models = [
+            model if isinstance(model, str) else keras_graph.duplicate(model)
+            for model in self.source.held_models()
+        ]
+        copied = self.of_models(models, self.settings)
+        copied.source.set_draws(copy.deepcopy(self.source.draws, memo))
+        return copied
+
+    def save(self, path: str, overwrite: bool = False) -> None:
+        """Writes the models, their draws and the settings into one file.
+
+        The file is written whole or not at all. It stands by itself: models that
+        were given as paths are in it.
+
+        Args:
+            path: where to, best ending in `.tfhyper`.
+            overwrite: bool, replace a file that is there.
+
+        Raises:
+            FileExistsError: if there is a file and `overwrite` is not set.
+            ValueError: if a model was trained since its weights were taken, or has a
+                layer whose config does not say all of it: a function that is not
+                registered, a `Lambda`.
+        """
+        models, draws = self.source.models(), self.source.draws
+        count = len(self.source.held_models())
+        archive.save(path, self.kind, models, count, draws, self.settings, overwrite)
+
+    @classmethod
+    def load(cls, path: str) -> "Self":
+        """Returns the predictor that `save` wrote: same draws, same predictions.
+
+        All models are held in memory.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            ValueError: if it is torn, or not one of `save`.
+        """
+        models, draws, settings = archive.load(path, cls.kind)
+        try:
+            predictor = cls.of_models(models, settings)
+            predictor.source.set_draws(draws)
+        except Exception as error:  # Each backend has its own, for other shapes.
+            raise archive.broken(path, cls.kind, error) from error
+        return predictor

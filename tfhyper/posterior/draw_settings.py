@@ -1,0 +1,52 @@
+"""The arguments by which draws are made, in one place."""
+
+import dataclasses
+
+from tfhyper.checks import check_bool, check_choice, check_positive_integer
+from tfhyper.layers.seeds import check_seed
+from tfhyper.posterior.networks.averaging import AVERAGING
+from tfhyper.posterior.running.batch_norm_statistics import check_batch_norm
+
+DROPOUT = ("off", "sample")
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawSettings:
+    """How draws of a model are made, by arguments that `PosteriorPredictor` describes.
+
+    A new argument is a field here, with its check, and a parameter there: files, copies
+    and pickles have it by its name.
+
+    Raises:
+        ValueError: for a value out of its range, or values that do not go together.
+        TypeError: for a value of another type.
+    """
+
+    num_draws: int | None = None
+    averaging: str = "branching"
+    batch_norm: str = "reestimate"
+    seed: int = 0
+    deterministic: bool = False
+    batch_size: int | None = None
+    dropout: str | None = None
+
+    def __post_init__(self):
+        check_bool("deterministic", self.deterministic)
+        check_choice("averaging", self.averaging, AVERAGING)
+        if self.num_draws is not None:
+            check_positive_integer("num_draws", self.num_draws)
+        if self.deterministic and self.num_draws not in (None, 1):
+            raise ValueError(
+                "`num_draws` must be 1, or left out, with `deterministic=True`: there "
+                f"is one mean. Received: num_draws={self.num_draws}"
+            )
+        if self.dropout is not None:
+            check_choice("dropout", self.dropout, DROPOUT)
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        size = check_batch_norm(self.batch_norm, self.batch_size, self.deterministic)
+        object.__setattr__(self, "batch_size", size)
+
+    @property
+    def inside(self) -> bool:
+        """Whether one network is to hold all the draws."""
+        return self.averaging != "branching" and self.num_draws != 1

@@ -1,0 +1,1 @@
+"""The plain networks that draws make of a stochastic one."""

@@ -1,0 +1,402 @@
+"""The plain network that a draw makes of a stochastic one."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import keras
+from keras import ops
+
+from tfhyper import keras_graph, keras_private
+from tfhyper.checks import check_bool
+from tfhyper.layers import StochasticLayer
+from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
+from tfhyper.layers.noise import NoiseKind, is_mean
+from tfhyper.layers.seeds import derive_seed
+from tfhyper.layers.used_layer import UsedLayer
+from tfhyper.posterior.networks import batch_norm
+from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.foreign_noise import StandIns
+
+# Counts that a fresh draw has for its layers: another draw has others.
+_MOST_LAYERS = 2**12
+
+
+class PointNetwork:
+    """A network of stock Keras layers beside a stochastic one.
+
+    Stochastic layers become what `point_layer` says, what makes codes for them
+    vanishes, and all else is copied, or with `own=False` used as it is. A draw's
+    weights, `values(draw)`, then make it that draw's network, so that averaging over
+    draws costs what plain networks cost: kernels are generated once per draw, never
+    per batch.
+
+    Args:
+        model: a functional or built Sequential model.
+        frozen_norms: bool, count frozen BatchNorm layers among `batch_norms` if
+            all of them are frozen.
+        sample_dropout: bool, make dropout draw that is off in prediction, wherever it
+            is: see `foreign_noise`.
+        own: bool, True for a network that shares no variable with the model, and can
+            be `set`. (A layer that cannot be copied, because its config leaves
+            something out, is used all the same.) False for one whose other layers are
+            the model's own: it always has their present weights.
+
+    Attributes:
+        options: the first two of these arguments.
+        network: the plain `keras.Model`.
+        stand_ins: the `StandIns` for what draws and is no `StochasticLayer`.
+        batch_norms: name -> BatchNorm layer, those left out that keep their averages
+            in training too: frozen (`trainable=False`), or called with
+            `training=False`.
+        norms_of_model: list of the layers of `model` that they stand for.
+
+    Raises:
+        TypeError: if the graph of `model` is not known.
+        ValueError: if a layer's code does not come straight from what makes codes,
+            or a layer draws inside another layer, or what no draw can fix.
+
+    Example:
+
+    >>> point = tfhyper.posterior.PointNetwork(model)
+    >>> point.set(point.sample(seed=0, index=0))
+    >>> point.network.predict(x_test, verbose=0).shape
+    (2000, 10)
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        frozen_norms: bool = False,
+        sample_dropout: bool = False,
+        own: bool = True,
+    ):
+        self.model = model
+        self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
+        self.stand_ins = StandIns(sample_dropout)
+        self._own = check_bool("own", own)
+        self._copies = keras_graph.Copies(self._copy)
+        self._sources = {}  # id of a stochastic layer -> name of its noise
+        self._noise_layers = {}  # name of a noise -> layer that samples it
+        self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
+        self._held = set()  # ids of copies that are called with training=False
+        self._norms = batch_norm.NormCalls()
+        inputs, outputs = keras_graph.rebuild(model, self._call)
+        outputs = self._finish(outputs)
+        self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
+        # What stands for a BatchNorm in the graph, and the layer that has its moments.
+        norms = [
+            (copy, original if isinstance(copy, UsedLayer) else copy)
+            for original, copy in self.pairs()
+            if isinstance(original, keras.layers.BatchNormalization)
+            and id(copy) not in self._held
+        ]
+        trained = [pair for pair in norms if pair[1].trainable]
+        if not trained and frozen_norms:
+            trained = norms
+        self.batch_norms = {copy.name: norm for copy, norm in trained}
+        names = {id(copy) for copy, _ in trained}
+        self.norms_of_model = [x for x, copy in self.pairs() if id(copy) in names]
+        self._norm_calls = {id(copy): copy.name for copy, _ in trained}
+        self._moments_network = None
+        self.copy_weights()
+
+    def _call(self, operation, *args, **kwargs):
+        if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
+            placeholders = operation.compute_output_spec(*args)
+            for tensor in keras.tree.flatten(placeholders):
+                self._codes[id(tensor)] = (tensor, self._noise_of(operation))
+            return placeholders
+        operation = self.stand_ins.of(operation, args, kwargs)
+        if isinstance(operation, LayerNoise):
+            self._sources[id(operation)] = self._noise_of(operation)
+            return self._call_noise(operation, args, kwargs)
+        if not isinstance(operation, StochasticLayer):
+            self._norms.note(operation, kwargs)
+            return self._call_fixed(operation, *args, **kwargs)
+        inputs, *rest = args
+        self._find_source(operation, rest[0] if rest else kwargs.get("code"))
+        return self._call_drawn(operation, inputs)
+
+    def _call_noise(self, operation, args, kwargs):
+        """Calls what stands for a layer with random generators of its own."""
+        return self._copies.of(operation)(*args, **kwargs)
+
+    def _call_fixed(self, operation, *args, **kwargs):
+        """Calls what stands for an operation that does not draw."""
+        copy = self._copies.of(operation)
+        if kwargs.get("training") is False:
+            self._held.add(id(copy))
+        return copy(*args, **kwargs)
+
+    def _call_drawn(self, operation, inputs):
+        """Calls what stands for a `StochasticLayer`."""
+        return self._copies.of(operation)(inputs)
+
+    def _finish(self, outputs):
+        """Returns the outputs of `network`, from those of the last calls."""
+        return outputs
+
+    def draws(self, operation) -> bool:
+        """Whether a draw fixes something of an operation of the graph."""
+        source = self._sources.get(id(operation))
+        return source is not None and self._noise_layers[source].is_random
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the network of one draw differs from that of another."""
+        return any(layer.is_random for layer in self._noise_layers.values())
+
+    def pairs(self) -> Iterator[tuple]:
+        """Yields operations and what stands for them, in the order of the graph."""
+        for original, _, copy in self._copies.made():
+            yield original, copy
+
+    def _copy(self, operation, name):
+        if isinstance(operation, LayerNoise):
+            layer = operation.layer
+            copy = keras_graph.clone(layer, layer.name) if self._own else None
+            if copy is not None:
+                copy.build_from_config(layer.get_build_config() or {})
+                keras_graph.copy_weights(layer, copy)
+            return operation.point_layer(copy, name=name)
+        if isinstance(operation, StochasticLayer):
+            copy = operation.point_layer()
+            return copy if copy.name == name else keras_graph.renamed(copy, name)
+        if isinstance(operation, keras.Layer):
+            self._check_inside(operation)
+        if self._own and batch_norm.is_normal(operation):
+            return batch_norm.copy_of(operation, name)
+        if self._own:
+            return keras_graph.copy_or_use(operation, name)
+        return keras_graph.use(operation, name)
+
+    def _check_inside(self, layer):
+        """Looks for what cannot be reached inside a layer made of layers."""
+        for inner in keras_private.flatten_layers(layer, include_self=False):
+            draws = isinstance(inner, StochasticLayer) and inner.is_random
+            if draws or self.stand_ins.is_sampled(inner):
+                raise ValueError(
+                    f"Layer '{inner.name}' draws inside of layer '{layer.name}' "
+                    f"({type(layer).__name__}), where a draw cannot fix it. Make the "
+                    "outer layer a functional model, keras.Model(inputs, outputs), "
+                    "inside of which the inner one is called."
+                )
+            self._norms.note_inside(inner, layer)
+
+    def check_batch_norms(self) -> None:
+        """Raises ValueError if moments of a BatchNorm cannot be taken."""
+        self._norms.check()
+
+    def _noise_of(self, layer):
+        """Returns the name under which draws hold this layer's noise."""
+        for name, known in self._noise_layers.items():
+            if known is layer:
+                return name
+        name = keras_graph.free_name(layer.name, self._noise_layers)
+        self._noise_layers[name] = layer
+        return name
+
+    def _find_source(self, layer, code):
+        found = {self._codes.get(id(x), (x, None))[1] for x in keras.tree.flatten(code)}
+        if code is None:
+            source = self._noise_of(layer)
+        elif len(found) == 1 and None not in found:
+            (source,) = found
+        else:
+            raise ValueError(
+                f"The code of layer '{layer.name}' must come straight from one "
+                "tfhyper.layers.LatentCode of the same model, or from one "
+                "tfhyper.layers.KernelGenerator, so that a draw can "
+                f"fix it. Received: code={code!r}"
+            )
+        if self._sources.setdefault(id(layer), source) != source:
+            raise ValueError(
+                f"Layer '{layer.name}' is called with two codes; a draw has one "
+                "kernel for each layer. Use one layer for each code."
+            )
+
+    def copy_weights(self) -> None:
+        """Copies the model's present weights, all but those drawn and those used."""
+        for original, copy in self.pairs():
+            if isinstance(original, keras.Layer) and not isinstance(
+                original, StochasticLayer
+            ):
+                self._copy_layer_weights(original, copy)
+
+    def _copy_layer_weights(self, original, copy):
+        keras_graph.copy_weights(original, copy)
+
+    def sample(self, seed: int, index: int) -> Draw:
+        """Returns draw number `index` of the ensemble of `seed`, without moments.
+
+        Each layer gets a seed of its own, by its place among those that draw, and what
+        all layers have in common: the number of the draw and the ensemble's seed.
+        """
+        return Draw(
+            noise={
+                name: layer.sample_noise(derive_seed(seed, index, i), index, seed)
+                for i, (name, layer) in enumerate(self._noise_layers.items())
+            }
+        )
+
+    def fresh(self, seed, index) -> Draw:
+        """As `sample`, of other draws: in tensors, for functions that are traced.
+
+        Args:
+            seed: int32 scalar tensor, 0 <= seed < 2**31.
+            index: int32 scalar tensor, 0 <= index < 2**15.
+        """
+        return Draw(
+            noise={
+                name: layer.fresh_noise(seed, index * _MOST_LAYERS + i, index)
+                for i, (name, layer) in enumerate(self._noise_layers.items())
+            }
+        )
+
+    def seeded(self, draw: Draw) -> list[str]:
+        """Returns the names of layers whose weights no traced function can make."""
+        return [
+            layer.name
+            for name, layer in self._noise_layers.items()
+            if layer.noise_kind is NoiseKind.SEED and not is_mean(draw.noise[name])
+        ]
+
+    def mean(self) -> Draw:
+        """Returns the draw of the posterior's mean, without moments.
+
+        Raises:
+            ValueError: if a layer does not know the noise of its mean.
+        """
+        draw = Draw({name: x.mean_noise() for name, x in self._noise_layers.items()})
+        for name, noise in draw.noise.items():
+            if noise is None:
+                layer = self._noise_layers[name]
+                raise ValueError(
+                    "`deterministic=True` needs layers whose mean kernel is known. "
+                    f"Received: layer '{layer.name}' ({type(layer).__name__}), whose "
+                    "mean kernel has no closed form."
+                )
+        return draw
+
+    def set(self, draw: Draw) -> None:
+        """Gives `network` the kernels and the BatchNorm moments of a draw.
+
+        Raises:
+            ValueError: if the draw was made for another network, or the network uses
+                the model's own layers.
+        """
+        if not self._own:
+            raise ValueError("`set` needs a network that was made with `own=True`.")
+        self.check_draw(draw)
+        for variable, value in self.values(draw):
+            # A copy: JAX gives the memory of a network's variables away
+            # in prediction, and the model's bias must not go with it.
+            variable.assign(ops.copy(value))
+
+    def check_draw(self, draw: Draw) -> None:
+        """Raises ValueError if the draw was made for another network."""
+        if set(draw.noise) != set(self._noise_layers):
+            raise ValueError(
+                "The draw was made for another network: it holds noise for "
+                f"{sorted(draw.noise)}, the network draws {sorted(self._noise_layers)}."
+            )
+        unknown = sorted(set(draw.moments) - set(self.batch_norms))
+        if unknown:
+            raise ValueError(
+                "The draw was made for another network: it holds moments for the "
+                f"BatchNorm layers {unknown}, which this one has not."
+            )
+
+    def check_values(self, draw: Draw) -> None:
+        """Raises an error, ValueError or the backend's, for values that do not fit.
+
+        Looks at all of a draw, as one that comes from a file needs it.
+        """
+        self.check_draw(draw)
+        for variable, value in self.values(draw):
+            if tuple(variable.shape) != tuple(value.shape):
+                raise ValueError(
+                    f"The draw was made for another network: it has {value.shape} "
+                    f"values of '{variable.path}', which is {variable.shape}."
+                )
+
+    def values(self, draw: Draw) -> Iterator[tuple]:
+        """Yields the variables of `network` that a draw fixes, and their values."""
+        for copy, values in self.drawn_weights(draw):
+            yield from zip(drawn_variables(copy), values, strict=True)
+        for name, (mean, variance) in draw.moments.items():
+            yield self.batch_norms[name].moving_mean, mean
+            yield self.batch_norms[name].moving_variance, variance
+
+    def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
+        """Yields layers of `network`, their `drawn_variables`' values, one by one.
+
+        All that stand for a `StochasticLayer`, in the order of the graph. The
+        network is not changed.
+        """
+        for copy, (weights,) in self.weights_of_draws([draw]):
+            yield copy, weights
+
+    def weights_of_draws(
+        self, draws: Sequence[Draw]
+    ) -> Iterator[tuple[keras.Layer, list[list]]]:
+        """Yields what `drawn_weights` does, of each layer those of all draws.
+
+        Generated kernels of several draws are made together, in less time.
+        """
+        for original, _, copy in self._copies.made():
+            if isinstance(original, StochasticLayer):
+                noises = [draw.noise[self._sources[id(original)]] for draw in draws]
+                yield copy, list(self._weights_of(original, noises))
+
+    def _weights_of(self, layer, noises):
+        """Yields what a `StochasticLayer` is with each noise of its source."""
+        source = self._noise_layers[self._sources[id(layer)]]
+        return layer.point_weights_of_draws([source.code_of(x) for x in noises])
+
+    @property
+    def drawn_bytes(self) -> int:
+        """How many bytes the weights of one draw have, in float32: at least 4."""
+        layers = [
+            copy
+            for original, copy in self.pairs()
+            if isinstance(original, StochasticLayer)
+        ]
+        variables = [x for layer in layers for x in drawn_variables(layer)]
+        variables += [x for norm in self.batch_norms.values() for x in norm.weights]
+        return 4 * max(1, sum(math.prod(x.shape) for x in variables))
+
+    @property
+    def own_variables(self) -> list[keras.Variable]:
+        """The variables of `network` that are none of the model's."""
+        used = {id(variable) for variable in self.model.variables}
+        return [x for x in self.network.variables if id(x) not in used]
+
+    def repeats(self) -> Iterator[tuple]:
+        """Yields variables of `network`, and others that always have their values."""
+        return iter(())
+
+    def start_at(self, index: int) -> None:
+        """Tells where in the data the next batch begins.
+
+        Layers whose noise goes by the example, such as dropout, have a variable
+        for it; `set` puts it to 0.
+        """
+        for layer in self.network.layers:
+            if isinstance(layer, NoiseOfExamples):
+                layer.first_example.assign(index)
+
+    @property
+    def moments_network(self) -> keras.Model:
+        """The same layers, BatchNorm by the batch: `batch_norm.moments_network`."""
+        if self._moments_network is None:
+            self._moments_network = batch_norm.moments_network(
+                self.network, self._norm_calls, self.batch_norms
+            )
+        return self._moments_network
+
+
+def drawn_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the variables of a layer of a network that a draw fixes."""
+    # That of other layers' noise is made of a layer with weights that are not drawn.
+    return [layer.states] if isinstance(layer, FixedNoise) else layer.weights

@@ -1,0 +1,75 @@
+"""Values of a network that holds several copies of a tensor side by side."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+
+@dataclasses.dataclass
+class StackedTensor:
+    """N copies of a tensor, one after the other along the axis of the channels.
+
+    Attributes:
+        tensor: all of them in one.
+        copies: N.
+        axis: 1 or -1.
+    """
+
+    tensor: object
+    copies: int
+    axis: int
+
+    def split(self) -> list:
+        """Returns the copies one by one."""
+        if not hasattr(self, "_parts"):
+            self._parts = ops.split(self.tensor, self.copies, axis=self.axis)
+        return self._parts
+
+    def is_along(self, axis: int) -> bool:
+        """Whether an axis, from 0 or from the end, is that of the copies."""
+        rank = len(self.tensor.shape)
+        return self.axis % rank == axis % rank
+
+    def mean(self, name: str):
+        """Returns the mean of the copies."""
+        average = keras.layers.Average(name=name, dtype=_dtype(self.tensor))
+        return average(self.split())
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape of one copy."""
+        shape = list(self.tensor.shape)
+        if shape[self.axis] is not None:
+            shape[self.axis] //= self.copies
+        return tuple(shape)
+
+
+def join(parts: list, axis: int, name: str) -> StackedTensor:
+    """Returns tensors, one for each copy, side by side."""
+    layer = keras.layers.Concatenate(axis=axis, name=name, dtype=_dtype(parts[0]))
+    return StackedTensor(layer(parts), len(parts), axis)
+
+
+def widen(x, copies: int, axis: int, name: str) -> StackedTensor:
+    """Returns a tensor, or what is wide already, so many times side by side."""
+    return x if isinstance(x, StackedTensor) else join([x] * copies, axis, name)
+
+
+def wide_copy(layer_class: type, config: dict, name: str) -> keras.Layer:
+    """Returns a layer for N times the channels, whose weights are set later.
+
+    Args:
+        layer_class: a class of Keras.
+        config: its config.
+        name: the layer's name.
+    """
+    # Initial values may be arrays of the size that the layer had.
+    zeros = {key: "zeros" for key in config if key.endswith("_initializer")}
+    return layer_class.from_config({**config, **zeros, "name": name})
+
+
+def _dtype(tensor):
+    # The layers' own, not the global policy's, which would round what is joined.
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return dtype if keras.backend.is_float_dtype(dtype) else None

@@ -1,0 +1,1 @@
+"""How the networks of draws are run over data, and fast."""

@@ -1,0 +1,272 @@
+"""One way to read inputs, whatever they come as."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.posterior.running.model_inputs import ModelInputs, is_array
+
+
+class Batches:
+    """Batches of inputs, and of labels and weights where there are any, checked.
+
+    Args:
+        name: the argument's name in error messages.
+        inputs: an array or tensor (examples, ...), or for a model of several
+            inputs a dict, list or tuple of such; or an iterable that can be
+            read again and again, such as a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`, of batches of inputs or of tuples (inputs,
+            labels, sample weights).
+        batch_size: int > 0, for arrays. Datasets are batched already.
+        taken: the `ModelInputs` of what takes the batches.
+        labels: array (examples, ...), for arrays.
+        weights: array (examples,), for arrays.
+
+    Attributes:
+        fixed: whether they are arrays, the same in every reading.
+        num_examples: how many examples there are, of arrays.
+
+    Raises:
+        ValueError: for no data, data without end, inputs that the model does not
+            take, NaN or infinite ones, or lengths that do not fit.
+        TypeError: for something that cannot be read more than once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Any,
+        batch_size: int,
+        taken: ModelInputs,
+        labels: Any = None,
+        weights: Any = None,
+    ):
+        self.name, self.taken = name, taken
+        if isinstance(inputs, list | tuple) and not _is_array(inputs):
+            inputs = _as_array(name, inputs)
+        self.inputs, self.batch_size = inputs, batch_size
+        self.labels = None if labels is None else _as_array("y", labels)
+        self.weights = None if weights is None else _as_array("sample_weight", weights)
+        # Arrays are the same in every reading: what is checked once stays so.
+        self.fixed = _is_array(inputs)
+        if self.fixed:
+            self.num_examples = self._check_lengths()
+            self.inputs = taken.arrange(name, inputs, whole=False)
+            return
+        if labels is not None or weights is not None:
+            given = "y" if labels is not None else "sample_weight"
+            raise ValueError(
+                f"`{name}` is a dataset, which brings its labels and weights: leave "
+                f"`{given}` out. Received: {given} of type "
+                f"{type(labels if labels is not None else weights).__name__}"
+            )
+        readable = isinstance(inputs, keras.utils.PyDataset) or (
+            hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
+        )
+        if not readable or (hasattr(inputs, "__iter__") and iter(inputs) is inputs):
+            raise TypeError(
+                f"`{name}` must be an array or a dataset that can be read again for "
+                f"each draw. Received: {name} of type {type(inputs).__name__}"
+            )
+        # tf.data's number of batches is -1 where there is no end.
+        if hasattr(inputs, "cardinality") and int(inputs.cardinality()) == -1:
+            raise ValueError(f"`{name}` must end. Received: a dataset that repeats")
+        if isinstance(inputs, keras.utils.PyDataset) and inputs.num_batches is None:
+            raise ValueError(
+                f"`{name}` must end. Received: a PyDataset whose `num_batches` is None"
+            )
+
+    def _check_lengths(self) -> int:
+        """Returns the number of examples, which is that of labels and weights too."""
+        arrays = keras.tree.flatten(self.inputs)
+        shapes = [tuple(array.shape) for array in arrays]
+        if not all(shape and shape[0] for shape in shapes):
+            found = shapes[0] if len(shapes) == 1 else shapes
+            raise ValueError(
+                f"`{self.name}` must hold at least one example. "
+                f"Received: {self.name}.shape={found}"
+            )
+        # Each name once: a model of several inputs has several arrays.
+        lengths = [(f"`{self.name}`", shape[0]) for shape in shapes]
+        for name, array in (("y", self.labels), ("sample_weight", self.weights)):
+            if array is not None and not array.ndim:
+                raise ValueError(
+                    f"`{name}` must be an array with an entry for each example. "
+                    f"Received: {name}={array!r}"
+                )
+            if array is not None:
+                lengths.append((f"`{name}`", len(array)))
+        if len({length for _, length in lengths}) > 1:
+            names = list(dict.fromkeys(name for name, _ in lengths))
+            received = ", ".join(
+                f"{name.strip('`')} of length {length}" for name, length in lengths
+            )
+            raise ValueError(
+                f"The arrays of {' and '.join(names)} must have the same length. "
+                f"Received: {received}"
+            )
+        return lengths[0][1]
+
+    def __iter__(self) -> Iterator["Batch"]:
+        """Yields the batches, each with its place in the data."""
+        start = 0
+        for batch in self._read():
+            inputs = batch.inputs
+            if not self.fixed:
+                inputs = self._arrange(inputs)
+            count = count_examples(inputs)
+            yield batch._replace(inputs=inputs, start=start, count=count)
+            start += count
+        if not start:
+            raise ValueError(
+                f"`{self.name}` must hold at least one batch. Received: an empty one"
+            )
+
+    def _arrange(self, inputs):
+        inputs = self.taken.arrange(self.name, inputs)
+        if not count_examples(inputs):
+            raise ValueError(
+                f"`{self.name}` must hold at least one example in every batch. "
+                "Received: a batch without any"
+            )
+        return inputs
+
+    def _read(self):
+        if self.fixed:
+            for start in range(0, self.num_examples, self.batch_size):
+                part = slice(start, start + self.batch_size)
+                yield Batch(
+                    keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
+                    None if self.labels is None else self.labels[part],
+                    None if self.weights is None else self.weights[part],
+                )
+            return
+        batches = self.inputs
+        if isinstance(batches, keras.utils.PyDataset):  # which has no iterator
+            batches = map(batches.__getitem__, range(batches.num_batches))
+        for batch in batches:
+            if not isinstance(batch, list | tuple):
+                batch = (batch,)
+            if not 1 <= len(batch) <= 3:
+                raise ValueError(
+                    f"`{self.name}` must give batches of inputs, or of tuples (inputs, "
+                    f"labels, sample weights). Received: a tuple of {len(batch)}"
+                )
+            inputs, labels, weights = (*batch, None, None)[:3]
+            yield Batch(
+                inputs,
+                None if labels is None else _as_array("y", labels),
+                None if weights is None else _as_array("sample_weight", weights),
+            )
+
+
+class Batch(NamedTuple):
+    """Inputs in the structure of the model's, and what came with them.
+
+    Attributes:
+        inputs: arrays or tensors (examples, ...).
+        labels: array (examples, ...), or `None`.
+        weights: array (examples,), or `None`.
+        start: the place of the first example in the data.
+        count: how many examples it has.
+    """
+
+    inputs: Any
+    labels: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    start: int = 0
+    count: int = 0
+
+
+class MiniBatches:
+    """Random mini-batches of one size, as training takes them.
+
+    Args:
+        name: the argument's name in error messages.
+        inputs: as for `Batches`. Of arrays each mini-batch is drawn without
+            replacement; a dataset's own batches are taken in their order, those
+            of another size left out, from the start again when they are used up.
+        batch_size: int > 1, examples in a mini-batch.
+        taken: the `ModelInputs` of what takes them.
+        seed: int, from which those of arrays are drawn.
+
+    Raises:
+        ValueError: as `Batches`, and if there are no such batches.
+    """
+
+    def __init__(
+        self, name: str, inputs: Any, batch_size: int, taken: ModelInputs, seed: int
+    ):
+        self.batches = Batches(name, inputs, batch_size, taken)
+        self.batch_size, self.seed = batch_size, seed
+        if self.batches.fixed:
+            count = count_examples(self.batches.inputs)
+            if batch_size > count:
+                raise self._too_large(f"{name} of {count} examples")
+
+    def _too_large(self, received):
+        return ValueError(
+            f"`batch_size` must not be above what `{self.batches.name}` holds: a "
+            "mini-batch of training must come out of it. Received: "
+            f"batch_size={self.batch_size}, {received}"
+        )
+
+    def take(self, count: int) -> Iterator:
+        """Yields the inputs of `count` mini-batches, the same ones each time."""
+        if self.batches.fixed:
+            inputs = self.batches.inputs
+            for i in range(count):
+                generator = np.random.default_rng((self.seed, i))
+                chosen = generator.choice(
+                    count_examples(inputs), self.batch_size, replace=False
+                )
+                yield keras.tree.map_structure(lambda x, c=chosen: x[c], inputs)
+            return
+        while count:
+            sizes = set()
+            for inputs, *_ in self.batches:
+                sizes.add(count_examples(inputs))
+                if count_examples(inputs) == self.batch_size:
+                    yield inputs
+                    count -= 1
+                    if not count:
+                        return
+            if self.batch_size not in sizes:
+                raise self._too_large(f"a dataset with batches of {sorted(sizes)}")
+
+
+def count_examples(inputs) -> int:
+    """Returns the number of examples of a batch."""
+    return len(keras.tree.flatten(inputs)[0])
+
+
+def checksum(inputs) -> int:
+    """Returns a number that other examples, or another order, would change."""
+    total = 0
+    for array in map(np.asarray, keras.tree.flatten(inputs)):
+        if array.dtype.kind == "O":  # strings, whose bytes are elsewhere
+            array = array.astype(str)
+        total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+    return total
+
+
+def _is_array(inputs) -> bool:
+    # A dataset is a leaf of the structure, and no array.
+    return bool(leaves := keras.tree.flatten(inputs)) and all(map(is_array, leaves))
+
+
+def _as_array(name, values) -> np.ndarray:
+    """Returns tensors and nested lists as an array, or raises ValueError."""
+    try:
+        if ops.is_tensor(values):
+            return ops.convert_to_numpy(values)
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be an array, of the same size along each axis. "
+            f"Received: {name} of type {type(values).__name__} ({error})"
+        ) from error

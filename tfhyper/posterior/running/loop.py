@@ -1,0 +1,122 @@
+"""Data sent through the networks of the draws, one network after another."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhyper.posterior.running.batches import Batches, checksum
+from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.task import Task
+
+
+def progress(
+    what: str, items: Iterable, count: int, verbose: int, unit: str = "draw"
+) -> Iterator:
+    """Yields `count` items, and with `verbose` shows how many are done."""
+    bar = progress_bar(what, count, verbose, unit)
+    for i, item in enumerate(items, 1):
+        yield item
+        bar.update(i)
+
+
+def progress_bar(
+    what: str, count: int, verbose: int, unit: str = "draw"
+) -> keras.utils.Progbar:
+    """Returns a bar of so many units, after a line that says of what."""
+    if verbose:
+        print(f"{what}: {count} {unit}s", flush=True)
+    return keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
+
+
+def predict(
+    runs: Iterable[RunnableNetwork],
+    count: int,
+    data: Batches,
+    task: Task,
+    keep_members: bool,
+    verbose: int = 0,
+) -> tuple[Any, Any, Any]:
+    """Returns the prediction of an ensemble, and the labels and weights of the data.
+
+    Args:
+        runs: the networks of the draws.
+        count: how many draws they hold.
+        data: what to predict, read once for each network.
+        task: the `Task` that reads what the networks give.
+        keep_members: bool, whether the prediction keeps each draw's.
+        verbose: 0 for silence, 1 for a progress bar.
+
+    Raises:
+        ValueError: if the data are not the same in every reading, or an output
+            is not finite.
+    """
+    total, bar = task.new_sum(keep_members), progress_bar("predict", count, verbose)
+    brought = first = None
+    for run in runs:
+        parts, seen, found = [], [], []
+        for batch in data:
+            held, x = batch.count, batch.inputs
+            if run.count > 1 and held < data.batch_size:
+                # A network of all draws is compiled anew for another size.
+                x = _filled_up(x, held, min(data.batch_size, data.num_examples))
+            read = task.read(run(x, batch.start))
+            parts.append(
+                [z.reshape(run.count, -1, *z.shape[1:])[:, :held] for z in read]
+            )
+            seen.append(None if data.fixed else checksum(x))
+            found.append((batch.labels, batch.weights))
+        if first is None:
+            brought = _join(found)
+        first = check_same(seen, first)
+        arrays = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
+        for member in zip(*arrays, strict=True):
+            total.add(*member)
+        bar.add(run.count)
+    return total.result(), *brought
+
+
+def _filled_up(inputs: Any, held: int, size: int) -> Any:
+    """Returns a batch of a size, its last example again and again."""
+    rows = np.minimum(np.arange(size), held - 1)
+    return keras.tree.map_structure(lambda x: x[rows], inputs)
+
+
+def _join(found):
+    """Returns labels and weights of all batches, `None` for what there is not."""
+    joined = []
+    for name, parts in zip(("labels", "sample weights"), zip(*found), strict=True):
+        there = [part for part in parts if part is not None]
+        if there and len(there) < len(parts):
+            raise ValueError(
+                f"`x` must bring {name} with all of its batches, or with none. "
+                f"Received: {len(there)} of {len(parts)} batches with {name}"
+            )
+        joined.append(_concatenate(name, there) if there else None)
+    return joined
+
+
+def _concatenate(name, parts):
+    try:
+        return np.concatenate(parts)
+    except ValueError as error:
+        raise ValueError(
+            f"`x` must bring {name} of the same shape with all of its batches. "
+            f"Received: {sorted({part.shape for part in parts})}"
+        ) from error
+
+
+def check_same(seen: list, first: list | None) -> list:
+    """Returns the checksums of a reading, the same as those of the first, if any.
+
+    Raises:
+        ValueError: if they are others.
+    """
+    if first is not None and seen != first:
+        raise ValueError(
+            "`x` must give the same examples in the same order for every "
+            "draw. Received: a dataset that changed between two readings; "
+            "leave out its shuffling and augmentation."
+        )
+    return seen

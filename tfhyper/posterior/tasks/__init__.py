@@ -1,0 +1,1 @@
+"""What the outputs of a network mean: each task in a file of its own."""

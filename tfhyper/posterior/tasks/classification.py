@@ -1,0 +1,421 @@
+"""Classification: class probabilities, from logits or as the network gives them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from tfhyper import metrics
+from tfhyper.checks import check_choice
+from tfhyper.metrics._checks import SUM_TOLERANCE, check_labels, sum_tolerance
+from tfhyper.metrics.uncertainty import entropy
+from tfhyper.posterior.tasks import output_kind
+from tfhyper.posterior.tasks.rejection import UNKNOWN, Rejection, is_rejected
+from tfhyper.posterior.tasks.task import (
+    MemberSum,
+    Task,
+    finite,
+    in_float32,
+    only,
+    output_shapes,
+)
+
+# How far above log(classes) an entropy may be: probabilities that sum to nearly one.
+_ENTROPY_ROOM = 1e-3
+# Below it p log p is 0 in float32.
+_TINY = 1e-30
+_SMALLEST = np.finfo(np.float64).tiny  # and in float64
+# What a prediction can be rejected by.
+CLASS_UNCERTAINTIES = ("total", "aleatoric", "epistemic", "confidence")
+
+# Link -> the function of symbolic logits that gives the class probabilities.
+_SYMBOLIC_LINKS = {
+    "softmax": ops.softmax,
+    # By the logarithm of softplus, l itself far below zero, as `metrics` has it.
+    "normalized_softplus": lambda x: ops.softmax(
+        ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
+    ),
+}
+# Link -> the same function of arrays, in NumPy.
+LINKS = {
+    "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
+    "normalized_softplus": metrics.normalized_softplus,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Average over draws, with its uncertainty.
+
+    With p_t the class probabilities of draw t, and pbar their mean,
+
+        total     = H[pbar]                       entropy, in nats
+        aleatoric = mean_t H[p_t]                 what the data leave open
+        epistemic = total - aleatoric             what the weights leave open
+
+    and `variance` splits the variance of the one-hot label, class by class, in
+    the same way (see `tfhyper.metrics.variance_decomposition`); `covariance()`
+    gives the whole matrices.
+
+    Attributes:
+        mean: float32 of shape (batch, classes), pbar.
+        total: float64 of shape (batch,), in nats.
+        aleatoric: float64 of shape (batch,), in nats.
+        epistemic: float64 of shape (batch,), in nats: the mutual information of
+            label and weights.
+        variance: three float64 arrays of shape (batch, classes).
+        members: float32 of shape (draws, batch, classes), or `None` if they
+            were not kept.
+        rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
+            That of the predictor, see `fit_rejection`; `reject` gives another.
+
+    Example:
+
+    >>> prediction = predictor.predict(x_test)
+    >>> least_sure = prediction.epistemic.argsort()[::-1]
+    >>> label = prediction.reject(0.9).label  # -1 where `total` is above 0.9 nats
+    >>> bool(((label == -1) == (prediction.total > 0.9)).all())
+    True
+    """
+
+    mean: np.ndarray
+    total: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+    variance: metrics.VarianceDecomposition
+    members: np.ndarray | None = None
+    rejection: Rejection | None = None
+
+    def uncertainty(self, score: str = "total") -> np.ndarray:
+        """Returns one number for each input, float64 (batch,), larger for less sure.
+
+        Args:
+            score: `"total"`, `"aleatoric"` or `"epistemic"`, nats; or `"confidence"`:
+                1 less the largest of the mean probabilities.
+
+        Raises:
+            ValueError: for another score.
+        """
+        check_choice("score", score, CLASS_UNCERTAINTIES)
+        if score == "confidence":
+            return 1.0 - self.mean.max(axis=-1).astype(np.float64)
+        return getattr(self, score)
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Whether an input is too uncertain to have a label: bool (batch,).
+
+        All are False without a `rejection`.
+        """
+        return is_rejected(self)
+
+    @property
+    def label(self) -> np.ndarray:
+        """The class of the largest mean probability, -1 if rejected: int64 (batch,).
+
+        -1 stands for *unknown*: do not look it up in a list of names, whose last one
+        Python would give.
+        """
+        label = self.mean.argmax(axis=-1).astype(np.int64)
+        return np.where(self.rejected, UNKNOWN, label)
+
+    def reject(self, threshold: float, score: str = "total") -> "Prediction":
+        """Returns the same prediction, unknown where it is more uncertain than that.
+
+        An input is rejected where `uncertainty(score) > threshold`; `label` is -1
+        there, and `rejected` True. All else stays, so that it can be seen what would
+        have been said. Choose the threshold on validation data, by
+        `tfhyper.metrics.rejection_threshold`, or let a predictor's `fit_rejection` do
+        it for all its predictions.
+
+        Args:
+            threshold: float >= 0, in the unit of the score: nats, at most log(classes);
+                with `"confidence"` a probability.
+            score: as for `uncertainty`.
+
+        Raises:
+            ValueError: for a threshold that is not finite or out of this range, or
+                another score.
+
+        Example:
+
+        >>> sure = predictor.predict(x_test).reject(0.9)
+        >>> bool((sure.rejected == (sure.total > 0.9)).all())
+        True
+        >>> coverage = sure.selective_scores(y_test)["coverage"]
+        >>> bool(np.isclose(coverage, 1 - sure.rejected.mean()))
+        True
+        """
+        rejection = Rejection(threshold, score)
+        largest = np.log(self.mean.shape[-1])
+        if score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
+            raise ValueError(
+                f"`threshold` must be at most log(classes) = {largest:.4f} nats: no "
+                f"entropy is above it. Received: threshold={threshold}"
+            )
+        return dataclasses.replace(self, rejection=rejection)
+
+    def selective_scores(
+        self, labels: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Returns how many inputs have a label, and how many of these are wrong.
+
+        See `tfhyper.metrics.selective_report`: "coverage" and "selective_error".
+
+        Args:
+            labels: integers of shape (batch,).
+            sample_weight: weights (batch,), finite and >= 0, or `None`.
+
+        Raises:
+            ValueError: for labels of another shape or out of range.
+            TypeError: for labels that are no integers.
+        """
+        return metrics.selective_report(
+            labels, sum_to_one(self.mean), self.rejected, sample_weight=sample_weight
+        )
+
+    def covariance(self) -> metrics.CovarianceDecomposition:
+        """Returns the label's covariance, split as the variance is.
+
+        Three float64 arrays of shape (batch, classes, classes), whose diagonals
+        are `variance` (see `tfhyper.metrics.covariance_decomposition`).
+
+        Raises:
+            ValueError: if the members were not kept.
+        """
+        if self.members is None:
+            raise ValueError(
+                "`covariance` needs the members: call `predict` with "
+                "`keep_members=True`. Received: a prediction without members"
+            )
+        return metrics.covariance_decomposition(self.members)
+
+
+class PredictionSum(MemberSum):
+    """Adds up members, one at a time, so that they need not all be kept."""
+
+    def __init__(self, keep_members: bool):
+        self.count = 0
+        self.probs = 0.0
+        self.squares = 0.0
+        self.entropies = 0.0
+        self.members = [] if keep_members else None
+
+    def add(self, probs: np.ndarray) -> None:
+        """Adds the probabilities of one draw, of shape (batch, classes)."""
+        wide = probs.astype(np.float64)
+        self.count += 1
+        self.probs += wide
+        self.squares += np.square(wide)
+        rows = sum_to_one(wide)
+        self.entropies -= np.sum(rows * np.log(np.maximum(rows, _SMALLEST)), axis=-1)
+        if self.members is not None:
+            self.members.append(probs)
+
+    def result(self) -> Prediction:
+        """Returns the prediction of the members added so far."""
+        mean = self.probs / self.count
+        squares = self.squares / self.count
+        total = entropy(sum_to_one(mean))
+        aleatoric = self.entropies / self.count
+        return Prediction(
+            mean=mean.astype(np.float32),
+            total=total,
+            aleatoric=aleatoric,
+            # Both differences are below zero by rounding alone.
+            epistemic=np.maximum(total - aleatoric, 0.0),
+            variance=metrics.VarianceDecomposition(
+                total=mean * (1.0 - mean),
+                aleatoric=mean - squares,
+                epistemic=np.maximum(squares - np.square(mean), 0.0),
+            ),
+            members=None if self.members is None else np.stack(self.members),
+        )
+
+
+class Classification(Task):
+    """The task of a classifier: logits or probabilities, (batch, classes).
+
+    Args:
+        model: the model, for what its graph and its loss say of its outputs.
+        outputs: `"logits"`, `"probabilities"`, or `None` to see for itself.
+        link: a name of `LINKS`.
+
+    Attributes:
+        known: bool, whether it is certain what the model gives. What neither its graph
+            nor its loss tells, the first numbers may.
+
+    Raises:
+        ValueError: for another model, or a link that does not go with it.
+    """
+
+    names = ("logits", "probabilities")
+    takes = ("link",)
+    uncertainties = CLASS_UNCERTAINTIES
+    decides = True
+
+    def __init__(
+        self, model: keras.Model, outputs: str | None = None, link: str = "softmax"
+    ):
+        shapes = output_shapes(model)
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):
+            raise ValueError(
+                "`model` must have one output, (batch, classes) with two classes or "
+                'more; for a regression give `outputs="mean"` or "mean_and_variance". '
+                f"Received: a model with outputs of the shapes {shapes}"
+            )
+        self.classes = shapes[0][1]
+        # Until the first numbers, if neither the graph nor the loss says it.
+        self.known = outputs is not None
+        if outputs is None:
+            found = output_kind.kind_of(model)
+            if found == output_kind.SIGMOIDS:
+                raise ValueError(
+                    "`model` must give the classes' logits, or probabilities that sum "
+                    "to one. Received: a model that ends in a sigmoid for each column, "
+                    "as for several labels. (`outputs` says what it gives, if this is "
+                    "not so.)"
+                )
+            self.known = found is not None
+            outputs = found or "logits"
+        self.name = outputs
+        self.link = check_choice("link", link, LINKS)
+        if outputs == "probabilities" and link != "softmax":
+            raise ValueError(
+                '`link` must be "softmax" where the model gives probabilities: it is '
+                f"for logits. Received: link={link!r}"
+            )
+
+    def read(self, raw: Any) -> tuple[np.ndarray, ...]:
+        """Returns the probabilities (batch, classes) of a batch, in a tuple.
+
+        Raises:
+            ValueError: for outputs that are not finite, probabilities that are none,
+                and logits that may be probabilities where nothing says which.
+        """
+        found = finite(raw)
+        if self.name == "logits":
+            if not self.known and not _why_not_probabilities(found):
+                raise ValueError(
+                    '`outputs` must be given, "logits" or "probabilities": the rows '
+                    "that the model gives are not negative and sum to one, and neither "
+                    "its graph nor its loss says what they are. Received: outputs=None"
+                )
+            self.known = True
+            found = LINKS[self.link](found).astype(np.float32)
+        elif reason := _why_not_probabilities(found):
+            raise ValueError(
+                '`outputs="probabilities"` needs a model whose rows are not negative '
+                f"and sum to one. Received: {reason}"
+            )
+        return (found,)
+
+    def tensor(self, raw: Any) -> Any:
+        """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
+        if not self.known:
+            raise ValueError(
+                '`outputs` must be given, "logits" or "probabilities": neither the '
+                "model's graph nor its loss says it. Received: outputs=None"
+            )
+        probs = in_float32(only(raw))
+        return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
+
+    def average(self, outputs: Sequence) -> Any:
+        """Returns the mean probabilities of networks' symbolic outputs."""
+        return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+
+    def new_sum(self, keep_members: bool) -> PredictionSum:
+        """Returns what adds up the probabilities of draws."""
+        return PredictionSum(keep_members)
+
+    def report(
+        self,
+        labels: np.ndarray,
+        prediction: Prediction,
+        weights: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """Returns error, nll, brier and ece of a prediction, its examples weighted."""
+        return metrics.classification_report(
+            labels, sum_to_one(prediction.mean), sample_weight=weights
+        )
+
+    def check_labels(self, labels: ArrayLike) -> np.ndarray:
+        """Returns labels as integers (examples,), of any form that Keras' have.
+
+        Raises:
+            ValueError: for another shape, or labels out of range or not whole.
+            TypeError: for labels that are no numbers.
+        """
+        return check_labels(labels, len(labels), self.classes, name="y")
+
+    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+        """Returns probabilities, class and uncertainties, as `Prediction` has them."""
+        mean = ops.mean(members, axis=1)
+        total = _entropy(mean)
+        aleatoric = ops.mean(_entropy(members), axis=1)
+        return {
+            "probabilities": mean,
+            "class": argmax(mean),
+            "total": total,
+            "aleatoric": aleatoric,
+            # Below zero by rounding alone.
+            "epistemic": ops.maximum(total - aleatoric, 0.0),
+        }
+
+    def member_outputs(self, members: Any) -> dict[str, Any]:
+        """Returns the probabilities of each draw, (batch, draws, classes)."""
+        return {"members": members}
+
+    def expected_outputs(self, prediction: Prediction) -> dict[str, np.ndarray]:
+        """Returns the outputs of a file, but the class, of a prediction."""
+        return {
+            "probabilities": prediction.mean,
+            "total": prediction.total,
+            "aleatoric": prediction.aleatoric,
+            "epistemic": prediction.epistemic,
+            "members": prediction.members.swapaxes(0, 1),
+        }
+
+    def expected_decisions(self, found: dict) -> dict[str, np.ndarray]:
+        """Returns the class of the largest probability that a file gave."""
+        return {"class": found["probabilities"].argmax(-1)}
+
+    def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
+        """Returns the scores of the members that a file gave."""
+        return metrics.classification_report(labels, found["members"].swapaxes(0, 1))
+
+    def output_uncertainty(self, found: dict, score: str) -> Any:
+        """Returns `Prediction.uncertainty(score)` from what a file gives."""
+        if score == "confidence":
+            return 1.0 - ops.max(found["probabilities"], axis=-1)
+        return found[score]
+
+
+def _entropy(probs):
+    """Returns entropies in nats of tensors (..., classes), in float32."""
+    return -ops.sum(probs * ops.log(ops.maximum(probs, _TINY)), axis=-1)
+
+
+def sum_to_one(probs: np.ndarray) -> np.ndarray:
+    """Returns class probabilities that sum to one.
+
+    Those of half precision do so within its rounding, which is too far for scores.
+    """
+    sums = probs.sum(-1, keepdims=True, dtype=np.float64)
+    return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
+
+
+def _why_not_probabilities(rows) -> str | None:
+    """Returns what of rows is not as in probabilities, `None` if nothing is."""
+    if rows.min() < 0:
+        return f"a value of {rows.min()}"
+    sums = rows.sum(-1, dtype=np.float64)
+    worst = sums[np.abs(sums - 1).argmax()]
+    # More room for what was rounded to half precision.
+    if abs(worst - 1) > SUM_TOLERANCE and abs(worst - 1) > sum_tolerance(rows):
+        return f"a row that sums to {worst}"
+    return None

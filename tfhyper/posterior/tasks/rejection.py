@@ -1,0 +1,87 @@
+"""From what uncertainty on a prediction says that it does not know."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfhyper.checks import check_choice, check_number
+
+# The label of what is rejected.
+UNKNOWN = -1
+# What predictions of some task can be rejected by.
+SCORES = ("total", "aleatoric", "epistemic", "confidence")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """A rule: what is more uncertain than a threshold has no answer.
+
+    An input is rejected where `prediction.uncertainty(score) > threshold`, with the
+    scores of `Prediction.uncertainty` or `RegressionPrediction.uncertainty`. The
+    threshold is best found by a predictor's `fit_rejection` (or
+    `tfhyper.metrics.rejection_threshold`), on data that trained nothing.
+
+    Args:
+        threshold: float >= 0, in the unit of the score: nats; with "confidence" a
+            probability, that of another class; of a regression the square of the
+            targets' unit.
+        score: `"total"`, `"aleatoric"`, `"epistemic"` or, of a classifier,
+            `"confidence"`.
+
+    Raises:
+        ValueError: for another score, or a threshold that is not finite, below 0, or
+            with "confidence" above 1.
+
+    Example:
+
+    >>> predictor.rejection = tfhyper.Rejection(0.9)
+    >>> prediction = predictor.predict(x_test)
+    >>> bool((prediction.rejected == (prediction.total > 0.9)).all())
+    True
+    """
+
+    threshold: float
+    score: str = "total"
+
+    def __post_init__(self):
+        check_choice("score", self.score, SCORES)
+        threshold = check_number("threshold", self.threshold)
+        if self.score == "confidence" and threshold > 1:
+            raise ValueError(
+                '`threshold` must be in 0 <= threshold <= 1 with `score="confidence"`: '
+                "it is 1 less the largest probability. "
+                f"Received: threshold={self.threshold}"
+            )
+        object.__setattr__(self, "threshold", threshold)
+
+    def rejects(self, uncertainty: np.ndarray) -> np.ndarray:
+        """Returns bools: where an uncertainty, of any shape, is too large."""
+        return np.asarray(uncertainty) > self.threshold
+
+
+def is_rejected(prediction: Any) -> np.ndarray:
+    """Returns bools (examples,): where a prediction's own rule leaves no answer."""
+    if prediction.rejection is None:
+        return np.zeros(len(prediction.mean), bool)
+    score = prediction.rejection.score
+    return prediction.rejection.rejects(prediction.uncertainty(score))
+
+
+def check_rejection(value: Any) -> Rejection | None:
+    """Returns a rule from one, `None`, or the mapping that a file holds of it.
+
+    Raises:
+        TypeError: for another type, or another mapping.
+        ValueError: for a rule out of range.
+    """
+    if value is None or isinstance(value, Rejection):
+        return value
+    names = {field.name for field in dataclasses.fields(Rejection)}
+    if isinstance(value, Mapping) and set(value) == names:
+        return Rejection(**value)
+    raise TypeError(
+        "`rejection` must be a tfhyper.Rejection or None. "
+        f"Received: rejection={value!r}"
+    )

@@ -1,0 +1,218 @@
+"""What a task has to answer: the meaning of a network's outputs."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+# A number for each example and draw: arrays (examples, ...) of one draw.
+Member = tuple[np.ndarray, ...]
+
+
+class MemberSum(abc.ABC):
+    """Adds up what the draws say, one draw at a time, so that not all are kept."""
+
+    @abc.abstractmethod
+    def add(self, *member: np.ndarray) -> None:
+        """Adds one draw's answer, as `Task.read` returns it, of all examples."""
+
+    @abc.abstractmethod
+    def result(self) -> Any:
+        """Returns the prediction of the draws added so far."""
+
+
+class Task(abc.ABC):
+    """What the outputs of a network mean, and what is done with many of them.
+
+    A predictor asks its task for everything that depends on it: how a batch of
+    outputs is read, how draws are added up, what labels look like, which scores there
+    are and what a file of `tfhyper.export` gives. A new kind of output is a subclass
+    in a file of its own, and a line in `tasks.registry`.
+
+    Attributes:
+        names: the values of a predictor's argument `outputs` that mean this task.
+        takes: the names of a predictor's arguments that are for this task alone, such
+            as `link`. Each is an attribute of the task, and has its default here.
+        uncertainties: the names that `prediction.uncertainty` knows.
+        unit: the unit of these, in words.
+        decides: whether a prediction is a decision: a label, which can be wrong.
+        keeps_members: whether scores need the answer of each draw.
+        name: the value of `outputs` that it is.
+        known: whether it is certain what the network gives; `False` until the first
+            numbers tell.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    takes: ClassVar[tuple[str, ...]] = ()
+    uncertainties: ClassVar[tuple[str, ...]] = ("total", "aleatoric", "epistemic")
+    unit: ClassVar[str] = "nats"
+    decides: ClassVar[bool] = False
+    keeps_members: ClassVar[bool] = False
+
+    name: str
+    known: bool = True
+
+    # Defaults of what only some tasks take.
+    link: str = "softmax"
+    noise_variance: float = 0.0
+
+    @abc.abstractmethod
+    def read(self, raw: Any) -> Member:
+        """Returns the answer of one draw for a batch, from what its network gave.
+
+        Args:
+            raw: the network's outputs, in its structure: arrays or tensors.
+
+        Returns:
+            Arrays (batch, ...), always as many.
+
+        Raises:
+            ValueError: for outputs that are not finite, or not what they should be.
+        """
+
+    @abc.abstractmethod
+    def tensor(self, raw: Any) -> Any:
+        """Returns the answer of `read` as one float32 tensor (batch, values).
+
+        Args:
+            raw: the network's outputs, tensors or symbolic ones.
+        """
+
+    @abc.abstractmethod
+    def average(self, outputs: Sequence) -> Any:
+        """Returns the averaged prediction as outputs of a plain Keras model.
+
+        Args:
+            outputs: the symbolic outputs of each draw's network.
+        """
+
+    @abc.abstractmethod
+    def new_sum(self, keep_members: bool) -> MemberSum:
+        """Returns what adds up the draws.
+
+        Args:
+            keep_members: whether the prediction is to hold each draw's answer.
+        """
+
+    @abc.abstractmethod
+    def check_labels(self, labels: ArrayLike) -> np.ndarray:
+        """Returns labels (examples, ...) in the form that `report` takes.
+
+        Raises:
+            ValueError: for another shape, or labels out of range.
+            TypeError: for labels of another type.
+        """
+
+    @abc.abstractmethod
+    def report(
+        self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None = None
+    ) -> dict[str, float]:
+        """Returns the scores of a prediction, its examples weighted.
+
+        Args:
+            labels: as `check_labels` returns them.
+            prediction: what `new_sum` gave, with its members if `keeps_members`.
+            weights: (examples,), or `None`.
+        """
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether a prediction says how likely every label is, as scores need it."""
+        return True
+
+    def check_scores(self) -> None:
+        """Raises ValueError if there are no scores yet."""
+
+    def fit_noise(
+        self,
+        targets: np.ndarray,
+        prediction: Any,
+        weights: np.ndarray | None,
+        score: str,
+    ) -> None:
+        """Chooses `noise_variance` by held-out data.
+
+        Raises:
+            ValueError: for a task that has none.
+        """
+        self.check_fits_noise()
+
+    def check_fits_noise(self) -> None:
+        """Raises ValueError unless `fit_noise` has something to choose."""
+        raise ValueError(
+            '`fit_noise` needs a predictor with `outputs="mean"`. '
+            f"Received: outputs={self.name!r}"
+        )
+
+    @abc.abstractmethod
+    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+        """Returns what a file gives of the averaged prediction, by name.
+
+        Args:
+            members: float32 tensor (batch, draws, values), of `tensor`.
+            argmax: function of a tensor that gives the place of the largest value
+                along the last axis. (That of Keras has operations that some runtimes
+                lack.)
+        """
+
+    @abc.abstractmethod
+    def member_outputs(self, members: Any) -> dict[str, Any]:
+        """Returns what a file gives of each draw, by name; `members` as above."""
+
+    @abc.abstractmethod
+    def expected_outputs(self, prediction: Any) -> dict[str, np.ndarray]:
+        """Returns what a file must give for a prediction that kept its members.
+
+        All numbers of `averaged_outputs` and `member_outputs`, without the decisions.
+        """
+
+    def expected_decisions(self, found: dict) -> dict[str, np.ndarray]:
+        """Returns the decisions that follow from the numbers that a file gave."""
+        return {}
+
+    @abc.abstractmethod
+    def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
+        """Returns the scores of what a file gave, by name, for labels."""
+
+    @abc.abstractmethod
+    def output_uncertainty(self, found: dict, score: str) -> Any:
+        """Returns `prediction.uncertainty(score)` from what a file gives.
+
+        Args:
+            found: its outputs by name, tensors or arrays.
+            score: one of `uncertainties`.
+        """
+
+
+def only(raw: Any) -> Any:
+    """Returns the only output of a network, whatever it stands in."""
+    (output,) = keras.tree.flatten(raw)
+    return output
+
+
+def finite(raw: Any) -> np.ndarray:
+    """Returns the only output of a network, whatever it stands in, as float32.
+
+    Raises:
+        ValueError: if it is not finite.
+    """
+    outputs = np.asarray(only(raw), np.float32)
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            "A draw's output is not finite: training diverged, or the inputs "
+            "are far outside of what the network was trained on."
+        )
+    return outputs
+
+
+def in_float32(raw: Any) -> Any:
+    """Returns a tensor or symbolic tensor in float32."""
+    return keras.layers.Activation("linear", dtype="float32")(raw)
+
+
+def output_shapes(model: keras.Model) -> list[tuple]:
+    """Returns the shapes of a model's outputs, in their order."""
+    return [tuple(output.shape) for output in model.outputs]
