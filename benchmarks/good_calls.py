@@ -525,6 +525,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.rejection_threshold": lambda: {
         "uncertainty": UNCERTAINTY,
         "coverage": 0.5,
+        "sample_weight": np.ones(len(UNCERTAINTY)),
     },
     "training.PosteriorValidation": lambda: {
         "validation_data": (INPUTS, LABELS),

@@ -76,7 +76,7 @@ def test_draws_into_a_part_of_a_figure(tmp_path):
         ({"targets": np.full(40, np.nan)}, "`targets` must be finite"),
         ({"variance": np.full(40, -1.0)}, "`variance` must hold variances"),
         ({"variance": np.ones(39)}, r"`variance`.*\(39,\)"),
-        ({"constant_variance": -1.0}, "`constant_variance` must hold variances"),
+        ({"constant_variance": -1.0}, "`constant_variance` must be a finite number"),
         ({"window": 0}, "`window` must be an integer from 1 to 40"),
         ({"window": 41}, "`window` must be an integer from 1 to 40"),
     ],

@@ -188,7 +188,7 @@ def test_a_folder_of_other_settings_is_refused(whole, options, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_members": 0}, "`num_members` must be a positive integer"),
+        ({"num_members": 0}, "`num_members` must be an integer from 1 to 10000"),
         ({"epochs": 0}, "`epochs` must be a positive integer"),
         ({"epochs": 1.5}, "`epochs` must be a positive integer"),
         ({"seed": -1}, "`seed` must be"),
