@@ -5,7 +5,6 @@ them anew; the test then reads them with this one.
 """
 
 import pathlib
-import sys
 
 import keras
 import numpy as np
@@ -80,5 +79,4 @@ def write():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(FOLDER.parents[1]))
     write()

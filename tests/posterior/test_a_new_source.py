@@ -51,7 +51,7 @@ class KeptWeights:
 
     def __init__(self, model, weight_sets):
         self.model, self.inputs = model, ModelInputs(model)
-        self.num_draws = self.num_networks = len(weight_sets)
+        self.num_draws = len(weight_sets)
         self.settings = DrawSettings(self.num_draws, batch_norm="moving_average")
         self.point = WeightNetwork(model)
         self.weights = DrawnWeights(self.point)

@@ -116,6 +116,17 @@ def test_more_draws_begin_with_the_same():
     np.testing.assert_allclose(many[:2], few, atol=1e-6)
 
 
+def test_draws_that_are_put_in_place_are_all_averaged_over():
+    predictor, x = calibrated(num_draws=2), images(6)
+    more = calibrated(predictor.model, num_draws=3)
+    predictor.draws = more.draws
+    expected = more.predict(x)
+    assert predictor.num_networks == 3
+    np.testing.assert_array_equal(predictor.predict(x).members, expected.members)
+    average = predictor.materialize_average().predict(x, verbose=0)
+    np.testing.assert_allclose(average, expected.mean, atol=1e-6)
+
+
 def test_uncertainty_is_that_of_the_metrics():
     predictor, x = calibrated(hyper_resnet(), num_draws=4), images()
     kept = predictor.predict(x)

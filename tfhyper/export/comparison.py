@@ -125,8 +125,7 @@ def _in_batches(predict, named):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _differences(found, prediction, task, rejection) -> dict[str, float]:
-    expected = task.expected_outputs(prediction)
+def _differences(found, expected, task, rejection) -> dict[str, float]:
     differences = {name: _difference(found[name], expected[name]) for name in expected}
     decisions = task.expected_decisions(found)
     if rejection is not None:
@@ -163,19 +162,20 @@ def compare(
     """
     named, labels = check
     task = exported.task
-    expected = predictor.predict(exported.pack(named), batch_size=_BATCH)
+    prediction = predictor.predict(exported.pack(named), batch_size=_BATCH)
+    expected = task.expected_outputs(prediction)
     found = _in_batches(predict, named)
     differences = _differences(found, expected, task, exported.rejection)
     # The first alone: files take batches of any size.
     one = predict({name: x[:1] for name, x in named.items()})
     first = {name: x[:1] for name, x in found.items()}
     differences["batch of one"] = max(
-        _difference(one[name], first[name]) for name in task.expected_outputs(expected)
+        _difference(one[name], first[name]) for name in expected
     )
     scores = None
     if labels is not None:
         scores = {
-            "predictor": task.output_scores(labels, task.expected_outputs(expected)),
+            "predictor": task.output_scores(labels, expected),
             "file": task.output_scores(labels, found),
         }
-    return FileReport(path, size, len(expected.mean), differences, tolerance, scores)
+    return FileReport(path, size, len(prediction.mean), differences, tolerance, scores)

@@ -1,5 +1,6 @@
 """What every predictor does: predict, evaluate, choose, save."""
 
+import abc
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Self  # which Python has from 3.11 on
 
 
-class BasePredictor:
+class BasePredictor(abc.ABC):
     """Base class of predictors: averages over a source of draws, for a task.
 
     `tfhyper.PosteriorPredictor` and `tfhyper.DeepEnsemble` differ in the source. A
@@ -60,11 +61,11 @@ class BasePredictor:
         self.rejection = rejection
 
     @classmethod
+    @abc.abstractmethod
     def of_models(
         cls, models: Sequence[keras.Model | str], settings: dict[str, Any]
     ) -> "Self":
         """Returns a predictor of models, with `settings` as the property gives them."""
-        raise NotImplementedError
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -94,7 +95,7 @@ class BasePredictor:
     @property
     def num_networks(self) -> int:
         """How many networks predict: 1 if one holds all the draws."""
-        return self.source.num_networks
+        return len(self.source.draws)
 
     @property
     def outputs(self) -> str:
@@ -606,7 +607,7 @@ class BasePredictor:
         self, data: Batches, keep_members: bool, verbose: int
     ) -> tuple[Any, Any, Any]:
         """Returns the prediction, and what the data brought: labels and weights."""
-        runs, count = self.source.runs(data), self.source.num_networks
+        runs, count = self.source.runs(data), self.num_networks
         return loop.predict(runs, count, data, self.task, keep_members, verbose)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -23,16 +23,15 @@ class DrawSource(Protocol):
     Attributes:
         settings: how the draws are made.
         inputs: what every network takes.
-        num_networks: how many networks predict: 1 if one holds all the draws.
         num_draws: how many draws are averaged over.
         draws_in_row: draws in a row that are more alike than others, and count as one
             where the order of draws has to be random: those of one model of several.
-        draws: the draws, in their order.
+        draws: the draws, in their order: a network for each. One that holds all the
+            draws inside is one of these.
     """
 
     settings: DrawSettings
     inputs: ModelInputs
-    num_networks: int
     num_draws: int
     draws_in_row: int
     draws: list[Draw]

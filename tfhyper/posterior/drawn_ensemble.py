@@ -40,8 +40,7 @@ class DrawnEnsemble:
         inputs: what the model takes.
         weights: the weights that draws have there, kept for the next prediction.
         small_batches: what predicts with all draws at once, for few inputs.
-        draws: list of `Draw`.
-        num_networks: how many networks predict: 1 if one holds all the draws.
+        draws: list of `Draw`; of one, if one network holds them all.
 
     Raises:
         TypeError: if the graph of the model is not known.
@@ -70,7 +69,6 @@ class DrawnEnsemble:
             self._check_one_draw(settings.num_draws)
             self.settings = dataclasses.replace(self.settings, num_draws=1)
         self.draws = self._sample()
-        self.num_networks = len(self.draws)
         self._looked_at = self._look()
 
     def _make_point(self, own: bool = True) -> PointNetwork:

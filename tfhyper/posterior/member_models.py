@@ -103,11 +103,6 @@ class MemberModels:
         return model
 
     @property
-    def num_networks(self) -> int:
-        """How many networks predict: one for each draw."""
-        return self.num_draws
-
-    @property
     def draws(self) -> list[Draw]:
         """The draws, those of the first member first."""
         return [draw for own in self._draws for draw in own]

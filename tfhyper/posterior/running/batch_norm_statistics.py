@@ -123,7 +123,8 @@ class BatchNormStatistics:
                     f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
                 )
             found = MiniBatches("inputs", inputs, self.batch_size, taken, seed)
-            return ([Batch(x)] for x in found.take(num_draws))
+            size = self.batch_size
+            return ([Batch(x, count=size)] for x in found.take(num_draws))
         batch_size = 128 if batch_size is None else batch_size
         check_positive_integer("batch_size", batch_size)
         return itertools.repeat(Batches("inputs", inputs, batch_size, taken))

@@ -28,7 +28,6 @@ from tfhyper.posterior.tasks.task import (
 _ENTROPY_ROOM = 1e-3
 # Below it p log p is 0 in float32.
 _TINY = 1e-30
-_SMALLEST = np.finfo(np.float64).tiny  # and in float64
 # What a prediction can be rejected by.
 CLASS_UNCERTAINTIES = ("total", "aleatoric", "epistemic", "confidence")
 
@@ -211,8 +210,7 @@ class PredictionSum(MemberSum):
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
-        rows = sum_to_one(wide)
-        self.entropies -= np.sum(rows * np.log(np.maximum(rows, _SMALLEST)), axis=-1)
+        self.entropies += entropy(sum_to_one(wide))
         if self.members is not None:
             self.members.append(probs)
 
