@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 
-from tests.helpers.processes import fork_server, redirect
+from tests.helpers.processes import fork_server, keep_imports, redirect
 
 
 @dataclasses.dataclass
@@ -120,6 +120,7 @@ def _logged(log, target, arguments):
     open(log, "a").close()
     for stream in (1, 2):
         redirect(log, stream)
+    keep_imports()
     try:
         target(*arguments)
     except Exception:

@@ -7,6 +7,7 @@ imported all of it once and run none of it: a start takes milliseconds.
 
 import atexit
 import functools
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -127,6 +128,7 @@ def _main(words, files, folder, environment):
     redirect(files[1], 1)
     redirect(files[2], 2)
     sys.stdin = open(0, closefd=False)
+    keep_imports()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
@@ -153,6 +155,12 @@ def _main(words, files, folder, environment):
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def keep_imports() -> None:
+    """Takes what is imported out of the search for garbage, a quarter of the time."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def redirect(path: str | os.PathLike, stream: int) -> None:
