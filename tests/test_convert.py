@@ -199,6 +199,7 @@ def test_an_application_inside_of_a_model_that_fits_and_predicts(tmp_path):
         to_numpy(at_the_mean(copy)(data)), to_numpy(model(data)), atol=1e-5
     )
     training.compile_recipe(copy, 1, 1, learning_rate=1e-3, jit_compile=False)
+    copy.run_eagerly = True  # one step of many layers
     assert np.isfinite(copy.fit(data, labels, verbose=0).history["loss"]).all()
     predictor = PosteriorPredictor(copy, num_draws=2, batch_norm="moving_average")
     members = predictor.predict(data).members

@@ -44,9 +44,9 @@ def test_a_change_of_one_number_of_any_weight_is_noticed(scale):
     own = ("moving_mean", "moving_variance", "kl_factor")
     variables = [x for x in floats(model) if x.name not in own]
     assert len(variables) > 20
+    predictor = predictor_of(model)
+    predictor.predict(X)
     for variable in variables:
-        predictor = predictor_of(model)
-        predictor.predict(X)
         value = np.array(variable)
         changed = value.copy()
         changed.flat[-1] += scale * (1 + abs(changed.flat[-1]))
