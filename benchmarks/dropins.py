@@ -264,7 +264,8 @@ def train_and_score(cell: Cell, seed: int, train, held_out) -> dict:
         "train_accuracy": history["accuracy"][-1],
         "call": metrics.classification_report(y, probs[None]),
     }
-    draws = FLAGS.draws if cell.posterior else 1
+    # A static hypernetwork's kernels are the same in every pass.
+    draws = 1 if cell.posterior in ("", "StaticHyper") else FLAGS.draws
     predictor = tfhyper.PosteriorPredictor(model, num_draws=draws, seed=seed)
     predictor.calibrate(x_train, verbose=0)
     scores[f"x{FLAGS.draws}"] = metrics.classification_report(
