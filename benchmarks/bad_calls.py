@@ -1,6 +1,6 @@
 r"""What becomes of bad calls: of each public callable, one argument is spoiled.
 
-    python benchmarks/bad_calls.py
+    python benchmarks/bad_calls.py --kept=runs/bad_calls.jsonl
 
 Names and arguments are read from the package; `good_calls.py` has a good call of each,
 and `bad_values.py` what an argument may not be, by kind. Each call has one bad argument
@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import json
 import multiprocessing
 import os
 import random
@@ -41,6 +42,7 @@ import numpy as np  # noqa: E402
 from report import markdown_table, provenance, write_json  # noqa: E402
 
 import tfhyper  # noqa: E402
+from tfhyper.whole_files import whole_file  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("only", [], "Beginnings of the names to call; or all.")
@@ -48,6 +50,12 @@ flags.DEFINE_integer("sample", None, "As many calls, drawn by --seed; or all.")
 flags.DEFINE_integer("seed", 0, "Of the sample.")
 flags.DEFINE_float("patience", 60.0, "Seconds after which a call is a hang.")
 flags.DEFINE_bool("good", True, "Whether to make the good calls first.")
+flags.DEFINE_string(
+    "kept",
+    None,
+    "Lines of JSON, one for each call that was made: a run that was stopped goes on "
+    "behind them. To be removed when the package has changed.",
+)
 flags.DEFINE_string("output", "benchmarks/results/bad_calls.json", "The JSON.")
 
 MODULES = (
@@ -386,10 +394,53 @@ def counted(found: list[tuple[Call, str, str]], key: Callable) -> dict[str, dict
     }
 
 
-def run_all(some: list[Call], worker: Worker) -> Iterator[tuple[Call, str, str]]:
+class Kept:
+    """The outcomes of calls in a file, which holds those of every run so far."""
+
+    def __init__(self, path: str | None):
+        self._path = path
+        self._found = {}
+        if path and os.path.exists(path):
+            with open(path) as file:
+                for line in file:
+                    if line.endswith("\n"):  # the last one may be cut
+                        *call, outcome, shown = json.loads(line)
+                        self._found[Call(*call)] = outcome, shown
+            self._write_all()
+        elif path:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+
+    def _write_all(self):
+        lines = [self._line(call, *ended) for call, ended in self._found.items()]
+        with whole_file(self._path) as new, open(new, "w") as file:
+            file.writelines(lines)
+
+    @staticmethod
+    def _line(call, outcome, shown):
+        return json.dumps([*dataclasses.astuple(call), outcome, shown]) + "\n"
+
+    def get(self, call: Call) -> tuple[str, str] | None:
+        """Returns outcome and error or result of a call that was made before."""
+        return self._found.get(call)
+
+    def add(self, call: Call, outcome: str, shown: str) -> None:
+        """Keeps the outcome of a call."""
+        if self._path:
+            with open(self._path, "a") as file:
+                file.write(self._line(call, outcome, shown))  # a cut line is left out
+
+
+def run_all(
+    some: list[Call], worker: Worker, kept: Kept
+) -> Iterator[tuple[Call, str, str]]:
     """Yields each call with its outcome, and the error or the result."""
-    for call in some:
-        outcome, shown = worker.run(call.name, call)
+    for number, call in enumerate(some):
+        if number % 100 == 0:
+            print(f"{number} of {len(some)} calls", file=sys.stderr, flush=True)
+        if (ended := kept.get(call)) is None:
+            ended = worker.run(call.name, call)
+            kept.add(call, *ended)
+        outcome, shown = ended
         if outcome != "named":
             print(f"{outcome}: {call.name}({call.argument}) {call.kind}: {shown[:120]}")
             sys.stdout.flush()
@@ -411,7 +462,7 @@ def main(argv):
     with Worker(FLAGS.patience) as worker:
         if FLAGS.good:
             check_good(worker, list(dict.fromkeys(call.name for call in some)))
-        found = list(run_all(some, worker))
+        found = list(run_all(some, worker, Kept(FLAGS.kept)))
     modules = counted(found, lambda call: call.module)
     (totals,) = counted(found, lambda call: "all").values() if found else [{}]
     rows = [_row(name, counts) for name, counts in modules.items()]

@@ -111,6 +111,23 @@ def test_the_script_makes_good_and_bad_calls_in_a_process_and_writes_its_json(tm
     assert "| all | 8 | 8 |" in shown
 
 
+def test_calls_that_were_kept_are_not_made_again(tmp_path):
+    good = ["kits.hyper", "seed", "list", "named", "`seed` must be ..."]
+    lines = [json.dumps(good), json.dumps(good)[:-9]]  # the last one is cut
+    (tmp_path / "kept.jsonl").write_text("\n".join(lines))
+    kept = bad_calls.Kept(str(tmp_path / "kept.jsonl"))
+    call, other = bad_calls.Call(*good[:3]), bad_calls.Call("kits.hyper", "seed", "nan")
+    assert kept.get(call) == tuple(good[3:]) and kept.get(other) is None
+    kept.add(other, "named", "`seed` ...")
+    again = bad_calls.Kept(str(tmp_path / "kept.jsonl"))
+    assert again.get(other) == ("named", "`seed` ...")
+    assert list(bad_calls.run_all([call, other], None, again)) == [
+        (call, *good[3:]),
+        (other, "named", "`seed` ..."),
+    ]
+    bad_calls.Kept(None).add(other, "named", "nothing is kept")
+
+
 def test_a_call_that_does_not_end_in_time_is_a_hang(tmp_path):
     result, _ = _run(
         tmp_path / "result.json",
