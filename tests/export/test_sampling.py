@@ -98,12 +98,12 @@ def test_several_networks_and_draws_inside_of_one(tmp_path):
 
 @pytest.mark.parametrize("kit", ["bayes", "mnf", "bayesian_hypernet"])
 def test_fresh_kernels_have_the_moments_of_the_draws(kit):
-    """1,000 draws of each: means within 5 standard errors, deviations within 20 %."""
+    """400 draws of each: means within 5 standard errors, deviations within 20 %."""
     options = {} if kit == "mnf" else {"initial_scale": 1.0}
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model = tfhyper.convert(plain, make_kit(kit, **options))
     (layer,) = [x for x in model.layers if hasattr(x, "fresh_noise")]
-    count = 1000
+    count = 400
 
     @tf.function(autograph=False)
     def fresh(index):

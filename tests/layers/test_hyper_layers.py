@@ -430,8 +430,7 @@ def test_saved_networks_predict_the_same_in_a_new_process(tmp_path):
         assert not np.allclose(members[0], members[1])
         expected[folder] = outputs, members
 
-    environment = {"KERAS_BACKEND": BACKEND}
-    run_python("-c", NEW_PROCESS, *expected, env=environment, fresh=True, check=True)
+    run_python("-c", NEW_PROCESS, *expected, check=True)
     for folder, (outputs, members) in expected.items():
         with np.load(folder / "found.npz") as found:
             np.testing.assert_array_equal(found["outputs"], outputs)
