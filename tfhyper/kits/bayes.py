@@ -67,7 +67,7 @@ def bayes(
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "estimator": estimator,
         "prior_scale": prior_scale,
         "prior": prior,

@@ -1,5 +1,7 @@
 """Multiplicative normalizing flows over all kernels (Louizos and Welling, 2017)."""
 
+from typing import Any
+
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
 from tfhyper.layers import multiplicative_kernel as defaults
@@ -53,7 +55,7 @@ def mnf(
         Bayesian neural networks, ICML 2017.
     """
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "estimator": estimator,
         "num_flows": num_flows,
         "flow_width": flow_width,

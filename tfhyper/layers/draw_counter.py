@@ -5,12 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfhyper.layers.mixin import LayerMixin
+
 # Calls with training=False count from here, so that the two streams of one
 # seed do not meet within the first thousand million draws.
 _INFERENCE_OFFSET = 2**30
 
 
-class DrawCounter:
+class DrawCounter(LayerMixin):
     """Part of a layer that draws: counts its draws, in training and outside.
 
     The two counts are one non-trainable weight of the layer. So a saved and

@@ -5,9 +5,10 @@ from typing import Any
 from keras import ops
 
 from tfhyper import keras_private
+from tfhyper.layers.mixin import LayerMixin
 
 
-class Operation:
+class Operation(LayerMixin):
     """What a layer does with its kernel, before the bias and the activation.
 
     Stands between a posterior and the stock Keras layer whose operation it is, and

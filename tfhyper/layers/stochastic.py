@@ -18,11 +18,12 @@ from keras import ops
 
 from tfhyper.layers.former_methods import adapt_former_methods
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.mixin import LayerMixin
 from tfhyper.layers.noise import MEAN, NoiseKind
 from tfhyper.layers.stock_arguments import check_stock_arguments
 
 
-class StochasticLayer:
+class StochasticLayer(LayerMixin):
     """A layer whose randomness a draw can fix.
 
     The posterior package knows layers through these members alone. Two of them every

@@ -11,9 +11,10 @@ from keras import ops
 
 from tfhyper.checks import check_instance, check_number
 from tfhyper.keras_private import flatten_layers, only_shapes, outermost_model
+from tfhyper.layers.mixin import LayerMixin
 
 
-class VariationalLayer:
+class VariationalLayer(LayerMixin):
     """Part of a layer whose posterior q(w) has a KL divergence from a prior p(w).
 
     The term weight * kl_factor * KL(q || p) is the regularizer of one of the

@@ -1,7 +1,9 @@
 """NumPy's npz files, whose headers are compared with the bytes that are there."""
 
+import io
 import math
-from typing import BinaryIO
+import zipfile
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -30,7 +32,7 @@ def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read(archive, entry, name):
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(entry) as file:
         reader = _READERS.get(npy.read_magic(file))
         if reader is None:
@@ -43,6 +45,8 @@ def _read(archive, entry, name):
             raise ValueError(f"{name} of shape {shape} has not the bytes of it")
         array = np.empty(shape, dtype, order="F" if fortran else "C")
         flat = array.reshape(-1, order="A")
-        if size and file.readinto(flat.view("uint8")) != size:
+        # What zipfile opens is one, which its type does not say.
+        source = cast(io.BufferedIOBase, file)
+        if size and source.readinto(flat.view("uint8").data) != size:
             raise ValueError(f"{name} is cut")
     return array
