@@ -4,13 +4,14 @@ What is not in it may do anything with its channels: subclasses, lambdas, functi
 of a user or of a backend, and what Keras will add.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfhyper.layers import Dropout, MCDropout
+from tfhyper.tensor_types import Shape
 
 _ELEMENTWISE_ACTIVATIONS = (
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish "
@@ -71,15 +72,13 @@ def is_elementwise(activation: Any) -> bool:
     return activation is None or any(activation is known for known in _known())
 
 
-def _known():
+def _known() -> list[Callable]:
     # Another version of Keras may lack some of them.
     found = (getattr(keras.activations, x, None) for x in _ELEMENTWISE_ACTIVATIONS)
     return [function for function in found if function is not None]
 
 
-def is_channelwise(
-    operation: Any, axis: int, shapes: Sequence[tuple[int | None, ...]]
-) -> bool:
+def is_channelwise(operation: Any, axis: int, shapes: Sequence[Shape]) -> bool:
     """Whether each channel of the outputs comes from that channel of the inputs.
 
     Then a layer may be called on several tensors that are concatenated along the

@@ -45,7 +45,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     # At prediction it does nothing: a draw has no noise for it.
     noise_kind = NoiseKind.NONE
 
-    def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
+    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any):
         if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
             raise ValueError(
                 f"`rate` must be a number between 0 and 1. Received: rate={rate!r}"
@@ -76,7 +76,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
 class _SeedsOfExamples(keras.random.SeedGenerator):
     """The next seeds of a generator, for masks: replicas have others."""
 
-    def __init__(self, generator):
+    def __init__(self, generator: keras.random.SeedGenerator):
         self._generator = generator
         keras_private.share_initial_seed(self, generator)
 

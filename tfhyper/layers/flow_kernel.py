@@ -44,13 +44,13 @@ class FlowKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         num_couplings: int = NUM_COUPLINGS,
         hidden_units: int = HIDDEN_UNITS,
         prior_mean: float = PRIOR_MEAN,
         prior_scale: float = PRIOR_SCALE,
         initial_scale: float = INITIAL_SCALE,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.num_couplings = check_integer("num_couplings", num_couplings, 0)

@@ -65,16 +65,16 @@ class GaussianKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         estimator: str = ESTIMATOR,
         prior_scale: float = PRIOR_SCALE,
-        prior=None,
+        prior: Any = None,
         trainable_prior_scale: bool = False,
         prior_mean: str = "zero",
         initial_scale: float = INITIAL_SCALE,
         bias_posterior: str = BIAS_POSTERIOR,
         pruned: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
@@ -88,7 +88,7 @@ class GaussianKernel(VariationalKernel):
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
         self.pruned = check_bool("pruned", pruned)
-        self._bias_posterior = None
+        self._bias_posterior: GaussianWeights | None = None
         if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
             raise ValueError(
                 "`prior` has its own mean and scale: leave out `prior_mean` and "
@@ -121,10 +121,9 @@ class GaussianKernel(VariationalKernel):
 
     def build_bias(self, shape: Any, **options: Any) -> keras.Variable:
         scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
-        self._bias_posterior = GaussianWeights(
-            self, "bias", tuple(shape), options, scale
-        )
-        return self._bias_posterior.mean
+        posterior = GaussianWeights(self, "bias", tuple(shape), options, scale)
+        self._bias_posterior = posterior
+        return posterior.mean
 
     @property
     def draw_multiply_adds(self) -> int:

@@ -31,7 +31,15 @@ class GaussianWeights:
         prior_mean: variable, or `None`.
     """
 
-    def __init__(self, layer, name, shape, options, scale=None, pruned=False):
+    def __init__(
+        self,
+        layer: keras.Layer,
+        name: str,
+        shape: tuple[int, ...],
+        options: dict[str, Any],
+        scale: float | None = None,
+        pruned: bool = False,
+    ):
         self.layer = layer
         self.shape = shape
         if scale is None:
@@ -45,12 +53,12 @@ class GaussianWeights:
             initializer=keras.initializers.Constant(inverse_softplus(scale)),
         )
         give_role(POSTERIOR, [self.mean, self.rho])
-        self.prior_mean = None
+        self.prior_mean: keras.Variable | None = None
         if layer.prior_mean == "weight":
             self.prior_mean = add_weight(
                 name=f"{name}_prior_mean", initializer="zeros", trainable=False
             )
-        self.mask = None
+        self.mask: keras.Variable | None = None
         if pruned:
             self.mask = add_weight(
                 name=f"{name}_mask", initializer="ones", trainable=False
@@ -64,11 +72,23 @@ class GaussianWeights:
         The prior mean is w, the means, and the scale delta max(|w|, h / 100) with
         h He's deviation for the layer's kernel: a weight of 0 has a scale, too.
         """
+        if self.prior_mean is None:
+            raise ValueError('MOPED needs a layer with `prior_mean="weight"`.')
         mean = ops.convert_to_numpy(self.mean)
         smallest = he_deviation(self.layer.kernel_posterior.shape) / 100
         scale = delta * np.maximum(np.abs(mean), smallest)
         self.prior_mean.assign(mean)
         self.rho.assign(inverse_softplus(scale))
+
+    def set_mask(self, mask: np.ndarray) -> None:
+        """Says which weights are kept: those where `mask`, of their shape, is not 0.
+
+        Raises:
+            ValueError: for weights that were made without `pruned`.
+        """
+        if self.mask is None:
+            raise ValueError("A mask needs a layer with `pruned=True`.")
+        self.mask.assign(mask.astype("float32"))
 
     @property
     def location(self) -> Any:

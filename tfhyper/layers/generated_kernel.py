@@ -1,7 +1,7 @@
 """The implicit posterior: a small network turns a random code into a kernel."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.stock_arguments import known_to_keras
+from tfhyper.tensor_types import Tensor
 
 # Defaults of the layers' arguments, and of their kit's.
 HIDDEN_UNITS = 32
@@ -49,15 +50,18 @@ class GeneratedKernel(StochasticKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         hidden_units: int = HIDDEN_UNITS,
         code_units: int = CODE_UNITS,
         prior: str = PRIOR,
         seed: int | None = None,
         mean_kernel: bool = MEAN_KERNEL,
         deviation_scale: float = DEVIATION_SCALE,
-        generator_regularizer=None,
-        **kwargs,
+        generator_regularizer: str
+        | dict[str, Any]
+        | Callable[[Tensor], Tensor]
+        | None = None,
+        **kwargs: Any,
     ):
         kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
         super().__init__(*args, **kwargs)

@@ -25,9 +25,8 @@ def as_pair(name: str, value: Any) -> tuple[int, int]:
     """
     pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     try:
-        if len(pair) != 2:
-            raise ValueError
-        return tuple(check_positive_integer(name, size) for size in pair)
+        first, second = (check_positive_integer(name, size) for size in pair)
+        return first, second
     except ValueError as error:
         raise ValueError(
             f"`{name}` must be a positive integer or two of them. "
@@ -90,11 +89,11 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
 
     def __init__(
         self,
-        kernel_size=3,
-        block=BLOCK,
+        kernel_size: int | tuple[int, int] = 3,
+        block: int | tuple[int, int] = BLOCK,
         embedding_units: int = EMBEDDING_UNITS,
         hidden_units: int = HIDDEN_UNITS,
-        **kwargs,
+        **kwargs: Any,
     ):
         # float32 even under a mixed policy, as the generators of Hyper layers.
         kwargs["dtype"] = "float32"

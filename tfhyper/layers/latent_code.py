@@ -73,7 +73,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
         units: int = 32,
         prior: str = "normal",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         # float32 even under a mixed policy: codes are tiny and generators exact.
         kwargs["dtype"] = "float32"

@@ -15,12 +15,13 @@ from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Shape
 
 
 class MaskedDropout(keras.layers.Layer):
     """Common part of the layers below: rate, shape of the masks, the product."""
 
-    def __init__(self, rate, noise_shape=None, **kwargs):
+    def __init__(self, rate: float, noise_shape: Shape | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = check_number("rate", rate, below=1)
         self.noise_shape = _check_noise_shape(noise_shape)
@@ -120,9 +121,9 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     def __init__(
         self,
         rate: float,
-        noise_shape: tuple[int | None, ...] | None = None,
+        noise_shape: Shape | None = None,
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(rate, noise_shape, **kwargs)
         self.seed = check_seed(seed)
@@ -190,7 +191,7 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
         return self.drop(inputs, key, first)
 
 
-def _check_noise_shape(noise_shape):
+def _check_noise_shape(noise_shape: Any) -> Shape | None:
     if noise_shape is None:
         return None
     check_instance("noise_shape", noise_shape, (tuple, list), "a shape")

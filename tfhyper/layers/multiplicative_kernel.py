@@ -22,6 +22,7 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
+from tfhyper.tensor_types import Tensor
 
 ESTIMATORS = ("local_reparameterization", "reparameterization")
 # Defaults of the layers' arguments, and of their kit's.
@@ -71,14 +72,14 @@ class MultiplicativeKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         estimator: str = ESTIMATOR,
         num_flows: int = NUM_FLOWS,
         flow_width: int = FLOW_WIDTH,
         prior_scale: float = PRIOR_SCALE,
         initial_scale: float = INITIAL_SCALE,
         multiplier_scale: float = MULTIPLIER_SCALE,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
@@ -94,7 +95,9 @@ class MultiplicativeKernel(VariationalKernel):
         size = shape[self.multiplier_axis]
         self.kernel_mean = self.add_weight(shape, name="kernel_mean", **options)
 
-        def add_weight(name, shape, value=None, deviation=0.0):
+        def add_weight(
+            name: str, shape: tuple[int, ...], value: Any = None, deviation: float = 0.0
+        ) -> keras.Variable:
             initializer = keras.initializers.RandomNormal(stddev=deviation)
             if value is not None:
                 initializer = keras.initializers.Constant(value)
@@ -141,7 +144,7 @@ class MultiplicativeKernel(VariationalKernel):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self.count_examples(inputs, training)
-        by_example = training and self.estimator == "local_reparameterization"
+        by_example = bool(training) and self.estimator == "local_reparameterization"
         draw = _CallNoise(self, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)
         if by_example:
@@ -266,7 +269,9 @@ class MultiplicativeKernel(VariationalKernel):
 class _CallNoise:
     """The noise of one call: a function of (seed, count) for each stream."""
 
-    def __init__(self, layer, count, by_example=False):
+    def __init__(
+        self, layer: VariationalKernel, count: Tensor, by_example: bool = False
+    ):
         self._layer, self._count, self._by_example = layer, count, by_example
 
     def normal(self, stream: str, shape: Any, dtype: str = "float32") -> Any:
@@ -284,7 +289,7 @@ class _CallNoise:
 class _DrawNoise:
     """The noise of one draw, whose streams are one generator's numbers in turn."""
 
-    def __init__(self, noise):
+    def __init__(self, noise: Tensor):
         self._generator = generator_of(noise)
 
     def normal(self, _: str, shape: Any) -> Any:

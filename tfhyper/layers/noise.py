@@ -85,6 +85,9 @@ class _MeanGenerator:
     def normal(self, shape: tuple[int, ...]) -> Any:
         return ops.zeros(shape, "float32")
 
+    def uniform(self, shape: tuple[int, ...]) -> Any:
+        return ops.full(shape, 0.5, "float32")
+
 
 class _NumpyGenerator:
     def __init__(self, seed: np.ndarray):

@@ -46,7 +46,7 @@ class StochasticLayer(LayerMixin):
 
     noise_kind: NoiseKind = NoiseKind.CODE
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         adapt_former_methods(cls)
 
@@ -195,14 +195,14 @@ class StochasticKernel(StochasticLayer):
             self.bias.assign(bias)
 
     @property
-    def kernel(self):
+    def kernel(self) -> keras.Variable:
         """Raises: there is no one kernel to read."""
         raise AttributeError(
             f"{type(self).__name__} has no kernel of its own: each call draws one."
         )
 
     @kernel.setter
-    def kernel(self, value):
+    def kernel(self, value: keras.Variable) -> None:
         pass  # some stock layers set it in `build`
 
     @property

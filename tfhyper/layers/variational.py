@@ -134,7 +134,7 @@ class VariationalLayer(LayerMixin):
 
 
 # The models whose users were warned.
-_warned = weakref.WeakSet()
+_warned: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 def _warn_of_own_loop() -> None:

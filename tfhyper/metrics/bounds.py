@@ -214,7 +214,9 @@ def normalized_score(score: float, constant: float, optimal: float) -> float:
     return found
 
 
-def _that_count(values, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
+def _that_count(
+    values: np.ndarray, sample_weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns the values whose weight is not 0, and these weights."""
     weights = check_sample_weight(sample_weight, len(values))
     if weights is None:

@@ -118,15 +118,16 @@ def reliability_curve(
     bins = np.searchsorted(_inner_bin_edges(num_bins), confidence.astype(np.float32))
     counts = np.bincount(bins, weights, minlength=num_bins)
     # Weights that are too small to be multiplied without loss still give ratios.
+    scaled: np.ndarray | float
     if weights is None:
-        weights, divisor = 1.0, np.maximum(counts, 1)
+        scaled, divisor = 1.0, np.maximum(counts, 1)
     else:
         largest = np.max(weights)
-        weights = weights / largest
+        scaled = weights / largest
         divisor = np.where(counts > 0, counts / largest, 1.0)
     return ReliabilityCurve(
-        confidence=np.bincount(bins, weights * confidence, num_bins) / divisor,
-        accuracy=np.bincount(bins, weights * correct, num_bins) / divisor,
+        confidence=np.bincount(bins, scaled * confidence, num_bins) / divisor,
+        accuracy=np.bincount(bins, scaled * correct, num_bins) / divisor,
         counts=counts,
     )
 

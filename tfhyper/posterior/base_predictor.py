@@ -4,9 +4,10 @@ import abc
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import keras
+import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper import keras_graph, metrics
@@ -29,9 +30,10 @@ from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class BasePredictor(abc.ABC):
@@ -532,7 +534,7 @@ class BasePredictor(abc.ABC):
         labels, prediction, weights = self._labelled(
             x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
         )
-        options = {}
+        options: dict[str, Any] = {}
         if error is not None:
             options = {"labels": labels, "probs": prediction.mean}
         threshold = metrics.rejection_threshold(
@@ -555,7 +557,7 @@ class BasePredictor(abc.ABC):
         return self._rejection
 
     @rejection.setter
-    def rejection(self, value):
+    def rejection(self, value: Rejection | None) -> None:
         value = check_rejection(value)
         if value is not None:
             self._check_score(value.score)
@@ -577,7 +579,37 @@ class BasePredictor(abc.ABC):
             return prediction
         return prediction.reject(self.rejection.threshold, self.rejection.score)
 
-    def _labelled(self, x, y, sample_weight, batch_size, verbose, needs_labels=True):
+    @overload
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: Literal[True] = True,
+    ) -> tuple[np.ndarray, Any, np.ndarray | None]: ...
+
+    @overload
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: bool,
+    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]: ...
+
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: bool = True,
+    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]:
         """Returns labels, prediction and weights of labelled data, all checked.
 
         Labels may be missing, and are `None` then, unless they are needed.

@@ -12,9 +12,10 @@ from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.member_models import MemberModels
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
+from tfhyper.posterior.tasks.task import Task
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class DeepEnsemble(BasePredictor):
@@ -123,7 +124,7 @@ class DeepEnsemble(BasePredictor):
             dropout=dropout,
         )
 
-        def task(model):
+        def task(model: keras.Model) -> Task:
             return make_task(model, outputs, link=link, noise_variance=noise_variance)
 
         source = MemberModels(models, settings, task)

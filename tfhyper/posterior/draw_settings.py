@@ -30,7 +30,7 @@ class DrawSettings:
     batch_size: int | None = None
     dropout: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bool("deterministic", self.deterministic)
         check_choice("averaging", self.averaging, AVERAGING)
         if self.num_draws is not None:
@@ -46,7 +46,22 @@ class DrawSettings:
         size = check_batch_norm(self.batch_norm, self.batch_size, self.deterministic)
         object.__setattr__(self, "batch_size", size)
 
+    def settle(self) -> "SettledDraws":
+        """Returns them with what they leave to a source of draws: its defaults."""
+        given = dataclasses.asdict(self)
+        given["num_draws"] = self.num_draws or (1 if self.deterministic else 16)
+        given["dropout"] = self.dropout or "off"
+        return SettledDraws(**given)
+
     @property
     def inside(self) -> bool:
         """Whether one network is to hold all the draws."""
         return self.averaging != "branching" and self.num_draws != 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SettledDraws(DrawSettings):
+    """The settings of draws that are there: none of them is left open."""
+
+    num_draws: int = 1
+    dropout: str = "off"

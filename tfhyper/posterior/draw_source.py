@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import keras
 
-from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.draw_settings import SettledDraws
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batches
@@ -30,11 +30,25 @@ class DrawSource(Protocol):
             draws inside is one of these.
     """
 
-    settings: DrawSettings
-    inputs: ModelInputs
-    num_draws: int
-    draws_in_row: int
-    draws: list[Draw]
+    @property
+    def settings(self) -> SettledDraws:
+        """How the draws are made: see above."""
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """What every network takes: see above."""
+
+    @property
+    def num_draws(self) -> int:
+        """How many draws are averaged over: see above."""
+
+    @property
+    def draws_in_row(self) -> int:
+        """Draws in a row that are more alike than others: see above."""
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The draws, in their order: see above."""
 
     def runs(self, data: Batches | None = None) -> Iterable[RunnableNetwork]:
         """Returns the networks in the order of the draws, ready to predict.

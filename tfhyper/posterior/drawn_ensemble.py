@@ -51,11 +51,7 @@ class DrawnEnsemble:
 
     def __init__(self, model: keras.Model, settings: DrawSettings):
         self.model = model
-        self.settings = dataclasses.replace(
-            settings,
-            num_draws=settings.num_draws or (1 if settings.deterministic else 16),
-            dropout=settings.dropout or "off",
-        )
+        self.settings = settings.settle()
         self.point = self._make_point(own=False)
         self.inputs = ModelInputs(model)
         self.weights = DrawnWeights(self.point)
@@ -78,8 +74,8 @@ class DrawnEnsemble:
             "frozen_norms": self.settings.batch_norm == "minibatch",
             "sample_dropout": self.settings.dropout == "sample",
         }
-        if self.settings.inside:
-            form = AVERAGING[self.settings.averaging]
+        form = AVERAGING[self.settings.averaging]
+        if self.settings.inside and form is not None:
             return form(self.model, self.settings.num_draws, **options)
         return PointNetwork(self.model, **options, own=own)
 

@@ -14,7 +14,7 @@ from tfhyper.posterior.tasks.rejection import Rejection
 from tfhyper.text import align
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class PosteriorPredictor(BasePredictor):

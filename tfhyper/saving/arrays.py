@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from typing import BinaryIO, cast
+from typing import IO, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -13,7 +13,7 @@ from tfhyper.saving.zip_files import open_zip
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
+def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Returns name -> array of a npz file of finite real numbers.
 
     Raises:

@@ -6,7 +6,7 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO
 
 # Bytes of the list of entries, each of at least 46 and of some 700 when it is read.
 _MAX_DIRECTORY = 2**23
@@ -21,7 +21,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager
-def open_zip(file: str | BinaryIO, *, files: bool = True) -> Iterator[zipfile.ZipFile]:
+def open_zip(file: str | IO[bytes], *, files: bool = True) -> Iterator[zipfile.ZipFile]:
     """Yields a zip file whose entries are what they say, and stay where they belong.
 
     Their names are relative paths without "..", each once; none is a link or
@@ -52,7 +52,7 @@ def open_zip(file: str | BinaryIO, *, files: bool = True) -> Iterator[zipfile.Zi
         yield archive
 
 
-def _check_directory(file: BinaryIO, size: int) -> int:
+def _check_directory(file: IO[bytes], size: int) -> int:
     """Returns where the list of entries begins; it is read as a whole when opened."""
     file.seek(max(size - _END_SIZE, 0))
     end = file.read(_END_SIZE)

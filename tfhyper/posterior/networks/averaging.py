@@ -1,6 +1,6 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
-from tfhyper.posterior.networks.segments import Calls
+from tfhyper.posterior.networks.segments import Calls, Segment
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 
 
@@ -46,7 +46,7 @@ class Widening(StackedNetwork):
         return set() if end is None else {end}
 
 
-def _drawn(averaging, calls):
+def _drawn(averaging: str, calls: Calls) -> list[Segment]:
     """Returns the segments that draw, or raises ValueError if there are none."""
     drawn = [segment for segment in calls.segments() if segment[1]]
     if not drawn:

@@ -15,7 +15,7 @@ from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batch, Batches, MiniBatches
 from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.model_inputs import ModelInputs
-from tfhyper.posterior.running.weight_cache import DrawnWeights
+from tfhyper.posterior.running.weight_cache import DrawnWeights, RunnableNetwork
 
 BATCH_NORM = ("reestimate", "minibatch", "moving_average")
 
@@ -122,14 +122,16 @@ class BatchNormStatistics:
                     "`batch_size` is the predictor's own with `batch_norm="
                     f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
                 )
-            found = MiniBatches("inputs", inputs, self.batch_size, taken, seed)
-            size = self.batch_size
+            size = check_positive_integer("batch_size", self.batch_size)
+            found = MiniBatches("inputs", inputs, size, taken, seed)
             return ([Batch(x, count=size)] for x in found.take(num_draws))
         batch_size = 128 if batch_size is None else batch_size
         check_positive_integer("batch_size", batch_size)
         return itertools.repeat(Batches("inputs", inputs, batch_size, taken))
 
-    def _moments(self, run, data) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _moments(
+        self, run: RunnableNetwork, data: Iterable[Batch]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Returns BatchNorm layer's name -> (mean, variance) of a draw's batches."""
         pools = {name: PooledMoments() for name in self._point.batch_norms}
         for batch in data:

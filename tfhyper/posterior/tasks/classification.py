@@ -20,9 +20,11 @@ from tfhyper.posterior.tasks.task import (
     Task,
     finite,
     in_float32,
+    kept,
     only,
     output_shapes,
 )
+from tfhyper.tensor_types import Tensor
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
 _ENTROPY_ROOM = 1e-3
@@ -199,14 +201,18 @@ class PredictionSum(MemberSum):
 
     def __init__(self, keep_members: bool):
         self.count = 0
-        self.probs = 0.0
-        self.squares = 0.0
-        self.entropies = 0.0
-        self.members = [] if keep_members else None
+        self.probs: np.ndarray = np.zeros(0)
+        self.squares: np.ndarray = np.zeros(0)
+        self.entropies: np.ndarray = np.zeros(0)
+        self.members: list[np.ndarray] | None = [] if keep_members else None
 
-    def add(self, probs: np.ndarray) -> None:
+    def add(self, *member: np.ndarray) -> None:
         """Adds the probabilities of one draw, of shape (batch, classes)."""
+        (probs,) = member
         wide = probs.astype(np.float64)
+        if not self.count:
+            self.probs, self.squares = np.zeros((2, *wide.shape))
+            self.entropies = np.zeros(len(wide))
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
@@ -348,6 +354,7 @@ class Classification(Task):
             ValueError: for another shape, or labels out of range or not whole.
             TypeError: for labels that are no numbers.
         """
+        labels = np.asarray(labels)
         return check_labels(labels, len(labels), self.classes, name="y")
 
     def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
@@ -375,7 +382,7 @@ class Classification(Task):
             "total": prediction.total,
             "aleatoric": prediction.aleatoric,
             "epistemic": prediction.epistemic,
-            "members": prediction.members.swapaxes(0, 1),
+            "members": kept(prediction.members).swapaxes(0, 1),
         }
 
     def expected_decisions(self, found: dict) -> dict[str, np.ndarray]:
@@ -393,7 +400,7 @@ class Classification(Task):
         return found[score]
 
 
-def _entropy(probs):
+def _entropy(probs: Tensor) -> Tensor:
     """Returns entropies in nats of tensors (..., classes), in float32."""
     return -ops.sum(probs * ops.log(ops.maximum(probs, _TINY)), axis=-1)
 
@@ -407,7 +414,7 @@ def sum_to_one(probs: np.ndarray) -> np.ndarray:
     return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
 
 
-def _why_not_probabilities(rows) -> str | None:
+def _why_not_probabilities(rows: np.ndarray) -> str | None:
     """Returns what of rows is not as in probabilities, `None` if nothing is."""
     if rows.min() < 0:
         return f"a value of {rows.min()}"

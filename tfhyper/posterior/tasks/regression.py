@@ -18,6 +18,7 @@ from tfhyper.posterior.tasks.task import (
     Task,
     finite,
     in_float32,
+    kept,
     output_shapes,
 )
 
@@ -156,10 +157,13 @@ class RegressionSum(MemberSum):
     def __init__(self, keep_members: bool):
         self.count = 0
         self.first = self.shift = self.squares = self.noise = np.zeros(0)
-        self.members = [] if keep_members else None
+        self.members: list[tuple[np.ndarray, np.ndarray]] | None = (
+            [] if keep_members else None
+        )
 
-    def add(self, mean: np.ndarray, variance: np.ndarray) -> None:
+    def add(self, *member: np.ndarray) -> None:
         """Adds one draw's means and variances, each of shape (batch,)."""
+        mean, variance = member
         wide = mean.astype(np.float64)
         if not self.count:
             # Differences from the first member, so that squares do not cancel.
@@ -265,7 +269,7 @@ class Regression(Task):
     def _ordered(self, raw: Any) -> list:
         """Returns one output or two, the mean first."""
         if isinstance(raw, dict):
-            return [raw[key] for key in self._keys]
+            return [raw[key] for key in self._keys or raw]
         return keras.tree.flatten(raw)
 
     def new_sum(self, keep_members: bool) -> RegressionSum:
@@ -295,8 +299,8 @@ class Regression(Task):
         """Returns rmse, crps, nll, coverage_90 and width_90 of a prediction."""
         return metrics.regression_report(
             targets,
-            prediction.members,
-            prediction.member_variance,
+            kept(prediction.members),
+            kept(prediction.member_variance),
             sample_weight=weights,
         )
 
@@ -330,7 +334,7 @@ class Regression(Task):
             ValueError: if there is no noise at all.
         """
         found = metrics.fit_noise_variance(
-            targets, prediction.members, score, sample_weight=weights
+            targets, kept(prediction.members), score, sample_weight=weights
         )
         # Draws that scatter enough by themselves leave none, and no likelihood.
         found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
@@ -366,8 +370,8 @@ class Regression(Task):
             "variance": prediction.variance,
             "aleatoric": prediction.aleatoric,
             "epistemic": prediction.epistemic,
-            "members": prediction.members.swapaxes(0, 1),
-            "member_variance": prediction.member_variance.swapaxes(0, 1),
+            "members": kept(prediction.members).swapaxes(0, 1),
+            "member_variance": kept(prediction.member_variance).swapaxes(0, 1),
         }
 
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
@@ -380,7 +384,7 @@ class Regression(Task):
         return found["variance" if score == "total" else score]
 
 
-def _check_names(model, outputs):
+def _check_names(model: keras.Model, outputs: str) -> list[str] | None:
     """Returns the names of outputs that have some, the mean's first, or `None`.
 
     Raises:

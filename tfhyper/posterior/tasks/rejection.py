@@ -45,7 +45,7 @@ class Rejection:
     threshold: float
     score: str = "total"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
         threshold = check_number("threshold", self.threshold)
         if self.score == "confidence" and threshold > 1:

@@ -187,6 +187,20 @@ class Task(abc.ABC):
         """
 
 
+def kept(members: np.ndarray | None) -> np.ndarray:
+    """Returns the members of a prediction that kept them.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if members is None:
+        raise ValueError(
+            "The prediction must have members: call `predict` with "
+            "`keep_members=True`. Received: a prediction without members"
+        )
+    return members
+
+
 def only(raw: Any) -> Any:
     """Returns the only output of a network, whatever it stands in."""
     (output,) = keras.tree.flatten(raw)
