@@ -3,14 +3,12 @@
 import ast
 import importlib
 import inspect
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(tfhyper.__file__).parent
 # A part of the package -> the parts it may import, besides itself.
@@ -282,14 +280,7 @@ print(repr((seconds, sorted(added))))
 
 
 def test_import_is_quick_and_brings_nothing_heavy():
-    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
-    result = subprocess.run(
-        [sys.executable, "-c", IMPORT],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    result = run_python("-c", IMPORT, fresh=True, check=True)
     (seconds, of_keras), added = ast.literal_eval(result.stdout.splitlines()[-1])
     assert "tfhyper" in added
     # Keras itself may have brought some of them already.

@@ -1,16 +1,14 @@
 """The same code on every backend that is installed, and files that go between them."""
 
 import importlib.util
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(tfhyper.__file__).parent.parent
 
@@ -97,13 +95,8 @@ np.savez(folder + "/saved.npz", x=x, members=members)
 def test_backend_and_its_files(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": python_path()},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
+    words = ("-c", SCRIPT, tmp_path, backend)
+    run_python(*words, env={"KERAS_BACKEND": backend}, fresh=True, check=True)
 
     # From here on: the backend of this process reads what that one wrote.
     with np.load(tmp_path / "saved.npz") as saved:
@@ -132,8 +125,3 @@ def test_a_backend_is_installed():
     installed = ("tensorflow", "jax", "torch")
     assert any(importlib.util.find_spec(name) for name in installed)
     assert keras.backend.backend() in installed
-
-
-def python_path():
-    others = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(ROOT), *([others] if others else [])])

@@ -1,14 +1,14 @@
 """The benchmark of bad calls: what it covers, how it judges, and a sample of it."""
 
 import json
-import os
 import pathlib
 import random
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -93,15 +93,8 @@ def test_none_of_a_sample_ends_in_a_number(outcomes):
 
 
 def _run(path, *flags):
-    command = [sys.executable, str(ROOT / "benchmarks" / "bad_calls.py"), *flags]
-    process = subprocess.run(
-        [*command, f"--output={path}"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    script = ROOT / "benchmarks" / "bad_calls.py"
+    process = run_python(script, *flags, f"--output={path}", check=True)
     return json.loads(path.read_text()), process.stdout
 
 

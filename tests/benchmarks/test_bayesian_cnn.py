@@ -1,19 +1,17 @@
 """The benchmark of LeNet-5 and AlexNet, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_trains_prunes_resumes_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "bayesian_cnn.py"),
         "--dataset=fashion_mnist_small",
         "--data_note=embedded",
@@ -26,13 +24,9 @@ def test_trains_prunes_resumes_and_writes_its_json(tmp_path):
         f"--workdir={tmp_path / 'runs'}",
         f"--output={tmp_path / 'result.json'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     outputs = []
     for _ in range(2):
-        process = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
-        assert process.returncode == 0, process.stderr
+        process = run_python(*command, check=True)
         outputs.append(process.stdout)
     result = json.loads((tmp_path / "result.json").read_text())
     plain, bayes = (result["results"][n] for n in ("lenet5", "lenet5_half_bayes"))

@@ -1,19 +1,17 @@
 """The table of the drop-ins, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_runs_resumes_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "dropins.py"),
         "--train_examples=200",
         "--test_examples=150",
@@ -24,16 +22,9 @@ def test_runs_resumes_and_writes_its_json(tmp_path):
         f"--workdir={tmp_path / 'runs'}",
         f"--output={tmp_path / 'result.json'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def run(*more):
-        return subprocess.run(
-            [*command, *more],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-        ).stdout
+        return run_python(*command, *more, check=True).stdout
 
     first = run()
     result = json.loads((tmp_path / "result.json").read_text())

@@ -1,12 +1,11 @@
 """The benchmark of exported files, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -15,7 +14,6 @@ def test_prints_ratios_and_writes_its_json(tmp_path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "export_time.py"),
         "--depth=10",
         "--width=1",
@@ -34,14 +32,7 @@ def test_prints_ratios_and_writes_its_json(tmp_path):
         f"--workdir={tmp_path / 'runs'}",
         f"--output={tmp_path / 'result.json'}",
     ]
-    process = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    process = run_python(*command, check=True)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["settings"]["draws"] == 2
     files = [

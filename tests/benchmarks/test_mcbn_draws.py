@@ -1,17 +1,15 @@
 """The curve of MCBN's draws, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_writes_its_json_and_its_figure(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "mcbn_draws.py"),
         "--dataset=fashion_mnist_small",
         "--depth=8",
@@ -24,11 +22,7 @@ def test_writes_its_json_and_its_figure(tmp_path):
         f"--output={tmp_path / 'result.json'}",
         f"--figure={tmp_path / 'figure.png'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python(*command, check=True)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     result = json.loads((tmp_path / "result.json").read_text())
     (found,) = result["results"].values()

@@ -1,14 +1,13 @@
 """The MCBN evaluation at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import scipy.stats
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
@@ -24,20 +23,13 @@ TINY = [
 
 
 def run(tmp_path, *flags):
-    return subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "benchmarks" / "mcbn_uci.py"),
-            f"--data_dir={tmp_path}",
-            f"--workdir={tmp_path / 'runs'}",
-            f"--output={tmp_path / 'result.json'}",
-            f"--figure={tmp_path / 'figure.png'}",
-            *flags,
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
+    return run_python(
+        ROOT / "benchmarks" / "mcbn_uci.py",
+        f"--data_dir={tmp_path}",
+        f"--workdir={tmp_path / 'runs'}",
+        f"--output={tmp_path / 'result.json'}",
+        f"--figure={tmp_path / 'figure.png'}",
+        *flags,
     )
 
 

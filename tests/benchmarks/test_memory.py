@@ -1,17 +1,15 @@
 """The benchmark of peak memory, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_measures_each_system_in_a_process_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "memory.py"),
         "--depth=10",
         "--width=1",
@@ -23,14 +21,7 @@ def test_measures_each_system_in_a_process_and_writes_its_json(tmp_path):
         "--only=hypernetwork, fast generator",
         f"--output={tmp_path / 'result.json'}",
     ]
-    process = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    process = run_python(*command, check=True)
     result = json.loads((tmp_path / "result.json").read_text())
     found = result["results"]
     assert list(found) == ["plain Keras 3", "hypernetwork, fast generator"]

@@ -1,17 +1,15 @@
 """The benchmark of predictions over draws, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_prints_ratios_and_draws_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "predict_time.py"),
         "--depth=10",
         "--width=1",
@@ -28,11 +26,7 @@ def test_prints_ratios_and_draws_and_writes_its_json(tmp_path):
         f"--workdir={tmp_path / 'run'}",
         f"--output={tmp_path / 'result.json'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python(*command, check=True)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["settings"]["draws"] == 2
     assert list(result["results"]) == ["1", "40"]

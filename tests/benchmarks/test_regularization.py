@@ -1,17 +1,15 @@
 """The benchmark behind the README's table, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_runs_resumes_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "regularization.py"),
         "--dataset=fashion_mnist_small",
         "--data_note=embedded",
@@ -25,11 +23,7 @@ def test_runs_resumes_and_writes_its_json(tmp_path):
         f"--workdir={tmp_path / 'runs'}",
         f"--output={tmp_path / 'result.json'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    first = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    assert first.returncode == 0, first.stderr
+    first = run_python(*command, check=True)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["settings"]["seed"] == 0
     assert "--width=1" in result["command"]
@@ -42,9 +36,6 @@ def test_runs_resumes_and_writes_its_json(tmp_path):
     (row,) = (r for r in first.stdout.splitlines() if r.startswith("| mean kernel"))
     assert nll in row
 
-    again = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    assert again.returncode == 0, again.stderr
+    again = run_python(*command, check=True)
     assert "== MAP" in first.stdout and "== MAP" not in again.stdout
     assert row in again.stdout

@@ -1,12 +1,11 @@
 """The benchmark of the server, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -14,20 +13,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 def test_every_answer_is_judged(tmp_path):
     pytest.importorskip("mlserver", reason='pip install -e ".[serve]" gives the server')
     command = [
-        *(sys.executable, str(ROOT / "benchmarks" / "serve_load.py")),
+        *(str(ROOT / "benchmarks" / "serve_load.py")),
         *("--requests=60", "--malformed=0.3", "--http_clients=2", "--grpc_clients=1"),
         *("--draws=2", "--epochs=1", "--train_examples=128", "--attack=100"),
         f"--output={tmp_path / 'load.json'}",
         f"--figure={tmp_path / 'load.png'}",
     ]
-    process = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    process = run_python(*command, check=True)
     found = json.loads((tmp_path / "load.json").read_text())
     good, malformed = found["good"], found["malformed"]
     assert good["requests"] + malformed["requests"] == 60

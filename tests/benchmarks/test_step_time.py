@@ -1,17 +1,15 @@
 """The benchmark of step times, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_prints_ratios_and_writes_its_json(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "step_time.py"),
         "--depth=10",
         "--width=1",
@@ -24,14 +22,7 @@ def test_prints_ratios_and_writes_its_json(tmp_path):
         "--only=tfhyper, reparameterization",
         f"--output={tmp_path / 'result.json'}",
     ]
-    process = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    process = run_python(*command, check=True)
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["settings"]["rounds"] == 3
     found = result["results"]

@@ -1,17 +1,15 @@
 """The benchmark behind the figure of uncertainties, at a tiny scale."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_writes_its_json_and_its_figure(tmp_path):
     command = [
-        sys.executable,
         str(ROOT / "benchmarks" / "uncertainty.py"),
         "--sizes=40,80",
         "--test_examples=30",
@@ -21,11 +19,7 @@ def test_writes_its_json_and_its_figure(tmp_path):
         f"--output={tmp_path / 'result.json'}",
         f"--figure={tmp_path / 'new' / 'figure.png'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python(*command, check=True)
     figure = (tmp_path / "new" / "figure.png").read_bytes()
     assert figure.startswith(b"\x89PNG\r\n\x1a\n")
     result = json.loads((tmp_path / "result.json").read_text())

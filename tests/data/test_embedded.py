@@ -2,13 +2,12 @@
 
 import gzip
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tfhyper.data
+from tests.helpers.processes import run_python
 from tfhyper.data import DATASETS, load_arrays, make_fashion_mnist_small
 
 FOLDER = pathlib.Path(tfhyper.data.__file__).parent
@@ -87,9 +86,7 @@ import tfhyper.data
 loaded = [m for m in ("tensorflow", "tensorflow_datasets", "keras") if m in sys.modules]
 print(x.shape, loaded)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    result = run_python("-c", code, fresh=True, check=True)
     assert result.stdout.strip() == "(3, 28, 28, 1) []"
 
 

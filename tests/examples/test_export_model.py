@@ -1,16 +1,14 @@
 """The script that exports, on folders as trainings leave them."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tfhyper
 from tests.helpers.export import assert_same, run
+from tests.helpers.processes import run_python
 from tfhyper.data import DATASETS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -41,13 +39,7 @@ def workdir(tmp_path_factory):
 
 
 def run_script(*flags):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "export_model.py"), *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    return run_python(ROOT / "examples" / "export_model.py", *flags)
 
 
 def test_it_takes_images_of_bytes_and_names_the_classes(workdir):

@@ -1,15 +1,13 @@
 """examples/train.py on a small set in the form of ImageNet."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 
 import tfhyper
+from tests.helpers.processes import run_python
 from tests.helpers.tfds_sets import encode_jpeg, photograph, prepare_imagenet
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,26 +19,19 @@ def test_training_on_imagenet(tmp_path):
     ]
     prepare_imagenet(str(tmp_path), pairs[:16], pairs[16:], shards=2)
     workdir = tmp_path / "run"
-    process = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "examples" / "train.py"),
-            "--dataset=imagenet2012",
-            f"--data_dir={tmp_path}",
-            "--image_size=32",
-            "--color_jitter=0.4",
-            "--recipe=imagenet",
-            "--batch_size=8",
-            "--epochs=1",
-            "--draws=2",
-            f"--workdir={workdir}",
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
+    process = run_python(
+        ROOT / "examples" / "train.py",
+        "--dataset=imagenet2012",
+        f"--data_dir={tmp_path}",
+        "--image_size=32",
+        "--color_jitter=0.4",
+        "--recipe=imagenet",
+        "--batch_size=8",
+        "--epochs=1",
+        "--draws=2",
+        f"--workdir={workdir}",
+        check=True,
     )
-    assert process.returncode == 0, process.stderr
     model = keras.saving.load_model(workdir / "checkpoint-00001.keras")
     assert model.input_shape[1:] == (32, 32, 3) and model.output_shape[-1] == 1000
     optimizer = model.optimizer

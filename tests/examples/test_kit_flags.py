@@ -1,8 +1,8 @@
 """examples/train.py with every kit."""
 
 import pathlib
-import subprocess
-import sys
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = str(ROOT / "examples")
@@ -28,12 +28,5 @@ for name in kits.KITS:
 
 def test_every_kit_makes_a_network():
     code = CODE.format(examples=EXAMPLES)
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python("-c", code, check=True)
     assert len(ran.stdout.split()) >= 14

@@ -1,12 +1,10 @@
 """The flags that choose a network: arguments for any of them, errors as messages."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Flags -> arguments of the network, or a part of the message.
@@ -55,21 +53,9 @@ print(json.dumps(results))
 """
 
 
-def run(*command, **options):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
-    return subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-        **options,
-    )
-
-
 def test_flags_become_arguments_or_a_message():
-    process = run("-c", SCRIPT, input=json.dumps([text for text, _ in CASES]))
-    assert process.returncode == 0, process.stderr
+    given = json.dumps([text for text, _ in CASES])
+    process = run_python("-c", SCRIPT, input=given, cwd=ROOT / "examples", check=True)
     results = json.loads(process.stdout)
     for (text, expected), found in zip(CASES, results, strict=True):
         if isinstance(expected, str):
@@ -82,7 +68,7 @@ def test_training_of_a_network_with_options(tmp_path):
     flags = ["--network=pyramidnet", "--depth=8", "--network_options=alpha=3"]
     flags += ["--train_examples=128", "--test_examples=20", "--epochs=1", "--draws=1"]
     script = str(ROOT / "examples" / "train.py")
-    process = run(script, "--kit=deterministic", f"--workdir={tmp_path}", *flags)
+    process = run_python(script, "--kit=deterministic", f"--workdir={tmp_path}", *flags)
     assert process.returncode == 0, process.stderr
     model = tfhyper.PosteriorPredictor.load(tmp_path / "predictor.tfhyper").model
     assert model.name == "pyramidnet_8_3"
@@ -91,7 +77,7 @@ def test_training_of_a_network_with_options(tmp_path):
 def test_what_the_network_refuses_ends_with_a_message(tmp_path):
     flags = ["--network=resnext", "--network_options=depth=30"]
     script = str(ROOT / "examples" / "train.py")
-    process = run(script, f"--workdir={tmp_path / 'new'}", *flags)
+    process = run_python(script, f"--workdir={tmp_path / 'new'}", *flags)
     assert process.returncode != 0
     assert "`depth` must be 9 n + 2" in process.stderr
     assert "Traceback" not in process.stderr

@@ -31,6 +31,7 @@ from PIL import Image
 
 import tfhyper
 from examples.serve import attack
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "serve" / "page"
@@ -610,12 +611,7 @@ def test_a_model_server_that_drips_or_floods_is_bounded():
     ],
 )
 def test_bad_flags_end_with_a_message(flag, words):
-    process = subprocess.run(
-        [sys.executable, str(FOLDER / "serve_page.py"), "--port=0", flag],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_python(FOLDER / "serve_page.py", "--port=0", flag)
     assert process.returncode != 0
     assert words in process.stderr
     assert "Traceback" not in process.stderr

@@ -6,10 +6,10 @@ Nothing is trained here: folders are read from the commands and the scripts' def
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 READMES = [ROOT / "README.md", *sorted((ROOT / "examples").rglob("README.md"))]
@@ -124,13 +124,7 @@ def test_scripts_that_share_flags_show_them():
     ],
 )
 def test_help_lists_our_flags_and_none_of_absl(script, shown):
-    done = subprocess.run(
-        [sys.executable, ROOT / script, "--help"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    done = run_python(ROOT / script, "--help")
     flags = re.findall(r"^  --(?:\[no\])?(\w+):", done.stdout, re.M)
     assert set(shown.split()) <= set(flags), done.stderr[-1000:]
     for name in ("pdb", "run_with_profiling", "verbosity", "logtostderr", "xml_output"):

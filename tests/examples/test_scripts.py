@@ -1,16 +1,14 @@
 """The example scripts, run as a newcomer runs them."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ["--train_examples=256", "--test_examples=100", "--draws=3", "--epochs=2"]
@@ -18,13 +16,7 @@ TINY = ["--train_examples=256", "--test_examples=100", "--draws=3", "--epochs=2"
 
 def run_script(name, *flags):
     """Runs a script of examples/; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    return run_python(ROOT / "examples" / name, *flags)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,9 @@
 import asyncio
 import concurrent.futures
 import json
-import os
 import pathlib
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -19,6 +16,7 @@ import tfhyper
 from examples.serve import attack
 from examples.serve.local_server import serving, write_repository
 from tests.helpers.kits import make_kit
+from tests.helpers.processes import run_python
 
 pytest.importorskip("mlserver", reason='pip install -e ".[serve]" gives the server')
 grpc = pytest.importorskip("grpc")
@@ -543,13 +541,7 @@ def test_the_client_with_a_file(server, tmp_path, signatures):
 
 
 def run_client(*flags):
-    return subprocess.run(
-        [sys.executable, str(SERVE / "client.py"), *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(SERVE.parents[1])},
-        check=False,
-    )
+    return run_python(SERVE / "client.py", *flags)
 
 
 def test_it_answers_and_stays_small_under_2000_hostile_requests(

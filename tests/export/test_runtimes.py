@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import zipfile
 
@@ -20,6 +19,7 @@ from tests.helpers.export import (
     dense_network,
     small_network,
 )
+from tests.helpers.processes import run_python
 from tfhyper import export
 
 NAMES = ["cat", "dög", 'a "quote"', ""]
@@ -406,10 +406,7 @@ def test_torn_and_hostile_files_are_refused(runtime, written, tmp_path):
         (folder / os.path.basename(file)).write_bytes(content)
         paths.append(str(folder / os.path.basename(file)))
     code = HOSTILE.format(paths=paths, open=runtime.code)
-    process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace"
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    process = run_python("-c", code, check=True)
     assert "all refused" in process.stdout
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfhyper
 from tests.helpers.export import IMAGES, assert_same, calibrated, run, small_network
+from tests.helpers.processes import run_python
 from tfhyper import export
 from tfhyper.export.functions import FORMS
 
@@ -36,20 +37,6 @@ def models(predictor, tmp_path_factory):
     return folder
 
 
-def run_process(folder, *command):
-    """Runs a command in a folder, without this package; returns what it printed."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("PYTHONPATH", None)
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment,
-        check=False,
-    )
-
-
 BLOCKED = """
 import sys
 
@@ -71,8 +58,7 @@ np.savez("found.npz", **found)
 
 
 def test_in_a_process_without_keras_and_tfhyper(models, predictor):
-    process = run_process(models, sys.executable, "-c", BLOCKED)
-    assert process.returncode == 0, process.stderr
+    run_python("-c", BLOCKED, cwd=models, fresh=True, check=True)
     prediction = predictor.predict(IMAGES)
     with np.load(models / "found.npz") as file:
         found = dict(file)
@@ -87,10 +73,8 @@ CLI = "tensorflow.python.tools.saved_model_cli"
 
 
 def test_the_command_line_tool_shows_the_signatures(models):
-    process = run_process(
-        models, sys.executable, "-m", CLI, "show", "--dir=generator", "--all"
-    )
-    assert process.returncode == 0, process.stderr
+    words = ("show", "--dir=generator", "--all")
+    process = run_python("-m", CLI, *words, cwd=models, check=True)
     for text in (
         "signature_def['serving_default']",
         "signature_def['members']",
@@ -106,11 +90,15 @@ def test_the_command_line_tool_shows_the_signatures(models):
 def test_the_command_line_tool_runs_it(models, predictor):
     arguments = ["--tag_set=serve", "--signature_def=serving_default", "--overwrite"]
     arguments += ["--dir=generator", "--inputs=inputs=images.npy", "--outdir=."]
-    process = run_process(models, sys.executable, "-m", CLI, "run", *arguments)
-    assert process.returncode == 0, process.stderr
+    run_python("-m", CLI, "run", *arguments, cwd=models, check=True)
     names = ("probabilities", "class", "total", "aleatoric", "epistemic")
     found = {name: np.load(models / f"{name}.npy") for name in names}
     assert_same(found, predictor.predict(IMAGES))
+
+
+def run_program(folder, *command):
+    """Runs the program in a folder; returns its exit code and what it printed."""
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -146,17 +134,17 @@ def printed(output):
 @pytest.mark.parametrize("form", FORMS)
 def test_in_cpp(form, program, models, predictor):
     inputs = ["inputs", "6,8,8,3", "images.raw"]
-    process = run_process(models, program, form, "serving_default", *inputs)
+    process = run_program(models, program, form, "serving_default", *inputs)
     assert process.returncode == 0, process.stderr
     prediction = predictor.predict(IMAGES)
     assert_same(printed(process.stdout), prediction)
-    process = run_process(models, program, form, "members", *inputs)
+    process = run_program(models, program, form, "members", *inputs)
     members = printed(process.stdout)["members"].swapaxes(0, 1)
     np.testing.assert_allclose(members, prediction.members, atol=1e-5)
 
 
 def test_cpp_reads_the_metadata(program, models):
-    process = run_process(models, program, "generator", "metadata")
+    process = run_program(models, program, "generator", "metadata")
     assert process.returncode == 0, process.stderr
     found = printed(process.stdout)
     assert found["class_names"].tolist() == NAMES
@@ -183,7 +171,7 @@ def test_cpp_reads_the_metadata(program, models):
 )
 def test_cpp_refuses(arguments, message, program, models):
     tear(models)
-    process = run_process(models, program, *arguments)
+    process = run_program(models, program, *arguments)
     assert process.returncode == 1, process.stderr
     assert message in process.stderr
 

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
+from tests.helpers.processes import run_python
 from tfhyper import PosteriorPredictor, export, layers
 
 tf = pytest.importorskip("tensorflow")
@@ -134,14 +133,7 @@ def test_files_give_what_the_predictor_gives_in_a_process_without_keras(tmp_path
         assert np.ptp(found.mean, axis=0).max() > 1e-3, name
     # Nothing outside of the files is read.
     os.remove(tmp_path / "words.txt")
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        input=json.dumps(sent),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = run_python("-c", CHILD, input=json.dumps(sent), fresh=True, check=True)
     (line,) = [x for x in done.stdout.splitlines() if x.startswith("RESULTS")]
     results = json.loads(line.removeprefix("RESULTS"))
     assert results.keys() == expected.keys() and len(results) == len(MODELS)

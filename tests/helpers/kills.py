@@ -1,14 +1,12 @@
 """Processes that are killed at chosen moments and started again.
 
-They come from a fork server that has imported TensorFlow once and run none of it,
-so that a start takes milliseconds. What they run is a function of a module, called
-with one tuple of arguments for each of the workers that belong together.
+They come from the fork server of `processes`. What they run is a function of a
+module, called with one tuple of arguments for each of the workers that belong
+together.
 """
 
 import dataclasses
-import functools
 import itertools
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -17,8 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 
-# pytest: the main module of the tests, which every process imports.
-PRELOAD = ["pytest", "tensorflow", "tensorflow_probability", "keras", "h5py", "tfhyper"]
+from tests.helpers.processes import fork_server, keep_imports, redirect
 
 
 @dataclasses.dataclass
@@ -55,7 +52,7 @@ def run(
             then they are killed too, as a launcher does.
         timeout: seconds after which all are killed and `TimeoutError` is raised.
     """
-    context = _server()
+    context = fork_server()
     with tempfile.TemporaryDirectory() as folder:
         logs = [os.path.join(folder, str(i)) for i in range(len(workers))]
         processes = [
@@ -119,21 +116,11 @@ def run_through_kills(
     return attempts
 
 
-@functools.cache
-def _server():
-    """Returns the context of the fork server, which has imported all."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    first = context.Process(target=os.getpid)
-    first.start()
-    first.join()
-    return context
-
-
 def _logged(log, target, arguments):
-    file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    open(log, "a").close()
     for stream in (1, 2):
-        os.dup2(file, stream)
+        redirect(log, stream)
+    keep_imports()
     try:
         target(*arguments)
     except Exception:

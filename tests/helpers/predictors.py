@@ -1,8 +1,6 @@
 """Small networks whose layers draw, and what a predictor of them must give."""
 
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -88,19 +86,6 @@ def assert_draw_is_model(model, data):
 
 def softmax(logits):
     return scipy.special.softmax(numpy(logits).astype(np.float64), axis=-1)
-
-
-def run_python(code, *args):
-    path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def gaussian_network():

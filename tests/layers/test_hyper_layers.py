@@ -1,9 +1,6 @@
 """The layers with generated kernels against stock layers, NumPy and formulas."""
 
 import math
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -22,6 +19,7 @@ from tests.helpers.layers import (
     sized,
     to_numpy,
 )
+from tests.helpers.processes import run_python
 from tfhyper import PosteriorPredictor, layers
 from tfhyper.layers import HyperConv2D, HyperDense, LatentCode, generated_kernel
 
@@ -432,12 +430,8 @@ def test_saved_networks_predict_the_same_in_a_new_process(tmp_path):
         assert not np.allclose(members[0], members[1])
         expected[folder] = outputs, members
 
-    root = os.path.dirname(os.path.dirname(sys.modules["tfhyper"].__file__))
-    subprocess.run(
-        [sys.executable, "-c", NEW_PROCESS, *map(str, expected)],
-        check=True,
-        env={**os.environ, "PYTHONPATH": root, "KERAS_BACKEND": BACKEND},
-    )
+    environment = {"KERAS_BACKEND": BACKEND}
+    run_python("-c", NEW_PROCESS, *expected, env=environment, fresh=True, check=True)
     for folder, (outputs, members) in expected.items():
         with np.load(folder / "found.npz") as found:
             np.testing.assert_array_equal(found["outputs"], outputs)

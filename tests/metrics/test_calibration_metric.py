@@ -6,16 +6,13 @@ against TFP, of the outputs that Keras' own `predict` gives.
 
 import importlib.util
 import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-import tfhyper
+from tests.helpers.processes import run_python
 from tfhyper.metrics import ExpectedCalibrationError, expected_calibration_error
 
 BACKEND = keras.backend.backend()
@@ -384,7 +381,7 @@ def test_validation_data_are_scored_and_checked():
     )
 
 
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 # What depends on how a backend runs steps and raises.
 OF_EACH_BACKEND = (
     "mode or mask or update or compiled_step or mixed or honoured or range"
@@ -397,18 +394,6 @@ def test_this_file_on_each_backend(backend):
         return
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    root = str(pathlib.Path(tfhyper.__file__).parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "KERAS_BACKEND_OF_PARENT": BACKEND,
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    result = subprocess.run(
-        [*PYTEST, "-k", OF_EACH_BACKEND, __file__],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+    environment = {"KERAS_BACKEND": backend, "KERAS_BACKEND_OF_PARENT": BACKEND}
+    command = [*PYTEST, "-k", OF_EACH_BACKEND, __file__]
+    run_python(*command, env=environment, fresh=True, check=True)

@@ -307,3 +307,26 @@ def test_too_many_draws_for_the_memory(block_wise, monkeypatch):
 def test_unknown_form_is_refused(block_wise):
     with pytest.raises(ValueError, match="averaging.*'deepening'"):
         tfhyper.PosteriorPredictor(block_wise, 2, "deepening")
+
+
+@pytest.mark.parametrize("averaging", ["branching", *FORMS])
+def test_layers_may_have_any_names(averaging):
+    """Also those that layers beside them get, which every new process gives anew."""
+    taken = ["dense", "dense_0", "dense_1", "dense_mean", "dense_wide", "dense_join"]
+    taken += ["dense_0_0", "dense_activation", "mean", "dense_0_activation"]
+    inputs = x = keras.Input((4,))
+    for i, name in enumerate(taken):  # residual blocks of two layers
+        y = HyperDense(4, seed=i, name=f"first_{name}")(x)
+        y = HyperDense(4, activation="softmax" if i % 2 else None, seed=i, name=name)(y)
+        x = keras.layers.Add(name=f"dense_{i + 2}")([x, y])
+    model = keras.Model(inputs, keras.layers.Dense(3, name="dense_0_1")(x))
+    predictor = tfhyper.PosteriorPredictor(
+        model, 2, averaging=averaging, outputs="logits", seed=3
+    )
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    average = predictor.materialize_average()
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(average(rows)),
+        predictor.predict(rows).mean,
+        atol=1e-5,
+    )

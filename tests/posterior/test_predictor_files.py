@@ -16,9 +16,9 @@ from tests.helpers.predictors import (
     gaussian_network,
     hyper_resnet,
     images,
-    run_python,
     small_network,
 )
+from tests.helpers.processes import run_python
 from tfhyper.posterior import PosteriorPredictor
 
 
@@ -28,6 +28,7 @@ def test_a_saved_predictor_predicts_the_same_in_another_process(tmp_path):
     predictor.save(path)
     np.save(tmp_path / "x.npy", x)
     run_python(
+        "-c",
         "import sys, numpy as np, tfhyper\n"
         "predictor = tfhyper.PosteriorPredictor.load(sys.argv[1])\n"
         "assert (predictor.num_draws, predictor.seed) == (3, 4)\n"
@@ -36,6 +37,7 @@ def test_a_saved_predictor_predicts_the_same_in_another_process(tmp_path):
         path,
         tmp_path / "x.npy",
         tmp_path / "members.npy",
+        check=True,
     )
     expected = predictor.predict(x).members
     np.testing.assert_array_equal(np.load(tmp_path / "members.npy"), expected)

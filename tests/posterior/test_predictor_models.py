@@ -16,10 +16,10 @@ from tests.helpers.predictors import (
     next_code,
     numpy,
     randomise,
-    run_python,
     small_network,
     softmax,
 )
+from tests.helpers.processes import run_python
 from tfhyper import kits, layers
 from tfhyper.posterior import Draw, PosteriorPredictor
 
@@ -46,6 +46,7 @@ def test_a_materialized_network_needs_keras_only(tmp_path):
     predictor.materialize(1).save(tmp_path / "plain.keras")
     np.save(tmp_path / "x.npy", x)
     run_python(
+        "-c",
         "import sys, keras, numpy as np\n"
         "model = keras.saving.load_model(sys.argv[1])\n"
         "np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))\n"
@@ -53,6 +54,8 @@ def test_a_materialized_network_needs_keras_only(tmp_path):
         tmp_path / "plain.keras",
         tmp_path / "x.npy",
         tmp_path / "logits.npy",
+        fresh=True,
+        check=True,
     )
     probs = softmax(np.load(tmp_path / "logits.npy"))
     np.testing.assert_allclose(probs, predictor.predict(x).members[1], atol=1e-6)

@@ -1,12 +1,10 @@
 """Small files that declare much: an error, before the memory is gone."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(tfhyper.__file__).parents[1]
 
@@ -167,15 +165,7 @@ for name, make in BOMBS.items():
 
 
 def test_no_bomb_takes_more_than_twice_its_size_and_200_megabytes(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-c", RUN, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    result = run_python("-c", RUN, tmp_path, fresh=True, check=True)
     lines = result.stdout.splitlines()
     rows = [json.loads(line[4:]) for line in lines if line.startswith("ROW ")]
     assert len(rows) == 25

@@ -1,15 +1,13 @@
 """The KL divergence in training: its schedules, its logs, and several replicas."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from tests.helpers.processes import run_python
 from tfhyper import kits, layers, models, training
 from tfhyper.training import BlundellKL, KLSchedule, LinearKLWarmup, SonderbyKLWarmup
 
@@ -218,17 +216,9 @@ print({k: [float(x) for x in v] for k, v in sorted(history.items())})
 
 
 def test_the_loss_is_the_same_on_one_and_two_replicas():
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
     found = []
     for replicas in ("1", "2"):
-        result = subprocess.run(
-            [sys.executable, "-c", REPLICAS, replicas],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
+        result = run_python("-c", REPLICAS, replicas, check=True)
         found.append(eval(result.stdout.splitlines()[-1], {}))
     one, two = found
     assert one.keys() == two.keys() == {"accuracy", "kl", "kl_factor", "loss", "nll"}

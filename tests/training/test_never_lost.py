@@ -3,24 +3,20 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
-import tfhyper
+from tests.helpers.processes import run_python
 from tfhyper.training.sigterm import SigtermStop
 
 pytest.importorskip("tensorflow")
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tfhyper.__file__)))
-
-# Imports once, then trains in a process of its own for each line of its input. There,
-# calls in the code that trains and saves are counted, and a signal is sent at one.
-SERVER = """
-import json, os, signal, sys, zipfile
+# A training in which calls in the code that trains and saves are counted, and a signal
+# is sent at one.
+TRAIN = """
+import os, signal, sys, zipfile
 import h5py, keras, numpy as np, tensorflow as tf, tfhyper
 from tfhyper.training import Workdir, fit_in_workdir
 
@@ -78,63 +74,22 @@ def train(folder, at, number):
     with open(os.path.join(folder, "calls"), "w") as file:
         file.write(str(calls))
 
-for line in sys.stdin:
-    request = json.loads(line)
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            os.dup2(os.open(request["log"], os.O_CREAT | os.O_WRONLY), 2)
-            train(request["folder"], request["at"], request["signal"])
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(json.dumps(code), flush=True)
+folder, at, number = sys.argv[1:]
+train(folder, int(at), int(number))
 """
 
 
-class Server:
-    def __init__(self, folder):
-        path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
-        self.log = folder / "log"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def train(self, folder, at=0, number=signal.SIGKILL):
-        """Returns the exit code of a training that gets a signal at a call."""
-        self.log.write_text("")
-        request = {"folder": str(folder), "at": at, "signal": int(number)}
-        line = json.dumps({**request, "log": str(self.log)})
-        self.process.stdin.write(f"{line}\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+def train(folder, at=0, number=signal.SIGKILL):
+    """Returns how a training ended that gets a signal at a call."""
+    return run_python("-c", TRAIN, folder, at, int(number))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.process.kill()
-    server.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def whole(server, tmp_path_factory):
+def whole(tmp_path_factory):
     """The folder of a training that nothing disturbed, and its calls."""
     folder = tmp_path_factory.mktemp("whole")
-    assert server.train(folder) == 0, server.log.read_text()
+    ended = train(folder)
+    assert ended.returncode == 0, ended.stderr
     return folder, int((folder / "calls").read_text())
 
 
@@ -150,29 +105,31 @@ def assert_same(folder, whole):
     assert not list(folder.glob(".*"))
 
 
-def test_kills_at_any_moments_end_as_none(server, whole, tmp_path):
+def test_kills_at_any_moments_end_as_none(whole, tmp_path):
     """Each kill is at a moment of what the one before left to do."""
     folder, calls = whole
     rng = np.random.default_rng(3)
     for fraction in rng.uniform(0.05, 0.6, size=4):
-        code = server.train(tmp_path, at=int(fraction * calls))
-        assert code in (0, -signal.SIGKILL), server.log.read_text()
-        if code == 0:
+        ended = train(tmp_path, at=int(fraction * calls))
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+        if ended.returncode == 0:
             break
-    assert server.train(tmp_path) == 0, server.log.read_text()
+    ended = train(tmp_path)
+    assert ended.returncode == 0, ended.stderr
     assert_same(tmp_path, folder)
-    assert "not used" not in server.log.read_text()
+    assert "not used" not in ended.stderr
 
 
 @pytest.mark.parametrize("fraction", [0.4, 0.999])
-def test_sigterm_ends_where_the_training_can_go_on(server, whole, tmp_path, fraction):
+def test_sigterm_ends_where_the_training_can_go_on(whole, tmp_path, fraction):
     folder, calls = whole
     at = int(fraction * calls)
-    assert server.train(tmp_path, at, signal.SIGTERM) == 143, server.log.read_text()
-    said = server.log.read_text()
-    assert f"stopped by SIGTERM; {tmp_path} goes on from its newest" in said
+    ended = train(tmp_path, at, signal.SIGTERM)
+    assert ended.returncode == 143, ended.stderr
+    assert f"stopped by SIGTERM; {tmp_path} goes on from its newest" in ended.stderr
     assert not (tmp_path / "state.npz").exists() and not list(tmp_path.glob(".*"))
-    assert server.train(tmp_path) == 0, server.log.read_text()
+    ended = train(tmp_path)
+    assert ended.returncode == 0, ended.stderr
     assert_same(tmp_path, folder)
 
 

@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 import tfhyper
+from tests.helpers.processes import run_python
 from tfhyper.training import Workdir, fit_in_workdir
 
 pytest.importorskip("tensorflow")
@@ -57,14 +56,7 @@ np.savez(os.path.join(folder, "state.npz"), **state)
 
 
 def run(folder, mode):
-    path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", RUN, str(folder), mode],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return run_python("-c", RUN, folder, mode)
 
 
 def files(folder):

@@ -184,7 +184,10 @@ class StackedNetwork(PointNetwork):
         made = self._make(
             operation,
             "each",
-            lambda name: [self._copy(operation, f"{name}_{i}") for i in range(count)],
+            lambda name: [
+                self._copy(operation, self._copies.take_name(f"{name}_{i}"))
+                for i in range(count)
+            ],
         )
         outputs = []
         for i, layer in enumerate(made.layers):
