@@ -17,8 +17,9 @@ from tfhyper.kits.kit import (
     layer_name,
     through,
 )
-from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.kits.strategies import STRATEGIES, Strategy
 from tfhyper.layers import generated_kernel as defaults
+from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import check_seed, derive_seed
 from tfhyper.tensor_types import Tensor
@@ -34,8 +35,8 @@ LAYERS = (
 
 
 def hyper(
-    strategy: str = "all_in_one",
-    prior: str = defaults.PRIOR,
+    strategy: Strategy = "all_in_one",
+    prior: Prior = defaults.PRIOR,
     *,
     code_units: int = defaults.CODE_UNITS,
     hidden_units: int = defaults.HIDDEN_UNITS,

@@ -13,7 +13,7 @@ LAYERS = (layers.MNFConv2D, layers.MNFDense)
 def mnf(
     num_examples: int | None = None,
     *,
-    estimator: str = defaults.ESTIMATOR,
+    estimator: defaults.Estimator = defaults.ESTIMATOR,
     num_flows: int = defaults.NUM_FLOWS,
     flow_width: int = defaults.FLOW_WIDTH,
     prior_scale: float = defaults.PRIOR_SCALE,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -17,13 +17,18 @@ from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
 
-ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
-BIAS_POSTERIORS = ("point", "gaussian")
-PRIOR_MEANS = ("zero", "weight")
+Estimator: TypeAlias = Literal[
+    "reparameterization", "local_reparameterization", "flipout"
+]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+BiasPosterior: TypeAlias = Literal["point", "gaussian"]
+BIAS_POSTERIORS: tuple[BiasPosterior, ...] = get_args(BiasPosterior)
+PriorMean: TypeAlias = Literal["zero", "weight"]
+PRIOR_MEANS: tuple[PriorMean, ...] = get_args(PriorMean)
 # Defaults of the layers' arguments, and of their kit's.
-ESTIMATOR = "reparameterization"
+ESTIMATOR: Estimator = "reparameterization"
 PRIOR_SCALE = 1.0
-BIAS_POSTERIOR = "point"
+BIAS_POSTERIOR: BiasPosterior = "point"
 # A third of the kit's: in place of stock layers, in deep networks of a user's, it has
 # to learn.
 INITIAL_SCALE = 0.03
@@ -66,13 +71,13 @@ class GaussianKernel(VariationalKernel):
     def __init__(
         self,
         *args: Any,
-        estimator: str = ESTIMATOR,
+        estimator: Estimator = ESTIMATOR,
         prior_scale: float = PRIOR_SCALE,
         prior: Any = None,
         trainable_prior_scale: bool = False,
-        prior_mean: str = "zero",
+        prior_mean: PriorMean = "zero",
         initial_scale: float = INITIAL_SCALE,
-        bias_posterior: str = BIAS_POSTERIOR,
+        bias_posterior: BiasPosterior = BIAS_POSTERIOR,
         pruned: bool = False,
         **kwargs: Any,
     ):

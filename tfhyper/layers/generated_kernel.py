@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
-from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.latent_code import LatentCode, Prior
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
@@ -19,7 +19,7 @@ from tfhyper.tensor_types import Tensor
 # Defaults of the layers' arguments, and of their kit's.
 HIDDEN_UNITS = 32
 CODE_UNITS = 32
-PRIOR = "uniform"
+PRIOR: Prior = "uniform"
 MEAN_KERNEL = True
 DEVIATION_SCALE = 0.3
 # How many bytes of kernels are generated in one product.
@@ -53,7 +53,7 @@ class GeneratedKernel(StochasticKernel):
         *args: Any,
         hidden_units: int = HIDDEN_UNITS,
         code_units: int = CODE_UNITS,
-        prior: str = PRIOR,
+        prior: Prior = PRIOR,
         seed: int | None = None,
         mean_kernel: bool = MEAN_KERNEL,
         deviation_scale: float = DEVIATION_SCALE,

@@ -1,6 +1,7 @@
 """The random code z that generators turn into kernels."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -10,9 +11,11 @@ from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Tensor
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.
-PRIORS = {
+Prior: TypeAlias = Literal["normal", "uniform", "symmetric_uniform", "half_normal"]
+PRIORS: dict[Prior, Callable[[tuple[int, ...], Any], Tensor]] = {
     "normal": lambda shape, seed: keras.random.normal(shape, seed=seed),
     "uniform": lambda shape, seed: keras.random.uniform(shape, seed=seed),
     "symmetric_uniform": lambda shape, seed: keras.random.uniform(
@@ -71,7 +74,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def __init__(
         self,
         units: int = 32,
-        prior: str = "normal",
+        prior: Prior = "normal",
         seed: int | None = None,
         **kwargs: Any,
     ):

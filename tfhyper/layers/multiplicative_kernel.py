@@ -1,7 +1,7 @@
 """The posterior of multiplicative normalizing flows."""
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -24,9 +24,10 @@ from tfhyper.layers.stochastic import he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
 from tfhyper.tensor_types import Tensor
 
-ESTIMATORS = ("local_reparameterization", "reparameterization")
+Estimator: TypeAlias = Literal["local_reparameterization", "reparameterization"]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 # Defaults of the layers' arguments, and of their kit's.
-ESTIMATOR = "local_reparameterization"
+ESTIMATOR: Estimator = "local_reparameterization"
 NUM_FLOWS = 2
 FLOW_WIDTH = 50
 PRIOR_SCALE = 1.0
@@ -73,7 +74,7 @@ class MultiplicativeKernel(VariationalKernel):
     def __init__(
         self,
         *args: Any,
-        estimator: str = ESTIMATOR,
+        estimator: Estimator = ESTIMATOR,
         num_flows: int = NUM_FLOWS,
         flow_width: int = FLOW_WIDTH,
         prior_scale: float = PRIOR_SCALE,

@@ -19,16 +19,17 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.metrics._checks import check_sample_weight
-from tfhyper.metrics.bounds import SCORES
+from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
 from tfhyper.posterior import archive
 from tfhyper.posterior.draw_source import DrawSource
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import anytime, loop
+from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
-from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
+from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty, check_rejection
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure
 
@@ -115,7 +116,7 @@ class BasePredictor(abc.ABC):
         return self.task.noise_variance
 
     @property
-    def batch_norm(self) -> str:
+    def batch_norm(self) -> BatchNormMoments:
         """Where a draw's BatchNorm moments come from: see the argument."""
         return self.source.settings.batch_norm
 
@@ -432,7 +433,7 @@ class BasePredictor(abc.ABC):
         self,
         x: Any,
         y: ArrayLike | None = None,
-        score: str = "crps",
+        score: Score = "crps",
         batch_size: int = 128,
         verbose: int = 0,
         sample_weight: ArrayLike | None = None,
@@ -472,7 +473,7 @@ class BasePredictor(abc.ABC):
         *,
         coverage: float | None = None,
         error: float | None = None,
-        score: str = "total",
+        score: Uncertainty = "total",
         confidence: float | None = None,
         batch_size: int = 128,
         verbose: int = 0,

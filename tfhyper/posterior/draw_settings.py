@@ -1,13 +1,18 @@
 """The arguments by which draws are made, in one place."""
 
 import dataclasses
+from typing import Literal, TypeAlias, get_args
 
 from tfhyper.checks import check_bool, check_choice, check_positive_integer
 from tfhyper.layers.seeds import check_seed
-from tfhyper.posterior.networks.averaging import AVERAGING
-from tfhyper.posterior.running.batch_norm_statistics import check_batch_norm
+from tfhyper.posterior.networks.averaging import AVERAGING, Averaging
+from tfhyper.posterior.running.batch_norm_statistics import (
+    BatchNormMoments,
+    check_batch_norm,
+)
 
-DROPOUT = ("off", "sample")
+Dropout: TypeAlias = Literal["off", "sample"]
+DROPOUT: tuple[Dropout, ...] = get_args(Dropout)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +28,12 @@ class DrawSettings:
     """
 
     num_draws: int | None = None
-    averaging: str = "branching"
-    batch_norm: str = "reestimate"
+    averaging: Averaging = "branching"
+    batch_norm: BatchNormMoments = "reestimate"
     seed: int = 0
     deterministic: bool = False
     batch_size: int | None = None
-    dropout: str | None = None
+    dropout: Dropout | None = None
 
     def __post_init__(self) -> None:
         check_bool("deterministic", self.deterministic)
@@ -64,4 +69,4 @@ class SettledDraws(DrawSettings):
     """The settings of draws that are there: none of them is left open."""
 
     num_draws: int = 1
-    dropout: str = "off"
+    dropout: Dropout = "off"

@@ -1,5 +1,7 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
+from typing import Literal, TypeAlias
+
 from tfhyper.posterior.networks.segments import Calls, Segment
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 
@@ -58,7 +60,8 @@ def _drawn(averaging: str, calls: Calls) -> list[Segment]:
 
 
 # Name -> the network that holds all draws; with branching each has its own.
-AVERAGING: dict[str, type[StackedNetwork] | None] = {
+Averaging: TypeAlias = Literal["branching", "parallelizing", "widening"]
+AVERAGING: dict[Averaging, type[StackedNetwork] | None] = {
     "branching": None,
     "parallelizing": Parallelizing,
     "widening": Widening,

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from keras import ops
@@ -17,7 +17,8 @@ from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import DrawnWeights, RunnableNetwork
 
-BATCH_NORM = ("reestimate", "minibatch", "moving_average")
+BatchNormMoments: TypeAlias = Literal["reestimate", "minibatch", "moving_average"]
+BATCH_NORM: tuple[BatchNormMoments, ...] = get_args(BatchNormMoments)
 
 
 class BatchNormStatistics:
@@ -32,7 +33,9 @@ class BatchNormStatistics:
         ValueError: if moments of the network cannot be taken.
     """
 
-    def __init__(self, batch_norm: str, batch_size: int | None, point: PointNetwork):
+    def __init__(
+        self, batch_norm: BatchNormMoments, batch_size: int | None, point: PointNetwork
+    ):
         self.batch_norm, self.batch_size = batch_norm, batch_size
         self._point = point
         if batch_norm == "moving_average":
@@ -158,7 +161,7 @@ class BatchNormStatistics:
 
 
 def check_batch_norm(
-    batch_norm: str, batch_size: int | None, deterministic: bool
+    batch_norm: BatchNormMoments, batch_size: int | None, deterministic: bool
 ) -> int | None:
     """Returns the size of MCBN's mini-batches, `None` if there are none.
 

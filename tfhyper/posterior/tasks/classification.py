@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -14,7 +14,12 @@ from tfhyper.checks import check_choice
 from tfhyper.metrics._checks import SUM_TOLERANCE, check_labels, sum_tolerance
 from tfhyper.metrics.uncertainty import entropy
 from tfhyper.posterior.tasks import output_kind
-from tfhyper.posterior.tasks.rejection import UNKNOWN, Rejection, is_rejected
+from tfhyper.posterior.tasks.rejection import (
+    UNKNOWN,
+    Rejection,
+    Uncertainty,
+    is_rejected,
+)
 from tfhyper.posterior.tasks.task import (
     MemberSum,
     Task,
@@ -31,10 +36,11 @@ _ENTROPY_ROOM = 1e-3
 # Below it p log p is 0 in float32.
 _TINY = 1e-30
 # What a prediction can be rejected by.
-CLASS_UNCERTAINTIES = ("total", "aleatoric", "epistemic", "confidence")
+CLASS_UNCERTAINTIES: tuple[Uncertainty, ...] = get_args(Uncertainty)
 
+Link: TypeAlias = Literal["softmax", "normalized_softplus"]
 # Link -> the function of symbolic logits that gives the class probabilities.
-_SYMBOLIC_LINKS = {
+_SYMBOLIC_LINKS: dict[Link, Callable[[Tensor], Tensor]] = {
     "softmax": ops.softmax,
     # By the logarithm of softplus, l itself far below zero, as `metrics` has it.
     "normalized_softplus": lambda x: ops.softmax(
@@ -42,7 +48,7 @@ _SYMBOLIC_LINKS = {
     ),
 }
 # Link -> the same function of arrays, in NumPy.
-LINKS = {
+LINKS: dict[Link, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
     "normalized_softplus": metrics.normalized_softplus,
 }
@@ -91,7 +97,7 @@ class Prediction:
     members: np.ndarray | None = None
     rejection: Rejection | None = None
 
-    def uncertainty(self, score: str = "total") -> np.ndarray:
+    def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.
 
         Args:
@@ -124,7 +130,7 @@ class Prediction:
         label = self.mean.argmax(axis=-1).astype(np.int64)
         return np.where(self.rejected, UNKNOWN, label)
 
-    def reject(self, threshold: float, score: str = "total") -> "Prediction":
+    def reject(self, threshold: float, score: Uncertainty = "total") -> "Prediction":
         """Returns the same prediction, unknown where it is more uncertain than that.
 
         An input is rejected where `uncertainty(score) > threshold`; `label` is -1
@@ -260,10 +266,12 @@ class Classification(Task):
     names = ("logits", "probabilities")
     takes = ("link",)
     uncertainties = CLASS_UNCERTAINTIES
+
+    link: Link
     decides = True
 
     def __init__(
-        self, model: keras.Model, outputs: str | None = None, link: str = "softmax"
+        self, model: keras.Model, outputs: str | None = None, link: Link = "softmax"
     ):
         shapes = output_shapes(model)
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
 from tfhyper.metrics._checks import check_sample_weight, check_vector, weighted_mean
-from tfhyper.posterior.tasks.rejection import Rejection, is_rejected
+from tfhyper.metrics.bounds import Score
+from tfhyper.posterior.tasks.rejection import Part, Rejection, is_rejected
 from tfhyper.posterior.tasks.task import (
     MemberSum,
     Task,
@@ -64,7 +65,7 @@ class RegressionPrediction:
     member_variance: np.ndarray | None = None
     rejection: Rejection | None = None
 
-    def uncertainty(self, score: str = "total") -> np.ndarray:
+    def uncertainty(self, score: Part = "total") -> np.ndarray:
         """Returns one variance for each input, float64 (batch,).
 
         Args:
@@ -84,7 +85,7 @@ class RegressionPrediction:
         """
         return is_rejected(self)
 
-    def reject(self, threshold: float, score: str = "total") -> "RegressionPrediction":
+    def reject(self, threshold: float, score: Part = "total") -> "RegressionPrediction":
         """Returns the same prediction, unknown where its variance is above that.
 
         An input is rejected where `uncertainty(score) > threshold`. `mean` stays as it
@@ -326,7 +327,7 @@ class Regression(Task):
         targets: np.ndarray,
         prediction: RegressionPrediction,
         weights: np.ndarray | None,
-        score: str,
+        score: Score,
     ) -> None:
         """Sets `noise_variance` to what scores best with members that were kept.
 

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tfhyper.metrics.bounds import Score
+
 # A number for each example and draw: arrays (examples, ...) of one draw.
 Member = tuple[np.ndarray, ...]
 
@@ -131,7 +133,7 @@ class Task(abc.ABC):
         targets: np.ndarray,
         prediction: Any,
         weights: np.ndarray | None,
-        score: str,
+        score: Score,
     ) -> None:
         """Chooses `noise_variance` by held-out data.
 
