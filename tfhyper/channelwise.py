@@ -78,7 +78,9 @@ def _known() -> list[Callable]:
     return [function for function in found if function is not None]
 
 
-def is_channelwise(operation: Any, axis: int, shapes: Sequence[Shape]) -> bool:
+def is_channelwise(
+    operation: keras.Operation, axis: int, shapes: Sequence[Shape]
+) -> bool:
     """Whether each channel of the outputs comes from that channel of the inputs.
 
     Then a layer may be called on several tensors that are concatenated along the
@@ -112,7 +114,7 @@ def is_channelwise(operation: Any, axis: int, shapes: Sequence[Shape]) -> bool:
     return False
 
 
-def is_channelwise_noise(operation: Any) -> bool:
+def is_channelwise_noise(operation: keras.Operation) -> bool:
     """Whether a layer is in prediction the identity, or drops numbers or channels.
 
     In training its noise is independent of the channels' places, or one number for

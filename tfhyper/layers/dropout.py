@@ -11,6 +11,7 @@ from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Tensor
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -52,7 +53,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
             )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = False) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         if not training or self.rate == 0:
             return inputs
         seeds = _SeedsOfExamples(self.seed_generator)
@@ -69,7 +70,7 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     def point_layer(self) -> keras.Layer:
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return []
 
 

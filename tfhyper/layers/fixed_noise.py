@@ -76,7 +76,7 @@ class FixedNoise(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns, with its noise."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -144,7 +144,7 @@ class FixedNoise(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
@@ -234,7 +234,7 @@ class LayerNoise(StochasticLayer):
         """Returns the states of a draw's generators, (generators, 2)."""
         return np.random.default_rng(seed).integers(0, 2**31, (self._count, 2))
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Returns states as `sample_noise`, in tensors."""
         first = ops.cast(seed, "int32")
         second = ops.cast(count, "int32") * self._count
@@ -251,6 +251,6 @@ class LayerNoise(StochasticLayer):
         kwargs = {"name": self.name, **kwargs}
         return FixedNoise(layer or self.layer, self.mode, **kwargs)
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         """Returns the states, below zero at the mean: no noise."""
         return [keys_of(noise, (self._count, 2))]

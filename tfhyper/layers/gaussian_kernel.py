@@ -16,6 +16,7 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
+from tfhyper.tensor_types import Tensor
 
 Estimator: TypeAlias = Literal[
     "reparameterization", "local_reparameterization", "flipout"
@@ -119,7 +120,9 @@ class GaussianKernel(VariationalKernel):
         )
         return self.kernel_posterior.mean
 
-    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+    def add_weight(
+        self, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> keras.Variable:
         if name == "bias" and self.bias_posterior == "gaussian":
             return self.build_bias(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
@@ -135,7 +138,7 @@ class GaussianKernel(VariationalKernel):
         """One for each weight of the kernel."""
         return math.prod(self.kernel_posterior.shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self.count_examples(inputs, training)
         count = self.next_count(training)
         inputs = self.to_compute_dtype(inputs)
@@ -150,18 +153,18 @@ class GaussianKernel(VariationalKernel):
             bias = self._bias_posterior.sample(self._normal("bias", count))
         return self.activate(operate(inputs, count), bias)
 
-    def _reparameterized(self, inputs: Any, count: Any) -> Any:
+    def _reparameterized(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior.sample(self._normal("kernel", count))
         return self.operate(inputs, kernel)
 
-    def _locally_reparameterized(self, inputs: Any, count: Any) -> Any:
+    def _locally_reparameterized(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.location)
         deviation = output_deviation(self, inputs, kernel.scale)
         noise = self._normal("output", count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
-    def _flipped(self, inputs: Any, count: Any) -> Any:
+    def _flipped(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior
         # Zero mean: what the signs flip must hold nothing of the mean kernel.
         deviation = kernel.deviation(self._normal("kernel", count))
@@ -169,7 +172,7 @@ class GaussianKernel(VariationalKernel):
         flipped = self.operate(self._flip(inputs, "input_signs", count), deviation)
         return outputs + self._flip(flipped, "output_signs", count)
 
-    def _flip(self, tensor: Any, stream: str, count: Any) -> Any:
+    def _flip(self, tensor: Tensor, stream: str, count: Tensor) -> Tensor:
         """Multiplies each channel of each example by a random sign."""
         shape = [1] * len(tensor.shape)
         shape[0] = ops.shape(tensor)[0]
@@ -179,12 +182,12 @@ class GaussianKernel(VariationalKernel):
         signs = 1.0 - 2.0 * ops.cast(heads, "float32")
         return tensor * ops.cast(signs, tensor.dtype)
 
-    def _normal(self, stream: str, count: Any, dtype: str = "float32") -> Callable:
+    def _normal(self, stream: str, count: Tensor, dtype: str = "float32") -> Callable:
         """Returns the function of a shape that draws N(0, 1)."""
         seed = self.stream_seed(stream, count, by_example=stream == "output")
         return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
 
-    def kl_divergence(self) -> Any:
+    def kl_divergence(self) -> Tensor:
         count = self.current_count(training=True)
         total = self.kernel_posterior.kl_divergence(self._normal("kl", count))
         if self._bias_posterior is not None:
@@ -206,13 +209,13 @@ class GaussianKernel(VariationalKernel):
     ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
         return MEAN
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         normal = generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
@@ -232,7 +235,7 @@ class GaussianKernel(VariationalKernel):
         }
 
 
-def output_deviation(layer: StochasticKernel, inputs: Any, scale: Any) -> Any:
+def output_deviation(layer: StochasticKernel, inputs: Tensor, scale: Tensor) -> Tensor:
     """Returns sqrt(x^2 * scale^2), of the outputs of a kernel of independent weights.
 
     Args:

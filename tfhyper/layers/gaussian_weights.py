@@ -11,6 +11,7 @@ from keras import ops
 from tfhyper.layers import priors
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import he_deviation
+from tfhyper.tensor_types import Tensor
 
 
 class GaussianWeights:
@@ -91,27 +92,27 @@ class GaussianWeights:
         self.mask.assign(mask.astype("float32"))
 
     @property
-    def location(self) -> Any:
+    def location(self) -> Tensor:
         """The means of the weights, 0 where they are pruned."""
         return self._kept(self.mean)
 
     @property
-    def scale(self) -> Any:
+    def scale(self) -> Tensor:
         """Standard deviations, softplus(rho), 0 where a weight is pruned."""
         return self._kept(ops.softplus(self.rho))
 
-    def _kept(self, values: Any) -> Any:
+    def _kept(self, values: Tensor) -> Tensor:
         return values if self.mask is None else values * self.mask
 
-    def deviation(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def deviation(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
         return self.scale * ops.cast(normal(self.shape), self.rho.dtype)
 
-    def sample(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def sample(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns location + scale * eps."""
         return self.location + self.deviation(normal)
 
-    def kl_divergence(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def kl_divergence(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns KL(q || p) in nats; `normal` is for the priors without a formula.
 
         A pruned weight is no random variable and has no term.
@@ -130,7 +131,7 @@ class GaussianWeights:
         return priors.normal_kl(mean, scale, prior_mean, prior_scale, self.mask)
 
 
-def inverse_softplus(scale: Any) -> np.ndarray:
+def inverse_softplus(scale: Tensor) -> np.ndarray:
     """Returns rho with softplus(rho) = scale > 0; a number or a NumPy array."""
     # log(exp(s) - 1), written so that it neither overflows nor cancels.
     scale = np.asarray(scale, "float64")

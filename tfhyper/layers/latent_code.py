@@ -90,10 +90,10 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.build_counter()
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.next_code(training)
 
-    def next_code(self, training: bool | None) -> Any:
+    def next_code(self, training: bool | None) -> Tensor:
         """Returns the next code of the stream that `training` names."""
         seed = StatelessSeed(self.seed, self.next_count(training))
         return PRIORS[self.prior]((1, self.units), seed)
@@ -103,7 +103,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     ) -> np.ndarray:
         return ops.convert_to_numpy(self.fresh_noise(seed, 0))
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
 
     def point_layer(self) -> None:
@@ -112,7 +112,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (1, self.units)
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
         return keras.KerasTensor((1, self.units), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

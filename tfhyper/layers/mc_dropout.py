@@ -15,7 +15,7 @@ from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
-from tfhyper.tensor_types import Shape
+from tfhyper.tensor_types import Shape, Tensor
 
 
 class MaskedDropout(keras.layers.Layer):
@@ -35,7 +35,7 @@ class MaskedDropout(keras.layers.Layer):
                 f"Received: noise_shape={shape}, inputs.shape={tuple(input_shape)}"
             )
 
-    def drop(self, inputs: Any, key: Any, first: Any) -> Any:
+    def drop(self, inputs: Tensor, key: Tensor, first: Tensor) -> Tensor:
         """Returns mask * inputs / (1 - rate), the mask that of a key.
 
         Args:
@@ -132,7 +132,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         super().build(input_shape)
         self.build_counter()
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         count = self.next_count(training)
         key = make_key(replica_seed(self.seed, by_example=True), count)
         return self.drop(inputs, key, ops.zeros((), "int32"))
@@ -143,7 +143,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         """Returns the key of a draw's masks: seed and count."""
         return np.array([seed, 0], "int64")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
@@ -152,7 +152,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     def point_layer(self) -> keras.Layer:
         return FixedDropout.from_config(MaskedDropout.get_config(self))
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return [keys_of(noise), ops.zeros((), "int32")]
 
     def get_config(self) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
         self.key = self.add_weight(shape=(2,), name="key", **options)
         self.first_example = self.add_weight(shape=(), name="first_example", **options)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         key, first = map(ops.convert_to_tensor, (self.key, self.first_example))
         return self.drop(inputs, key, first)
 

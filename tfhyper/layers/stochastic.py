@@ -21,6 +21,7 @@ from tfhyper.layers.live_config import live_config
 from tfhyper.layers.mixin import LayerMixin
 from tfhyper.layers.noise import MEAN, NoiseKind
 from tfhyper.layers.stock_arguments import check_stock_arguments
+from tfhyper.tensor_types import Tensor
 
 
 class StochasticLayer(LayerMixin):
@@ -87,7 +88,7 @@ class StochasticLayer(LayerMixin):
         """
         raise NotImplementedError
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         """Returns the weights of `point_layer()` for one draw, in its order.
 
         Args:
@@ -106,7 +107,7 @@ class StochasticLayer(LayerMixin):
         """
         return map(self.point_weights, noises)
 
-    def code_of(self, noise: np.ndarray) -> Any:
+    def code_of(self, noise: np.ndarray) -> Tensor:
         """Returns what `point_weights` takes for a draw's noise of this layer.
 
         The noise itself, but for a layer that makes codes for others (without a
@@ -115,7 +116,7 @@ class StochasticLayer(LayerMixin):
         """
         return noise
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Draws noise of the same distribution as `sample_noise`, in tensors.
 
         For functions that are traced: what `code_of` and `point_weights` take. Of
@@ -172,14 +173,16 @@ class StochasticKernel(StochasticLayer):
         """
         raise NotImplementedError
 
-    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+    def add_weight(
+        self, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> keras.Variable:
         kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
             self._kernel_mean = self.build_kernel(*args, **kwargs)
             return self._kernel_mean
         return super().add_weight(*args, name=name, **kwargs)
 
-    def set_mean(self, kernel: Any, bias: Any = None) -> None:
+    def set_mean(self, kernel: Tensor, bias: Tensor | None = None) -> None:
         """Makes trained weights of a stock layer the posterior's mean.
 
         Raises:
@@ -210,18 +213,20 @@ class StochasticKernel(StochasticLayer):
         """Multiply-adds of drawing one kernel; `None` if nobody has counted them."""
         return None
 
-    def add_kernel_loss(self, kernel: Any) -> None:
+    def add_kernel_loss(self, kernel: Tensor) -> None:
         """Adds the regularizer's term of a kernel made in this call, if any."""
         regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
         if regularizer is not None:
             self.add_loss(regularizer(kernel))
 
-    def operate_and_activate(self, inputs: Any, kernel: Any, bias: Any = None) -> Any:
+    def operate_and_activate(
+        self, inputs: Tensor, kernel: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """Returns activation(operation(inputs, kernel) + bias)."""
         outputs = self.operate(self.to_compute_dtype(inputs), kernel)
         return self.activate(outputs, self.bias if bias is None else bias)
 
-    def activate(self, outputs: Any, bias: Any) -> Any:
+    def activate(self, outputs: Tensor, bias: Tensor) -> Tensor:
         """Returns activation(outputs + bias), without the bias if it is `None`."""
         if bias is not None:
             bias = self.to_compute_dtype(bias)
@@ -230,7 +235,7 @@ class StochasticKernel(StochasticLayer):
             outputs = ops.add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def to_compute_dtype(self, tensor: Any) -> Any:
+    def to_compute_dtype(self, tensor: Tensor) -> Tensor:
         """Returns a tensor cast to the compute dtype of the layer's policy."""
         return ops.cast(tensor, self.compute_dtype)
 
@@ -243,7 +248,7 @@ class StochasticKernel(StochasticLayer):
     def point_layer(self) -> keras.Layer:
         return self.point_class.from_config(live_config(self, self.point_class))
 
-    def with_bias(self, kernel: Any, bias: Any = None) -> list:
+    def with_bias(self, kernel: Tensor, bias: Tensor | None = None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""
         bias = self.bias if bias is None else bias
         return [kernel] if bias is None else [kernel, bias]

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tfhyper.tensor_types import Structure
+from tfhyper.tensor_types import Structure, Tensor
 
 
 class UsedOperation(keras.Operation):
@@ -56,7 +56,7 @@ class UsedLayer(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -66,7 +66,7 @@ class UsedLayer(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
         """Returns `None`: what the layer gives has its mask from the layer itself."""
         return None
 

@@ -29,6 +29,7 @@ from tfhyper.metrics._streaming import (
     read_labels,
     read_weights,
 )
+from tfhyper.tensor_types import Tensor
 
 # More need memory without end, and few of them could hold two examples.
 _MOST_BINS = 100_000
@@ -264,7 +265,9 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             shape=shape, initializer="zeros", dtype=self._sums_dtype, name=name
         )
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
+    ) -> None:
         """Adds a batch to the sums; the class docstring gives the arguments."""
         mask = keras_private.mask_of(y_pred)
         y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
@@ -294,7 +297,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         self.total_weight.assign_add(ops.sum(weights))
         self.problems.assign_add(ops.cast(problems, self._sums_dtype))
 
-    def _predict(self, y_pred: Any) -> tuple[Any, Any]:
+    def _predict(self, y_pred: Tensor) -> tuple[Any, Any]:
         """Returns confidence and class of float32 outputs, both `(batch,)`."""
         if y_pred.shape[-1] == 1:
             p = y_pred[:, 0]

@@ -160,7 +160,7 @@ class BasePredictor(abc.ABC):
         return self.source.networks()
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
     ) -> "Self":
         """Gives each draw the BatchNorm moments of a pass over training inputs.
 
@@ -201,7 +201,7 @@ class BasePredictor(abc.ABC):
         return self
 
     def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
     ) -> "Self":
         """Is the name of before for `estimate_batch_norm`, and does the same.
 
@@ -256,7 +256,7 @@ class BasePredictor(abc.ABC):
 
     def predict(
         self,
-        x: Any,
+        x: Structure,
         batch_size: int = 128,
         keep_members: bool = True,
         verbose: int = 0,
@@ -298,7 +298,7 @@ class BasePredictor(abc.ABC):
 
     def predict_anytime(
         self,
-        x: Any,
+        x: Structure,
         confidence: float = 0.99,
         min_draws: int = 2,
         batch_size: int = 128,
@@ -389,7 +389,7 @@ class BasePredictor(abc.ABC):
 
     def evaluate(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
         batch_size: int = 128,
         verbose: int = 0,
@@ -431,7 +431,7 @@ class BasePredictor(abc.ABC):
 
     def fit_noise(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
         score: Score = "crps",
         batch_size: int = 128,
@@ -468,7 +468,7 @@ class BasePredictor(abc.ABC):
 
     def fit_rejection(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
         *,
         coverage: float | None = None,

@@ -1,7 +1,7 @@
 """What a predictor averages over: a source of draws, whatever they come from."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 
@@ -11,6 +11,7 @@ from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.tensor_types import Structure
 
 
 class DrawSource(Protocol):
@@ -76,7 +77,7 @@ class DrawSource(Protocol):
         """
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw BatchNorm moments of a pass over training inputs.
 

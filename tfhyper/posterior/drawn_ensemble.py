@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 
@@ -22,6 +21,7 @@ from tfhyper.posterior.running.weight_cache import (
     RunnableNetwork,
     draws_key,
 )
+from tfhyper.tensor_types import Structure
 
 
 class DrawnEnsemble:
@@ -185,7 +185,7 @@ class DrawnEnsemble:
         return point.network
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw the BatchNorm moments of a pass over training inputs."""
         with self._estimating:
@@ -195,7 +195,11 @@ class DrawnEnsemble:
                 self._looked_at = self._look()
 
     def estimated(
-        self, draws: list[Draw], inputs: Any, batch_size: int | None, verbose: int = 0
+        self,
+        draws: list[Draw],
+        inputs: Structure,
+        batch_size: int | None,
+        verbose: int = 0,
     ) -> list[Draw]:
         """Returns draws with moments of their own, of a pass over training inputs."""
         self.small_batches.forget()

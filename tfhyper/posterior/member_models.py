@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import keras
 
@@ -19,6 +18,7 @@ from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.saving.models import describe, read_model
+from tfhyper.tensor_types import Structure
 
 
 class MemberModels:
@@ -128,7 +128,7 @@ class MemberModels:
         return member.materialize(member.ready(own)[draw])
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw of each member the moments of a pass, all or none."""
         members = progress("calibrate", self, len(self), verbose, "member")

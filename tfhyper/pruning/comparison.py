@@ -114,12 +114,12 @@ class PruningReport:
 def report(
     before: keras.Model,
     after: keras.Model,
-    x: Structure = None,
+    x: Structure | None = None,
     y: ArrayLike | None = None,
     *,
     num_draws: int = 16,
     seed: int = 0,
-    calibration: Structure = None,
+    calibration: Structure | None = None,
     batch_size: int = 128,
 ) -> PruningReport:
     """Compares a model with what `prune` or `prune_filters` made of it.

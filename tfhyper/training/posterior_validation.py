@@ -6,6 +6,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.posterior import PosteriorPredictor
+from tfhyper.tensor_types import Structure
 
 
 class PosteriorValidation(keras.callbacks.Callback):
@@ -65,7 +66,7 @@ class PosteriorValidation(keras.callbacks.Callback):
     def __init__(
         self,
         validation_data: Any,
-        train_inputs: Any,
+        train_inputs: Structure,
         *,
         num_draws: int = 4,
         every: int = 1,

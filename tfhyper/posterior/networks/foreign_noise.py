@@ -178,7 +178,7 @@ def _try_out(layer: keras.Layer, args: tuple, kwargs: dict[str, Any]) -> keras.L
     )
 
 
-def _made_up(x: Any) -> Any:
+def _made_up(x: Structure) -> Any:
     if not isinstance(x, keras.KerasTensor):
         return x
     # Of unknown sizes, the first is that of the batch.

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from keras import ops
@@ -16,6 +16,7 @@ from tfhyper.posterior.running.batches import Batch, Batches, MiniBatches
 from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import DrawnWeights, RunnableNetwork
+from tfhyper.tensor_types import Structure
 
 BatchNormMoments: TypeAlias = Literal["reestimate", "minibatch", "moving_average"]
 BATCH_NORM: tuple[BatchNormMoments, ...] = get_args(BatchNormMoments)
@@ -62,7 +63,7 @@ class BatchNormStatistics:
         self,
         weights: DrawnWeights,
         draws: list[Draw],
-        inputs: Any,
+        inputs: Structure,
         batch_size: int | None,
         taken: ModelInputs,
         seed: int,
@@ -107,7 +108,7 @@ class BatchNormStatistics:
 
     def _passes(
         self,
-        inputs: Any,
+        inputs: Structure,
         batch_size: int | None,
         taken: ModelInputs,
         num_draws: int,

@@ -41,7 +41,7 @@ class Batches:
     def __init__(
         self,
         name: str,
-        inputs: Any,
+        inputs: Structure,
         batch_size: int,
         taken: ModelInputs,
         labels: Any = None,
@@ -202,7 +202,12 @@ class MiniBatches:
     """
 
     def __init__(
-        self, name: str, inputs: Any, batch_size: int, taken: ModelInputs, seed: int
+        self,
+        name: str,
+        inputs: Structure,
+        batch_size: int,
+        taken: ModelInputs,
+        seed: int,
     ):
         self.batches = Batches(name, inputs, batch_size, taken)
         self.batch_size, self.seed = batch_size, seed

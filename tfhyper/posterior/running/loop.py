@@ -9,6 +9,7 @@ import numpy as np
 from tfhyper.posterior.running.batches import Batches, checksum
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure
 
 
 def progress(
@@ -79,7 +80,7 @@ def predict(
     return total.result(), labels, weights
 
 
-def _filled_up(inputs: Any, held: int, size: int) -> Any:
+def _filled_up(inputs: Structure, held: int, size: int) -> Structure:
     """Returns a batch of a size, its last example again and again."""
     rows = np.minimum(np.arange(size), held - 1)
     return keras.tree.map_structure(lambda x: x[rows], inputs)

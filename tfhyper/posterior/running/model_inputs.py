@@ -31,7 +31,7 @@ class ModelInputs:
         else:
             self._only = None
 
-    def arrange(self, name: str, x: Any, whole: bool = True) -> Any:
+    def arrange(self, name: str, x: Structure, whole: bool = True) -> Structure:
         """Returns data in the structure that the model was made with, checked.
 
         Args:
@@ -93,7 +93,7 @@ class ModelInputs:
         return type(structure)(parts)
 
     def _check(
-        self, name: str, x: Any, tensor: keras.KerasTensor, whole: bool
+        self, name: str, x: Structure, tensor: keras.KerasTensor, whole: bool
     ) -> np.ndarray:
         """Returns one array as it was, or with the axes that Keras would give it."""
         if isinstance(x, dict) or not is_array(x):
@@ -164,11 +164,11 @@ def _by_name(name: str, x: dict, key: str) -> Any:
     return x[key]
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: Structure) -> bool:
     """Whether something is a tensor or an array of NumPy's kind."""
     return ops.is_tensor(x) or hasattr(x, "__array__")
 
 
-def _short(x: Any) -> str:
+def _short(x: Structure) -> str:
     text = repr(x)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -4,7 +4,7 @@ import math
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -137,7 +137,7 @@ class RunnableNetwork(Protocol):
     count: int
     by_place: bool
 
-    def __call__(self, x: Any, first: int = 0) -> Any:
+    def __call__(self, x: Structure, first: int = 0) -> Structure:
         """Returns the outputs for a batch, those of all examples for draw 0 first.
 
         Args:

@@ -29,7 +29,7 @@ from tfhyper.posterior.tasks.task import (
     only,
     output_shapes,
 )
-from tfhyper.tensor_types import Tensor
+from tfhyper.tensor_types import Structure, Tensor
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
 _ENTROPY_ROOM = 1e-3
@@ -302,7 +302,7 @@ class Classification(Task):
                 f"for logits. Received: link={link!r}"
             )
 
-    def read(self, raw: Any) -> tuple[np.ndarray, ...]:
+    def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
         """Returns the probabilities (batch, classes) of a batch, in a tuple.
 
         Raises:
@@ -326,7 +326,7 @@ class Classification(Task):
             )
         return (found,)
 
-    def tensor(self, raw: Any) -> Any:
+    def tensor(self, raw: Structure) -> Tensor:
         """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
         if not self.known:
             raise ValueError(
@@ -336,7 +336,7 @@ class Classification(Task):
         probs = in_float32(only(raw))
         return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
 
-    def average(self, outputs: Sequence) -> Any:
+    def average(self, outputs: Sequence) -> Structure:
         """Returns the mean probabilities of networks' symbolic outputs."""
         return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
 
@@ -365,7 +365,7 @@ class Classification(Task):
         labels = np.asarray(labels)
         return check_labels(labels, len(labels), self.classes, name="y")
 
-    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""
         mean = ops.mean(members, axis=1)
         total = _entropy(mean)
@@ -379,7 +379,7 @@ class Classification(Task):
             "epistemic": ops.maximum(total - aleatoric, 0.0),
         }
 
-    def member_outputs(self, members: Any) -> dict[str, Any]:
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
         """Returns the probabilities of each draw, (batch, draws, classes)."""
         return {"members": members}
 
@@ -401,7 +401,7 @@ class Classification(Task):
         """Returns the scores of the members that a file gave."""
         return metrics.classification_report(labels, found["members"].swapaxes(0, 1))
 
-    def output_uncertainty(self, found: dict, score: str) -> Any:
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `Prediction.uncertainty(score)` from what a file gives."""
         if score == "confidence":
             return 1.0 - ops.max(found["probabilities"], axis=-1)

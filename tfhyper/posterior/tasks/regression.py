@@ -22,6 +22,7 @@ from tfhyper.posterior.tasks.task import (
     kept,
     output_shapes,
 )
+from tfhyper.tensor_types import Structure, Tensor
 
 # The least noise that `fit_noise` chooses, as a part of the variance of the targets.
 _SMALLEST_NOISE = 1e-4
@@ -239,7 +240,7 @@ class Regression(Task):
                 f"variance itself. Received: noise_variance={noise_variance!r}"
             )
 
-    def read(self, raw: Any) -> tuple[np.ndarray, ...]:
+    def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
         if self.name == "mean":
             (mean,) = finite(raw).T
@@ -252,7 +253,7 @@ class Regression(Task):
             )
         return mean, variance
 
-    def tensor(self, raw: Any) -> Any:
+    def tensor(self, raw: Structure) -> Tensor:
         """Returns mean and variance (batch, 2) in float32, as `read`, of tensors."""
         parts = [in_float32(x) for x in self._ordered(raw)]
         if self.name == "mean":
@@ -267,7 +268,7 @@ class Regression(Task):
         variance = ops.mean(ops.square(means - mean), axis=0)
         return [mean, variance + ops.mean(variances, axis=0)]
 
-    def _ordered(self, raw: Any) -> list:
+    def _ordered(self, raw: Structure) -> list:
         """Returns one output or two, the mean first."""
         if isinstance(raw, dict):
             return [raw[key] for key in self._keys or raw]
@@ -346,7 +347,7 @@ class Regression(Task):
             )
         self.noise_variance = found
 
-    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `RegressionPrediction` has them."""
         mean = ops.mean(members, axis=1)
         spread = ops.square(members[..., 0] - mean[:, None, 0])
@@ -358,7 +359,7 @@ class Regression(Task):
             "epistemic": epistemic,
         }
 
-    def member_outputs(self, members: Any) -> dict[str, Any]:
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
         """Returns mean and variance of each draw, each (batch, draws)."""
         return {"members": members[..., 0], "member_variance": members[..., 1]}
 
@@ -380,7 +381,7 @@ class Regression(Task):
         moments = (found[name] for name in ("members", "member_variance"))
         return metrics.regression_report(labels, *(x.swapaxes(0, 1) for x in moments))
 
-    def output_uncertainty(self, found: dict, score: str) -> Any:
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `RegressionPrediction.uncertainty(score)` from what a file gives."""
         return found["variance" if score == "total" else score]
 
