@@ -1,5 +1,6 @@
 """2D convolution whose kernel a shared generator makes of embeddings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -105,9 +106,9 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
         )
         return kernel[:, :, : self.kernel_shape[-2], : self.kernel_shape[-1]]
 
-    def call(self, inputs: Tensor, code: Tensor | None = None) -> Tensor:
+    def call(self, inputs: Tensor, code: Sequence[Tensor] | None = None) -> Tensor:
         self._check_code_shapes(None if code is None else [x.shape for x in code])
-        kernel = self.generate([ops.cast(x, self.variable_dtype) for x in code])
+        kernel = self.generate([ops.cast(x, self.variable_dtype) for x in code or ()])
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 
