@@ -48,7 +48,9 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     packages=find_packages(include=["tfhyper", "tfhyper.*"]),
-    package_data={"tfhyper": ["data/*.npz", "data/LICENSE*", "data/*LICENSE*"]},
+    package_data={
+        "tfhyper": ["py.typed", "data/*.npz", "data/LICENSE*", "data/*LICENSE*"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
@@ -78,6 +80,7 @@ setup(
             *EXPORT,
             *SERVE,
             "matplotlib",
+            "mypy",
             "pydot",
             "pytest",
             "pytest-xdist",

@@ -56,12 +56,12 @@ def are_alike(layer: keras.Layer, copy: keras.Layer) -> bool:
     return all(map(_is_same_layer, layers, copies))
 
 
-def _is_known_class(cls):
+def _is_known_class(cls: Any) -> bool:
     module = getattr(cls, "__module__", None) or ""
     return module.split(".")[0] in ("keras", "tfhyper")
 
 
-def _is_same_layer(layer, copy):
+def _is_same_layer(layer: keras.Layer, copy: keras.Layer) -> bool:
     if type(layer) is not type(copy):
         return False
     if _is_known_class(type(layer)):
@@ -79,7 +79,7 @@ def _is_same_layer(layer, copy):
     return all(_is_same(value, vars(copy).get(k)) for k, value in theirs.items())
 
 
-def _is_same(value, other):
+def _is_same(value: Any, other: Any) -> bool:
     if value is other or isinstance(value, keras.Layer | keras.Variable):
         return True  # layers are compared by themselves, and variables are copied
     if isinstance(value, keras.random.SeedGenerator):

@@ -4,13 +4,14 @@ What is not in it may do anything with its channels: subclasses, lambdas, functi
 of a user or of a backend, and what Keras will add.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfhyper.layers import Dropout, MCDropout
+from tfhyper.tensor_types import Shape
 
 _ELEMENTWISE_ACTIVATIONS = (
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish "
@@ -71,14 +72,14 @@ def is_elementwise(activation: Any) -> bool:
     return activation is None or any(activation is known for known in _known())
 
 
-def _known():
+def _known() -> list[Callable]:
     # Another version of Keras may lack some of them.
     found = (getattr(keras.activations, x, None) for x in _ELEMENTWISE_ACTIVATIONS)
     return [function for function in found if function is not None]
 
 
 def is_channelwise(
-    operation: Any, axis: int, shapes: Sequence[tuple[int | None, ...]]
+    operation: keras.Operation, axis: int, shapes: Sequence[Shape]
 ) -> bool:
     """Whether each channel of the outputs comes from that channel of the inputs.
 
@@ -113,7 +114,7 @@ def is_channelwise(
     return False
 
 
-def is_channelwise_noise(operation: Any) -> bool:
+def is_channelwise_noise(operation: keras.Operation) -> bool:
     """Whether a layer is in prediction the identity, or drops numbers or channels.
 
     In training its noise is independent of the channels' places, or one number for

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def check_instance(name: str, value: Any, kind: type | tuple, rule: str) -> Any:
+def check_instance(
+    name: str, value: Any, kind: type | UnionType | tuple, rule: str
+) -> Any:
     """Returns `value`, or raises TypeError unless it is of a class.
 
     Args:
@@ -87,7 +90,9 @@ def check_text(name: str, value: Any) -> str:
 
 def check_function(name: str, value: Any) -> Callable:
     """Returns `value`, or raises TypeError unless it can be called."""
-    return check_instance(name, value, Callable, "a function")
+    if callable(value):
+        return value
+    raise TypeError(f"`{name}` must be a function. Received: {name}={value!r}")
 
 
 def check_verbose(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """A trained Keras model made stochastic."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,10 +9,12 @@ from keras import ops
 
 from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_instance, check_number, check_text
+from tfhyper.kits.kit import Apply
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.tensor_types import Structure, Tensor
 
 # Layers with weights that no kit draws: norms, and what was adapted to data.
 COPIED = tuple(
@@ -102,7 +105,7 @@ def convert(
     check_number("moped_delta", moped_delta, positive=True)
     replaced = _find_replaced(model, kit, keep)
 
-    def make(operation, name):
+    def make(operation: keras.Operation, name: str) -> keras.Operation | Apply:
         if id(operation) in replaced:
             # Of the class of a stock layer, whose config is all that it is.
             return _replace(kit, keras_graph.renamed(operation, name), name, moped)
@@ -110,7 +113,7 @@ def convert(
 
     copies = keras_graph.Copies(make)
 
-    def call(operation, *args, **kwargs):
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         copy = copies.of(operation)
         if id(operation) not in replaced:
             return copy(*args, **kwargs)
@@ -127,7 +130,11 @@ def convert(
     return converted
 
 
-def _find_replaced(model, kit, keep) -> set[int]:
+def _find_replaced(
+    model: keras.Model,
+    kit: kits.LayerKit,
+    keep: Iterable[str] | Callable[[keras.Layer], bool],
+) -> set[int]:
     """Returns the ids of the layers that the kit replaces, or raises ValueError."""
     found = list(keras_graph.walk(model))
     if not callable(keep):
@@ -156,7 +163,7 @@ def _find_replaced(model, kit, keep) -> set[int]:
     return replaced
 
 
-def _by_name(keep, known):
+def _by_name(keep: Iterable[str], known: set[str]) -> Callable[[keras.Layer], bool]:
     """Returns the function that says whether a layer's name is among `keep`."""
     rule = "names of layers, or a function of a layer"
     names = (
@@ -174,15 +181,15 @@ def _by_name(keep, known):
     return lambda layer: layer.name in names
 
 
-def _is_copied(layer) -> bool:
+def _is_copied(layer: keras.Layer) -> bool:
     return not layer.weights or isinstance(layer, (*COPIED, StochasticLayer))
 
 
-def _is_quantized(layer) -> bool:
+def _is_quantized(layer: keras.Layer) -> bool:
     return getattr(layer, "quantization_mode", None) is not None
 
 
-def _replace(kit, layer, path, moped):
+def _replace(kit: kits.LayerKit, layer: keras.Layer, path: str, moped: bool) -> Apply:
     """Returns what takes a layer's place: something to call on a tensor."""
     layer = kit.replace(layer, path)
     if moped:
@@ -196,7 +203,9 @@ def _replace(kit, layer, path, moped):
     return layer
 
 
-def _carry(original, layer, moped_delta):
+def _carry(
+    original: keras.Layer, layer: keras.Layer, moped_delta: float | None
+) -> None:
     """Gives a kit's layer the trained weights of the one it replaces."""
     if isinstance(layer, StochasticKernel):
         # Copies: on some backends arrays share the memory of variables.
@@ -208,5 +217,5 @@ def _carry(original, layer, moped_delta):
         keras_graph.copy_weights(original, layer)
 
 
-def _to_numpy(variable):
+def _to_numpy(variable: Tensor) -> np.ndarray:
     return np.array(ops.convert_to_numpy(variable))

@@ -1,7 +1,8 @@
 """Rebuilding the graph of a Keras model with other layers in it."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -10,9 +11,15 @@ from tfhyper import alike, keras_private
 from tfhyper.keras_private import is_functional, takes_training
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
+from tfhyper.tensor_types import Structure
+
+# What makes the copy of an operation, by its name.
+Make: TypeAlias = Callable[[keras.Operation, str], Any]
 
 
-def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
+def rebuild(
+    model: keras.Model, call: Callable[..., Structure]
+) -> tuple[Structure, Structure]:
     """Walks a model's graph anew on fresh inputs, nested models included.
 
     Args:
@@ -39,12 +46,12 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
         model.inputs[0] if sequential else model.input,
     )
 
-    def visit(operation, *args, **kwargs):
+    def visit(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         training = kwargs.get("training")
         if not args and "inputs" in kwargs:
             args = (kwargs.pop("inputs"),)
 
-        def visit_inner(inner, *args, **kwargs):
+        def visit_inner(inner: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
             # As in Keras, the mode that a model is called in is that of its layers.
             takes_mode = takes_training(inner) or is_functional(inner)
             if training is not None and takes_mode:
@@ -63,7 +70,9 @@ def rebuild(model: keras.Model, call: Callable) -> tuple[list, object]:
     return inputs, visit(model, inputs)
 
 
-def clone(operation, name: str | None = None):
+def clone(
+    operation: keras.Operation, name: str | None = None
+) -> keras.Operation | None:
     """Returns a fresh, unbuilt copy of a layer or operation, by another name.
 
     It is made from the config, and compared: what the config leaves out, such as an
@@ -89,7 +98,7 @@ def clone(operation, name: str | None = None):
 
 
 def remake(
-    model: keras.Model, make: Callable
+    model: keras.Model, make: Make
 ) -> tuple[keras.Model, list[tuple[keras.Layer, keras.Layer]]]:
     """Returns an uncompiled model of other layers, nested models flat.
 
@@ -153,7 +162,7 @@ def renamed(layer: keras.Layer, name: str) -> keras.Layer:
     return type(layer).from_config({**live_config(layer), "name": name})
 
 
-def copy_or_use(operation, name: str):
+def copy_or_use(operation: keras.Operation, name: str) -> keras.Operation:
     """Returns a copy of a layer or operation by a name, or itself if there is none.
 
     Itself if it has the name: another one is that of a layer that uses it.
@@ -164,13 +173,15 @@ def copy_or_use(operation, name: str):
     return copy
 
 
-def use(operation, name: str):
+def use(operation: keras.Operation, name: str) -> keras.Operation:
     """Returns what calls a layer or operation by a name, in a graph of its own."""
     kind = UsedLayer if isinstance(operation, keras.Layer) else UsedOperation
     return kind(operation, name=name)
 
 
-def walk(model: keras.Model, parents: tuple = ()):
+def walk(
+    model: keras.Model, parents: tuple[keras.Layer, ...] = ()
+) -> Iterator[tuple[keras.Layer, ...]]:
     """Yields (nested models ..., layer) for each layer that is no nested model."""
     for layer in model.layers:
         line = (*parents, layer)
@@ -180,7 +191,7 @@ def walk(model: keras.Model, parents: tuple = ()):
             yield line
 
 
-def free_name(name: str, taken) -> str:
+def free_name(name: str, taken: Container[str]) -> str:
     """Returns a name that is not taken: nested models come out flat."""
     while name in taken:
         name += "_"
@@ -195,12 +206,13 @@ class Copies:
             name is the operation's own, unless another one has it.
     """
 
-    def __init__(self, make: Callable):
+    def __init__(self, make: Make):
         self._make = make
-        self._made = {}  # id of an operation -> (operation, name, copy)
-        self._names = set()
+        # id of an operation -> (operation, name, copy)
+        self._made: dict[int, tuple[keras.Operation, str, keras.Operation]] = {}
+        self._names: set[str] = set()
 
-    def of(self, operation):
+    def of(self, operation: keras.Operation) -> keras.Operation:
         """Returns the copy of an operation."""
         if id(operation) not in self._made:
             name = self.take_name(operation.name)
@@ -213,7 +225,7 @@ class Copies:
         self._names.add(name)
         return name
 
-    def made(self) -> list[tuple]:
+    def made(self) -> list[tuple[keras.Operation, str, keras.Operation]]:
         """Returns (operation, name, copy) of all, in the order of the graph."""
         return list(self._made.values())
 
@@ -240,19 +252,22 @@ def finalize(layer: keras.Layer) -> None:
         layer.finalize_state()
 
 
-def last_operation(model):
+def last_operation(model: keras.Operation) -> keras.Operation:
     """Returns the layer or operation that gives the only output of a model."""
     while True:
         if isinstance(model, keras.Sequential):
             last = model.layers[-1]
         elif is_functional(model):
-            last = keras_private.history(model.outputs[0]).operation
+            made_by = keras_private.history(model.outputs[0])
+            if made_by is None:
+                return model
+            last = made_by.operation
         else:
             return model
         model = last
 
 
-def check_graph(model, name: str = "model") -> None:
+def check_graph(model: Any, name: str = "model") -> None:
     """Raises TypeError unless `model` is functional or a built Sequential.
 
     Args:

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state, masking, symbolic_scope
 
+from tfhyper.tensor_types import Structure, Tensor
+
 # Where Keras says that its own classes without a public name stand: in files, it
 # writes them by these.
 PRIVATE_MODULES = (
@@ -40,7 +42,7 @@ def flatten_layers(
     return layer._flatten_layers(include_self=include_self)
 
 
-def takes_training(operation: Any) -> bool:
+def takes_training(operation: keras.Operation) -> bool:
     """Whether `call` of a layer has an argument `training`; False of an operation.
 
     Wraps `Layer._call_has_training_arg`, as in 3.0.
@@ -59,7 +61,7 @@ def causal_padding(layer: keras.layers.Conv1D) -> list[list[int]]:
 # --- Graphs ---------------------------------------------------------------------
 
 
-def is_functional(model: Any) -> bool:
+def is_functional(model: keras.Model) -> bool:
     """Whether something is a model that `keras.Model(inputs, outputs)` makes.
 
     Its class, `Functional`, has no public name. It is told by `_run_through_graph`, as
@@ -68,7 +70,9 @@ def is_functional(model: Any) -> bool:
     return isinstance(model, keras.Model) and hasattr(model, "_run_through_graph")
 
 
-def run_through_graph(model: keras.Model, inputs: Any, call: Callable) -> Any:
+def run_through_graph(
+    model: keras.Model, inputs: Structure, call: Callable
+) -> Structure:
     """Returns a functional model's outputs, each operation called by a function.
 
     Wraps `Functional._run_through_graph`, with the argument `call_fn` that
@@ -83,7 +87,7 @@ def run_through_graph(model: keras.Model, inputs: Any, call: Callable) -> Any:
     return model._run_through_graph(inputs, operation_fn=lambda op: op, call_fn=call)
 
 
-def history(tensor: Any) -> Any | None:
+def history(tensor: Tensor) -> Any | None:
     """Returns what made a symbolic tensor, or `None` if there is no record of it.
 
     Wraps `KerasTensor._keras_history`, as in 3.0.
@@ -95,7 +99,7 @@ def history(tensor: Any) -> Any | None:
     return getattr(tensor, "_keras_history", None)
 
 
-def inbound_nodes(operation: Any) -> list:
+def inbound_nodes(operation: keras.Operation) -> list:
     """Returns the calls of a layer or operation on symbolic tensors, in their order.
 
     Wraps `Operation._inbound_nodes`, as in 3.0.
@@ -107,7 +111,7 @@ def inbound_nodes(operation: Any) -> list:
     return operation._inbound_nodes
 
 
-def outbound_nodes(operation: Any) -> list:
+def outbound_nodes(operation: keras.Operation) -> list:
     """Returns the calls, of whatever operation, that take what an operation gave.
 
     Wraps `Operation._outbound_nodes`, as in 3.0. Nodes as of `inbound_nodes`.
@@ -115,7 +119,7 @@ def outbound_nodes(operation: Any) -> list:
     return operation._outbound_nodes
 
 
-def graph_nodes(model: Any) -> list:
+def graph_nodes(model: keras.Model) -> list:
     """Returns the calls that a model's own graph consists of, nested models closed.
 
     Wraps `Function._nodes_by_depth`, and `Sequential._functional`, the functional model
@@ -127,7 +131,7 @@ def graph_nodes(model: Any) -> list:
     return [node for depth in depths.values() for node in depth]
 
 
-def function_name(operation: Any) -> str | None:
+def function_name(operation: keras.Operation) -> str | None:
     """Returns "Softmax" of what `keras.ops.softmax` put into a graph, and so on.
 
     `None` if an operation is no function of `keras.ops`, whose classes have no public
@@ -160,7 +164,7 @@ def only_shapes() -> bool:
     return symbolic_scope.in_symbolic_scope()
 
 
-def mask_of(tensor: Any) -> Any | None:
+def mask_of(tensor: Tensor) -> Any | None:
     """Returns the mask that a tensor carries from layer to layer, or `None`.
 
     Wraps `get_keras_mask` of `keras.src`, since 3.12 at the latest: an attribute
@@ -170,7 +174,7 @@ def mask_of(tensor: Any) -> Any | None:
     return masking.get_keras_mask(tensor)
 
 
-def set_mask(tensor: Any, mask: Any | None) -> None:
+def set_mask(tensor: Tensor, mask: Any | None) -> None:
     """Lets a tensor carry a mask, or none. Wraps `set_keras_mask`; see `mask_of`."""
     masking.set_keras_mask(tensor, mask)
 

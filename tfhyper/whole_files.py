@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from tfhyper.saving.json_values import MAX_BYTES, parse_json
 
@@ -50,7 +51,7 @@ def whole_file(path: str, folder: str | None = None) -> Iterator[str]:
         _to_disk(target or ".", os.O_RDONLY)
 
 
-def read_json(path: str) -> dict | None:
+def read_json(path: str) -> dict[str, Any] | None:
     """Returns the JSON object of a file; `None` if there is no such file.
 
     Raises:
@@ -80,7 +81,7 @@ def check_own(path: str) -> None:
         raise ValueError(f"{path} must be a file, not a link, a folder or a device.")
 
 
-def write_json(path: str, value: dict) -> None:
+def write_json(path: str, value: dict[str, Any]) -> None:
     """Writes a JSON object, whole or not at all."""
     with whole_file(path) as temporary, open(temporary, "w") as file:
         json.dump(value, file, indent=2)
@@ -130,7 +131,7 @@ def disk_is_full(error: BaseException) -> bool:
     ) in str(error)
 
 
-def _to_disk(path, flags):
+def _to_disk(path: str, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -94,7 +94,9 @@ class DrawnWeights:
         second += (second >= self.starts[block]) * self.sizes[block]
         return np.stack([first, second], axis=1)
 
-    def _pick_blocks(self, sizes, num_pairs, rng):
+    def _pick_blocks(
+        self, sizes: np.ndarray, num_pairs: int, rng: np.random.Generator
+    ) -> np.ndarray:
         if not sizes.any():
             raise ValueError(
                 "`model` must have a block of two weights or more. "

@@ -47,7 +47,7 @@ def figure_for(
     return figure
 
 
-def _check_title(title):
+def _check_title(title: str | None) -> None:
     if title is not None:
         check_text("title", title)
 

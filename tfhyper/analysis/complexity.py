@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -11,6 +11,7 @@ from tfhyper.analysis._blocks import stage_of
 from tfhyper.analysis._figures import BLUE, VERMILION, figure_for, tidy
 from tfhyper.checks import check_instance, check_positive_integer
 from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.tensor_types import Structure
 from tfhyper.text import align
 
 if TYPE_CHECKING:
@@ -149,9 +150,10 @@ def complexity(model: keras.Model, batch_size: int = 128) -> Complexity:
         (12501632, 1222656)
     """
     batch_size = check_positive_integer("batch_size", batch_size)
-    rows, not_counted = [], {}
+    rows: list[LayerComplexity] = []
+    not_counted: dict[str, None] = {}
 
-    def visit(operation, *args, **kwargs):
+    def visit(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         # The specification of a call: calling would tie the layer into a new graph.
         outputs = operation.compute_output_spec(*args, **kwargs)
         if isinstance(operation, keras.Layer):
@@ -213,7 +215,7 @@ def complexity_plot(
         for layer in found.layers:
             heights[stage_of(layer.name)] += getattr(layer, field)
         places = [place + side for place in range(len(stages))]
-        axes.bar(places, heights.values(), 0.4, color=color, label=label)
+        axes.bar(places, list(heights.values()), 0.4, color=color, label=label)
     axes.set_xticks(range(len(stages)), stages, rotation=30, ha="right")
     axes.set(ylabel="Multiply-adds")
     axes.legend(
@@ -227,7 +229,9 @@ def complexity_plot(
     return figure
 
 
-def _per_image(layer, inputs, outputs) -> int | None:
+def _per_image(
+    layer: keras.Layer, inputs: keras.KerasTensor, outputs: keras.KerasTensor
+) -> int | None:
     """Returns the multiply-adds of a layer's operation; `None` if not known."""
     kinds = (*_CONV, *_TRANSPOSED, *_DEPTHWISE, *_SEPARABLE, keras.layers.Dense)
     if not isinstance(layer, kinds):
@@ -260,6 +264,6 @@ def _per_batch(layer: keras.Layer) -> int | None:
     return layer.draw_multiply_adds if isinstance(layer, StochasticKernel) else 0
 
 
-def _has_matrix(layer) -> bool:
+def _has_matrix(layer: keras.Layer) -> bool:
     is_lookup = isinstance(layer, keras.layers.Embedding)
     return not is_lookup and any(len(x.shape) > 1 for x in layer.weights)

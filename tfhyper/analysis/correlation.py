@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -17,7 +17,8 @@ from tfhyper.checks import (
 )
 from tfhyper.posterior import PosteriorPredictor
 
-WHERE = ("within", "across")
+Where: TypeAlias = Literal["within", "across"]
+WHERE: tuple[Where, ...] = get_args(Where)
 
 
 class WeightPairs(NamedTuple):
@@ -80,7 +81,7 @@ def weight_pairs(
     model: keras.Model | PosteriorPredictor,
     num_pairs: int = 1,
     num_draws: int = 1000,
-    where: str = "within",
+    where: Where = "within",
     seed: int = 0,
     blocks: Callable[[str], str] | None = None,
     verbose: int = 0,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -249,7 +249,7 @@ def _check_sizes(sizes: Sequence[int] | None, draws: int) -> list[int]:
     return sizes
 
 
-def _check_line(name: str, pair) -> tuple[np.ndarray, np.ndarray]:
+def _check_line(name: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
     rule = (
         "`errors` must hold, for each name, a pair of increasing positive units "
         "(sizes,) and errors (sizes,) or (repeats, sizes). "

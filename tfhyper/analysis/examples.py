@@ -96,7 +96,9 @@ def extreme_examples(
     rows = -(-num // columns)
     figure = new_figure((max(1.35 * columns, 3.0), 2 * (1.8 * rows + 0.3) + 0.3), title)
     blocks = {"Most certain": order[:num], "Least certain": order[::-1][:num]}
-    for block, (heading, chosen) in zip(figure.subfigures(2, 1), blocks.items()):
+    for block, (heading, chosen) in zip(
+        figure.subfigures(2, 1, squeeze=False).ravel(), blocks.items()
+    ):
         block.suptitle(heading, fontsize=10, fontweight="bold")
         for position, index in enumerate(chosen, start=1):
             axes = block.add_subplot(rows, columns, position)

@@ -81,19 +81,19 @@ def fault_table(labels: ArrayLike, members: Mapping[str, ArrayLike]) -> FaultTab
     """
     members = check_named("members", members)
     # The most faults first, as in the paper; no fault is left out.
-    counts = [metrics.fault_counts(labels, x)[:0:-1] for x in members.values()]
-    sizes = [len(row) for row in counts]
+    rows = [metrics.fault_counts(labels, x)[:0:-1] for x in members.values()]
+    sizes = [len(row) for row in rows]
     if len(set(sizes)) > 1:
         raise ValueError(
             "`members` must hold the same number of members for each method. "
             f"Received: members of the numbers {dict(zip(members, sizes))}"
         )
-    counts = np.array(counts)
+    counts = np.array(rows)
     return FaultTable(
         methods=tuple(members),
         times=np.arange(sizes[0], 0, -1),
         counts=counts,
-        per_10000=counts * (10_000 / len(labels)),
+        per_10000=counts * (10_000 / len(np.asarray(labels))),
     )
 
 

@@ -160,6 +160,9 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
     columns = 2 if len(quantities) == 4 else min(len(quantities), 3)
     rows = -(-len(quantities) // columns)
     figure = new_figure((3.4 * columns, 2.6 * rows), title)
+    # Not at the top: matplotlib is imported when something is drawn.
+    from matplotlib.ticker import MaxNLocator
+
     for position, quantity in enumerate(quantities, start=1):
         axes = figure.add_subplot(rows, columns, position)
         for name, label, color in (
@@ -172,7 +175,9 @@ def training_curves(history: Any, title: str | None = None) -> "Figure":
                 # Dots too, for a single epoch has no line.
                 axes.plot(epochs, values, ".-", color=color, label=label)
         axes.set(xlabel="Epoch", ylabel=quantity)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        locator = axes.xaxis.get_major_locator()
+        if isinstance(locator, MaxNLocator):
+            locator.set_params(integer=True)
         if len(axes.lines) > 1:
             axes.legend(frameon=False, fontsize=8)
         tidy(axes)
@@ -194,7 +199,7 @@ def _check_curve(name: Any, values: Any) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _rule(name, values):
+def _rule(name: str, values: Any) -> str:
     return (
         "`history` must hold one number per epoch under each name. "
         f"Received: history[{name!r}]={values!r}"

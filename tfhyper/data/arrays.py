@@ -138,12 +138,12 @@ def with_statistics(
         raise ValueError(
             f"`mean` and `std` must be given together. Received: mean={mean}, std={std}"
         )
-    if mean is None:
+    if mean is None or std is None:
         if spec.mean is not None:
             return spec
         count = min(num_train, _STATISTICS_EXAMPLES)
         images = (arrays or source.arrays("train", count))[0][:count]
-        mean, std = _statistics(images)
+        mean, std = (found.tolist() for found in _statistics(images))
     channels = spec.image_shape[-1]
     values = {}
     for argument, received in (("mean", mean), ("std", std)):
@@ -156,7 +156,7 @@ def with_statistics(
         values[argument] = tuple(array.tolist())
     if min(values["std"]) <= 0:
         raise ValueError(f"`std` must be positive. Received: std={std}")
-    return dataclasses.replace(spec, **values)
+    return dataclasses.replace(spec, mean=values["mean"], std=values["std"])
 
 
 def _statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

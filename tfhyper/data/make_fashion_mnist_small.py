@@ -13,6 +13,7 @@ import argparse
 import gzip
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--train_per_class", type=int, default=1000)
     parser.add_argument("--test_per_class", type=int, default=250)
     args = parser.parse_args(argv)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, prefix, per_class in (
         ("train", "train", args.train_per_class),
         ("test", "t10k", args.test_per_class),

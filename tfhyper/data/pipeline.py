@@ -211,7 +211,7 @@ def load(
     arrays = source.arrays("train", num_train) if in_memory else None
     spec = with_statistics(source, mean, std, num_train, arrays)
     batch_size = int(batch_size)
-    if in_memory:
+    if arrays is not None:
         train = streams.from_memory(*arrays, batch_size)
         test = streams.from_memory(*source.arrays("test", num_test), batch_size)
     else:

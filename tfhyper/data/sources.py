@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,11 @@ def open_source(
                 f"`name` must be a set with the split '{split}'. Received: "
                 f"name='{name}' with splits {sorted(builder.info.splits)}"
             )
-    sizes = (
+    train, test = (
         builder.info.splits[split].num_examples
         for split in (spec.train_split, spec.test_split)
     )
-    return Source(spec, *sizes, builder, image_key, label_key)
+    return Source(spec, train, test, builder, image_key, label_key)
 
 
 def _keys(builder: Any) -> tuple[str, str]:
@@ -149,7 +150,7 @@ def _keys(builder: Any) -> tuple[str, str]:
 
     features = builder.info.features
     kinds = (tfds.features.Image, tfds.features.ClassLabel)
-    keys = builder.info.supervised_keys or ()
+    keys: Sequence[str] = builder.info.supervised_keys or ()
     if not keys and isinstance(features, tfds.features.FeaturesDict):
         # Not stated, as in sets made from arrays: the only image and the only label.
         keys = [k for kind in kinds for k in features if type(features[k]) is kind]

@@ -88,7 +88,7 @@ class Stream:
     def _train(self, epochs: tf.data.Dataset) -> tf.data.Dataset:
         """Maps a dataset of epoch numbers to their batches on end."""
 
-        def one_epoch(epoch):
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             return self._keyed(tf.stack([tf.constant(self._seed, tf.int64), epoch]))
 
         return self._finish(epochs.flat_map(one_epoch), self._augment)
@@ -103,9 +103,16 @@ class Stream:
     def _finish(self, dataset: tf.data.Dataset, augmented: bool) -> tf.data.Dataset:
         """Normalises and augments; outside of the epochs, so that none waits."""
         spec = self._spec
+        mean, std = spec.mean, spec.std
+        if mean is None or std is None:
+            raise ValueError(
+                f"`spec` must have `mean` and `std`. Received: spec={spec}"
+            )
 
-        def finish(images, labels, key, step):
-            def draw(use):
+        def finish(
+            images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, step: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            def draw(use: int) -> tf.Tensor:
                 return _fold_in(_fold_in(key, use), step)
 
             images = tf.cast(images, tf.float32) / 255.0
@@ -116,7 +123,7 @@ class Stream:
             # Images that were resized have had a random window already.
             if augmented and spec.resize is not None:
                 images = colors.random_lighting(images, draw(_LIGHTING))
-            images = augment.normalize(images, spec.mean, spec.std)
+            images = augment.normalize(images, mean, std)
             if augmented and spec.resize is None:
                 images = augment.random_crop(images, PADDING, draw(_CROPS))
             if augmented and spec.flip:
@@ -134,7 +141,7 @@ def from_memory(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Batc
     with tf.device("CPU:0"):
         images, labels = tf.constant(images), tf.constant(labels)
 
-    def batches(key):
+    def batches(key: tf.Tensor | None) -> tf.data.Dataset:
         order = tf.range(tf.size(labels))
         if key is not None:
             order = _shuffled(order, key, _ORDER)
@@ -177,10 +184,10 @@ def from_disk(
         # As bytes: of a training image only the window is decoded.
         decoders[source.image_key] = tfds.decode.SkipDecoding()
 
-    def read(path, skip_take):
+    def read(path: tf.Tensor, skip_take: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(path).skip(skip_take[0]).take(skip_take[1])
 
-    def batches(key):
+    def batches(key: tf.Tensor | None) -> tf.data.Dataset:
         order = tf.range(len(pieces))
         if key is not None:
             order = _shuffled(order, key, _ORDER)
@@ -201,7 +208,7 @@ def from_disk(
             records = blocks.map(lambda i, block: _shuffled(block, block_key, i))
             records = records.prefetch(1).unbatch()
 
-        def decode(index, record):
+        def decode(index: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             example = features.deserialize_example(record, decoders=decoders)
             image = example[source.image_key]
             if spec.resize is not None and augmented and key is not None:

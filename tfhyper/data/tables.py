@@ -69,7 +69,7 @@ def load_table(path: str | os.PathLike, min_rows: int = 20) -> Table:
     path = check_path("path", path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"`path` must be a file. Received: path={path!r}")
-    rows = []
+    rows: list[list[float]] = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -279,13 +279,13 @@ def fold_rows(
     return [(np.delete(order, part), order[part]) for part in parts]
 
 
-def _shuffled(num_rows, seed):
+def _shuffled(num_rows: int, seed: int) -> np.ndarray:
     order = np.arange(num_rows)
     np.random.RandomState(seed).shuffle(order)
     return order
 
 
-def _number(path, line: int, column: int, text: str) -> float:
+def _number(path: str, line: int, column: int, text: str) -> float:
     text = text.strip()
     where = f"in line {line}, column {column} of {path}"
     if text.lower() in _MISSING:

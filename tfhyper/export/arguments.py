@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
 from tfhyper.checks import check_bool
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior.base_predictor import BasePredictor
+
+# What a file holds of a draw: what its kernels are made of, or the kernels.
+Form: TypeAlias = Literal["generator", "materialized"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def check_predictor(predictor: Any, preprocessing: Any) -> None:

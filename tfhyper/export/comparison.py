@@ -1,15 +1,25 @@
 """A file of another runtime beside the predictor that it was made of."""
 
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tfhyper.checks import check_finite
+from tfhyper.posterior import Rejection
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.tasks.task import Task
+
+if TYPE_CHECKING:
+    from tfhyper.export.module import Exported
 
 _BATCH = 128  # as `predict` takes them: masks of dropout go by the place in it
 _RANDOM_EXAMPLES = 8
+# What runs a file: a function of named arrays that gives named arrays.
+Run: TypeAlias = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +59,7 @@ class FileReport:
         """The largest of the differences."""
         return float(np.max(list(self.differences.values())))  # NaN if there is one
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = list(self.differences)[np.argmax(list(self.differences.values()))]
         lines = [
             f"{self.path}: {self.size / 2**20:.2f} MiB, largest difference to the "
@@ -116,7 +126,7 @@ def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
     return named, labels
 
 
-def _in_batches(predict, named):
+def _in_batches(predict: Run, named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     count = len(next(iter(named.values())))
     parts = [
         predict({name: x[i : i + _BATCH] for name, x in named.items()})
@@ -125,7 +135,12 @@ def _in_batches(predict, named):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _differences(found, expected, task, rejection) -> dict[str, float]:
+def _differences(
+    found: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    task: Task,
+    rejection: Rejection | None,
+) -> dict[str, float]:
     differences = {name: _difference(found[name], expected[name]) for name in expected}
     decisions = task.expected_decisions(found)
     if rejection is not None:
@@ -136,7 +151,7 @@ def _differences(found, expected, task, rejection) -> dict[str, float]:
     return differences
 
 
-def _difference(found, expected) -> float:
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape:
         raise ValueError(
             f"The file gives the shape {found.shape} where the predictor gives "
@@ -147,7 +162,13 @@ def _difference(found, expected) -> float:
 
 
 def compare(
-    predictor, exported, predict, check, path: str, size: int, tolerance: float
+    predictor: BasePredictor,
+    exported: Exported,
+    predict: Run,
+    check: tuple[dict[str, np.ndarray], np.ndarray | None],
+    path: str,
+    size: int,
+    tolerance: float,
 ) -> FileReport:
     """Returns the report of a file.
 

@@ -5,17 +5,24 @@ TensorFlow and gives the predictions of all draws, in plain operations without
 control flow.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfhyper.checks import check_choice
+from tfhyper.export.arguments import FORMS, Form
+from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure, Tensor
 
-FORMS = ("generator", "materialized")
+# A variable of a network, and the value that it has in a draw.
+Assignment: TypeAlias = tuple[keras.Variable, tf.Tensor]
 
 
 class EnsembleFunction:
@@ -49,11 +56,12 @@ class EnsembleFunction:
     TensorShape([2, 8, 10])
     """
 
-    def __init__(self, predictor, form: str | None = None):
+    def __init__(self, predictor: BasePredictor, form: Form | None = None):
         if form is not None:
             check_choice("form", form, FORMS)
         self.task = predictor.task
-        found = {}  # id of a network -> (network, its draws)
+        # id of a network -> (network, its draws)
+        found: dict[int, tuple[PointNetwork, list[Draw]]] = {}
         for point, draw in predictor.networks():
             found.setdefault(id(point), (point, []))[1].append(draw)
         seeded = [x for point, draws in found.values() for x in point.seeded(draws[0])]
@@ -78,13 +86,13 @@ class EnsembleFunction:
             for x in leaves
         }
 
-    def __call__(self, inputs) -> tf.Tensor:
+    def __call__(self, inputs: Structure) -> tf.Tensor:
         """Returns the members' predictions, (batch, draws, values)."""
         return tf.stack(
             [member for network in self.networks for member in network(inputs)], axis=1
         )
 
-    def pack(self, named: dict):
+    def pack(self, named: dict[str, Tensor]) -> Structure:
         """Returns the inputs of the networks from tensors by the names of `specs`."""
         flat = [named[name] for name in self.specs]
         return keras.tree.pack_sequence_as(self._structure, flat)
@@ -100,7 +108,7 @@ class DrawnNetwork:
         form: a name of `FORMS`.
     """
 
-    def __init__(self, point: PointNetwork, draws: list[Draw], task: Task, form: str):
+    def __init__(self, point: PointNetwork, draws: list[Draw], task: Task, form: Form):
         self.point, self.count, self._task = point, len(draws), task
         self._parts = (_Weights if form == "materialized" else _Sources)(point)
         arrays = [self._parts.take(draw) for draw in draws]
@@ -109,7 +117,7 @@ class DrawnNetwork:
         # Its graph is in a file once, and not once for each draw.
         self._predict = tf.function(self._predict_draw, autograph=False)
 
-    def __call__(self, inputs) -> list:
+    def __call__(self, inputs: Structure) -> list[tf.Tensor]:
         """Returns the predictions of the draws, each (batch, values)."""
         columns = [
             column.tensors(self.count)
@@ -121,7 +129,9 @@ class DrawnNetwork:
             for i in range(self.count)
         ]
 
-    def predict_with(self, inputs, values) -> tf.Tensor:
+    def predict_with(
+        self, inputs: Structure, values: Iterable[Assignment]
+    ) -> tf.Tensor:
         """Returns the network's prediction with other values of its variables.
 
         Args:
@@ -131,7 +141,9 @@ class DrawnNetwork:
         network = self.point.network
         return self._task.tensor(call_with(self.point, network, inputs, values))
 
-    def _predict_draw(self, inputs, tensors):
+    def _predict_draw(
+        self, inputs: Structure, tensors: Iterable[tf.Tensor]
+    ) -> tf.Tensor:
         tensors = iter(tensors)
         parts = [
             column.constant if column.variable is None else next(tensors)
@@ -140,7 +152,12 @@ class DrawnNetwork:
         return self.predict_with(inputs, self._parts.values(parts))
 
 
-def call_with(point: PointNetwork, network: keras.Model, inputs, values):
+def call_with(
+    point: PointNetwork,
+    network: keras.Model,
+    inputs: Structure,
+    values: Iterable[Assignment],
+) -> Structure:
     """Returns what a network gives with other values of some of its variables.
 
     Args:
@@ -157,16 +174,16 @@ def call_with(point: PointNetwork, network: keras.Model, inputs, values):
 class _Weights:
     """What a file holds of a draw: kernels and moments."""
 
-    def __init__(self, point):
+    def __init__(self, point: PointNetwork):
         self._point = point
 
-    def take(self, draw):
+    def take(self, draw: Draw) -> list[np.ndarray]:
         """Returns the arrays of a draw."""
         pairs = list(self._point.values(draw))
         self._variables = [variable for variable, _ in pairs]
         return [np.asarray(value) for _, value in pairs]
 
-    def values(self, parts):
+    def values(self, parts: Sequence[tf.Tensor]) -> list[Assignment]:
         """Returns the network's variables and what a draw makes of them."""
         return list(zip(self._variables, parts, strict=True))
 
@@ -174,15 +191,15 @@ class _Weights:
 class _Sources:
     """What a file holds of a draw: noise, of which kernels are made, and moments."""
 
-    def __init__(self, point):
+    def __init__(self, point: PointNetwork):
         self._point = point
 
-    def take(self, draw):
+    def take(self, draw: Draw) -> list[np.ndarray]:
         """Returns the arrays of a draw."""
         self._structure = [draw.noise, draw.moments]
         return keras.tree.flatten(self._structure)
 
-    def values(self, parts):
+    def values(self, parts: Sequence[tf.Tensor]) -> list[Assignment]:
         """Returns the network's variables and what a draw makes of them."""
         noise, moments = keras.tree.pack_sequence_as(self._structure, parts)
         if isinstance(self._point, StackedNetwork):  # that of several draws
@@ -199,7 +216,7 @@ class _Column:
     Arrays of no size, which say that nothing is drawn, stay what they are.
     """
 
-    def __init__(self, values):
+    def __init__(self, values: Sequence[np.ndarray]):
         first = self.constant = np.asarray(values[0])
         self._same = all(np.array_equal(first, value) for value in values)
         self.variable = None
@@ -207,7 +224,7 @@ class _Column:
             stacked = first if self._same else np.stack(values)
             self.variable = tf.Variable(stacked, trainable=False)
 
-    def tensors(self, count):
+    def tensors(self, count: int) -> list[tf.Tensor]:
         """Returns the arrays of the draws."""
         if self._same:
             return [tf.convert_to_tensor(self.variable)] * count

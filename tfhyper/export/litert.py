@@ -1,13 +1,21 @@
 """A predictor for LiteRT, which was TensorFlow Lite."""
 
-from tfhyper.export.runtimes import UNSIGNED, Runtime, public
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfhyper.export.runtimes import UNSIGNED, Runtime, Weights, public
+
+if TYPE_CHECKING:
+    from tfhyper.export.comparison import Run
+    from tfhyper.export.module import Exported
 
 
-def _needs(_):
+def _needs(_: Weights) -> None:
     import ai_edge_litert.interpreter  # noqa: F401
 
 
-def _write(exported, folder, path, weights):
+def _write(exported: Exported, folder: str, path: str, weights: Weights) -> None:
     import zipfile
 
     import tensorflow as tf
@@ -27,7 +35,7 @@ def _write(exported, folder, path, weights):
             archive.writestr("labels.txt", "\n".join(lines) + "\n")
 
 
-def _open(path):
+def _open(path: str) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(path).get_signature_runner()

@@ -1,12 +1,19 @@
 """What an exported model says of itself: JSON that any reader understands."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.version import __version__
+
+if TYPE_CHECKING:
+    from tfhyper.export.functions import EnsembleFunction
+    from tfhyper.export.preprocessing import Preprocessing
+    from tfhyper.posterior.base_predictor import BasePredictor
 
 FORMAT = "tfhyper export 1"
 # Its name among the file's assets.
@@ -51,7 +58,7 @@ def check_class_names(
     return list(names)
 
 
-def check_metadata(metadata: Mapping[str, Any] | None) -> dict:
+def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns the user's own entries as a dict.
 
     Raises:
@@ -79,7 +86,13 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict:
         ) from error
 
 
-def describe(predictor, members, preprocessing, class_names, metadata) -> str:
+def describe(
+    predictor: BasePredictor,
+    members: EnsembleFunction,
+    preprocessing: Preprocessing | None,
+    class_names: list[str] | None,
+    metadata: dict[str, Any],
+) -> str:
     """Returns all that is to be known of an exported predictor, as JSON.
 
     Args:
@@ -96,8 +109,9 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
         }
         for name, spec in members.specs.items()
     }
+    formula = None
     if preprocessing is not None:
-        preprocessing = {
+        formula = {
             "formula": "(inputs / 255 - mean) / std",
             **dataclasses.asdict(preprocessing),
         }
@@ -111,7 +125,7 @@ def describe(predictor, members, preprocessing, class_names, metadata) -> str:
         "form": members.form,
         "uncertainty": predictor.task.unit,
         "inputs": inputs,
-        "preprocessing": preprocessing,
+        "preprocessing": formula,
         "class_names": class_names,
         "rejection": predictor.settings["rejection"],
         "metadata": metadata,

@@ -3,11 +3,19 @@
 import functools
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow.saved_model.experimental import TrackableResource
+from tensorflow.types.experimental import ConcreteFunction
 
 from tfhyper.export import metadata as described
+from tfhyper.export.arguments import Form
 from tfhyper.export.functions import EnsembleFunction
+from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.export.resources import (
     captured_resources,
     check_operations,
@@ -15,6 +23,8 @@ from tfhyper.export.resources import (
 )
 from tfhyper.export.sampling import FreshDraws
 from tfhyper.export.signatures import summary
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.tensor_types import Structure
 
 
 class Exported:
@@ -32,13 +42,13 @@ class Exported:
 
     def __init__(
         self,
-        predictor,
-        form,
-        preprocessing,
-        class_names,
-        metadata,
-        sampling,
-        sampling_inputs,
+        predictor: BasePredictor,
+        form: Form | None,
+        preprocessing: Preprocessing | None,
+        class_names: Sequence[str] | None,
+        metadata: Mapping[str, Any] | None,
+        sampling: bool,
+        sampling_inputs: ArrayLike | None,
     ):
         self.task, self.rejection = predictor.task, predictor.rejection
         self._preprocessing = preprocessing
@@ -77,14 +87,14 @@ class Exported:
         self._save(folder, {name: self.function})
 
     @functools.cached_property
-    def function(self):
+    def function(self) -> ConcreteFunction:
         """The predictions and their members as one concrete function."""
 
-        def predict(**named):
+        def predict(**named: tf.Tensor) -> dict[str, tf.Tensor]:
             members = self._members(self._inputs(named))
             return {**self._summary(members), **self.task.member_outputs(members)}
 
-        def trace():
+        def trace() -> ConcreteFunction:
             function = tf.function(predict, autograph=False)
             return function.get_concrete_function(**self.specs)
 
@@ -105,13 +115,13 @@ class Exported:
         """Returns the types of the operations of `function`."""
         return operations_of(self.function)
 
-    def pack(self, named: dict):
+    def pack(self, named: dict[str, np.ndarray]) -> Structure:
         """Returns what the predictor takes of arrays that the file takes, by name."""
         if self._preprocessing is not None:
             named = {k: self._preprocessing(x).numpy() for k, x in named.items()}
         return self._members.pack(named)
 
-    def _save(self, folder, signatures):
+    def _save(self, folder: str, signatures: dict[str, ConcreteFunction]) -> None:
         module = tf.Module()
         # What was traced, each once: not the model, and nothing that it used for
         # training.
@@ -129,50 +139,51 @@ class Exported:
             module.description = tf.saved_model.Asset(path)
             tf.saved_model.save(module, folder, signatures=signatures)
 
-    def _tables(self, functions):
+    def _tables(self, functions: Iterable[ConcreteFunction]) -> list[TrackableResource]:
         """Returns what look-up tables and the like the functions read."""
         networks = [network.point.network for network in self._members.networks]
         return captured_resources(functions, networks)
 
     @functools.cached_property
-    def signatures(self) -> dict:
+    def signatures(self) -> dict[str, ConcreteFunction]:
         """Name -> function, with its graph."""
         # Called by several signatures, but in the file once.
         members = tf.function(self._members, autograph=False)
 
-        def serve(**named):
+        def serve(**named: tf.Tensor) -> dict[str, tf.Tensor]:
             return self._summary(members(self._inputs(named)))
 
-        def show_members(**named):
+        def show_members(**named: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.task.member_outputs(members(self._inputs(named)))
 
-        def sample(seed, **named):
-            found = self._fresh(self._inputs(named), seed)
-            return {**self._summary(found), **self.task.member_outputs(found)}
-
-        def describe():
+        def describe() -> dict[str, tf.Tensor]:
             return {
                 "metadata": tf.constant(self.description),
                 "class_names": tf.constant(self.class_names or [], tf.string),
             }
 
         seed = {"seed": tf.TensorSpec((), tf.int32)}
-        functions = {
+        functions: dict[str, tuple[Callable, dict[str, tf.TensorSpec]]] = {
             tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: (serve, self.specs),
             "members": (show_members, self.specs),
             "metadata": (describe, {}),
         }
-        if self._fresh is not None:
+        if (fresh := self._fresh) is not None:
+
+            def sample(seed: tf.Tensor, **named: tf.Tensor) -> dict[str, tf.Tensor]:
+                found = fresh(self._inputs(named), seed)
+                return {**self._summary(found), **self.task.member_outputs(found)}
+
             functions["sample"] = sample, {**self.specs, **seed}
         return {
             name: tf.function(function, autograph=False).get_concrete_function(**specs)
             for name, (function, specs) in functions.items()
         }
 
-    def _summary(self, members):
+    def _summary(self, members: tf.Tensor) -> dict[str, tf.Tensor]:
         return summary(members, self.task, self.rejection)
 
-    def _inputs(self, named):
+    def _inputs(self, named: dict[str, tf.Tensor]) -> Structure:
         """Returns the networks' inputs from those of a signature."""
         # Sessions, as servers run them, check no shapes, and a convolution takes twice
         # the channels for two groups.

@@ -1,6 +1,18 @@
 """A predictor for ONNX Runtime."""
 
-from tfhyper.export.runtimes import Runtime, public
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfhyper.export.runtimes import Runtime, Weights, public
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from onnx import ModelProto
+
+    from tfhyper.export.comparison import Run
+    from tfhyper.export.module import Exported
 
 # Of 2022: ONNX Runtime has had it since 1.14.
 _OPSET = 18
@@ -8,13 +20,13 @@ _OPSET = 18
 _LEAST = 1024
 
 
-def _needs(_):
+def _needs(_: Weights) -> None:
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
     import tf2onnx  # noqa: F401
 
 
-def _write(exported, _, path, weights):
+def _write(exported: Exported, _: str, path: str, weights: Weights) -> None:
     import json
 
     import onnx
@@ -28,7 +40,7 @@ def _write(exported, _, path, weights):
     ]
 
     @tf.function(autograph=False)
-    def predict(*inputs):
+    def predict(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return exported.function(**dict(zip(names, inputs, strict=True)))
 
     model, _ = tf2onnx.convert.from_function(predict, signature, opset=_OPSET)
@@ -43,7 +55,7 @@ def _write(exported, _, path, weights):
     onnx.save(model, path)
 
 
-def _halve(model):
+def _halve(model: ModelProto) -> None:
     """Stores the large weights as float16, and casts each back."""
     import numpy as np
     import onnx
@@ -62,7 +74,7 @@ def _halve(model):
     model.graph.node.extend(nodes)
 
 
-def _quantized(model):
+def _quantized(model: ModelProto) -> ModelProto:
     import os
     import tempfile
 
@@ -81,13 +93,13 @@ def _quantized(model):
         return onnx.load(path)
 
 
-def _open(path):
+def _open(path: str) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def predict(named):
+    def predict(named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(names, named), strict=True))
 
     return predict

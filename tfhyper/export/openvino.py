@@ -1,20 +1,29 @@
 """A predictor for OpenVINO."""
 
-import os
+from __future__ import annotations
 
-from tfhyper.export.runtimes import UNSIGNED, Runtime, public
+import os
+from typing import TYPE_CHECKING
+
+from tfhyper.export.runtimes import UNSIGNED, Runtime, Weights, public
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfhyper.export.comparison import Run
+    from tfhyper.export.module import Exported
 
 _FILE = "model.xml"
 
 
-def _needs(weights):
+def _needs(weights: Weights) -> None:
     import openvino  # noqa: F401
 
     if weights == "int8":
         import nncf  # noqa: F401
 
 
-def _write(exported, folder, path, weights):
+def _write(exported: Exported, folder: str, path: str, weights: Weights) -> None:
     import json
 
     import openvino
@@ -34,14 +43,14 @@ def _write(exported, folder, path, weights):
     )
 
 
-def _open(path):
+def _open(path: str) -> Run:
     import openvino
 
     # Not read from the file while it runs: that may be renamed.
     options = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_MMAP": False}
     compiled = openvino.Core().compile_model(os.path.join(path, _FILE), "CPU", options)
 
-    def predict(named):
+    def predict(named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = compiled(named)
         return {key.get_any_name(): value for key, value in found.items()}
 

@@ -1,11 +1,18 @@
 """What an exported model does with images before the network sees them."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfhyper.checks import check_numbers
+from tfhyper.tensor_types import Shape
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Preprocessing:
     mean: Sequence[float] | float
     std: Sequence[float] | float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("mean", "std"):
             value = getattr(self, name)
             array = check_numbers(name, value)
@@ -43,25 +50,25 @@ class Preprocessing:
                     f"Received: {name}={value!r}"
                 )
             object.__setattr__(self, name, tuple(np.atleast_1d(array).tolist()))
-        if len(self.mean) != len(self.std):
+        if np.size(self.mean) != np.size(self.std):
             raise ValueError(
                 "`mean` and `std` must have the same length. "
                 f"Received: mean={self.mean}, std={self.std}"
             )
-        if min(self.std) <= 0:
+        if np.min(self.std) <= 0:
             raise ValueError(f"`std` must be above 0. Received: std={self.std}")
 
-    def check_shape(self, shapes: list[tuple]) -> None:
+    def check_shape(self, shapes: list[Shape]) -> None:
         """Raises ValueError unless a network takes images that this is for."""
         channels = shapes[0][-1] if len(shapes) == 1 and shapes[0] else None
-        if channels is None or len(self.mean) not in (1, channels):
+        if channels is None or np.size(self.mean) not in (1, channels):
             raise ValueError(
                 "`preprocessing` must have a mean and a deviation for each channel "
                 "of a network with one input. Received: "
                 f"preprocessing={self}, inputs of the shapes {shapes}"
             )
 
-    def __call__(self, images):
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Returns uint8 images, a tensor of TensorFlow, as normalised float32."""
         import tensorflow as tf
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import keras
 import tensorflow as tf
+from tensorflow.saved_model.experimental import TrackableResource
+from tensorflow.types.experimental import ConcreteFunction
 
 # What is called back in the process that traced, and in no other.
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
@@ -14,14 +16,14 @@ _TEXT = (
 ).split()
 
 
-def operations_of(function) -> set[str]:
+def operations_of(function: ConcreteFunction) -> set[str]:
     """Returns the types of the operations of a concrete function."""
     graph = function.graph.as_graph_def()
     nodes = [graph.node, *(x.node_def for x in graph.library.function)]
     return {node.op for part in nodes for node in part}
 
 
-def check_operations(functions: Iterable) -> None:
+def check_operations(functions: Iterable[ConcreteFunction]) -> None:
     """Raises ValueError for functions that call back into Python."""
     for function in functions:
         if found := _PYTHON & operations_of(function):
@@ -37,7 +39,9 @@ def operations_on_text(operations: Iterable[str]) -> list[str]:
     return sorted(x for x in operations if x.startswith(tuple(_TEXT)))
 
 
-def captured_resources(functions: Iterable, networks: Sequence[keras.Model]) -> list:
+def captured_resources(
+    functions: Iterable[ConcreteFunction], networks: Sequence[keras.Model]
+) -> list[TrackableResource]:
     """Returns the tables and other resources that functions read, variables left out.
 
     A SavedModel holds them with what they are made of, such as files, if something in
@@ -53,7 +57,7 @@ def captured_resources(functions: Iterable, networks: Sequence[keras.Model]) -> 
     owners = {}
     for network in networks:
         for found in tf.train.TrackableView(network).descendants():
-            if isinstance(found, tf.saved_model.experimental.TrackableResource):
+            if isinstance(found, TrackableResource):
                 owners[id(found.resource_handle)] = found
     resources = {}
     for function in functions:

@@ -6,21 +6,26 @@ import inspect
 import os
 import tempfile
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_number, check_path, check_verbose
 from tfhyper.export.arguments import check_free, check_predictor
-from tfhyper.export.comparison import FileReport, compare, examples
+from tfhyper.export.comparison import FileReport, Run, compare, examples
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 from tfhyper.whole_files import whole_file, whole_folder
 
+if TYPE_CHECKING:
+    from tfhyper.export.module import Exported
+
 _Arguments = ParamSpec("_Arguments")
-# How weights are stored -> the default of `tolerance`.
-WEIGHTS = {"float32": 1e-5, "float16": 0.02, "int8": 0.2}
+# How weights are stored.
+Weights: TypeAlias = Literal["float32", "float16", "int8"]
+# How they are stored -> the default of `tolerance`.
+WEIGHTS: dict[Weights, float] = {"float32": 1e-5, "float16": 0.02, "int8": 0.2}
 # What every function that writes a file for a runtime takes, gives and raises.
 CONTRACT = """\
 Args:
@@ -76,12 +81,12 @@ class Runtime:
     """
 
     extra: str
-    needs: Callable[[str], Any]
-    write: Callable
-    open: Callable
+    needs: Callable[[Weights], None]
+    write: Callable[["Exported", str, str, Weights], None]
+    open: Callable[[str], Run]
     suffix: str = ""
     contents: str = ""
-    lacks: frozenset = frozenset()
+    lacks: frozenset[str] = frozenset()
 
     def document(self, text: str) -> str:
         """Returns a docstring, with `CONTRACT` in place of "{contract}"."""
@@ -117,7 +122,7 @@ class Runtime:
         preprocessing: Preprocessing | None = None,
         class_names: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        weights: str = "float32",
+        weights: Weights = "float32",
         tolerance: float | None = None,
         check_data: tuple[ArrayLike, ArrayLike] | None = None,
         verbose: int = 1,
@@ -204,12 +209,12 @@ def public(
     function.__name__ = function.__qualname__ = name
     function.__module__ = f"tfhyper.export.{name}"
     function.__doc__ = doc
-    function.__signature__ = signature
+    vars(function)["__signature__"] = signature  # of which no stub knows
     return function
 
 
 @contextlib.contextmanager
-def _as_saved_model(exported):
+def _as_saved_model(exported: "Exported") -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         exported.save_function(folder)
         yield folder

@@ -1,9 +1,21 @@
 """Draws that an exported model makes itself, from a seed of the request."""
 
+from collections.abc import Callable
+
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_finite
-from tfhyper.export.functions import EnsembleFunction, call_with
+from tfhyper.export.functions import (
+    Assignment,
+    DrawnNetwork,
+    EnsembleFunction,
+    call_with,
+)
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.tensor_types import Structure
 
 
 class FreshDraws:
@@ -24,7 +36,12 @@ class FreshDraws:
             fit where draws have moments. Elsewhere they are not used.
     """
 
-    def __init__(self, members: EnsembleFunction, predictor, inputs):
+    def __init__(
+        self,
+        members: EnsembleFunction,
+        predictor: BasePredictor,
+        inputs: ArrayLike | None,
+    ):
         networks = members.networks
         self._minibatch = predictor.batch_size
         if predictor.deterministic or not (
@@ -52,21 +69,23 @@ class FreshDraws:
             for network in networks
         ]
 
-    def __call__(self, inputs, seed) -> tf.Tensor:
+    def __call__(self, inputs: Structure, seed: tf.Tensor) -> tf.Tensor:
         """Returns the draws' predictions, (batch, draws, values), for an int seed."""
         # As in tfhyper, seeds are not negative.
         seed = tf.bitwise.bitwise_and(seed, 2**31 - 1)
-        members = []
+        members: list[tf.Tensor] = []
         for count, predict in self._networks:
             for _ in range(count):
                 index = tf.constant(len(members), tf.int32)
                 members.append(predict(inputs, seed, index))
         return tf.stack(members, axis=1)
 
-    def _function(self, network):
+    def _function(
+        self, network: DrawnNetwork
+    ) -> Callable[[Structure, tf.Tensor, tf.Tensor], tf.Tensor]:
         point = network.point
 
-        def predict(inputs, seed, index):
+        def predict(inputs: Structure, seed: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
             values = list(point.values(point.fresh(seed, index)))
             if self._inputs is not None and point.batch_norms:
                 values += self._moments(point, values, seed, index)
@@ -74,12 +93,18 @@ class FreshDraws:
 
         return predict
 
-    def _moments(self, point, values, seed, index):
+    def _moments(
+        self,
+        point: PointNetwork,
+        values: list[Assignment],
+        seed: tf.Tensor,
+        index: tf.Tensor,
+    ) -> list[Assignment]:
         """Returns the variables of BatchNorm's moments, and those of a draw."""
         inputs = tf.convert_to_tensor(self._inputs)
         if self._minibatch:
             order = tf.random.experimental.stateless_shuffle(
-                tf.range(self._inputs.shape[0]), tf.stack([seed, index])
+                tf.range(inputs.shape[0]), tf.stack([seed, index])
             )
             inputs = tf.gather(inputs, order[: self._minibatch])
         found = iter(call_with(point, point.moments_network, inputs, values))
@@ -90,7 +115,7 @@ class FreshDraws:
             moments.append((norm.moving_variance, variance[0]))
         return moments
 
-    def _check(self, inputs, members):
+    def _check(self, inputs: ArrayLike, members: EnsembleFunction) -> np.ndarray:
         spec, *others = members.specs.values()
         array = check_finite("sampling_inputs", inputs)
         if others or not spec.shape.is_compatible_with(array.shape):

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_bool, check_path
-from tfhyper.export.arguments import check_free, check_predictor
+from tfhyper.export.arguments import Form, check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 from tfhyper.whole_files import whole_folder
@@ -17,7 +17,7 @@ def saved_model(
     predictor: PosteriorPredictor | DeepEnsemble,
     path: str,
     *,
-    form: str | None = None,
+    form: Form | None = None,
     overwrite: bool = False,
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
@@ -120,9 +120,9 @@ def saved_model(
         _check_free(path, overwrite)  # it may have come in the meantime
 
 
-def _check_free(path, overwrite):
+def _check_free(path: str, overwrite: bool) -> None:
     check_free(path, overwrite, _is_saved_model, "a folder that holds a SavedModel")
 
 
-def _is_saved_model(path):
+def _is_saved_model(path: str) -> bool:
     return os.path.exists(os.path.join(path, "saved_model.pb"))

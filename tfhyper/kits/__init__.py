@@ -13,7 +13,7 @@ from tfhyper.kits.mnf import mnf
 from tfhyper.kits.static_hypernet import static_hypernet
 from tfhyper.kits.strategies import STRATEGIES
 
-KITS: dict[str, Callable[[], LayerKit]] = {
+KITS: dict[str, Callable[..., LayerKit]] = {
     "bayes": bayes,
     "bayesian_hypernet": bayesian_hypernet,
     "deterministic": deterministic,

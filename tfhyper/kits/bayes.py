@@ -23,12 +23,12 @@ INITIAL_SCALE = 0.1
 def bayes(
     num_examples: int | None = None,
     *,
-    estimator: str = defaults.ESTIMATOR,
+    estimator: defaults.Estimator = defaults.ESTIMATOR,
     prior_scale: float = defaults.PRIOR_SCALE,
     prior: Any = None,
     trainable_prior_scale: bool = False,
     initial_scale: float = INITIAL_SCALE,
-    bias_posterior: str = defaults.BIAS_POSTERIOR,
+    bias_posterior: defaults.BiasPosterior = defaults.BIAS_POSTERIOR,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit whose convolutions and dense layers have Gaussian posteriors.
@@ -67,7 +67,7 @@ def bayes(
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "estimator": estimator,
         "prior_scale": prior_scale,
         "prior": prior,

@@ -1,5 +1,7 @@
 """Random scales of all filters, from flows: Bayesian hypernetworks."""
 
+from typing import Any
+
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
 from tfhyper.layers import flow_kernel as defaults
@@ -56,7 +58,7 @@ def bayesian_hypernet(
         Krueger et al.: Bayesian hypernetworks, arXiv 1710.04759, 2017.
     """
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "num_couplings": num_couplings,
         "hidden_units": hidden_units,
         "prior_mean": prior_mean,

@@ -1,14 +1,28 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
 import zlib
+from typing import Any
+
+import keras
 
 from tfhyper import layers
 from tfhyper.checks import check_choice
-from tfhyper.kits.kit import LayerKit, conv2d, counterpart, layer_name, through
-from tfhyper.kits.strategies import STRATEGIES
+from tfhyper.kits.kit import (
+    Apply,
+    LayerKit,
+    Maker,
+    Replace,
+    conv2d,
+    counterpart,
+    layer_name,
+    through,
+)
+from tfhyper.kits.strategies import STRATEGIES, Strategy
 from tfhyper.layers import generated_kernel as defaults
+from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.tensor_types import Tensor
 
 LAYERS = (
     layers.HyperConv1D,
@@ -21,8 +35,8 @@ LAYERS = (
 
 
 def hyper(
-    strategy: str = "all_in_one",
-    prior: str = defaults.PRIOR,
+    strategy: Strategy = "all_in_one",
+    prior: Prior = defaults.PRIOR,
     *,
     code_units: int = defaults.CODE_UNITS,
     hidden_units: int = defaults.HIDDEN_UNITS,
@@ -65,7 +79,7 @@ def hyper(
     """
     group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "prior": prior,
         "hidden_units": hidden_units,
         "mean_kernel": mean_kernel,
@@ -74,16 +88,16 @@ def hyper(
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.HyperConv2D(1, 1, code_units=code_units, **options)
 
-    def open_network():
-        codes = {}
+    def open_network() -> dict[str, Maker | Replace]:
+        codes: dict[str, Tensor] = {}
 
-        def replace(layer, path):
+        def replace(layer: keras.Layer, path: str) -> Apply:
             layer = counterpart(layer, LAYERS).from_config(
                 {**live_config(layer), "code_units": code_units, **options}
             )
             group = group_of(path)
 
-            def apply(x):
+            def apply(x: Tensor) -> Tensor:
                 if group not in codes:
                     codes[group] = layers.LatentCode(
                         code_units,

@@ -2,7 +2,8 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -15,6 +16,15 @@ from tfhyper.checks import (
 from tfhyper.layers import Dropout
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import derive_seed
+from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.tensor_types import Tensor
+
+# A layer, or several in a row.
+Apply: TypeAlias = Callable[[Tensor], Tensor]
+# What makes one: its arguments are those that `LayerKit` tells of its fields.
+Maker: TypeAlias = Callable[..., Apply]
+# What takes the place of a stock layer, by its path.
+Replace: TypeAlias = Callable[[keras.Layer, str], Apply]
 
 
 def layer_name(path: str) -> str:
@@ -30,40 +40,47 @@ CONV_OPTIONS = {
 }
 
 
-def conv2d(filters, kernel_size, *, name, **options):
+def conv2d(
+    filters: int, kernel_size: int | tuple[int, int], *, name: str, **options: Any
+) -> keras.Layer:
     """Convolution of residual networks: same padding, no bias, He's method."""
     return keras.layers.Conv2D(
         filters, kernel_size, name=layer_name(name), **{**CONV_OPTIONS, **options}
     )
 
 
-def dense(units, *, name):
+def dense(units: int, *, name: str) -> keras.Layer:
     """The classification layer."""
     return keras.layers.Dense(
         units, kernel_initializer="he_normal", name=layer_name(name)
     )
 
 
-def keep(layer, path):
+def keep(layer: keras.Layer, path: str) -> keras.Layer:
     """Returns the layer as it is."""
     return layer
 
 
-def through(replace, maker):
+def through(
+    replace: Replace,
+    maker: Maker,
+) -> Maker:
     """Returns `maker`, its layers gone through `replace(layer, path)`."""
 
-    def make(*args, name, **options):
+    def make(*args: Any, name: str, **options: Any) -> Apply:
         return replace(maker(*args, name=name, **options), name)
 
     return make
 
 
-def counterpart(layer, classes):
+def counterpart(
+    layer: keras.Layer, classes: Sequence[type[StochasticKernel]]
+) -> type[StochasticKernel]:
     """Returns the one of `classes` that stands for a stock layer's class."""
     return next(cls for cls in classes if cls.point_class is type(layer))
 
 
-def weight_of_kl(kit, num_examples):
+def weight_of_kl(kit: str, num_examples: int | None) -> float:
     """Returns 1 / num_examples, for the KL divergence in the loss of one example.
 
     Raises:
@@ -79,14 +96,14 @@ def weight_of_kl(kit, num_examples):
     return 1.0 / check_positive_integer("num_examples", num_examples)
 
 
-def batch_norm(*, name):
+def batch_norm(*, name: str) -> keras.Layer:
     """BatchNorm as in the reference code of wide residual networks."""
     return keras.layers.BatchNormalization(
         momentum=0.9, epsilon=1e-5, name=layer_name(name)
     )
 
 
-def dropout(rate, *, name):
+def dropout(rate: float, *, name: str) -> keras.Layer:
     """Dropout, on in training only."""
     return Dropout(rate, name=layer_name(name))
 
@@ -130,16 +147,16 @@ class LayerKit:
     """
 
     name: str = "deterministic"
-    conv: Callable = conv2d
-    stem: Callable = conv2d
-    dense: Callable = dense
-    norm: Callable = batch_norm
-    dropout: Callable = dropout
-    replace: Callable = keep
-    replaces: tuple[type, ...] = ()
-    open: Callable[[], dict] = dict
+    conv: Maker = conv2d
+    stem: Maker = conv2d
+    dense: Maker = dense
+    norm: Maker = batch_norm
+    dropout: Maker = dropout
+    replace: Replace = keep
+    replaces: tuple[type[keras.Layer], ...] = ()
+    open: Callable[[], dict[str, Any]] = dict
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("name", self.name)
         for name in ("conv", "stem", "dense", "norm", "dropout", "replace", "open"):
             check_function(name, getattr(self, name))
@@ -152,7 +169,12 @@ class LayerKit:
         return dataclasses.replace(self, **self.open())
 
 
-def variational_kit(name, classes, options, seed) -> LayerKit:
+def variational_kit(
+    name: str,
+    classes: Sequence[type[StochasticKernel]],
+    options: dict[str, Any],
+    seed: int,
+) -> LayerKit:
     """Returns the kit that gives every kernel a posterior of its own.
 
     Args:
@@ -162,7 +184,7 @@ def variational_kit(name, classes, options, seed) -> LayerKit:
         seed: int, from which the seeds of all layers are derived.
     """
 
-    def replace(layer, path):
+    def replace(layer: keras.Layer, path: str) -> keras.Layer:
         cls = counterpart(layer, classes)
         return cls.from_config(
             {

@@ -5,10 +5,11 @@ import zlib
 import keras
 
 from tfhyper import keras_private
-from tfhyper.kits.kit import LayerKit, conv2d, dense, layer_name, through
+from tfhyper.kits.kit import Apply, LayerKit, conv2d, dense, layer_name, through
 from tfhyper.layers import MCDropout
 from tfhyper.layers.seeds import check_seed, derive_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
+from tfhyper.tensor_types import Shape, Tensor
 
 WEIGHTED = (
     keras.layers.Conv1D,
@@ -58,11 +59,11 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
     # A bad argument is refused here, at the door, not when a network is built.
     MCDropout(rate)
 
-    def dropout(rate, path, noise_shape=None):
+    def dropout(rate: float, path: str, noise_shape: Shape | None = None) -> MCDropout:
         layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
         return MCDropout(rate, noise_shape, layer_seed, name=layer_name(path))
 
-    def replace(layer, path):
+    def replace(layer: keras.Layer, path: str) -> Apply:
         if type(layer) in DROPOUTS:
             return dropout(layer.rate, path, mask_shape(layer))
         if rate == 0:
@@ -70,7 +71,7 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
         before = dropout(rate, f"{path}/mc_dropout")
         is_dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
 
-        def apply(x):
+        def apply(x: Tensor) -> Tensor:
             if _is_dropped(x) or not (is_dense or _comes_from_weights(x)):
                 return layer(x)
             return layer(before(x))
@@ -87,15 +88,15 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
     )
 
 
-def _is_dropped(x) -> bool:
+def _is_dropped(x: Tensor) -> bool:
     """Says whether a tensor of a graph comes straight from `MCDropout`."""
     made_by = keras_private.history(x)
     return made_by is not None and isinstance(made_by.operation, MCDropout)
 
 
-def _comes_from_weights(x) -> bool:
+def _comes_from_weights(x: Tensor) -> bool:
     """Says whether layers with weights stand before a tensor; True if unknown."""
-    tensors, seen = [x], set()
+    tensors, seen = [x], set[tuple[int, int]]()
     while tensors:
         tensor = tensors.pop()
         made_by = keras_private.history(tensor)

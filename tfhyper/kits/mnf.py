@@ -1,5 +1,7 @@
 """Multiplicative normalizing flows over all kernels (Louizos and Welling, 2017)."""
 
+from typing import Any
+
 from tfhyper import layers
 from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
 from tfhyper.layers import multiplicative_kernel as defaults
@@ -11,7 +13,7 @@ LAYERS = (layers.MNFConv2D, layers.MNFDense)
 def mnf(
     num_examples: int | None = None,
     *,
-    estimator: str = defaults.ESTIMATOR,
+    estimator: defaults.Estimator = defaults.ESTIMATOR,
     num_flows: int = defaults.NUM_FLOWS,
     flow_width: int = defaults.FLOW_WIDTH,
     prior_scale: float = defaults.PRIOR_SCALE,
@@ -53,7 +55,7 @@ def mnf(
         Bayesian neural networks, ICML 2017.
     """
     seed = check_seed(seed)
-    options = {
+    options: dict[str, Any] = {
         "estimator": estimator,
         "num_flows": num_flows,
         "flow_width": flow_width,

@@ -1,9 +1,14 @@
 """Kernels of the residual blocks from one static hypernetwork (Ha et al., 2016)."""
 
+from typing import Any
+
+import keras
+
 from tfhyper import layers
-from tfhyper.kits.kit import LayerKit, conv2d, through
+from tfhyper.kits.kit import Apply, LayerKit, Maker, Replace, conv2d, through
 from tfhyper.layers import kernel_generator as defaults
 from tfhyper.layers.live_config import live_config
+from tfhyper.tensor_types import Tensor
 
 
 def static_hypernet(
@@ -46,7 +51,7 @@ def static_hypernet(
     Reference:
         Ha, Dai, Le: HyperNetworks, arXiv 1609.09106, 2016.
     """
-    options = {
+    options: dict[str, Any] = {
         "block": block,
         "embedding_units": embedding_units,
         "hidden_units": hidden_units,
@@ -54,16 +59,16 @@ def static_hypernet(
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.KernelGenerator(1, **options)
 
-    def open_network():
-        codes = {}
+    def open_network() -> dict[str, Maker | Replace]:
+        codes: dict[tuple[int, int], Tensor] = {}
 
-        def replace(layer, path):
+        def replace(layer: keras.Layer, path: str) -> Apply:
             size = layer.kernel_size
             if size == (1, 1):
                 return layer
             layer = layers.StaticHyperConv2D.from_config(live_config(layer))
 
-            def apply(x):
+            def apply(x: Tensor) -> Tensor:
                 if size not in codes:
                     name = f"generator_{size[0]}x{size[1]}"
                     codes[size] = layers.KernelGenerator(size, name=name, **options)(x)

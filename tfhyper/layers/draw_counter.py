@@ -1,16 +1,17 @@
 """The count of a layer's draws, which is a weight of the layer."""
 
-from typing import Any
-
 import keras
 from keras import ops
+
+from tfhyper.layers.mixin import LayerMixin
+from tfhyper.tensor_types import Tensor
 
 # Calls with training=False count from here, so that the two streams of one
 # seed do not meet within the first thousand million draws.
 _INFERENCE_OFFSET = 2**30
 
 
-class DrawCounter:
+class DrawCounter(LayerMixin):
     """Part of a layer that draws: counts its draws, in training and outside.
 
     The two counts are one non-trainable weight of the layer. So a saved and
@@ -30,14 +31,14 @@ class DrawCounter:
             name="draws",
         )
 
-    def current_count(self, training: bool | None) -> Any:
+    def current_count(self, training: bool | None) -> Tensor:
         """Returns the number of the next draw, an int32 scalar tensor."""
         # A sum in both cases: in Torch an entry is a view, which counting changes.
         if training:
             return self.draws[0] + 0
         return self.draws[1] + _INFERENCE_OFFSET
 
-    def last_count(self) -> Any:
+    def last_count(self) -> Tensor:
         """Returns the number of the last draw in training, 0 before the first one.
 
         What the loss says of a draw, such as an estimate of its KL divergence, it
@@ -45,7 +46,7 @@ class DrawCounter:
         """
         return ops.maximum(self.draws[0] - 1, 0)
 
-    def next_count(self, training: bool | None) -> Any:
+    def next_count(self, training: bool | None) -> Tensor:
         """Returns the number of the next draw, and counts it as made."""
         count = self.current_count(training)
         step = [1, 0] if training else [0, 1]

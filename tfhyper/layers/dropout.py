@@ -11,6 +11,7 @@ from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Tensor
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -45,14 +46,14 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     # At prediction it does nothing: a draw has no noise for it.
     noise_kind = NoiseKind.NONE
 
-    def __init__(self, rate: float, *, seed: int | None = None, **kwargs):
+    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any):
         if isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
             raise ValueError(
                 f"`rate` must be a number between 0 and 1. Received: rate={rate!r}"
             )
         super().__init__(rate, seed=check_seed(seed), **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = False) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         if not training or self.rate == 0:
             return inputs
         seeds = _SeedsOfExamples(self.seed_generator)
@@ -69,14 +70,14 @@ class Dropout(StochasticLayer, keras.layers.Dropout):
     def point_layer(self) -> keras.Layer:
         return keras.layers.Dropout.from_config(keras.layers.Dropout.get_config(self))
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return []
 
 
 class _SeedsOfExamples(keras.random.SeedGenerator):
     """The next seeds of a generator, for masks: replicas have others."""
 
-    def __init__(self, generator):
+    def __init__(self, generator: keras.random.SeedGenerator):
         self._generator = generator
         keras_private.share_initial_seed(self, generator)
 

@@ -6,6 +6,7 @@ every call. (Masks that differ from example to example, by the place in the data
 those of `tfhyper.layers.MCDropout`.)
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import ops
 from tfhyper import keras_private
 from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Structure, Tensor
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 
@@ -59,7 +61,7 @@ class FixedNoise(keras.layers.Layer):
         As `layer`.
     """
 
-    def __init__(self, layer: keras.Layer, training: bool | None = None, **kwargs):
+    def __init__(self, layer: keras.Layer, training: bool | None = None, **kwargs: Any):
         policy = {"dtype": layer.dtype_policy, "autocast": layer.autocast}
         super().__init__(**{**policy, **kwargs})
         self.layer, self.mode = layer, training
@@ -74,7 +76,7 @@ class FixedNoise(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns, with its noise."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -86,7 +88,7 @@ class FixedNoise(keras.layers.Layer):
             lambda: self._call_each(args, {**kwargs, "training": self.mode}),
         )
 
-    def _call_each(self, args, kwargs):
+    def _call_each(self, args: tuple, kwargs: dict[str, Any]) -> Structure:
         if (recurrent := _recurrent_layers(self.layer)) is not None:
             # One example's masks go for all: that is as fast as without dropout.
             return self._call_fixed(args, kwargs, recurrent)
@@ -100,7 +102,7 @@ class FixedNoise(keras.layers.Layer):
         masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
         masked = [i for i in batched if masks[i] is not None]
 
-        def call_one(parts):
+        def call_one(parts: list[Tensor]) -> Structure:
             rows = list(leaves)
             for i, part in zip(batched, parts[: len(batched)], strict=True):
                 rows[i] = ops.expand_dims(part, 0)
@@ -115,7 +117,12 @@ class FixedNoise(keras.layers.Layer):
         parts = [leaves[i] for i in batched] + [masks[i] for i in masked]
         return _map_examples(self.layer, call_one, parts)
 
-    def _call_fixed(self, args, kwargs, recurrent=()):
+    def _call_fixed(
+        self,
+        args: tuple,
+        kwargs: dict[str, Any],
+        recurrent: Sequence[keras.layers.RNN] = (),
+    ) -> Structure:
         """Calls the layer with its generators in the states.
 
         Args:
@@ -137,7 +144,7 @@ class FixedNoise(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
@@ -151,12 +158,12 @@ class FixedNoise(keras.layers.Layer):
         return {**super().get_config(), "layer": layer, "training": self.mode}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "FixedNoise":
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
 
 
-def _recurrent_layers(layer):
+def _recurrent_layers(layer: keras.Layer) -> list[keras.layers.RNN] | None:
     """Returns the recurrent layers of a layer that is nothing else, or `None`."""
     if isinstance(layer, keras.layers.Bidirectional):
         parts = [layer.forward_layer, layer.backward_layer]
@@ -170,12 +177,12 @@ def _recurrent_layers(layer):
     return parts if known else None
 
 
-def _cells(layer):
+def _cells(layer: keras.layers.RNN) -> list[keras.Layer]:
     stacked = isinstance(layer.cell, keras.layers.StackedRNNCells)
     return layer.cell.cells if stacked else [layer.cell]
 
 
-def _draw_masks(layer, sequences):
+def _draw_masks(layer: keras.layers.RNN, sequences: Tensor) -> None:
     """Draws the masks of a recurrent layer's cells, as a batch of one example has them.
 
     The cells keep them for the layer's next call, which lets go of them.
@@ -188,7 +195,11 @@ def _draw_masks(layer, sequences):
         step = ops.ones((1, cell.output_size), step.dtype)
 
 
-def _map_examples(layer, function, parts):
+def _map_examples(
+    layer: keras.Layer,
+    function: Callable[[list[Tensor]], Structure],
+    parts: list[Tensor],
+) -> Structure:
     """Returns what a function gives for each example, put together again."""
     backend = keras.backend.backend()
     if backend == "torch":  # which draws nothing in its vectorised map
@@ -223,7 +234,7 @@ class LayerNoise(StochasticLayer):
         """Returns the states of a draw's generators, (generators, 2)."""
         return np.random.default_rng(seed).integers(0, 2**31, (self._count, 2))
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Returns states as `sample_noise`, in tensors."""
         first = ops.cast(seed, "int32")
         second = ops.cast(count, "int32") * self._count
@@ -233,11 +244,13 @@ class LayerNoise(StochasticLayer):
         """Returns no states: what is off in prediction is off at the mean."""
         return MEAN if self.mode else None
 
-    def point_layer(self, layer: keras.Layer | None = None, **kwargs):
+    def point_layer(
+        self, layer: keras.Layer | None = None, **kwargs: Any
+    ) -> keras.Layer:
         """Returns the `FixedNoise` of the layer, or of a copy of it."""
         kwargs = {"name": self.name, **kwargs}
         return FixedNoise(layer or self.layer, self.mode, **kwargs)
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         """Returns the states, below zero at the mean: no noise."""
         return [keys_of(noise, (self._count, 2))]

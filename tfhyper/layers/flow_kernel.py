@@ -13,6 +13,7 @@ from tfhyper.layers.real_nvp_flow import RealNVPFlow
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import StatelessSeed
 from tfhyper.layers.variational_kernel import VariationalKernel
+from tfhyper.tensor_types import Tensor
 
 # Defaults of the layers' arguments, and of their kit's.
 NUM_COUPLINGS = 4
@@ -44,13 +45,13 @@ class FlowKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         num_couplings: int = NUM_COUPLINGS,
         hidden_units: int = HIDDEN_UNITS,
         prior_mean: float = PRIOR_MEAN,
         prior_scale: float = PRIOR_SCALE,
         initial_scale: float = INITIAL_SCALE,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.num_couplings = check_integer("num_couplings", num_couplings, 0)
@@ -81,7 +82,7 @@ class FlowKernel(VariationalKernel):
         # Not the directions, which are point estimates.
         give_role(POSTERIOR, [self.location, self.log_scale, *self.flow.variables])
 
-    def scales(self, code: Any) -> tuple[Any, Any]:
+    def scales(self, code: Tensor) -> tuple[Any, Any]:
         """Returns g for a code z, and log |det dg/dz|.
 
         Args:
@@ -95,11 +96,11 @@ class FlowKernel(VariationalKernel):
         scales = self.location + ops.exp(self.log_scale) * changed
         return scales, log_det + ops.sum(self.log_scale)
 
-    def generate(self, code: Any) -> Any:
+    def generate(self, code: Tensor) -> Tensor:
         """Returns the kernel for a code z of shape (1, filters)."""
         return self.scales(code)[0] * self.direction / _norms(self.direction)
 
-    def log_ratio(self, code: Any) -> Any:
+    def log_ratio(self, code: Tensor) -> Tensor:
         """Returns log q(g) - log p(g) for the g of one code: a scalar, in nats."""
         code = ops.cast(code, self.variable_dtype)
         scales, log_det = self.scales(code)
@@ -108,7 +109,7 @@ class FlowKernel(VariationalKernel):
         halves = 0.5 * ops.sum(ops.square(standard) - ops.square(code))
         return halves + self.units * math.log(self.prior_scale) - ops.sum(log_det)
 
-    def posterior(self) -> Any:
+    def posterior(self) -> Tensor:
         """Returns q(g) as a distribution of TensorFlow Probability, over (filters,).
 
         Raises:
@@ -130,18 +131,18 @@ class FlowKernel(VariationalKernel):
             ),
         )
 
-    def kl_divergence(self) -> Any:
+    def kl_divergence(self) -> Tensor:
         return self.log_ratio(self._code(self.last_count()))
 
-    def _code(self, count: Any) -> Any:
+    def _code(self, count: Tensor) -> Tensor:
         return self.fresh_noise(self.seed, count)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self.count_examples(inputs, training)
         kernel = self.generate(self._code(self.next_count(training)))
         return self.operate_and_activate(inputs, kernel)
 
-    def set_mean(self, kernel: Any, bias: Any = None) -> None:
+    def set_mean(self, kernel: Tensor, bias: Tensor | None = None) -> None:
         """Makes trained weights of a stock layer the kernel of the code z = 0.
 
         For a layer that is not trained yet, whose flow maps 0 to 0.
@@ -160,11 +161,11 @@ class FlowKernel(VariationalKernel):
         generator = np.random.default_rng(seed)
         return generator.standard_normal((1, self.units), dtype="float32")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         seed = StatelessSeed(seed, count)
         return keras.random.normal((1, self.units), dtype="float32", seed=seed)
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return self.with_bias(self.generate(noise))
 
     def get_config(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class FlowKernel(VariationalKernel):
         }
 
 
-def _norms(direction: Any) -> Any:
+def _norms(direction: Tensor) -> Tensor:
     """Returns the norm of each filter of a kernel, its last axis."""
     squares = ops.sum(
         ops.square(direction), axis=tuple(range(len(direction.shape) - 1))

@@ -33,11 +33,12 @@ def adapt_former_methods(cls: type) -> None:
         _warn(cls, f"`{name}` must take ({', '.join(arguments)})")
         setattr(cls, name, _with_first(own[name], former))
         if name == "sample_noise" and not says_kind:
-            cls.is_random = property(lambda layer: layer.sample_noise(0).size > 0)
+            is_random = property(lambda layer: layer.sample_noise(0).size > 0)
+            setattr(cls, "is_random", is_random)
     if own.get("noise_is_seed") and "noise_kind" not in own:
         kind = "tfhyper.layers.NoiseKind.SEED"
         _warn(cls, f"`noise_is_seed = True` must be `noise_kind = {kind}`")
-        cls.noise_kind = NoiseKind.SEED
+        setattr(cls, "noise_kind", NoiseKind.SEED)
 
 
 def _takes(method: Callable, count: int) -> bool:

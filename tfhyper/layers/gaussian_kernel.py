@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -16,14 +16,20 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
+from tfhyper.tensor_types import Tensor
 
-ESTIMATORS = ("reparameterization", "local_reparameterization", "flipout")
-BIAS_POSTERIORS = ("point", "gaussian")
-PRIOR_MEANS = ("zero", "weight")
+Estimator: TypeAlias = Literal[
+    "reparameterization", "local_reparameterization", "flipout"
+]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+BiasPosterior: TypeAlias = Literal["point", "gaussian"]
+BIAS_POSTERIORS: tuple[BiasPosterior, ...] = get_args(BiasPosterior)
+PriorMean: TypeAlias = Literal["zero", "weight"]
+PRIOR_MEANS: tuple[PriorMean, ...] = get_args(PriorMean)
 # Defaults of the layers' arguments, and of their kit's.
-ESTIMATOR = "reparameterization"
+ESTIMATOR: Estimator = "reparameterization"
 PRIOR_SCALE = 1.0
-BIAS_POSTERIOR = "point"
+BIAS_POSTERIOR: BiasPosterior = "point"
 # A third of the kit's: in place of stock layers, in deep networks of a user's, it has
 # to learn.
 INITIAL_SCALE = 0.03
@@ -65,16 +71,16 @@ class GaussianKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
-        estimator: str = ESTIMATOR,
+        *args: Any,
+        estimator: Estimator = ESTIMATOR,
         prior_scale: float = PRIOR_SCALE,
-        prior=None,
+        prior: Any = None,
         trainable_prior_scale: bool = False,
-        prior_mean: str = "zero",
+        prior_mean: PriorMean = "zero",
         initial_scale: float = INITIAL_SCALE,
-        bias_posterior: str = BIAS_POSTERIOR,
+        bias_posterior: BiasPosterior = BIAS_POSTERIOR,
         pruned: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
@@ -88,7 +94,7 @@ class GaussianKernel(VariationalKernel):
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
         self.pruned = check_bool("pruned", pruned)
-        self._bias_posterior = None
+        self._bias_posterior: GaussianWeights | None = None
         if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
             raise ValueError(
                 "`prior` has its own mean and scale: leave out `prior_mean` and "
@@ -114,24 +120,25 @@ class GaussianKernel(VariationalKernel):
         )
         return self.kernel_posterior.mean
 
-    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+    def add_weight(
+        self, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> keras.Variable:
         if name == "bias" and self.bias_posterior == "gaussian":
             return self.build_bias(*args, **kwargs)
         return super().add_weight(*args, name=name, **kwargs)
 
     def build_bias(self, shape: Any, **options: Any) -> keras.Variable:
         scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
-        self._bias_posterior = GaussianWeights(
-            self, "bias", tuple(shape), options, scale
-        )
-        return self._bias_posterior.mean
+        posterior = GaussianWeights(self, "bias", tuple(shape), options, scale)
+        self._bias_posterior = posterior
+        return posterior.mean
 
     @property
     def draw_multiply_adds(self) -> int:
         """One for each weight of the kernel."""
         return math.prod(self.kernel_posterior.shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self.count_examples(inputs, training)
         count = self.next_count(training)
         inputs = self.to_compute_dtype(inputs)
@@ -146,18 +153,18 @@ class GaussianKernel(VariationalKernel):
             bias = self._bias_posterior.sample(self._normal("bias", count))
         return self.activate(operate(inputs, count), bias)
 
-    def _reparameterized(self, inputs: Any, count: Any) -> Any:
+    def _reparameterized(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior.sample(self._normal("kernel", count))
         return self.operate(inputs, kernel)
 
-    def _locally_reparameterized(self, inputs: Any, count: Any) -> Any:
+    def _locally_reparameterized(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior
         outputs = self.operate(inputs, kernel.location)
         deviation = output_deviation(self, inputs, kernel.scale)
         noise = self._normal("output", count, self.compute_dtype)(ops.shape(outputs))
         return outputs + deviation * noise
 
-    def _flipped(self, inputs: Any, count: Any) -> Any:
+    def _flipped(self, inputs: Tensor, count: Tensor) -> Tensor:
         kernel = self.kernel_posterior
         # Zero mean: what the signs flip must hold nothing of the mean kernel.
         deviation = kernel.deviation(self._normal("kernel", count))
@@ -165,7 +172,7 @@ class GaussianKernel(VariationalKernel):
         flipped = self.operate(self._flip(inputs, "input_signs", count), deviation)
         return outputs + self._flip(flipped, "output_signs", count)
 
-    def _flip(self, tensor: Any, stream: str, count: Any) -> Any:
+    def _flip(self, tensor: Tensor, stream: str, count: Tensor) -> Tensor:
         """Multiplies each channel of each example by a random sign."""
         shape = [1] * len(tensor.shape)
         shape[0] = ops.shape(tensor)[0]
@@ -175,12 +182,12 @@ class GaussianKernel(VariationalKernel):
         signs = 1.0 - 2.0 * ops.cast(heads, "float32")
         return tensor * ops.cast(signs, tensor.dtype)
 
-    def _normal(self, stream: str, count: Any, dtype: str = "float32") -> Callable:
+    def _normal(self, stream: str, count: Tensor, dtype: str = "float32") -> Callable:
         """Returns the function of a shape that draws N(0, 1)."""
         seed = self.stream_seed(stream, count, by_example=stream == "output")
         return lambda shape: keras.random.normal(shape, dtype=dtype, seed=seed)
 
-    def kl_divergence(self) -> Any:
+    def kl_divergence(self) -> Tensor:
         count = self.current_count(training=True)
         total = self.kernel_posterior.kl_divergence(self._normal("kl", count))
         if self._bias_posterior is not None:
@@ -202,13 +209,13 @@ class GaussianKernel(VariationalKernel):
     ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
         return MEAN
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         normal = generator_of(noise).normal
         kernel = self.kernel_posterior.sample(normal)
         if self._bias_posterior is None:
@@ -228,7 +235,7 @@ class GaussianKernel(VariationalKernel):
         }
 
 
-def output_deviation(layer: StochasticKernel, inputs: Any, scale: Any) -> Any:
+def output_deviation(layer: StochasticKernel, inputs: Tensor, scale: Tensor) -> Tensor:
     """Returns sqrt(x^2 * scale^2), of the outputs of a kernel of independent weights.
 
     Args:

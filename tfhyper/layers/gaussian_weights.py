@@ -11,6 +11,7 @@ from keras import ops
 from tfhyper.layers import priors
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import he_deviation
+from tfhyper.tensor_types import Tensor
 
 
 class GaussianWeights:
@@ -31,7 +32,15 @@ class GaussianWeights:
         prior_mean: variable, or `None`.
     """
 
-    def __init__(self, layer, name, shape, options, scale=None, pruned=False):
+    def __init__(
+        self,
+        layer: keras.Layer,
+        name: str,
+        shape: tuple[int, ...],
+        options: dict[str, Any],
+        scale: float | None = None,
+        pruned: bool = False,
+    ):
         self.layer = layer
         self.shape = shape
         if scale is None:
@@ -45,12 +54,12 @@ class GaussianWeights:
             initializer=keras.initializers.Constant(inverse_softplus(scale)),
         )
         give_role(POSTERIOR, [self.mean, self.rho])
-        self.prior_mean = None
+        self.prior_mean: keras.Variable | None = None
         if layer.prior_mean == "weight":
             self.prior_mean = add_weight(
                 name=f"{name}_prior_mean", initializer="zeros", trainable=False
             )
-        self.mask = None
+        self.mask: keras.Variable | None = None
         if pruned:
             self.mask = add_weight(
                 name=f"{name}_mask", initializer="ones", trainable=False
@@ -64,34 +73,46 @@ class GaussianWeights:
         The prior mean is w, the means, and the scale delta max(|w|, h / 100) with
         h He's deviation for the layer's kernel: a weight of 0 has a scale, too.
         """
+        if self.prior_mean is None:
+            raise ValueError('MOPED needs a layer with `prior_mean="weight"`.')
         mean = ops.convert_to_numpy(self.mean)
         smallest = he_deviation(self.layer.kernel_posterior.shape) / 100
         scale = delta * np.maximum(np.abs(mean), smallest)
         self.prior_mean.assign(mean)
         self.rho.assign(inverse_softplus(scale))
 
+    def set_mask(self, mask: np.ndarray) -> None:
+        """Says which weights are kept: those where `mask`, of their shape, is not 0.
+
+        Raises:
+            ValueError: for weights that were made without `pruned`.
+        """
+        if self.mask is None:
+            raise ValueError("A mask needs a layer with `pruned=True`.")
+        self.mask.assign(mask.astype("float32"))
+
     @property
-    def location(self) -> Any:
+    def location(self) -> Tensor:
         """The means of the weights, 0 where they are pruned."""
         return self._kept(self.mean)
 
     @property
-    def scale(self) -> Any:
+    def scale(self) -> Tensor:
         """Standard deviations, softplus(rho), 0 where a weight is pruned."""
         return self._kept(ops.softplus(self.rho))
 
-    def _kept(self, values: Any) -> Any:
+    def _kept(self, values: Tensor) -> Tensor:
         return values if self.mask is None else values * self.mask
 
-    def deviation(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def deviation(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns scale * eps; `normal` gives eps ~ N(0, 1) of a shape."""
         return self.scale * ops.cast(normal(self.shape), self.rho.dtype)
 
-    def sample(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def sample(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns location + scale * eps."""
         return self.location + self.deviation(normal)
 
-    def kl_divergence(self, normal: Callable[[tuple[int, ...]], Any]) -> Any:
+    def kl_divergence(self, normal: Callable[[tuple[int, ...]], Any]) -> Tensor:
         """Returns KL(q || p) in nats; `normal` is for the priors without a formula.
 
         A pruned weight is no random variable and has no term.
@@ -110,7 +131,7 @@ class GaussianWeights:
         return priors.normal_kl(mean, scale, prior_mean, prior_scale, self.mask)
 
 
-def inverse_softplus(scale: Any) -> np.ndarray:
+def inverse_softplus(scale: Tensor) -> np.ndarray:
     """Returns rho with softplus(rho) = scale > 0; a number or a NumPy array."""
     # log(exp(s) - 1), written so that it neither overflows nor cancels.
     scale = np.asarray(scale, "float64")

@@ -1,7 +1,7 @@
 """The implicit posterior: a small network turns a random code into a kernel."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -9,16 +9,17 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_bool, check_number, check_positive_integer
-from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.latent_code import LatentCode, Prior
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.stock_arguments import known_to_keras
+from tfhyper.tensor_types import Tensor
 
 # Defaults of the layers' arguments, and of their kit's.
 HIDDEN_UNITS = 32
 CODE_UNITS = 32
-PRIOR = "uniform"
+PRIOR: Prior = "uniform"
 MEAN_KERNEL = True
 DEVIATION_SCALE = 0.3
 # How many bytes of kernels are generated in one product.
@@ -49,15 +50,18 @@ class GeneratedKernel(StochasticKernel):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         hidden_units: int = HIDDEN_UNITS,
         code_units: int = CODE_UNITS,
-        prior: str = PRIOR,
+        prior: Prior = PRIOR,
         seed: int | None = None,
         mean_kernel: bool = MEAN_KERNEL,
         deviation_scale: float = DEVIATION_SCALE,
-        generator_regularizer=None,
-        **kwargs,
+        generator_regularizer: str
+        | dict[str, Any]
+        | Callable[[Tensor], Tensor]
+        | None = None,
+        **kwargs: Any,
     ):
         kwargs.setdefault(f"{self.kernel_argument}_initializer", "he_normal")
         super().__init__(*args, **kwargs)

@@ -1,5 +1,7 @@
 """Dense layer whose kernel a generator makes from noise."""
 
+from typing import Any
+
 import keras
 
 from tfhyper.checks import check_positive_integer
@@ -43,6 +45,6 @@ class HyperDense(GeneratedKernel, DenseOperation, keras.layers.Dense):
 
     point_class = keras.layers.Dense
 
-    def __init__(self, units: int, *args, **kwargs):
+    def __init__(self, units: int, *args: Any, **kwargs: Any):
         # Not every version of Keras checks it.
         super().__init__(check_positive_integer("units", units), *args, **kwargs)

@@ -10,6 +10,7 @@ from tfhyper.checks import check_positive_integer
 from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticLayer, he_deviation
+from tfhyper.tensor_types import Tensor
 
 # Defaults of the layers' arguments, and of their kit's.
 BLOCK = 16
@@ -25,9 +26,8 @@ def as_pair(name: str, value: Any) -> tuple[int, int]:
     """
     pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     try:
-        if len(pair) != 2:
-            raise ValueError
-        return tuple(check_positive_integer(name, size) for size in pair)
+        first, second = (check_positive_integer(name, size) for size in pair)
+        return first, second
     except ValueError as error:
         raise ValueError(
             f"`{name}` must be a positive integer or two of them. "
@@ -90,11 +90,11 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
 
     def __init__(
         self,
-        kernel_size=3,
-        block=BLOCK,
+        kernel_size: int | tuple[int, int] = 3,
+        block: int | tuple[int, int] = BLOCK,
         embedding_units: int = EMBEDDING_UNITS,
         hidden_units: int = HIDDEN_UNITS,
-        **kwargs,
+        **kwargs: Any,
     ):
         # float32 even under a mixed policy, as the generators of Hyper layers.
         kwargs["dtype"] = "float32"
@@ -131,11 +131,11 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
             ]
         give_role(GENERATOR, self.parts)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         # They are copies: a variable's value could be given away with the outputs.
         return [ops.copy(part) for part in self.parts]
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: Tensor) -> Any:
         channels, filters = self.block
         hidden = (self.embedding_units, channels, self.hidden_units)
         output = (self.hidden_units, *self.kernel_size, filters)
@@ -145,7 +145,7 @@ class KernelGenerator(StochasticLayer, keras.layers.Layer):
     def point_layer(self) -> None:
         return None
 
-    def code_of(self, noise: np.ndarray) -> Any:
+    def code_of(self, noise: np.ndarray) -> Tensor:
         return [ops.convert_to_tensor(part) for part in self.parts]
 
     def get_config(self) -> dict[str, Any]:

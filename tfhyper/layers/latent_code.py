@@ -1,6 +1,7 @@
 """The random code z that generators turn into kernels."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -10,9 +11,11 @@ from tfhyper.checks import check_choice, check_positive_integer
 from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Tensor
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.
-PRIORS = {
+Prior: TypeAlias = Literal["normal", "uniform", "symmetric_uniform", "half_normal"]
+PRIORS: dict[Prior, Callable[[tuple[int, ...], Any], Tensor]] = {
     "normal": lambda shape, seed: keras.random.normal(shape, seed=seed),
     "uniform": lambda shape, seed: keras.random.uniform(shape, seed=seed),
     "symmetric_uniform": lambda shape, seed: keras.random.uniform(
@@ -71,9 +74,9 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def __init__(
         self,
         units: int = 32,
-        prior: str = "normal",
+        prior: Prior = "normal",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         # float32 even under a mixed policy: codes are tiny and generators exact.
         kwargs["dtype"] = "float32"
@@ -87,10 +90,10 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.build_counter()
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.next_code(training)
 
-    def next_code(self, training: bool | None) -> Any:
+    def next_code(self, training: bool | None) -> Tensor:
         """Returns the next code of the stream that `training` names."""
         seed = StatelessSeed(self.seed, self.next_count(training))
         return PRIORS[self.prior]((1, self.units), seed)
@@ -100,7 +103,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     ) -> np.ndarray:
         return ops.convert_to_numpy(self.fresh_noise(seed, 0))
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
 
     def point_layer(self) -> None:
@@ -109,7 +112,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (1, self.units)
 
-    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
         return keras.KerasTensor((1, self.units), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

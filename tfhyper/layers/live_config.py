@@ -37,7 +37,9 @@ def own_functions(layer: Any) -> dict[str, Any]:
     }
 
 
-def live_config(layer: keras.Layer, cls: type | None = None) -> dict[str, Any]:
+def live_config(
+    layer: keras.Layer, cls: type[keras.Layer] | None = None
+) -> dict[str, Any]:
     """Returns the config of a layer, its functions as the objects that they are.
 
     Args:

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.tensor_types import Tensor
+
 # A gate starts near sigmoid(2) = 0.88: a coupling keeps most of what it is given.
 _GATE_BIAS = 2.0
 
@@ -61,7 +63,7 @@ class MaskedFlow:
             for i in range(num_couplings)
         ]
 
-    def forward(self, z: Any, masks: Any) -> tuple[Any, Any]:
+    def forward(self, z: Tensor, masks: Tensor) -> tuple[Any, Any]:
         """Returns f(z, masks) and log |det df/dz|.
 
         Args:
@@ -130,7 +132,7 @@ class _Coupling:
     def variables(self) -> list[keras.Variable]:
         return [*self._hidden, *self._shift, *self._gate]
 
-    def shift_and_logits(self, kept: Any) -> tuple[Any, Any]:
+    def shift_and_logits(self, kept: Tensor) -> tuple[Any, Any]:
         """Returns the shift and the logit of the gate."""
         hidden = ops.tanh(_linear(kept, self._hidden))
         return _linear(hidden, self._shift), _linear(hidden, self._gate)
@@ -141,6 +143,6 @@ class _Coupling:
             bias.assign(np.full(bias.shape, value))
 
 
-def _linear(inputs: Any, weights: tuple[keras.Variable, keras.Variable]) -> Any:
+def _linear(inputs: Tensor, weights: tuple[keras.Variable, keras.Variable]) -> Tensor:
     kernel, bias = weights
     return ops.matmul(inputs, kernel) + bias

@@ -9,10 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.tensor_types import Tensor
+
 _GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: keys that are far apart
 
 
-def keep_mask(key, first, examples, positions, rate):
+def keep_mask(
+    key: Tensor, first: Tensor, examples: int, positions: int, rate: float
+) -> Tensor:
     """Returns which values to keep, each with probability 1 - rate.
 
     With a_e, b_e and c_p words hashed from the key and the example e or the
@@ -54,14 +58,14 @@ def keep_mask(key, first, examples, positions, rate):
     return x * (x + x + _words(1)) >= _words(int(rate * 2**32) + sign)
 
 
-def _hash(x):
+def _hash(x: Tensor) -> Tensor:
     """A permutation of 32-bit words that mixes well: lowbias32 of Wellons (2018)."""
     x = _fold(x, 16) * _words(0x7FEB352D)
     x = _fold(x, 15) * _words(0x846CA68B)
     return _fold(x, 16)
 
 
-def _fold(x, bits):
+def _fold(x: Tensor, bits: int) -> Tensor:
     """Returns x ^ (x >> bits)."""
     shifted = ops.bitwise_right_shift(x, _words(bits))
     if _is_signed():  # whose shift repeats the sign
@@ -69,19 +73,19 @@ def _fold(x, bits):
     return ops.bitwise_xor(x, shifted)
 
 
-def _range(count):
+def _range(count: int) -> Tensor:
     return ops.cast(ops.arange(count, dtype="int32"), _dtype())
 
 
-def _words(values):
+def _words(values: int | list[int]) -> Tensor:
     """Returns ints modulo 2^32 as a tensor."""
     words = (np.array(values, "int64") % 2**32).astype("uint32")
     return ops.convert_to_tensor(words.view(_dtype()))
 
 
-def _dtype():
+def _dtype() -> str:
     return "int32" if _is_signed() else "uint32"
 
 
-def _is_signed():
+def _is_signed() -> bool:
     return keras.backend.backend() == "torch"

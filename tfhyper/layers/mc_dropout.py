@@ -15,12 +15,13 @@ from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
 from tfhyper.layers.replica_streams import replica_seed
 from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Shape, Tensor
 
 
 class MaskedDropout(keras.layers.Layer):
     """Common part of the layers below: rate, shape of the masks, the product."""
 
-    def __init__(self, rate, noise_shape=None, **kwargs):
+    def __init__(self, rate: float, noise_shape: Shape | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = check_number("rate", rate, below=1)
         self.noise_shape = _check_noise_shape(noise_shape)
@@ -34,7 +35,7 @@ class MaskedDropout(keras.layers.Layer):
                 f"Received: noise_shape={shape}, inputs.shape={tuple(input_shape)}"
             )
 
-    def drop(self, inputs: Any, key: Any, first: Any) -> Any:
+    def drop(self, inputs: Tensor, key: Tensor, first: Tensor) -> Tensor:
         """Returns mask * inputs / (1 - rate), the mask that of a key.
 
         Args:
@@ -120,9 +121,9 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     def __init__(
         self,
         rate: float,
-        noise_shape: tuple[int | None, ...] | None = None,
+        noise_shape: Shape | None = None,
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(rate, noise_shape, **kwargs)
         self.seed = check_seed(seed)
@@ -131,7 +132,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         super().build(input_shape)
         self.build_counter()
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         count = self.next_count(training)
         key = make_key(replica_seed(self.seed, by_example=True), count)
         return self.drop(inputs, key, ops.zeros((), "int32"))
@@ -142,7 +143,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         """Returns the key of a draw's masks: seed and count."""
         return np.array([seed, 0], "int64")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
@@ -151,7 +152,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
     def point_layer(self) -> keras.Layer:
         return FixedDropout.from_config(MaskedDropout.get_config(self))
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return [keys_of(noise), ops.zeros((), "int32")]
 
     def get_config(self) -> dict[str, Any]:
@@ -185,12 +186,12 @@ class FixedDropout(NoiseOfExamples, MaskedDropout):
         self.key = self.add_weight(shape=(2,), name="key", **options)
         self.first_example = self.add_weight(shape=(), name="first_example", **options)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         key, first = map(ops.convert_to_tensor, (self.key, self.first_example))
         return self.drop(inputs, key, first)
 
 
-def _check_noise_shape(noise_shape):
+def _check_noise_shape(noise_shape: Any) -> Shape | None:
     if noise_shape is None:
         return None
     check_instance("noise_shape", noise_shape, (tuple, list), "a shape")

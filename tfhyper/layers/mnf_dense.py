@@ -1,5 +1,7 @@
 """Dense layer with the posterior of multiplicative normalizing flows."""
 
+from typing import Any
+
 import keras
 
 from tfhyper.checks import check_positive_integer
@@ -49,6 +51,6 @@ class MNFDense(MultiplicativeKernel, DenseOperation, keras.layers.Dense):
     point_class = keras.layers.Dense
     multiplier_axis = 0
 
-    def __init__(self, units: int, *args, **kwargs):
+    def __init__(self, units: int, *args: Any, **kwargs: Any):
         # Not every version of Keras checks it.
         super().__init__(check_positive_integer("units", units), *args, **kwargs)

@@ -2,6 +2,7 @@
 
 import warnings
 import weakref
+from typing import Any
 
 import keras
 
@@ -32,7 +33,7 @@ class MovingAveragesWarning(UserWarning):
 
 
 # The models whose users were warned, or their last operation if the model is unknown.
-_warned = weakref.WeakSet()
+_warned: weakref.WeakSet[keras.Operation] = weakref.WeakSet()
 
 
 def warn_of_moving_averages(layer: keras.Layer) -> None:
@@ -66,7 +67,9 @@ def warn_of_moving_averages(layer: keras.Layer) -> None:
     )
 
 
-def _find_batch_norm(layer, model):
+def _find_batch_norm(
+    layer: keras.Layer, model: keras.Model | None
+) -> keras.Operation | None:
     """Returns the last operation of a path through a BatchNorm behind a layer."""
     members = None if model is None else flatten_layers(model)
     allowed = None if members is None else {id(x) for x in members}
@@ -93,17 +96,17 @@ def _find_batch_norm(layer, model):
     return last if found else None
 
 
-def _holds(model, layer) -> bool:
+def _holds(model: Any, layer: keras.Layer) -> bool:
     return isinstance(model, keras.Model) and any(
         x is layer for x in flatten_layers(model, include_self=False)
     )
 
 
-def _is_sequential(model) -> bool:
+def _is_sequential(model: Any) -> bool:
     return isinstance(model, keras.Sequential)
 
 
-def _has_batch_norm(operation) -> bool:
+def _has_batch_norm(operation: keras.Operation) -> bool:
     """Whether an operation is, or holds, a BatchNorm that training changes."""
     return isinstance(operation, keras.Layer) and any(
         isinstance(x, keras.layers.BatchNormalization) and x.trainable

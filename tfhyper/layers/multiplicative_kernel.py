@@ -1,7 +1,7 @@
 """The posterior of multiplicative normalizing flows."""
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -22,10 +22,12 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import make_key
 from tfhyper.layers.stochastic import he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
+from tfhyper.tensor_types import Tensor
 
-ESTIMATORS = ("local_reparameterization", "reparameterization")
+Estimator: TypeAlias = Literal["local_reparameterization", "reparameterization"]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 # Defaults of the layers' arguments, and of their kit's.
-ESTIMATOR = "local_reparameterization"
+ESTIMATOR: Estimator = "local_reparameterization"
 NUM_FLOWS = 2
 FLOW_WIDTH = 50
 PRIOR_SCALE = 1.0
@@ -71,14 +73,14 @@ class MultiplicativeKernel(VariationalKernel):
 
     def __init__(
         self,
-        *args,
-        estimator: str = ESTIMATOR,
+        *args: Any,
+        estimator: Estimator = ESTIMATOR,
         num_flows: int = NUM_FLOWS,
         flow_width: int = FLOW_WIDTH,
         prior_scale: float = PRIOR_SCALE,
         initial_scale: float = INITIAL_SCALE,
         multiplier_scale: float = MULTIPLIER_SCALE,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
@@ -94,7 +96,9 @@ class MultiplicativeKernel(VariationalKernel):
         size = shape[self.multiplier_axis]
         self.kernel_mean = self.add_weight(shape, name="kernel_mean", **options)
 
-        def add_weight(name, shape, value=None, deviation=0.0):
+        def add_weight(
+            name: str, shape: tuple[int, ...], value: Any = None, deviation: float = 0.0
+        ) -> keras.Variable:
             initializer = keras.initializers.RandomNormal(stddev=deviation)
             if value is not None:
                 initializer = keras.initializers.Constant(value)
@@ -133,15 +137,15 @@ class MultiplicativeKernel(VariationalKernel):
         )
         return self.kernel_mean
 
-    def set_mean(self, kernel: Any, bias: Any = None) -> None:
+    def set_mean(self, kernel: Tensor, bias: Tensor | None = None) -> None:
         super().set_mean(kernel, bias)
         # Now the mean of z is 1 exactly, and the kernel's mean is `kernel`.
         self.multiplier_mean.assign(np.ones(self.flow.units))
         self.flow.set_center(1.0)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         self.count_examples(inputs, training)
-        by_example = training and self.estimator == "local_reparameterization"
+        by_example = bool(training) and self.estimator == "local_reparameterization"
         draw = _CallNoise(self, self.next_count(training), by_example)
         inputs = self.to_compute_dtype(inputs)
         if by_example:
@@ -150,7 +154,7 @@ class MultiplicativeKernel(VariationalKernel):
             outputs = self.operate(inputs, self._sample_kernel(draw))
         return self.activate(outputs, self.bias)
 
-    def _locally_reparameterized(self, inputs: Any, draw: "_CallNoise") -> Any:
+    def _locally_reparameterized(self, inputs: Tensor, draw: "_CallNoise") -> Tensor:
         """Algorithms 1 and 2 of the paper: a z for each example of the batch."""
         codes, _ = self._sample_multiplier(draw, ops.shape(inputs)[0])
         codes = self.to_compute_dtype(codes)
@@ -162,7 +166,7 @@ class MultiplicativeKernel(VariationalKernel):
         noise = draw.normal("output", ops.shape(outputs), self.compute_dtype)
         return outputs + deviation * noise
 
-    def _scaled(self, tensor: Any, codes: Any) -> Any:
+    def _scaled(self, tensor: Tensor, codes: Tensor) -> Tensor:
         """Returns a tensor whose channels are multiplied by each example's z."""
         shape = [1] * len(tensor.shape)
         shape[0], shape[self.channel_axis] = -1, codes.shape[-1]
@@ -182,27 +186,27 @@ class MultiplicativeKernel(VariationalKernel):
         masks = draw.masks(streams[1], (self.num_flows, size, entries))
         return self.flow.forward(codes, ops.cast(masks, dtype))
 
-    def _sample_kernel(self, draw: Any) -> Any:
+    def _sample_kernel(self, draw: Any) -> Tensor:
         codes, _ = self._sample_multiplier(draw, 1)
         normal = ops.cast(
             draw.normal("kernel", self._kernel_shape), self.kernel_rho.dtype
         )
         return self._location(codes) + ops.softplus(self.kernel_rho) * normal
 
-    def _location(self, codes: Any) -> Any:
+    def _location(self, codes: Tensor) -> Tensor:
         """Returns z mean, the mean of the kernel for one z of shape (1, entries)."""
         shape = [1] * len(self._kernel_shape)
         shape[self.multiplier_axis] = -1
         return self.kernel_mean * ops.reshape(codes, shape)
 
-    def kl_divergence(self) -> Any:
+    def kl_divergence(self) -> Tensor:
         """Returns a draw's value of the bound of KL(q || p) in nats: a scalar.
 
         Its mean over draws is the bound; one for each step of the training.
         """
         return self.kl_of(_CallNoise(self, self.current_count(training=True)))
 
-    def kl_of(self, draw: Any) -> Any:
+    def kl_of(self, draw: Any) -> Tensor:
         """Returns the value of the bound for a source of noise.
 
         Args:
@@ -224,7 +228,9 @@ class MultiplicativeKernel(VariationalKernel):
             - self._log_auxiliary(draw, codes, location, kernel_scale)
         )
 
-    def _log_auxiliary(self, draw: Any, codes: Any, location: Any, scale: Any) -> Any:
+    def _log_auxiliary(
+        self, draw: Any, codes: Tensor, location: Tensor, scale: Tensor
+    ) -> Tensor:
         """Returns log r(z | W) for W ~ N(location, scale^2)."""
         # c . W is Gaussian, with these moments: no need to draw W.
         mean = ops.tensordot(self.projection, location, [[0], [self.multiplier_axis]])
@@ -246,10 +252,10 @@ class MultiplicativeKernel(VariationalKernel):
     ) -> np.ndarray:
         return np.array([seed], "int64")
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         return make_key(seed, count)
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         return self.with_bias(self._sample_kernel(_DrawNoise(noise)))
 
     def get_config(self) -> dict[str, Any]:
@@ -266,13 +272,15 @@ class MultiplicativeKernel(VariationalKernel):
 class _CallNoise:
     """The noise of one call: a function of (seed, count) for each stream."""
 
-    def __init__(self, layer, count, by_example=False):
+    def __init__(
+        self, layer: VariationalKernel, count: Tensor, by_example: bool = False
+    ):
         self._layer, self._count, self._by_example = layer, count, by_example
 
-    def normal(self, stream: str, shape: Any, dtype: str = "float32") -> Any:
+    def normal(self, stream: str, shape: Any, dtype: str = "float32") -> Tensor:
         return keras.random.normal(shape, dtype=dtype, seed=self._seed(stream))
 
-    def masks(self, stream: str, shape: Any) -> Any:
+    def masks(self, stream: str, shape: Any) -> Tensor:
         return (
             keras.random.uniform(shape, dtype="float32", seed=self._seed(stream)) < 0.5
         )
@@ -284,11 +292,11 @@ class _CallNoise:
 class _DrawNoise:
     """The noise of one draw, whose streams are one generator's numbers in turn."""
 
-    def __init__(self, noise):
+    def __init__(self, noise: Tensor):
         self._generator = generator_of(noise)
 
-    def normal(self, _: str, shape: Any) -> Any:
+    def normal(self, _: str, shape: Any) -> Tensor:
         return self._generator.normal(shape)
 
-    def masks(self, _: str, shape: Any) -> Any:
+    def masks(self, _: str, shape: Any) -> Tensor:
         return self._generator.uniform(shape) < 0.5

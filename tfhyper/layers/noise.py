@@ -9,13 +9,13 @@ kind: `MEAN`, which holds no numbers. `is_mean` below is the one place that know
 
 import enum
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.layers.seeds import StatelessSeed
+from tfhyper.tensor_types import Tensor
 
 
 class NoiseKind(enum.Enum):
@@ -45,7 +45,7 @@ MEAN = np.zeros((0,), "int64")
 MEAN.setflags(write=False)
 
 
-def is_mean(noise: Any) -> bool:
+def is_mean(noise: Tensor) -> bool:
     """Whether a noise is that of the posterior's mean: `MEAN`, or read from a file.
 
     Args:
@@ -54,7 +54,7 @@ def is_mean(noise: Any) -> bool:
     return isinstance(noise, np.ndarray) and not noise.size
 
 
-def keys_of(noise: Any, shape: Sequence[int] = (2,)) -> Any:
+def keys_of(noise: Tensor, shape: Sequence[int] = (2,)) -> Tensor:
     """Returns a noise of `NoiseKind.KEY` as an int32 tensor; -1 at the mean.
 
     Args:
@@ -64,7 +64,7 @@ def keys_of(noise: Any, shape: Sequence[int] = (2,)) -> Any:
     return ops.full(shape, -1, "int32") if is_mean(noise) else ops.cast(noise, "int32")
 
 
-def generator_of(noise: Any) -> "_MeanGenerator | _NumpyGenerator | _KeyGenerator":
+def generator_of(noise: Tensor) -> "_MeanGenerator | _NumpyGenerator | _KeyGenerator":
     """Returns what draws the numbers of a noise of `NoiseKind.SEED`.
 
     Args:
@@ -82,18 +82,21 @@ def generator_of(noise: Any) -> "_MeanGenerator | _NumpyGenerator | _KeyGenerato
 
 
 class _MeanGenerator:
-    def normal(self, shape: tuple[int, ...]) -> Any:
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
         return ops.zeros(shape, "float32")
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        return ops.full(shape, 0.5, "float32")
 
 
 class _NumpyGenerator:
     def __init__(self, seed: np.ndarray):
         self._generator = np.random.default_rng(seed)
 
-    def normal(self, shape: tuple[int, ...]) -> Any:
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
         return ops.convert_to_tensor(self._generator.standard_normal(shape, "float32"))
 
-    def uniform(self, shape: tuple[int, ...]) -> Any:
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
         return ops.convert_to_tensor(self._generator.random(shape, "float32"))
 
 
@@ -101,14 +104,14 @@ class _KeyGenerator:
     # Calls of one generator: the counts of two do not meet.
     _CALLS = 16
 
-    def __init__(self, key: Any):
+    def __init__(self, key: Tensor):
         self._seed, self._count = ops.unstack(key, 2)
         self._calls = 0
 
-    def normal(self, shape: tuple[int, ...]) -> Any:
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
         return keras.random.normal(shape, dtype="float32", seed=self._next_seed())
 
-    def uniform(self, shape: tuple[int, ...]) -> Any:
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
         return keras.random.uniform(shape, dtype="float32", seed=self._next_seed())
 
     def _next_seed(self) -> StatelessSeed:

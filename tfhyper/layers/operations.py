@@ -1,13 +1,13 @@
 """The operations: what a layer does with its kernel, however that is drawn."""
 
-from typing import Any
-
 from keras import ops
 
 from tfhyper import keras_private
+from tfhyper.layers.mixin import LayerMixin
+from tfhyper.tensor_types import Tensor
 
 
-class Operation:
+class Operation(LayerMixin):
     """What a layer does with its kernel, before the bias and the activation.
 
     Stands between a posterior and the stock Keras layer whose operation it is, and
@@ -17,7 +17,7 @@ class Operation:
     # What the arguments of the stock layer call the kernel: kernel_initializer.
     kernel_argument = "kernel"
 
-    def operate(self, inputs: Any, kernel: Any) -> Any:
+    def operate(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Returns the operation's outputs for one kernel.
 
         Args:
@@ -30,7 +30,7 @@ class Operation:
 class ConvOperation(Operation):
     """The convolution of `keras.layers.Conv1D`, `Conv2D` and `Conv3D`."""
 
-    def operate(self, inputs: Any, kernel: Any) -> Any:
+    def operate(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         padding = self.padding
         if padding == "causal":
             inputs = ops.pad(inputs, keras_private.causal_padding(self))
@@ -50,7 +50,7 @@ class DepthwiseConvOperation(Operation):
 
     kernel_argument = "depthwise"
 
-    def operate(self, inputs: Any, kernel: Any) -> Any:
+    def operate(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         return ops.depthwise_conv(
             inputs,
             ops.cast(kernel, inputs.dtype),
@@ -64,7 +64,7 @@ class DepthwiseConvOperation(Operation):
 class ConvTransposeOperation(Operation):
     """The convolution of `keras.layers.Conv2DTranspose`."""
 
-    def operate(self, inputs: Any, kernel: Any) -> Any:
+    def operate(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv_transpose(
             inputs,
             ops.cast(kernel, inputs.dtype),
@@ -79,5 +79,5 @@ class ConvTransposeOperation(Operation):
 class DenseOperation(Operation):
     """The matrix product of `keras.layers.Dense`."""
 
-    def operate(self, inputs: Any, kernel: Any) -> Any:
+    def operate(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(kernel, inputs.dtype))

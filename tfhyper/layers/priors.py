@@ -8,6 +8,8 @@ none (torch, or a JAX without it) the Gaussian prior works by its formula.
 """
 
 import inspect
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -15,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_number
+from tfhyper.tensor_types import Tensor
 
 
 def probability_library() -> Any:
@@ -136,9 +139,11 @@ def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
             )
 
 
-def check_single(name: str, value: Any, config: dict | None) -> None:
+def check_single(name: str, value: Any, config: dict[str, Any] | None) -> None:
     """Raises ValueError if a prior has a density for weights in groups alone."""
-    event = () if config is None else tuple(deserialize(config).event_shape)
+    if config is None:
+        return
+    event = tuple(deserialize(config).event_shape)
     if event:
         raise ValueError(
             f"`{name}` needs a prior with a density for each weight by itself, of "
@@ -147,7 +152,13 @@ def check_single(name: str, value: Any, config: dict | None) -> None:
         )
 
 
-def normal_kl(mean, scale, prior_mean, prior_scale, mask=None):
+def normal_kl(
+    mean: Tensor,
+    scale: Tensor,
+    prior_mean: Tensor,
+    prior_scale: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Returns sum KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)), in nats.
 
     With a mask of the shape of `mean`, the sum over the weights where it is not 0.
@@ -165,7 +176,13 @@ def normal_kl(mean, scale, prior_mean, prior_scale, mask=None):
     return _total(halves - ops.log(ratio), mask)
 
 
-def kl_divergence(mean, scale, config: dict, noise, mask=None):
+def kl_divergence(
+    mean: Tensor,
+    scale: Tensor,
+    config: dict[str, Any],
+    noise: Callable[[], Tensor],
+    mask: Tensor | None = None,
+) -> Tensor:
     """Returns KL(N(mean, scale^2) || prior), in nats, for any TFP prior.
 
     In closed form where TFP registers one; otherwise the estimate
@@ -200,12 +217,12 @@ def kl_divergence(mean, scale, config: dict, noise, mask=None):
     return ops.cast(_total(log_ratio, mask), dtype)
 
 
-def _total(values, mask):
+def _total(values: Tensor, mask: Tensor | None) -> Tensor:
     # Chosen, not multiplied: 0 times an infinite density would be NaN.
     return ops.sum(values if mask is None else ops.where(mask > 0, values, 0.0))
 
 
-def need_library():
+def need_library() -> ModuleType:
     """Returns TensorFlow Probability, or raises ImportError where it is not."""
     library = probability_library()
     if library is None:
@@ -217,7 +234,7 @@ def need_library():
     return library
 
 
-def _kinds():
+def _kinds() -> dict[str, tuple[ModuleType, type]]:
     library = need_library()
     return {
         "distribution": (library.distributions, library.distributions.Distribution),
@@ -225,7 +242,7 @@ def _kinds():
     }
 
 
-def _to_config(value, name):
+def _to_config(value: Any, name: str) -> Any:
     """Returns a distribution, bijector or number as data; `name` is for errors."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -253,13 +270,13 @@ def _to_config(value, name):
     return {"kind": "array", "dtype": str(array.dtype), "values": array.tolist()}
 
 
-def _check_numbers(array, name="prior"):
+def _check_numbers(array: np.ndarray, name: str = "prior") -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise _bad(name, f"an array of {array.dtype}", array)
     return array
 
 
-def _parameters(value, name):
+def _parameters(value: Any, name: str) -> dict[str, Any]:
     defaults = inspect.signature(type(value).__init__).parameters
     return {
         key: _to_config(parameter, f"{name}.{key}")
@@ -271,14 +288,14 @@ def _parameters(value, name):
     }
 
 
-def _bad(name, what, value):
+def _bad(name: str, what: str, value: Any) -> TypeError:
     return TypeError(
         f"`{name}` must be a TFP distribution made of numbers, bijectors and other "
         f"distributions, so that it can be saved. Received: {what} ({value!r})"
     )
 
 
-def _from_config(config):
+def _from_config(config: Any) -> Any:
     if isinstance(config, list):
         return [_from_config(c) for c in config]
     if not isinstance(config, dict):

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers.priors import need_library
+from tfhyper.tensor_types import Tensor
 
 
 class RealNVPFlow:
@@ -103,7 +104,7 @@ class RealNVPFlow:
         kept = self.kept if i % 2 == 0 else self.units - self.kept
         return kept, self.units - kept
 
-    def shift_and_log_scale(self, i: int, kept: Any) -> tuple[Any, Any]:
+    def shift_and_log_scale(self, i: int, kept: Tensor) -> tuple[Any, Any]:
         """Returns what coupling i does to the half it changes.
 
         Args:
@@ -115,7 +116,7 @@ class RealNVPFlow:
         shift, raw = ops.split(ops.matmul(features, output) + output_bias, 2, axis=-1)
         return shift, ops.tanh(raw)
 
-    def forward(self, z: Any) -> tuple[Any, Any]:
+    def forward(self, z: Tensor) -> tuple[Any, Any]:
         """Returns f(z) and log |det df/dz|.
 
         Args:

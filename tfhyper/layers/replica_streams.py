@@ -3,16 +3,17 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from keras import ops
+
+from tfhyper.tensor_types import Tensor
 
 # The replica at work: each thread has one, as `tf.distribute` runs them.
 _replicas = threading.local()
 
 
 @contextlib.contextmanager
-def replica_streams(index: Any, everything: bool) -> Iterator[None]:
+def replica_streams(index: Tensor, everything: bool) -> Iterator[None]:
     """Within it, noise that belongs to examples differs from replica to replica.
 
     Args:
@@ -28,7 +29,7 @@ def replica_streams(index: Any, everything: bool) -> Iterator[None]:
         _replicas.now = before
 
 
-def replica_seed(seed: Any, by_example: bool) -> Any:
+def replica_seed(seed: Tensor, by_example: bool) -> Tensor:
     """Returns the seed of a draw on the replica at work: int, or int32 scalar.
 
     Args:

@@ -9,6 +9,7 @@ from keras import ops
 
 from tfhyper.checks import check_integer
 from tfhyper.layers.replica_streams import replica_seed
+from tfhyper.tensor_types import Tensor
 
 
 class StatelessSeed(keras.random.SeedGenerator):
@@ -26,7 +27,7 @@ class StatelessSeed(keras.random.SeedGenerator):
             so that replicas, which have other examples, need other noise.
     """
 
-    def __init__(self, seed: Any, count: Any, by_example: bool = False):
+    def __init__(self, seed: Tensor, count: Tensor, by_example: bool = False):
         self._seed = replica_seed(seed, by_example)
         self._count = count
 
@@ -41,7 +42,7 @@ class StatelessSeed(keras.random.SeedGenerator):
         return ops.stack([ops.cast(self._seed, dtype), count])
 
 
-def make_key(seed: Any, count: Any) -> Any:
+def make_key(seed: Tensor, count: Tensor) -> Tensor:
     """Returns seed and count as one int32 tensor (2,), what noise is a function of."""
     return ops.stack([ops.cast(seed, "int32"), ops.cast(count, "int32")])
 

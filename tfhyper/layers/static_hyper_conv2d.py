@@ -1,5 +1,6 @@
 """2D convolution whose kernel a shared generator makes of embeddings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.operations import ConvOperation
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.tensor_types import Tensor
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -91,7 +93,7 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
         )
         give_role(GENERATOR, [self.embeddings])
 
-    def generate(self, code: Any) -> Any:
+    def generate(self, code: Tensor) -> Tensor:
         """Returns the kernel for a generator's weights."""
         hidden, hidden_bias, output, output_bias = code
         features = ops.einsum("rcz,zid->rcid", self.embeddings, hidden) + hidden_bias
@@ -104,9 +106,9 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
         )
         return kernel[:, :, : self.kernel_shape[-2], : self.kernel_shape[-1]]
 
-    def call(self, inputs: Any, code: Any = None) -> Any:
+    def call(self, inputs: Tensor, code: Sequence[Tensor] | None = None) -> Tensor:
         self._check_code_shapes(None if code is None else [x.shape for x in code])
-        kernel = self.generate([ops.cast(x, self.variable_dtype) for x in code])
+        kernel = self.generate([ops.cast(x, self.variable_dtype) for x in code or ()])
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 
@@ -133,6 +135,6 @@ class StaticHyperConv2D(StochasticKernel, ConvOperation, keras.layers.Conv2D):
     def compute_output_shape(self, inputs_shape: Any, code_shape: Any = None) -> Any:
         return super().compute_output_shape(inputs_shape)
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         # Not noise of its own: `KernelGenerator.code_of` says what is here.
         return self.with_bias(self.generate(noise))

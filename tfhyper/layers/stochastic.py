@@ -18,11 +18,13 @@ from keras import ops
 
 from tfhyper.layers.former_methods import adapt_former_methods
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.mixin import LayerMixin
 from tfhyper.layers.noise import MEAN, NoiseKind
 from tfhyper.layers.stock_arguments import check_stock_arguments
+from tfhyper.tensor_types import Tensor
 
 
-class StochasticLayer:
+class StochasticLayer(LayerMixin):
     """A layer whose randomness a draw can fix.
 
     The posterior package knows layers through these members alone. Two of them every
@@ -45,7 +47,7 @@ class StochasticLayer:
 
     noise_kind: NoiseKind = NoiseKind.CODE
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         adapt_former_methods(cls)
 
@@ -86,7 +88,7 @@ class StochasticLayer:
         """
         raise NotImplementedError
 
-    def point_weights(self, noise: Any) -> list:
+    def point_weights(self, noise: Tensor) -> list:
         """Returns the weights of `point_layer()` for one draw, in its order.
 
         Args:
@@ -105,7 +107,7 @@ class StochasticLayer:
         """
         return map(self.point_weights, noises)
 
-    def code_of(self, noise: np.ndarray) -> Any:
+    def code_of(self, noise: np.ndarray) -> Tensor:
         """Returns what `point_weights` takes for a draw's noise of this layer.
 
         The noise itself, but for a layer that makes codes for others (without a
@@ -114,7 +116,7 @@ class StochasticLayer:
         """
         return noise
 
-    def fresh_noise(self, seed: Any, count: Any, index: Any = 0) -> Any:
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Draws noise of the same distribution as `sample_noise`, in tensors.
 
         For functions that are traced: what `code_of` and `point_weights` take. Of
@@ -171,14 +173,16 @@ class StochasticKernel(StochasticLayer):
         """
         raise NotImplementedError
 
-    def add_weight(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+    def add_weight(
+        self, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> keras.Variable:
         kwargs = {**kwargs, "autocast": False}
         if name == "kernel":
             self._kernel_mean = self.build_kernel(*args, **kwargs)
             return self._kernel_mean
         return super().add_weight(*args, name=name, **kwargs)
 
-    def set_mean(self, kernel: Any, bias: Any = None) -> None:
+    def set_mean(self, kernel: Tensor, bias: Tensor | None = None) -> None:
         """Makes trained weights of a stock layer the posterior's mean.
 
         Raises:
@@ -194,14 +198,14 @@ class StochasticKernel(StochasticLayer):
             self.bias.assign(bias)
 
     @property
-    def kernel(self):
+    def kernel(self) -> keras.Variable:
         """Raises: there is no one kernel to read."""
         raise AttributeError(
             f"{type(self).__name__} has no kernel of its own: each call draws one."
         )
 
     @kernel.setter
-    def kernel(self, value):
+    def kernel(self, value: keras.Variable) -> None:
         pass  # some stock layers set it in `build`
 
     @property
@@ -209,18 +213,20 @@ class StochasticKernel(StochasticLayer):
         """Multiply-adds of drawing one kernel; `None` if nobody has counted them."""
         return None
 
-    def add_kernel_loss(self, kernel: Any) -> None:
+    def add_kernel_loss(self, kernel: Tensor) -> None:
         """Adds the regularizer's term of a kernel made in this call, if any."""
         regularizer = getattr(self, f"{self.kernel_argument}_regularizer")
         if regularizer is not None:
             self.add_loss(regularizer(kernel))
 
-    def operate_and_activate(self, inputs: Any, kernel: Any, bias: Any = None) -> Any:
+    def operate_and_activate(
+        self, inputs: Tensor, kernel: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """Returns activation(operation(inputs, kernel) + bias)."""
         outputs = self.operate(self.to_compute_dtype(inputs), kernel)
         return self.activate(outputs, self.bias if bias is None else bias)
 
-    def activate(self, outputs: Any, bias: Any) -> Any:
+    def activate(self, outputs: Tensor, bias: Tensor) -> Tensor:
         """Returns activation(outputs + bias), without the bias if it is `None`."""
         if bias is not None:
             bias = self.to_compute_dtype(bias)
@@ -229,7 +235,7 @@ class StochasticKernel(StochasticLayer):
             outputs = ops.add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def to_compute_dtype(self, tensor: Any) -> Any:
+    def to_compute_dtype(self, tensor: Tensor) -> Tensor:
         """Returns a tensor cast to the compute dtype of the layer's policy."""
         return ops.cast(tensor, self.compute_dtype)
 
@@ -242,7 +248,7 @@ class StochasticKernel(StochasticLayer):
     def point_layer(self) -> keras.Layer:
         return self.point_class.from_config(live_config(self, self.point_class))
 
-    def with_bias(self, kernel: Any, bias: Any = None) -> list:
+    def with_bias(self, kernel: Tensor, bias: Tensor | None = None) -> list:
         """Returns the stock layer's weights: the kernel and, if any, the bias."""
         bias = self.bias if bias is None else bias
         return [kernel] if bias is None else [kernel, bias]

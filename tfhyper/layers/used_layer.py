@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from tfhyper.tensor_types import Structure, Tensor
+
 
 class UsedOperation(keras.Operation):
     """As `UsedLayer`, of an operation that is no layer, such as those of `keras.ops`.
@@ -17,11 +19,11 @@ class UsedOperation(keras.Operation):
         super().__init__(name=name)
         self.operation = operation
 
-    def call(self, *args, **kwargs) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Structure:
         """Returns what the operation returns."""
         return self.operation(*args, **kwargs)
 
-    def compute_output_spec(self, *args, **kwargs) -> Any:
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Structure:
         """Returns the specifications of the operation's outputs."""
         return self.operation.compute_output_spec(*args, **kwargs)
 
@@ -46,7 +48,7 @@ class UsedLayer(keras.layers.Layer):
         As `layer`.
     """
 
-    def __init__(self, layer: keras.Layer, **kwargs):
+    def __init__(self, layer: keras.Layer, **kwargs: Any):
         # What casts its inputs casts nothing that the layer would not.
         policy = {"dtype": layer.dtype_policy, "autocast": layer.autocast}
         super().__init__(**{**policy, "trainable": layer.trainable, **kwargs})
@@ -54,7 +56,7 @@ class UsedLayer(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
@@ -64,7 +66,7 @@ class UsedLayer(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
         """Returns `None`: what the layer gives has its mask from the layer itself."""
         return None
 
@@ -73,6 +75,6 @@ class UsedLayer(keras.layers.Layer):
         return {**super().get_config(), "layer": layer}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "UsedLayer":
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)

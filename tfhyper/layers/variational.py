@@ -11,9 +11,11 @@ from keras import ops
 
 from tfhyper.checks import check_instance, check_number
 from tfhyper.keras_private import flatten_layers, only_shapes, outermost_model
+from tfhyper.layers.mixin import LayerMixin
+from tfhyper.tensor_types import Tensor
 
 
-class VariationalLayer:
+class VariationalLayer(LayerMixin):
     """Part of a layer whose posterior q(w) has a KL divergence from a prior p(w).
 
     The term weight * kl_factor * KL(q || p) is the regularizer of one of the
@@ -82,7 +84,7 @@ class VariationalLayer:
         )
         self._epochs = EpochBegin(self._take_examples)
 
-    def count_examples(self, inputs: Any, training: bool | None) -> None:
+    def count_examples(self, inputs: Tensor, training: bool | None) -> None:
         """Counts the examples of a call in training, if the KL's weight needs it."""
         if self.kl_weight is None and training:
             _warn_of_own_loop()
@@ -111,7 +113,7 @@ class VariationalLayer:
                 f"Received: {name}={getattr(self, name)!r}"
             )
 
-    def kl_divergence(self) -> Any:
+    def kl_divergence(self) -> Tensor:
         """Returns KL(q || p) in nats, summed over all weights: a scalar tensor.
 
         Where it has no formula, an estimate with one draw, which is a function of
@@ -119,7 +121,7 @@ class VariationalLayer:
         """
         raise NotImplementedError
 
-    def weighted_kl(self, _: Any = None) -> Any:
+    def weighted_kl(self, _: Any = None) -> Tensor:
         """Returns the layer's term of the loss. Called as a regularizer."""
         return self._weight_of_kl() * self.kl_factor * self.kl_divergence()
 
@@ -133,7 +135,7 @@ class VariationalLayer:
 
 
 # The models whose users were warned.
-_warned = weakref.WeakSet()
+_warned: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 def _warn_of_own_loop() -> None:

@@ -8,6 +8,7 @@ from tfhyper.layers.roles import POSTERIOR, role_of
 from tfhyper.layers.seeds import StatelessSeed, check_seed, derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.tensor_types import Tensor
 
 
 class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
@@ -97,7 +98,7 @@ class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
         raise NotImplementedError
 
     def stream_seed(
-        self, stream: str, count: Any, by_example: bool = False
+        self, stream: str, count: Tensor, by_example: bool = False
     ) -> StatelessSeed:
         """Returns the seed of one of `streams` for `keras.random`.
 

@@ -154,7 +154,7 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
         )
     _check_probabilities(name, array)
     if array.ndim == 3:
-        return np.mean(array, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(array, axis=0, dtype=np.float64))
     return array.astype(np.float64)
 
 

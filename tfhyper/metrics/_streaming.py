@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.metrics._checks import HALF_TOLERANCES, as_array, as_float_array
+from tfhyper.tensor_types import Tensor
 
 # Each rule, and what is summed for those that break it, in the order of the rows.
 _RULES = (
@@ -63,7 +64,7 @@ class Labels(NamedTuple):
     rule: int
 
 
-def as_tensor(name: str, value: Any) -> Any:
+def as_tensor(name: str, value: Any) -> Tensor:
     """Returns a tensor of the backend that holds real numbers.
 
     Raises:
@@ -83,7 +84,7 @@ def as_tensor(name: str, value: Any) -> Any:
     return value
 
 
-def _shape_of(name: str, tensor: Any) -> tuple[int | None, ...]:
+def _shape_of(name: str, tensor: Tensor) -> tuple[int | None, ...]:
     try:
         return tuple(tensor.shape)
     except ValueError as error:
@@ -93,7 +94,7 @@ def _shape_of(name: str, tensor: Any) -> tuple[int | None, ...]:
         ) from error
 
 
-def check_shapes(y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+def check_shapes(y_true: Tensor, y_pred: Tensor, sample_weight: Any) -> None:
     """Raises ValueError unless the shapes, as far as they are known, fit."""
     preds, labels = _shape_of("y_pred", y_pred), _shape_of("y_true", y_true)
     if len(preds) != 2 or preds[1] == 0:
@@ -130,7 +131,7 @@ def check_shapes(y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         )
 
 
-def read_weights(sample_weight: Any, mask: Any, y_pred: Any, dtype: str) -> Any:
+def read_weights(sample_weight: Any, mask: Any, y_pred: Tensor, dtype: str) -> Any:
     """Returns the weights `(batch,)`, times those of a mask."""
     weights = ops.cast(ops.ones_like(y_pred[:, 0]), dtype)
     if sample_weight is not None:
@@ -144,7 +145,7 @@ def read_weights(sample_weight: Any, mask: Any, y_pred: Any, dtype: str) -> Any:
     return weights
 
 
-def read_labels(y_true: Any, y_pred: Any) -> Labels:
+def read_labels(y_true: Tensor, y_pred: Tensor) -> Labels:
     """Returns the labels of `(batch,)`, `(batch, 1)` or one-hot `(batch, classes)`."""
     dtype = keras.backend.standardize_dtype(y_true.dtype)
     if len(y_true.shape) == 2 and y_true.shape[1] != 1:
@@ -175,7 +176,7 @@ def read_labels(y_true: Any, y_pred: Any) -> Labels:
 
 
 def find_problems(
-    labels: Labels, y_pred: Any, weights: Any, counts: Any, from_logits: bool
+    labels: Labels, y_pred: Tensor, weights: Any, counts: Any, from_logits: bool
 ) -> Any:
     """Returns the float32 `(NUM_PROBLEMS, 2)` counts and sums of a batch.
 
@@ -221,7 +222,7 @@ def smallest(rows: Any) -> Any:
     return -largest(-rows)
 
 
-def known(tensor: Any) -> np.ndarray | None:
+def known(tensor: Tensor) -> np.ndarray | None:
     """Returns the values of a tensor or variable, `None` while they are only traced."""
     try:
         return ops.convert_to_numpy(tensor)

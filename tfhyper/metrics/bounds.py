@@ -11,6 +11,7 @@ networks", ICML 2018, section 4.
 """
 
 import math
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +26,8 @@ from tfhyper.metrics._checks import (
 )
 from tfhyper.metrics.regression import errors_of
 
-SCORES = ("crps", "log_likelihood")
+Score: TypeAlias = Literal["crps", "log_likelihood"]
+SCORES: tuple[Score, ...] = get_args(Score)
 # 2 Phi(sqrt(log 2)) - 1, since 2 Phi(x) - 1 = erf(x / sqrt(2))
 _OPTIMAL_CRPS_OF_UNIT_ERROR = math.erf(math.sqrt(math.log(2) / 2))
 
@@ -103,7 +105,7 @@ def optimal_log_likelihood(
 def best_constant_variance(
     targets: ArrayLike,
     mean: ArrayLike,
-    score: str = "crps",
+    score: Score = "crps",
     *,
     sample_weight: ArrayLike | None = None,
 ) -> float:
@@ -214,7 +216,9 @@ def normalized_score(score: float, constant: float, optimal: float) -> float:
     return found
 
 
-def _that_count(values, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
+def _that_count(
+    values: np.ndarray, sample_weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns the values whose weight is not 0, and these weights."""
     weights = check_sample_weight(sample_weight, len(values))
     if weights is None:

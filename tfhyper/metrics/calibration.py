@@ -29,6 +29,7 @@ from tfhyper.metrics._streaming import (
     read_labels,
     read_weights,
 )
+from tfhyper.tensor_types import Tensor
 
 # More need memory without end, and few of them could hold two examples.
 _MOST_BINS = 100_000
@@ -118,15 +119,16 @@ def reliability_curve(
     bins = np.searchsorted(_inner_bin_edges(num_bins), confidence.astype(np.float32))
     counts = np.bincount(bins, weights, minlength=num_bins)
     # Weights that are too small to be multiplied without loss still give ratios.
+    scaled: np.ndarray | float
     if weights is None:
-        weights, divisor = 1.0, np.maximum(counts, 1)
+        scaled, divisor = 1.0, np.maximum(counts, 1)
     else:
         largest = np.max(weights)
-        weights = weights / largest
+        scaled = weights / largest
         divisor = np.where(counts > 0, counts / largest, 1.0)
     return ReliabilityCurve(
-        confidence=np.bincount(bins, weights * confidence, num_bins) / divisor,
-        accuracy=np.bincount(bins, weights * correct, num_bins) / divisor,
+        confidence=np.bincount(bins, scaled * confidence, num_bins) / divisor,
+        accuracy=np.bincount(bins, scaled * correct, num_bins) / divisor,
         counts=counts,
     )
 
@@ -263,7 +265,9 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             shape=shape, initializer="zeros", dtype=self._sums_dtype, name=name
         )
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
+    ) -> None:
         """Adds a batch to the sums; the class docstring gives the arguments."""
         mask = keras_private.mask_of(y_pred)
         y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
@@ -293,7 +297,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         self.total_weight.assign_add(ops.sum(weights))
         self.problems.assign_add(ops.cast(problems, self._sums_dtype))
 
-    def _predict(self, y_pred: Any) -> tuple[Any, Any]:
+    def _predict(self, y_pred: Tensor) -> tuple[Any, Any]:
         """Returns confidence and class of float32 outputs, both `(batch,)`."""
         if y_pred.shape[-1] == 1:
             p = y_pred[:, 0]

@@ -106,7 +106,9 @@ def predictive_log_likelihood(
     return _finite_log_likelihood("noise_variance", squares, variance, weights)
 
 
-def _finite_log_likelihood(name, squares, variance, weights) -> float:
+def _finite_log_likelihood(
+    name: str, squares: np.ndarray, variance: np.ndarray, weights: np.ndarray | None
+) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         found = mixture_log_likelihood(squares, variance, weights)
     if not np.isfinite(found):
@@ -119,7 +121,9 @@ def _finite_log_likelihood(name, squares, variance, weights) -> float:
 
 
 def mixture_log_likelihood(
-    squares: np.ndarray, variance: np.ndarray, weights: np.ndarray | None = None
+    squares: np.ndarray,
+    variance: np.ndarray | float,
+    weights: np.ndarray | None = None,
 ) -> float:
     """Returns the mean log-density for checked `(draws, batch)` squared errors."""
     logs = -(squares / variance + np.log(2 * np.pi * variance)) / 2

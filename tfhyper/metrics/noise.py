@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice
 from tfhyper.metrics._checks import check_sample_weight, check_samples, check_vector
-from tfhyper.metrics.bounds import SCORES
+from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.likelihood import mixture_log_likelihood
 from tfhyper.metrics.regression import normal_crps
 
@@ -20,7 +20,7 @@ _POINTS_PER_DECADE = 3
 def fit_noise_variance(
     targets: ArrayLike,
     members: ArrayLike,
-    score: str = "crps",
+    score: Score = "crps",
     *,
     sample_weight: ArrayLike | None = None,
 ) -> float:

@@ -125,7 +125,7 @@ def rejection_threshold(
                 )
         place = int(np.argmax(kept / kept[-1] >= coverage * (1 - _ROUNDING)))
         return _threshold(values, place)
-    if labels is None or probs is None:
+    if error is None or labels is None or probs is None:
         raise ValueError(
             "`error` needs the `labels` and `probs` of the validation examples. "
             f"Received: error={error} without them"

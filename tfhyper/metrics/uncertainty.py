@@ -6,6 +6,7 @@ Every function takes `members`, the probabilities `p_t` of each draw `t`, of sha
 ensemble's prediction. Entropies are in nats, and `0 log 0 = 0`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ def predictive_entropy(members: ArrayLike) -> np.ndarray:
         >>> metrics.predictive_entropy(members).round(4).tolist()
         [0.6931]
     """
-    return entropy(np.mean(check_members(members), axis=0, dtype=np.float64))
+    mean = np.mean(check_members(members), axis=0, dtype=np.float64)
+    return entropy(np.asarray(mean))
 
 
 def expected_entropy(members: ArrayLike) -> np.ndarray:
@@ -224,13 +226,17 @@ def covariance_decomposition(members: ArrayLike) -> CovarianceDecomposition:
     )
 
 
-def _decompose(members, diagonal, square):
+def _decompose(
+    members: np.ndarray,
+    diagonal: Callable[[np.ndarray], np.ndarray],
+    square: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns total, aleatoric and epistemic part of the label's (co)variance.
 
     The label's covariance under `p` is `diagonal(p) - square(p)`.
     """
-    mean = np.mean(members, axis=0, dtype=np.float64)
-    aleatoric = epistemic = 0.0
+    mean = np.asarray(np.mean(members, axis=0, dtype=np.float64))
+    aleatoric, epistemic = np.zeros((2, *square(mean).shape))
     # A draw at a time: float64 copies of all draws at once can outgrow the memory.
     for member in members:
         member = member.astype(np.float64)

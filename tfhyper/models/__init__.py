@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import keras
+
 from tfhyper.models.alexnet import alexnet
 from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
@@ -13,7 +15,7 @@ from tfhyper.models.resnext import resnext
 from tfhyper.models.wide_resnet import wide_resnet
 
 # Name -> builder: what flags offer and what tests run over.
-NETWORKS: dict[str, Callable] = {
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "alexnet": alexnet,
     "lenet5": lenet5,
     "pyramidnet": pyramidnet,

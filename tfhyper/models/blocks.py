@@ -1,32 +1,44 @@
 """Residual blocks, stems and heads: functions of a kit and a tensor."""
 
+from typing import Protocol
+
 import keras
 
 from tfhyper.kits.kit import LayerKit, layer_name
+from tfhyper.tensor_types import Tensor
 
 
-def norm_relu(kit: LayerKit, x, name: str):
+class Block(Protocol):
+    """A residual block: a function of a kit and a tensor."""
+
+    def __call__(
+        self, kit: LayerKit, x: Tensor, width: int, strides: int, *, name: str
+    ) -> Tensor:
+        """Returns the block's output, of `width` channels, or as many as it makes."""
+
+
+def norm_relu(kit: LayerKit, x: Tensor, name: str) -> Tensor:
     """Returns relu(BatchNorm(x))."""
     x = kit.norm(name=f"{name}/norm")(x)
     return keras.layers.ReLU(name=layer_name(f"{name}/relu"))(x)
 
 
-def conv_stem(kit: LayerKit, x, width: int = 16):
+def conv_stem(kit: LayerKit, x: Tensor, width: int = 16) -> Tensor:
     """One 3x3 convolution, for small images."""
     return kit.stem(width, 3, name="stem")(x)
 
 
-def conv_norm_stem(kit: LayerKit, x, width: int = 16):
+def conv_norm_stem(kit: LayerKit, x: Tensor, width: int = 16) -> Tensor:
     """One 3x3 convolution and BatchNorm."""
     return kit.norm(name="stem/norm")(conv_stem(kit, x, width))
 
 
-def conv_norm_relu_stem(kit: LayerKit, x, width: int = 16):
+def conv_norm_relu_stem(kit: LayerKit, x: Tensor, width: int = 16) -> Tensor:
     """One 3x3 convolution, BatchNorm and ReLU, before blocks that begin with none."""
     return norm_relu(kit, conv_stem(kit, x, width), "stem")
 
 
-def large_image_stem(kit: LayerKit, x, width: int = 64):
+def large_image_stem(kit: LayerKit, x: Tensor, width: int = 64) -> Tensor:
     """7x7 convolution, BatchNorm, ReLU and 3x3 max pooling, both with strides 2.
 
     Padded on all sides alike, as in He et al. (2016), not as "same" pads.
@@ -40,7 +52,7 @@ def large_image_stem(kit: LayerKit, x, width: int = 64):
 
 def preact_block(
     kit: LayerKit,
-    x,
+    x: Tensor,
     width: int,
     strides: int,
     *,
@@ -48,7 +60,7 @@ def preact_block(
     dropout: float = 0.0,
     project: bool = True,
     split_after_activation: bool = False,
-):
+) -> Tensor:
     """Pre-activation block with two 3x3 convolutions.
 
         y = conv2(dropout(relu(norm(conv1(relu(norm(x)))))))
@@ -73,7 +85,9 @@ def preact_block(
     return _add(shortcut, y, name)
 
 
-def post_activation_block(kit: LayerKit, x, width: int, strides: int, *, name: str):
+def post_activation_block(
+    kit: LayerKit, x: Tensor, width: int, strides: int, *, name: str
+) -> Tensor:
     """The first form of a residual block, with two 3x3 convolutions.
 
         y = norm(conv2(relu(norm(conv1(x)))))
@@ -91,7 +105,7 @@ def post_activation_block(kit: LayerKit, x, width: int, strides: int, *, name: s
 
 def post_activation_bottleneck(
     kit: LayerKit,
-    x,
+    x: Tensor,
     width: int,
     strides: int,
     *,
@@ -99,7 +113,7 @@ def post_activation_bottleneck(
     group_width: int | None = None,
     groups: int = 1,
     strides_first: bool = False,
-):
+) -> Tensor:
     """The first form of a residual block with a bottleneck of `width` channels.
 
         y = norm(conv3(relu(norm(conv2(relu(norm(conv1(x))))))))
@@ -127,8 +141,14 @@ def post_activation_bottleneck(
 
 
 def pyramid_block(
-    kit: LayerKit, x, width: int, strides: int, *, name: str, bottleneck: bool = False
-):
+    kit: LayerKit,
+    x: Tensor,
+    width: int,
+    strides: int,
+    *,
+    name: str,
+    bottleneck: bool = False,
+) -> Tensor:
     """Block with a BatchNorm more and a ReLU less than pre-activation.
 
         y = norm(conv2(relu(norm(conv1(norm(x))))))
@@ -151,7 +171,9 @@ def pyramid_block(
     return _add(x, y, name)
 
 
-def padded_shortcut(x, width: int, strides: int, *, name: str, pool_size: int = 1):
+def padded_shortcut(
+    x: Tensor, width: int, strides: int, *, name: str, pool_size: int = 1
+) -> Tensor:
     """Returns every `strides`-th pixel of x, with zeros for the channels it lacks.
 
     A shortcut without parameters (He et al., 2016, option A); with `pool_size`
@@ -178,10 +200,10 @@ def padded_shortcut(x, width: int, strides: int, *, name: str, pool_size: int = 
     return x
 
 
-def no_head(kit: LayerKit, x, name: str):
+def no_head(kit: LayerKit, x: Tensor, name: str) -> Tensor:
     """Returns x, which ends in norm and ReLU."""
     return x
 
 
-def _add(x, y, name):
+def _add(x: Tensor, y: Tensor, name: str) -> Tensor:
     return keras.layers.Add(name=layer_name(f"{name}/add"))([x, y])

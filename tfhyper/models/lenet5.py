@@ -3,7 +3,7 @@
 import keras
 
 from tfhyper.kits import LayerKit
-from tfhyper.models.plain import plain_network
+from tfhyper.models.plain import ActivationName, plain_network
 
 
 def lenet5(
@@ -11,7 +11,7 @@ def lenet5(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     kit: str | LayerKit = "deterministic",
-    activation: str = "softplus",
+    activation: ActivationName = "softplus",
     width_multiplier: float = 1.0,
 ) -> keras.Model:
     """Returns LeNet-5 in the form of the Bayesian CNN (Shridhar et al., 2019).

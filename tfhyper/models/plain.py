@@ -1,6 +1,7 @@
 """The skeleton of the networks without shortcuts, once."""
 
 from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -14,8 +15,10 @@ from tfhyper.checks import (
 )
 from tfhyper.kits.kit import layer_name
 from tfhyper.models.sizes import check_image_shape, scaled
+from tfhyper.tensor_types import Tensor
 
-ACTIVATIONS = ("softplus", "relu")
+ActivationName: TypeAlias = Literal["softplus", "relu"]
+ACTIVATIONS: tuple[ActivationName, ...] = get_args(ActivationName)
 # The smallest images that all of these networks take.
 SIZE = 32
 
@@ -25,9 +28,9 @@ def plain_network(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    convs: Sequence[dict],
+    convs: Sequence[dict[str, Any]],
     units: Sequence[int],
-    activation: str,
+    activation: ActivationName,
     width_multiplier: float,
     name: str,
 ) -> keras.Model:
@@ -109,6 +112,6 @@ def plain_network(
     return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
 
 
-def _activate(x, activation, path):
+def _activate(x: Tensor, activation: ActivationName, path: str) -> Tensor:
     name = layer_name(f"{path}/{activation}")
     return keras.layers.Activation(activation, name=name)(x)

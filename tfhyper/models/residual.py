@@ -13,6 +13,7 @@ from tfhyper.checks import (
 )
 from tfhyper.models import blocks
 from tfhyper.models.sizes import check_image_shape
+from tfhyper.tensor_types import Tensor
 
 
 def residual_network(
@@ -20,10 +21,10 @@ def residual_network(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    block: Callable,
+    block: blocks.Block,
     stages: Sequence[tuple[int, Sequence[int]]],
-    stem: Callable = blocks.conv_stem,
-    head: Callable = blocks.norm_relu,
+    stem: Callable[[kits.LayerKit, Tensor], Tensor] = blocks.conv_stem,
+    head: Callable[[kits.LayerKit, Tensor, str], Tensor] = blocks.norm_relu,
     name: str,
 ) -> keras.Model:
     """Returns stem, stages of residual blocks, head, pooling and logits.
@@ -77,7 +78,7 @@ def residual_network(
     return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
 
 
-def _check_stages(stages):
+def _check_stages(stages: Sequence[tuple[int, Sequence[int]]]) -> None:
     rule = "pairs of strides and widths of the blocks, one or more"
     if not check_instance("stages", stages, (list, tuple), rule):
         raise ValueError(f"`stages` must be {rule}. Received: stages={stages!r}")

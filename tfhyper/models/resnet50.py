@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import keras
 
@@ -11,7 +12,8 @@ from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
 from tfhyper.models.sizes import check_image_shape, doubling_stages, scaled
 
-VERSIONS = ("v1", "v1.5")
+Version: TypeAlias = Literal["v1", "v1.5"]
+VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
 def resnet50(
@@ -19,7 +21,7 @@ def resnet50(
     num_classes: int = 1000,
     input_shape: tuple[int, int, int] = (224, 224, 3),
     kit: str | LayerKit = "hyper",
-    version: str = "v1",
+    version: Version = "v1",
     stage_blocks: Sequence[int] = (3, 4, 6, 3),
     width_multiplier: float = 1.0,
 ) -> keras.Model:

@@ -1,5 +1,7 @@
 """Residual networks for small images."""
 
+from collections.abc import Callable
+
 import keras
 
 from tfhyper.checks import check_bool
@@ -7,6 +9,7 @@ from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
 from tfhyper.models.sizes import blocks_per_stage, doubling_stages
+from tfhyper.tensor_types import Tensor
 
 
 def resnet_cifar(
@@ -53,7 +56,7 @@ def resnet_cifar(
     """
     size = blocks_per_stage(depth, 6, 2, "20, 32, 110")
     if check_bool("preactivation", preactivation):
-        form = {"block": _preact_block}
+        form: dict[str, Callable[..., Tensor]] = {"block": _preact_block}
     else:
         form = {
             "block": blocks.post_activation_block,
@@ -71,7 +74,9 @@ def resnet_cifar(
     )
 
 
-def _preact_block(kit, x, width, strides, *, name):
+def _preact_block(
+    kit: LayerKit, x: Tensor, width: int, strides: int, *, name: str
+) -> Tensor:
     first = name == "stage1_block1"
     return blocks.preact_block(
         kit, x, width, strides, name=name, project=False, split_after_activation=first

@@ -9,6 +9,7 @@ from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
 from tfhyper.models.sizes import blocks_per_stage, doubling_stages, scaled
+from tfhyper.tensor_types import Tensor
 
 
 def resnext(
@@ -70,7 +71,9 @@ def resnext(
             f"base_width={base_width}, width_multiplier={width_multiplier}"
         )
 
-    def block(kit, x, width, strides, *, name):
+    def block(
+        kit: LayerKit, x: Tensor, width: int, strides: int, *, name: str
+    ) -> Tensor:
         return blocks.post_activation_bottleneck(
             kit,
             x,

@@ -46,7 +46,7 @@ def scaled(size: int, multiplier: float) -> int:
     return max(1, round(size * multiplier))
 
 
-def check_image_shape(shape, smallest: int = 1) -> tuple[int, int, int]:
+def check_image_shape(shape: Sequence[int], smallest: int = 1) -> tuple[int, int, int]:
     """Returns `shape` as a tuple if it is (height, width, channels), large enough.
 
     Args:
@@ -63,10 +63,12 @@ def check_image_shape(shape, smallest: int = 1) -> tuple[int, int, int]:
             "`input_shape` must be (height, width, channels). "
             f"Received: input_shape={shape}"
         )
-    shape = tuple(check_positive_integer("input_shape", size) for size in shape)
-    if min(shape[:2]) < smallest:
+    height, width, channels = (
+        check_positive_integer("input_shape", size) for size in shape
+    )
+    if min(height, width) < smallest:
         raise ValueError(
             f"`input_shape` must have height and width of at least {smallest}. "
-            f"Received: input_shape={shape}"
+            f"Received: input_shape={(height, width, channels)}"
         )
-    return shape
+    return height, width, channels

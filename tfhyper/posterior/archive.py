@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -88,7 +88,8 @@ def save(
                 archive.write(model_path, _model(i))
                 os.remove(model_path)
             arrays = io.BytesIO()
-            np.savez(arrays, **to_arrays(draws))
+            named: dict[str, Any] = to_arrays(draws)
+            np.savez(arrays, **named)
             archive.writestr(_DRAWS, arrays.getvalue())
             archive.writestr(_SETTINGS, text)
 
@@ -130,7 +131,7 @@ def broken(path: str, kind: str, error: Exception) -> ValueError:
     )
 
 
-def _model(index):
+def _model(index: int) -> str:
     """Returns the name of a model in the file: model.keras, model1.keras ..."""
     return f"model{index or ''}.keras"
 
@@ -140,7 +141,7 @@ def _text(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a string. Received: {name}={value!r:.80}")
 
 
-def _optional(check):
+def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
 
@@ -165,7 +166,7 @@ _CHECKS = {
 }
 
 
-def _check_settings(settings, kind):
+def _check_settings(settings: Any, kind: str) -> tuple[int, int]:
     """Returns how many draws and models there are; leaves the class's arguments."""
     if not isinstance(settings, dict):
         raise ValueError(f"{_SETTINGS} is not a JSON object")
@@ -185,14 +186,14 @@ def _check_settings(settings, kind):
     return count, settings.pop("num_models", 1)
 
 
-def _check_names(archive, num_models):
+def _check_names(archive: zipfile.ZipFile, num_models: int) -> None:
     known = {_DRAWS, _SETTINGS, *map(_model, range(num_models))}
     unknown = [name for name in archive.namelist() if name not in known]
     if unknown:
         raise ValueError(f"it has {unknown[0]!r}, which is none of its files")
 
 
-def _read_model(archive, name, unsaved):
+def _read_model(archive: zipfile.ZipFile, name: str, unsaved: int) -> keras.Model:
     with tempfile.TemporaryDirectory() as temporary:
         path = os.path.join(temporary, _model(0))
         with as_file(archive, name) as packed, open(path, "wb") as file:

@@ -4,9 +4,10 @@ import abc
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import keras
+import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper import keras_graph, metrics
@@ -18,20 +19,22 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.metrics._checks import check_sample_weight
-from tfhyper.metrics.bounds import SCORES
+from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
 from tfhyper.posterior import archive
 from tfhyper.posterior.draw_source import DrawSource
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import anytime, loop
+from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
-from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
+from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty, check_rejection
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class BasePredictor(abc.ABC):
@@ -113,7 +116,7 @@ class BasePredictor(abc.ABC):
         return self.task.noise_variance
 
     @property
-    def batch_norm(self) -> str:
+    def batch_norm(self) -> BatchNormMoments:
         """Where a draw's BatchNorm moments come from: see the argument."""
         return self.source.settings.batch_norm
 
@@ -157,7 +160,7 @@ class BasePredictor(abc.ABC):
         return self.source.networks()
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
     ) -> "Self":
         """Gives each draw the BatchNorm moments of a pass over training inputs.
 
@@ -198,7 +201,7 @@ class BasePredictor(abc.ABC):
         return self
 
     def calibrate(
-        self, inputs: Any, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
     ) -> "Self":
         """Is the name of before for `estimate_batch_norm`, and does the same.
 
@@ -253,7 +256,7 @@ class BasePredictor(abc.ABC):
 
     def predict(
         self,
-        x: Any,
+        x: Structure,
         batch_size: int = 128,
         keep_members: bool = True,
         verbose: int = 0,
@@ -295,7 +298,7 @@ class BasePredictor(abc.ABC):
 
     def predict_anytime(
         self,
-        x: Any,
+        x: Structure,
         confidence: float = 0.99,
         min_draws: int = 2,
         batch_size: int = 128,
@@ -386,7 +389,7 @@ class BasePredictor(abc.ABC):
 
     def evaluate(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
         batch_size: int = 128,
         verbose: int = 0,
@@ -428,9 +431,9 @@ class BasePredictor(abc.ABC):
 
     def fit_noise(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
-        score: str = "crps",
+        score: Score = "crps",
         batch_size: int = 128,
         verbose: int = 0,
         sample_weight: ArrayLike | None = None,
@@ -465,12 +468,12 @@ class BasePredictor(abc.ABC):
 
     def fit_rejection(
         self,
-        x: Any,
+        x: Structure,
         y: ArrayLike | None = None,
         *,
         coverage: float | None = None,
         error: float | None = None,
-        score: str = "total",
+        score: Uncertainty = "total",
         confidence: float | None = None,
         batch_size: int = 128,
         verbose: int = 0,
@@ -532,7 +535,7 @@ class BasePredictor(abc.ABC):
         labels, prediction, weights = self._labelled(
             x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
         )
-        options = {}
+        options: dict[str, Any] = {}
         if error is not None:
             options = {"labels": labels, "probs": prediction.mean}
         threshold = metrics.rejection_threshold(
@@ -555,7 +558,7 @@ class BasePredictor(abc.ABC):
         return self._rejection
 
     @rejection.setter
-    def rejection(self, value):
+    def rejection(self, value: Rejection | None) -> None:
         value = check_rejection(value)
         if value is not None:
             self._check_score(value.score)
@@ -577,7 +580,37 @@ class BasePredictor(abc.ABC):
             return prediction
         return prediction.reject(self.rejection.threshold, self.rejection.score)
 
-    def _labelled(self, x, y, sample_weight, batch_size, verbose, needs_labels=True):
+    @overload
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: Literal[True] = True,
+    ) -> tuple[np.ndarray, Any, np.ndarray | None]: ...
+
+    @overload
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: bool,
+    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]: ...
+
+    def _labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        batch_size: int,
+        verbose: int,
+        needs_labels: bool = True,
+    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]:
         """Returns labels, prediction and weights of labelled data, all checked.
 
         Labels may be missing, and are `None` then, unless they are needed.

@@ -8,13 +8,16 @@ import keras
 
 from tfhyper.checks import check_bool, check_positive_integer
 from tfhyper.posterior.base_predictor import BasePredictor
-from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.member_models import MemberModels
+from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
+from tfhyper.posterior.tasks.classification import Link
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
+from tfhyper.posterior.tasks.task import Task
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class DeepEnsemble(BasePredictor):
@@ -97,14 +100,14 @@ class DeepEnsemble(BasePredictor):
         self,
         models: Sequence[keras.Model | str],
         draws_per_member: int = 1,
-        batch_norm: str = "moving_average",
+        batch_norm: BatchNormMoments = "moving_average",
         seed: int = 0,
         outputs: str | None = None,
-        link: str = "softmax",
+        link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
         noise_variance: float = 0.0,
-        dropout: str | None = None,
+        dropout: Dropout | None = None,
         rejection: Rejection | None = None,
     ):
         check_positive_integer("draws_per_member", draws_per_member)
@@ -123,7 +126,7 @@ class DeepEnsemble(BasePredictor):
             dropout=dropout,
         )
 
-        def task(model):
+        def task(model: keras.Model) -> Task:
             return make_task(model, outputs, link=link, noise_variance=noise_variance)
 
         source = MemberModels(models, settings, task)

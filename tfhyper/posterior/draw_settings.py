@@ -1,13 +1,18 @@
 """The arguments by which draws are made, in one place."""
 
 import dataclasses
+from typing import Literal, TypeAlias, get_args
 
 from tfhyper.checks import check_bool, check_choice, check_positive_integer
 from tfhyper.layers.seeds import check_seed
-from tfhyper.posterior.networks.averaging import AVERAGING
-from tfhyper.posterior.running.batch_norm_statistics import check_batch_norm
+from tfhyper.posterior.networks.averaging import AVERAGING, Averaging
+from tfhyper.posterior.running.batch_norm_statistics import (
+    BatchNormMoments,
+    check_batch_norm,
+)
 
-DROPOUT = ("off", "sample")
+Dropout: TypeAlias = Literal["off", "sample"]
+DROPOUT: tuple[Dropout, ...] = get_args(Dropout)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +28,14 @@ class DrawSettings:
     """
 
     num_draws: int | None = None
-    averaging: str = "branching"
-    batch_norm: str = "reestimate"
+    averaging: Averaging = "branching"
+    batch_norm: BatchNormMoments = "reestimate"
     seed: int = 0
     deterministic: bool = False
     batch_size: int | None = None
-    dropout: str | None = None
+    dropout: Dropout | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bool("deterministic", self.deterministic)
         check_choice("averaging", self.averaging, AVERAGING)
         if self.num_draws is not None:
@@ -46,7 +51,22 @@ class DrawSettings:
         size = check_batch_norm(self.batch_norm, self.batch_size, self.deterministic)
         object.__setattr__(self, "batch_size", size)
 
+    def settle(self) -> "SettledDraws":
+        """Returns them with what they leave to a source of draws: its defaults."""
+        given = dataclasses.asdict(self)
+        given["num_draws"] = self.num_draws or (1 if self.deterministic else 16)
+        given["dropout"] = self.dropout or "off"
+        return SettledDraws(**given)
+
     @property
     def inside(self) -> bool:
         """Whether one network is to hold all the draws."""
         return self.averaging != "branching" and self.num_draws != 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SettledDraws(DrawSettings):
+    """The settings of draws that are there: none of them is left open."""
+
+    num_draws: int = 1
+    dropout: Dropout = "off"

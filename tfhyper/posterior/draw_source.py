@@ -1,16 +1,17 @@
 """What a predictor averages over: a source of draws, whatever they come from."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 
-from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.draw_settings import SettledDraws
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.tensor_types import Structure
 
 
 class DrawSource(Protocol):
@@ -30,11 +31,25 @@ class DrawSource(Protocol):
             draws inside is one of these.
     """
 
-    settings: DrawSettings
-    inputs: ModelInputs
-    num_draws: int
-    draws_in_row: int
-    draws: list[Draw]
+    @property
+    def settings(self) -> SettledDraws:
+        """How the draws are made: see above."""
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """What every network takes: see above."""
+
+    @property
+    def num_draws(self) -> int:
+        """How many draws are averaged over: see above."""
+
+    @property
+    def draws_in_row(self) -> int:
+        """Draws in a row that are more alike than others: see above."""
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The draws, in their order: see above."""
 
     def runs(self, data: Batches | None = None) -> Iterable[RunnableNetwork]:
         """Returns the networks in the order of the draws, ready to predict.
@@ -62,7 +77,7 @@ class DrawSource(Protocol):
         """
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw BatchNorm moments of a pass over training inputs.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 
@@ -22,6 +21,7 @@ from tfhyper.posterior.running.weight_cache import (
     RunnableNetwork,
     draws_key,
 )
+from tfhyper.tensor_types import Structure
 
 
 class DrawnEnsemble:
@@ -51,11 +51,7 @@ class DrawnEnsemble:
 
     def __init__(self, model: keras.Model, settings: DrawSettings):
         self.model = model
-        self.settings = dataclasses.replace(
-            settings,
-            num_draws=settings.num_draws or (1 if settings.deterministic else 16),
-            dropout=settings.dropout or "off",
-        )
+        self.settings = settings.settle()
         self.point = self._make_point(own=False)
         self.inputs = ModelInputs(model)
         self.weights = DrawnWeights(self.point)
@@ -78,8 +74,8 @@ class DrawnEnsemble:
             "frozen_norms": self.settings.batch_norm == "minibatch",
             "sample_dropout": self.settings.dropout == "sample",
         }
-        if self.settings.inside:
-            form = AVERAGING[self.settings.averaging]
+        form = AVERAGING[self.settings.averaging]
+        if self.settings.inside and form is not None:
             return form(self.model, self.settings.num_draws, **options)
         return PointNetwork(self.model, **options, own=own)
 
@@ -189,7 +185,7 @@ class DrawnEnsemble:
         return point.network
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw the BatchNorm moments of a pass over training inputs."""
         with self._estimating:
@@ -199,7 +195,11 @@ class DrawnEnsemble:
                 self._looked_at = self._look()
 
     def estimated(
-        self, draws: list[Draw], inputs: Any, batch_size: int | None, verbose: int = 0
+        self,
+        draws: list[Draw],
+        inputs: Structure,
+        batch_size: int | None,
+        verbose: int = 0,
     ) -> list[Draw]:
         """Returns draws with moments of their own, of a pass over training inputs."""
         self.small_batches.forget()

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import keras
 
@@ -19,6 +18,7 @@ from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.saving.models import describe, read_model
+from tfhyper.tensor_types import Structure
 
 
 class MemberModels:
@@ -47,12 +47,15 @@ class MemberModels:
         settings: DrawSettings,
         make_task: Callable[[keras.Model], Task],
     ):
-        self.settings = dataclasses.replace(settings, dropout=settings.dropout or "off")
+        self.settings = settings.settle()
         self._given = settings
         self.sources = _check_models(models)
-        self._held = {}  # index -> member whose model was given itself
-        self._checksums = {}  # index -> that of the weights of a path's model
-        self._draws = []  # the list of draws of each member
+        # index -> member whose model was given itself
+        self._held: dict[int, DrawnEnsemble] = {}
+        # index -> checksum of the weights of a path's model
+        self._checksums: dict[int, int] = {}
+        # the list of draws of each member
+        self._draws: list[list[Draw]] = []
         self._estimating = Exclusive("calibrate")
         for i, source in enumerate(self.sources):
             model = _load(source)
@@ -66,9 +69,9 @@ class MemberModels:
                 self._held[i] = member
             else:  # of which the whole fingerprint would hold the weights
                 self._checksums[i] = Fingerprint(model).checksum
-        self.num_draws = len(self) * settings.num_draws
+        self.num_draws = len(self) * self.settings.num_draws
         # The order of one model's draws is as random as that of any.
-        self.draws_in_row = settings.num_draws if len(self) > 1 else 1
+        self.draws_in_row = self.settings.num_draws if len(self) > 1 else 1
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -125,7 +128,7 @@ class MemberModels:
         return member.materialize(member.ready(own)[draw])
 
     def estimate_batch_norm(
-        self, inputs: Any, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw of each member the moments of a pass, all or none."""
         members = progress("calibrate", self, len(self), verbose, "member")
@@ -163,7 +166,9 @@ class MemberModels:
         return DrawnEnsemble(model, dataclasses.replace(self._given, seed=seed))
 
 
-def _check_models(models):
+def _check_models(
+    models: Sequence[keras.Model | str | os.PathLike],
+) -> list[keras.Model | str]:
     """Returns the models as they are, and paths as what they stand for."""
     if isinstance(models, str) or not isinstance(models, Sequence):
         raise TypeError(
@@ -172,7 +177,8 @@ def _check_models(models):
         )
     if not models:
         raise ValueError(f"`models` must not be empty. Received: models={models!r}")
-    found, seen = [], {}
+    found: list[keras.Model | str] = []
+    seen: dict[int | str, int] = {}
     for i, model in enumerate(models):
         if isinstance(model, str | os.PathLike):
             model = os.path.realpath(model)
@@ -202,7 +208,7 @@ def _check_models(models):
     return found
 
 
-def _load(source):
+def _load(source: keras.Model | str) -> keras.Model:
     """Returns the model of a path; a model as it is."""
     if not isinstance(source, str):
         return source
@@ -215,7 +221,7 @@ def _load(source):
         ) from error
 
 
-def _description(model, task):
+def _description(model: keras.Model, task: Task) -> str:
     """Returns what a member takes and gives, in words."""
     inputs, outputs = (
         [tuple(tensor.shape[1:]) for tensor in tensors]
@@ -224,7 +230,7 @@ def _description(model, task):
     return f"inputs {inputs}, outputs {outputs}, {task.name}"
 
 
-def _check_alike(index, description, first):
+def _check_alike(index: int, description: str, first: str) -> None:
     """Raises ValueError unless a member takes and gives what the first one does."""
     if description != first:
         raise ValueError(

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.posterior.base_predictor import BasePredictor
-from tfhyper.posterior.draw_settings import DrawSettings
+from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
+from tfhyper.posterior.networks.averaging import Averaging
 from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
+from tfhyper.posterior.tasks.classification import Link
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
 from tfhyper.text import align
 
 if TYPE_CHECKING:
-    from typing import Self  # which Python has from 3.11 on
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 class PosteriorPredictor(BasePredictor):
@@ -115,15 +118,15 @@ class PosteriorPredictor(BasePredictor):
         self,
         model: keras.Model,
         num_draws: int | None = None,
-        averaging: str = "branching",
-        batch_norm: str = "reestimate",
+        averaging: Averaging = "branching",
+        batch_norm: BatchNormMoments = "reestimate",
         seed: int = 0,
         outputs: str | None = None,
-        link: str = "softmax",
+        link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
         noise_variance: float = 0.0,
-        dropout: str | None = None,
+        dropout: Dropout | None = None,
         rejection: Rejection | None = None,
     ):
         settings = DrawSettings(
@@ -153,7 +156,7 @@ class PosteriorPredictor(BasePredictor):
         return self.source.model
 
     @property
-    def averaging(self) -> str:
+    def averaging(self) -> Averaging:
         """Where the draws are averaged: see the argument."""
         return self.source.settings.averaging
 

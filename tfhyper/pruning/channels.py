@@ -1,5 +1,7 @@
 """Which layers of a network can lose filters, and which layers read their channels."""
 
+from typing import Any
+
 import keras
 
 from tfhyper import keras_graph
@@ -11,6 +13,7 @@ from tfhyper.channelwise import (
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.pruning import kernels
+from tfhyper.tensor_types import Structure, Tensor
 
 _SUMMING = kernels.FORWARD + kernels.TRANSPOSED
 
@@ -35,21 +38,24 @@ class Channels:
     """
 
     def __init__(self, model: keras.Model, keep: set[str]):
-        self.layers, self.stays, self.sources = [], {}, {}
+        self.layers: list[keras.Layer] = []
+        self.stays: dict[int, str] = {}
+        self.sources: dict[int, keras.Layer | None] = {}
         self._keep = keep
-        self._origins = {}  # id of a tensor -> (tensor, layer whose channels it has)
+        # id of a tensor -> (tensor, layer whose channels it has)
+        self._origins: dict[int, tuple[Tensor, keras.Layer | None]] = {}
         _, outputs = keras_graph.rebuild(model, self._call)
         for output in keras.tree.flatten(outputs):
             self._hold(self._origin(output), "its channels are an output of the model")
 
-    def _origin(self, tensor):
+    def _origin(self, tensor: Tensor) -> keras.Layer | None:
         return self._origins.get(id(tensor), (None, None))[1]
 
-    def _hold(self, layer, reason):
+    def _hold(self, layer: keras.Layer | None, reason: str) -> None:
         if layer is not None:
             self.stays.setdefault(id(layer), reason)
 
-    def _call(self, operation, *args, **kwargs):
+    def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         origins = [self._origin(x) for x in keras.tree.flatten((args, kwargs))]
         # Shapes alone: nothing is computed, and the operation joins no other graph.
         outputs = operation.compute_output_spec(*args, **kwargs)
@@ -71,7 +77,7 @@ class Channels:
             self._origins[id(output)] = (output, origin)
         return outputs
 
-    def _add(self, layer):
+    def _add(self, layer: keras.Layer) -> None:
         self.layers.append(layer)
         if layer.name in self._keep:
             self._hold(layer, "it is in `keep`")
@@ -82,14 +88,14 @@ class Channels:
         elif not is_elementwise(layer.activation):
             self._hold(layer, "its activation may mix channels")
 
-    def _read(self, reader, source):
+    def _read(self, reader: keras.Layer, source: keras.Layer | None) -> None:
         known = self.sources.setdefault(id(reader), source)
         if known is not source:
             for layer in (known, source):
                 self._hold(layer, f"'{reader.name}' reads other channels, too")
 
 
-def _sums_channels(operation):
+def _sums_channels(operation: keras.Operation) -> bool:
     """Tells whether a layer sums over its input's channels, by its kernel alone."""
     if isinstance(operation, GaussianKernel):
         known = isinstance(operation, _SUMMING) and _is_same_for_all(operation.prior)
@@ -98,7 +104,7 @@ def _sums_channels(operation):
     return known and _is_last(operation) and getattr(operation, "groups", 1) == 1
 
 
-def _is_same_for_all(prior):
+def _is_same_for_all(prior: Any) -> bool:
     # A prior of one weight's own would have to be sliced, too.
     if prior is None:
         return True
@@ -106,7 +112,9 @@ def _is_same_for_all(prior):
     return not tuple(prior.batch_shape) and not tuple(prior.event_shape)
 
 
-def _acts_by_channel(operation, args, kwargs):
+def _acts_by_channel(
+    operation: keras.Operation, args: tuple, kwargs: dict[str, Any]
+) -> bool:
     tensors = [
         x
         for x in keras.tree.flatten((args, kwargs))
@@ -120,5 +128,5 @@ def _acts_by_channel(operation, args, kwargs):
     return by_channel or is_channelwise_noise(operation)
 
 
-def _is_last(operation):
+def _is_last(operation: keras.Operation) -> bool:
     return getattr(operation, "data_format", None) in (None, "channels_last")

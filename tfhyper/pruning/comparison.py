@@ -5,6 +5,7 @@ import math
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfhyper.checks import check_integer, check_positive_integer
 from tfhyper.layers import StochasticLayer
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.pruning import kernels
+from tfhyper.tensor_types import Structure
 from tfhyper.text import align
 
 
@@ -93,7 +95,7 @@ class PruningReport:
 
     def __str__(self) -> str:
         rows = [("layer", "weights", "kept", "")]
-        total = LayerRow("all", self.weights.before, self.weights.after)
+        total = LayerRow("all", int(self.weights.before), int(self.weights.after))
         for row in (*self.layers, total):
             share = f"{row.kept / row.weights:.1%}"
             rows.append((row.name, f"{row.weights:,}", f"{row.kept:,}", share))
@@ -112,12 +114,12 @@ class PruningReport:
 def report(
     before: keras.Model,
     after: keras.Model,
-    x: Any = None,
+    x: Structure | None = None,
     y: ArrayLike | None = None,
     *,
     num_draws: int = 16,
     seed: int = 0,
-    calibration: Any = None,
+    calibration: Structure | None = None,
     batch_size: int = 128,
 ) -> PruningReport:
     """Compares a model with what `prune` or `prune_filters` made of it.
@@ -182,13 +184,15 @@ def report(
     )
 
 
-def _copy(model, argument):
+def _copy(model: keras.Model, argument: str) -> keras.Model:
     # Without the optimizer, whose state would be most of the file, and flat.
     kernels.check_model(model, argument)
     return keras_graph.duplicate(model)
 
 
-def _rows(before, after):
+def _rows(
+    before: Sequence[keras.Layer], after: Sequence[keras.Layer]
+) -> tuple[LayerRow, ...]:
     if [type(layer) for layer in before] != [type(layer) for layer in after]:
         raise ValueError(
             "`after` must be made of `before` by pruning, with the same layers. "
@@ -204,11 +208,11 @@ def _rows(before, after):
     )
 
 
-def _parameters(model):
+def _parameters(model: keras.Model) -> int:
     return sum(math.prod(x.shape) for x in model.weights if x.name != "kernel_mask")
 
 
-def _sizes(model):
+def _sizes(model: keras.Model) -> tuple[int, int]:
     """Returns the bytes of a model's file, as it is and compressed."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
@@ -219,7 +223,15 @@ def _sizes(model):
         return os.path.getsize(path), os.path.getsize(compressed)
 
 
-def _accuracy(model, x, y, num_draws, seed, calibration, batch_size):
+def _accuracy(
+    model: keras.Model,
+    x: Structure,
+    y: ArrayLike | None,
+    num_draws: int,
+    seed: int,
+    calibration: Structure,
+    batch_size: int,
+) -> float:
     random = any(
         isinstance(layer, StochasticLayer) and layer.is_random for layer in model.layers
     )

@@ -1,6 +1,7 @@
 """Whole filters taken out."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,7 +70,7 @@ def prune_filters(
             f"Too few: {few or 'none'}. Fixed: {stays or 'none'}."
         )
 
-    def changes(layer):
+    def changes(layer: keras.Layer) -> dict[str, Any]:
         mask = kept.get(id(layer))
         if mask is None:
             return {}
@@ -111,7 +112,7 @@ def filters_that_stay(model: keras.Model, keep: Iterable[str] = ()) -> dict[str,
     }
 
 
-def _largest_filters(layer, fraction):
+def _largest_filters(layer: keras.Layer, fraction: float) -> np.ndarray:
     """Returns a mask of a layer's filters: False for the smallest."""
     scores = kernels.magnitudes(layer)
     axis = _axes(layer)[1]
@@ -122,16 +123,21 @@ def _largest_filters(layer, fraction):
     return mask
 
 
-def _axes(layer):
+def _axes(layer: keras.Layer) -> tuple[int, int]:
     """Returns the axes of a kernel that are the input's and the output's channels."""
     return (-1, -2) if isinstance(layer, kernels.TRANSPOSED) else (-2, -1)
 
 
-def _fill(layer, copy, outputs, inputs):
+def _fill(
+    layer: keras.Layer,
+    copy: keras.Layer,
+    outputs: np.ndarray | None,
+    inputs: np.ndarray | None,
+) -> None:
     """Copies the weights of a layer, those of the masks of its channels."""
     has_kernel = kernels.has_kernel(layer)
 
-    def edit(name, value):
+    def edit(name: str, value: np.ndarray) -> np.ndarray:
         if not has_kernel:
             # BatchNorm's vectors; a layer without a source has none to lose.
             return _select(value, inputs, -1)
@@ -143,7 +149,7 @@ def _fill(layer, copy, outputs, inputs):
     kernels.copy_weights(layer, copy, edit)
 
 
-def _select(value, mask, axis):
+def _select(value: np.ndarray, mask: np.ndarray | None, axis: int) -> np.ndarray:
     if mask is None:
         return value
     # Behind a Flatten, the channels come again at each position.

@@ -104,7 +104,7 @@ def kept_weights(layer: keras.Layer) -> np.ndarray:
 
 
 def rebuild_with(
-    model: keras.Model, changes: Callable[[keras.Layer], dict]
+    model: keras.Model, changes: Callable[[keras.Layer], dict[str, Any]]
 ) -> tuple[keras.Model, list[tuple[keras.Layer, keras.Layer]]]:
     """Returns an uncompiled model of new layers, nested models flat.
 
@@ -119,7 +119,11 @@ def rebuild_with(
     return keras_graph.remake(model, lambda x, name: _copy(x, name, changes))
 
 
-def _copy(operation, name, changes):
+def _copy(
+    operation: keras.Operation,
+    name: str,
+    changes: Callable[[keras.Layer], dict[str, Any]],
+) -> keras.Operation:
     found = changes(operation) if isinstance(operation, keras.Layer) else {}
     if not found:
         return keras_graph.copy_or_use(operation, name)

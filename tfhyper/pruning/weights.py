@@ -1,6 +1,7 @@
 """Single weights set to zero."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -11,8 +12,10 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.pruning import kernels
 
-CRITERIA = ("magnitude", "signal_to_noise")
-SCOPES = ("global", "layer")
+Criterion: TypeAlias = Literal["magnitude", "signal_to_noise"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+Scope: TypeAlias = Literal["global", "layer"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 def prune(
@@ -20,8 +23,8 @@ def prune(
     *,
     threshold: float | None = None,
     fraction: float | None = None,
-    criterion: str = "magnitude",
-    scope: str = "global",
+    criterion: Criterion = "magnitude",
+    scope: Scope = "global",
     keep: Iterable[str] = (),
 ) -> keras.Model:
     """Returns a copy of a model, its least important weights set to zero.
@@ -87,12 +90,12 @@ def prune(
     keep = kernels.check_keep(keep, model)
     by_noise = criterion == "signal_to_noise"
 
-    def goes(layer):
+    def goes(layer: keras.Layer) -> bool:
         gaussian = isinstance(layer, GaussianKernel)
         takes_part = gaussian or (kernels.has_kernel(layer) and not by_noise)
         return takes_part and layer.name not in keep
 
-    def changes(layer):
+    def changes(layer: keras.Layer) -> dict[str, Any]:
         if not (goes(layer) and isinstance(layer, GaussianKernel)):
             return {}
         _check_prior(layer)
@@ -110,10 +113,10 @@ def prune(
     scores = [_scores(layer, by_noise) for layer in layers]
     if threshold is not None:
         masks = [score > threshold for score in scores]
-    elif scope == "layer":
-        masks = [mask for score in scores for mask in _largest([score], fraction)]
     else:
-        masks = _largest(scores, fraction)
+        share = kernels.check_fraction(fraction)
+        groups = [[score] for score in scores] if scope == "layer" else [scores]
+        masks = [mask for group in groups for mask in _largest(group, share)]
     for layer, mask in zip(layers, masks, strict=True):
         if not mask.any():
             raise ValueError(
@@ -128,7 +131,7 @@ def prune(
     return pruned
 
 
-def _check_amount(threshold, fraction):
+def _check_amount(threshold: float | None, fraction: float | None) -> None:
     if (threshold is None) == (fraction is None):
         raise ValueError(
             "Exactly one of `threshold` and `fraction` must be given. "
@@ -140,7 +143,7 @@ def _check_amount(threshold, fraction):
     check_number("threshold", threshold)
 
 
-def _check_prior(layer):
+def _check_prior(layer: keras.Layer) -> None:
     try:
         priors.check_single("pruned", True, layer.prior)
     except ValueError as error:
@@ -149,7 +152,7 @@ def _check_prior(layer):
         ) from error
 
 
-def _scores(layer, by_noise):
+def _scores(layer: keras.Layer, by_noise: bool) -> np.ndarray:
     scores = kernels.magnitudes(layer)
     if by_noise:
         # In float64, whose softplus is above 0 wherever float32's rho is sensible.
@@ -158,7 +161,7 @@ def _scores(layer, by_noise):
     return scores
 
 
-def _largest(scores, fraction):
+def _largest(scores: Sequence[np.ndarray], fraction: float) -> list[np.ndarray]:
     """Returns masks of arrays: False for the smallest of all their values."""
     values = np.concatenate([score.ravel() for score in scores])
     mask = np.ones(values.size, bool)
@@ -170,7 +173,7 @@ def _largest(scores, fraction):
     return [part.reshape(score.shape) for part, score in zip(parts, scores)]
 
 
-def _fill(layer, copy, mask):
+def _fill(layer: keras.Layer, copy: keras.Layer, mask: np.ndarray | None) -> None:
     """Copies the weights of a layer, and prunes them if there is a mask."""
     if mask is None:
         kernels.copy_weights(layer, copy, lambda name, value: value)
@@ -178,7 +181,7 @@ def _fill(layer, copy, mask):
     # What was pruned before stays so.
     mask &= kernels.kept_weights(layer)
 
-    def edit(name, value):
+    def edit(name: str, value: np.ndarray) -> np.ndarray:
         # Kernel, mean and rho, prior mean, mask: what is pruned is 0 in the file.
         if not name.startswith("kernel"):
             return value
@@ -186,4 +189,4 @@ def _fill(layer, copy, mask):
 
     kernels.copy_weights(layer, copy, edit)
     if isinstance(copy, GaussianKernel):
-        copy.kernel_posterior.mask.assign(mask.astype("float32"))
+        copy.kernel_posterior.set_mask(mask)

@@ -1,7 +1,9 @@
 """NumPy's npz files, whose headers are compared with the bytes that are there."""
 
+import io
 import math
-from typing import BinaryIO
+import zipfile
+from typing import IO, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -11,7 +13,7 @@ from tfhyper.saving.zip_files import open_zip
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
+def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Returns name -> array of a npz file of finite real numbers.
 
     Raises:
@@ -30,7 +32,7 @@ def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read(archive, entry, name):
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(entry) as file:
         reader = _READERS.get(npy.read_magic(file))
         if reader is None:
@@ -43,6 +45,8 @@ def _read(archive, entry, name):
             raise ValueError(f"{name} of shape {shape} has not the bytes of it")
         array = np.empty(shape, dtype, order="F" if fortran else "C")
         flat = array.reshape(-1, order="A")
-        if size and file.readinto(flat.view("uint8")) != size:
+        # What zipfile opens is one, which its type does not say.
+        source = cast(io.BufferedIOBase, file)
+        if size and source.readinto(flat.view("uint8").data) != size:
             raise ValueError(f"{name} is cut")
     return array

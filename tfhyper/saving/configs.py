@@ -101,7 +101,7 @@ def check_config(config: Any) -> None:
             waiting.extend(value.values())
 
 
-def _check_object(config):
+def _check_object(config: dict[str, Any]) -> None:
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name")
     inner = config.get("config")
@@ -116,7 +116,7 @@ def _check_object(config):
         _check_class(name, module, config.get("registered_name", name), inner)
 
 
-def _check_value(name, inner):
+def _check_value(name: str, inner: Any) -> None:
     if not isinstance(inner, dict):
         raise ValueError(f"{name} holds {inner!r:.80}")
     if "dtype" in inner:
@@ -126,7 +126,7 @@ def _check_value(name, inner):
             raise ValueError(f"{name} has the type {inner['dtype']!r:.80}") from error
 
 
-def _check_class(name, module, registered, inner):
+def _check_class(name: str, module: str | None, registered: str, inner: Any) -> None:
     # As Keras does: what is registered comes first, and by that name alone.
     found = keras.saving.get_registered_object(registered)
     if found is None:
@@ -143,7 +143,7 @@ def _check_class(name, module, registered, inner):
         raise ValueError(f"{name} has the configuration {inner!r:.80}")
 
 
-def _check_function(name, module, inner):
+def _check_function(name: str, module: str | None, inner: Any) -> None:
     if name == "__lambda__" or not isinstance(inner, str):
         raise ValueError("a Python lambda is code of the file: it is not read")
     if keras.saving.get_registered_object(inner) is not None:
@@ -163,7 +163,7 @@ def _check_function(name, module, inner):
         )
 
 
-def _look_up(module, name):
+def _look_up(module: str | None, name: str) -> Any:
     """Returns what Keras would take, `None` if there is nothing; imports nothing."""
     if not isinstance(module, str) or module.split(".")[0] != "keras":
         return None
@@ -172,7 +172,7 @@ def _look_up(module, name):
     return getattr(sys.modules.get(module), name, None)
 
 
-def _check_entries(config):
+def _check_entries(config: dict[str, Any]) -> None:
     for name in _PATHS & config.keys():
         if isinstance(config[name], str):
             raise ValueError(f"`{name}` names the file {config[name]!r:.80}")
@@ -185,14 +185,14 @@ def _check_entries(config):
         _check_nodes(nodes)
 
 
-def _check_nodes(nodes):
+def _check_nodes(nodes: Any) -> None:
     """Layers are called with tensors that stand for others: nothing is computed."""
     for node in nodes if isinstance(nodes, list) else [nodes]:
         if not isinstance(node, dict) or not _is_symbolic(node):
             raise ValueError("a layer is called without the output of another")
 
 
-def _is_symbolic(node):
+def _is_symbolic(node: dict[str, Any]) -> bool:
     waiting = [node.get("args"), node.get("kwargs")]
     while waiting:
         value = waiting.pop()

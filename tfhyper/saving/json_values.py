@@ -40,7 +40,7 @@ def parse_json(
     return value
 
 
-def _check_depth(value, name):
+def _check_depth(value: Any, name: str) -> None:
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [

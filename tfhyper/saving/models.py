@@ -6,6 +6,8 @@ import os
 import re
 import threading
 import zipfile
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -117,7 +119,9 @@ def _check_assets(archive: zipfile.ZipFile, size: int) -> None:
             raise ValueError(f"{name!r} has more lines than a vocabulary")
 
 
-def _check_sizes(config, stored, compile, unsaved):
+def _check_sizes(
+    config: dict[str, Any], stored: int, compile: bool, unsaved: int
+) -> None:
     """Raises ValueError if the network's variables are more than the weights."""
     compiled = (config.get("compile_config") or {}) if compile else {}
     needed, trained = _variable_bytes(config, compiled)
@@ -130,18 +134,20 @@ def _check_sizes(config, stored, compile, unsaved):
         )
 
 
-def _variable_bytes(config, compiled):
+def _variable_bytes(
+    config: dict[str, Any], compiled: dict[str, Any]
+) -> tuple[int, int]:
     """Returns the bytes of all and of the trainable variables; makes none of them."""
     config, custom = _parts(config)
     metrics, custom_metrics = _parts(_metrics(compiled))
-    results = []
+    results: list[tuple[int, int] | Exception] = []
 
-    def make(part):
+    def make(part: Any) -> Any:
         return keras.saving.deserialize_keras_object(
             part, custom_objects={**custom, **custom_metrics}, safe_mode=True
         )
 
-    def build():
+    def build() -> None:
         try:
             # Variables that are made here have shapes and no values.
             with keras.StatelessScope(initialize_variables=False):
@@ -157,12 +163,13 @@ def _variable_bytes(config, compiled):
     thread = threading.Thread(target=build)
     thread.start()
     thread.join()
-    if isinstance(results[0], Exception):
-        raise results[0]
-    return results[0]
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _metrics(compiled):
+def _metrics(compiled: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the configurations of all metrics of a compiled model."""
     found, waiting = [], [compiled.get("metrics"), compiled.get("weighted_metrics")]
     while waiting:
@@ -178,11 +185,11 @@ def _metrics(compiled):
     return found
 
 
-def _parts(config):
+def _parts(config: Any) -> tuple[Any, dict[str, Any]]:
     """Returns a copy without optimizers, and what is registered of what it names."""
     custom = {}
 
-    def copied(value):
+    def copied(value: Any) -> Any:
         if isinstance(value, list):
             return [copied(item) for item in value]
         if not isinstance(value, dict):
@@ -197,20 +204,20 @@ def _parts(config):
     return copied(config), custom
 
 
-def _total(variables):
+def _total(variables: Iterable[keras.Variable]) -> int:
     return sum(
         math.prod(variable.shape) * _item_size(variable.dtype) for variable in variables
     )
 
 
-def _item_size(dtype):
+def _item_size(dtype: str) -> int:
     bits = re.search(r"\d+", dtype)  # "bool" has none
     return -(-int(bits[0]) // 8) if bits else 1
 
 
-def _slots(optimizer):
+def _slots(config: dict[str, Any]) -> int:
     """Returns how many numbers an optimizer keeps for each that it trains."""
-    optimizer = keras.optimizers.get(copy.deepcopy(optimizer))
+    optimizer = keras.optimizers.get(copy.deepcopy(config))
     known = {id(variable) for variable in optimizer.variables}
     weight = keras.Variable("zeros", shape=(8, 8))
     optimizer.build([weight])

@@ -1,7 +1,7 @@
 """The HDF5 file of a model's weights, whose shapes are compared with its bytes."""
 
 import math
-from typing import BinaryIO
+from typing import IO
 
 import h5py
 
@@ -10,7 +10,7 @@ _MAX_ATTRIBUTES, _MAX_ATTRIBUTE = 16, 2**16
 _PLAIN_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
 
 
-def stored_bytes(file: BinaryIO) -> int:
+def stored_bytes(file: IO[bytes]) -> int:
     """Returns the bytes of all the weights of an HDF5 file; reads none of them.
 
     Raises:
@@ -30,7 +30,7 @@ def stored_bytes(file: BinaryIO) -> int:
     return found
 
 
-def _check(weights):
+def _check(weights: h5py.File) -> int:
     found, seen = 0, {h5py.h5o.get_info(weights.id).addr}
     waiting = [weights]
     while waiting:
@@ -54,7 +54,7 @@ def _check(weights):
     return found
 
 
-def _bytes(dataset):
+def _bytes(dataset: h5py.Dataset) -> int:
     """Returns the bytes of a dataset, after a look at where they are."""
     properties = dataset.id.get_create_plist()
     size = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
@@ -74,7 +74,7 @@ def _bytes(dataset):
     return size
 
 
-def _check_attributes(item):
+def _check_attributes(item: h5py.Group | h5py.Dataset) -> None:
     if len(item.attrs) > _MAX_ATTRIBUTES:
         raise ValueError(f"{item.name} has {len(item.attrs)} attributes")
     for name in item.attrs:

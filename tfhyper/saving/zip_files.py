@@ -1,13 +1,12 @@
 """Zip files, checked before anything in them is read."""
 
 import contextlib
-import io
 import os
 import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 # Bytes of the list of entries, each of at least 46 and of some 700 when it is read.
 _MAX_DIRECTORY = 2**23
@@ -22,7 +21,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager
-def open_zip(file: str | BinaryIO, *, files: bool = True) -> Iterator[zipfile.ZipFile]:
+def open_zip(file: str | IO[bytes], *, files: bool = True) -> Iterator[zipfile.ZipFile]:
     """Yields a zip file whose entries are what they say, and stay where they belong.
 
     Their names are relative paths without "..", each once; none is a link or
@@ -53,7 +52,7 @@ def open_zip(file: str | BinaryIO, *, files: bool = True) -> Iterator[zipfile.Zi
         yield archive
 
 
-def _check_directory(file, size):
+def _check_directory(file: IO[bytes], size: int) -> int:
     """Returns where the list of entries begins; it is read as a whole when opened."""
     file.seek(max(size - _END_SIZE, 0))
     end = file.read(_END_SIZE)
@@ -73,7 +72,7 @@ def _check_directory(file, size):
     return start
 
 
-def _check_entries(entries, start, size):
+def _check_entries(entries: list[zipfile.ZipInfo], start: int, size: int) -> None:
     names = set()
     for entry in entries:
         if entry.filename in names:
@@ -93,7 +92,7 @@ def _check_entries(entries, start, size):
         raise ValueError(f"it would unpack from {size} to {unpacked} bytes")
 
 
-def _check_name(entry):
+def _check_name(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename
     parts = name.rstrip("/").split("/")
     if (
@@ -118,7 +117,7 @@ def read_entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     return archive.read(name)
 
 
-def as_file(archive: zipfile.ZipFile, name: str) -> io.BufferedIOBase:
+def as_file(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Returns an entry as a file to read; raises ValueError if there is none."""
     try:
         return archive.open(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -24,18 +24,31 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+class TrainingData(Protocol):
+    """What is trained on, as `tfhyper.data.load` returns it.
+
+    Attributes:
+        steps_per_epoch: how many batches an epoch has.
+    """
+
+    steps_per_epoch: int
+
+    def train_from(self, epoch: int) -> tf.data.Dataset:
+        """Returns the batches from an epoch on."""
+
+
 def fit_in_workdir(
     workdir: Workdir,
     build: Callable[[], keras.Model],
-    data,
+    data: TrainingData,
     epochs: int,
     *,
     strategy: tf.distribute.Strategy | None = None,
     keep: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 1,
-    **trainer_options,
-) -> tuple[keras.Model, dict]:
+    **trainer_options: Any,
+) -> tuple[keras.Model, dict[str, list[float]]]:
     """Trains from the newest checkpoint of a folder, and saves each epoch.
 
     A run that was killed and started again ends with the weights it would have
@@ -104,9 +117,10 @@ def fit_in_workdir(
     _check_data(data)
     strategies.check_no_keras_distribution()
     if keras.backend.backend() == "tensorflow":
-        run = _DistributedRun(workdir, strategy, trainer_options)
+        run: _Run | _DistributedRun
+        run = distributed = _DistributedRun(workdir, strategy, trainer_options)
         sets = trainer_options.get("weight_sets", 1)
-        strategies.check_batches(run.strategy, data, sets)
+        strategies.check_batches(distributed.strategy, data, sets)
     else:
         run = _Run(workdir, strategy, trainer_options)
     message = f"stopped by SIGTERM; {workdir.path} goes on from its newest checkpoint"
@@ -128,7 +142,7 @@ def fit_in_workdir(
     return model, history
 
 
-def _check_data(data):
+def _check_data(data: Any) -> None:
     if not callable(getattr(data, "train_from", None)):
         raise TypeError(
             "`data` must have `train_from(epoch)`, a dataset from that epoch on, and "
@@ -145,7 +159,12 @@ class _Run:
 
     guard = staticmethod(contextlib.nullcontext)
 
-    def __init__(self, workdir, strategy, options):
+    def __init__(
+        self,
+        workdir: Workdir,
+        strategy: tf.distribute.Strategy | None,
+        options: dict[str, Any],
+    ):
         self.workdir = workdir
         if strategy is not None or options:
             raise ValueError(
@@ -154,13 +173,23 @@ class _Run:
                 f"{keras.backend.backend()!r}"
             )
 
-    def restore(self):
+    def restore(self) -> tuple[keras.Model | None, Checkpoint]:
         return self.workdir.restore()
 
-    def build(self, build):
+    def build(self, build: Callable[[], keras.Model]) -> keras.Model:
         return build()
 
-    def fit(self, model, data, epochs, start, callbacks, verbose, history, stop):
+    def fit(
+        self,
+        model: keras.Model,
+        data: TrainingData,
+        epochs: int,
+        start: Checkpoint,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: int,
+        history: dict[str, list[float]],
+        stop: SigtermStop,
+    ) -> None:
         model.fit(
             data.train_from(start.epoch),
             steps_per_epoch=data.steps_per_epoch,
@@ -177,7 +206,12 @@ class _DistributedRun:
 
     guard = staticmethod(strategies.lost_workers)
 
-    def __init__(self, workdir, strategy, options):
+    def __init__(
+        self,
+        workdir: Workdir,
+        strategy: tf.distribute.Strategy | None,
+        options: dict[str, Any],
+    ):
         self.workdir, self.options = workdir, options
         self.strategy = strategy or strategies.make_strategy("none")
         if workdir.chief != strategies.is_chief(self.strategy):
@@ -187,7 +221,7 @@ class _DistributedRun:
                 f"workdir.chief={workdir.chief}"
             )
 
-    def restore(self):
+    def restore(self) -> tuple[keras.Model | None, Checkpoint]:
         # The chief first, which sets torn checkpoints aside; the others must find the
         # same: a number for it goes from one to all.
         found = self.workdir.newest() if self.workdir.chief else Checkpoint(0, None)
@@ -202,11 +236,21 @@ class _DistributedRun:
         with self.strategy.scope():
             return self.workdir.restore()
 
-    def build(self, build):
+    def build(self, build: Callable[[], keras.Model]) -> keras.Model:
         with self.strategy.scope():
             return build()
 
-    def fit(self, model, data, epochs, start, callbacks, verbose, history, stop):
+    def fit(
+        self,
+        model: keras.Model,
+        data: TrainingData,
+        epochs: int,
+        start: Checkpoint,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: int,
+        history: dict[str, list[float]],
+        stop: SigtermStop,
+    ) -> None:
         trainer = Trainer(model, **self.options)
         dataset = data.train_from(start.epoch)
         state = None
@@ -214,7 +258,7 @@ class _DistributedRun:
             dataset = dataset.skip(start.step)
             state = self.workdir.metrics(start)
 
-        def after_call(epoch, step):
+        def after_call(epoch: int, step: int) -> None:
             signals = strategies.sum_over_workers(self.strategy, [int(stop.requested)])
             if not signals[0]:
                 return
@@ -244,12 +288,12 @@ class _DistributedRun:
 class _SaveEachEpoch(keras.callbacks.Callback):
     """Saves after each epoch."""
 
-    def __init__(self, workdir: Workdir, history: dict):
+    def __init__(self, workdir: Workdir, history: dict[str, list[float]]):
         super().__init__()
         self.workdir = workdir
         self.history = history
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
@@ -267,25 +311,29 @@ class _StopBetweenSteps(keras.callbacks.Callback):
         super().__init__()
         self.workdir = workdir
         self.stop = stop
-        self.bad = {}  # step of this epoch -> loss
+        self.bad: dict[int, float] = {}  # step of this epoch -> loss
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self._check_loss()
         self.stop.check()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         loss = (logs or {}).get("loss", 0.0)
         # The mean of the epoch so far, which stays bad: no step is missed.
         if not np.isfinite(loss):
             self.bad[batch + 1] = loss
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._check_loss()
 
-    def _check_loss(self):
+    def _check_loss(self) -> None:
         if self.bad:
             step = min(self.bad)
             what = f"the loss is {self.bad[step]} at step {step} of epoch "

@@ -5,13 +5,16 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from types import ModuleType
 
 from tfhyper.whole_files import check_own, read_json
 
 try:
-    import fcntl
+    import fcntl as _fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl: ModuleType | None = None
+else:
+    fcntl = _fcntl
 
 _held: set[int] = set()  # descriptors of the locks of this process
 
@@ -66,7 +69,7 @@ def folder_lock(path: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _take(path):
+def _take(path: str) -> int | None:
     """Returns the descriptor that holds the lock; `None` where none is to be had."""
     while fcntl is not None:
         # Through a link, another file would be written.
@@ -100,22 +103,22 @@ def _take(path):
     return None
 
 
-def _is_at(path, descriptor):
+def _is_at(path: str, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _holder(path):
+def _holder(path: str) -> str:
     try:
-        holder = read_json(path)
+        holder = read_json(path) or {}
         return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):  # just taken, or just let go
         return "another process"
 
 
-def _let_go():
+def _let_go() -> None:
     """Closes what a forked process inherited: it could outlive the one that trains."""
     while _held:
         os.close(_held.pop())

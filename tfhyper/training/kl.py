@@ -1,15 +1,18 @@
 """Schedules of the KL divergence in the loss of a variational network."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from tfhyper.checks import check_integer, check_number, check_positive_integer
 from tfhyper.layers import variational_layers
+from tfhyper.layers.variational import VariationalLayer
+from tfhyper.tensor_types import Tensor
 
 
-def kl_divergence(model: keras.Model):
+def kl_divergence(model: keras.Model) -> Tensor:
     """Returns KL(q || p) in nats, the sum over all layers that have one.
 
     A scalar tensor, without the layers' `kl_weight` and the schedules' factor.
@@ -73,16 +76,18 @@ class KLSchedule(keras.callbacks.Callback):
         _check_place(epoch, batch, steps)
         return self.constant
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the layers."""
         self._layers = _check_layers(self.model)
-        self._last = None
+        self._last: float | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch."""
         self._epoch = epoch
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Sets the factor of the batch."""
         factor = self.factor(self._epoch, batch, self.params.get("steps"))
         if factor != self._last:
@@ -90,7 +95,7 @@ class KLSchedule(keras.callbacks.Callback):
                 layer.kl_factor.assign(factor)
             self._last = factor
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds `kl` and `kl_factor` to the logs."""
         if logs is not None:
             logs["kl"] = float(ops.convert_to_numpy(kl_divergence(self.model)))
@@ -122,7 +127,7 @@ class LinearKLWarmup(KLSchedule):
         super().__init__()
         self.epochs = check_positive_integer("epochs", epochs)
 
-    def factor(self, epoch, batch, steps):
+    def factor(self, epoch: int, batch: int, steps: int | None) -> float:
         """Returns the factor for one batch."""
         _check_place(epoch, batch, steps)
         return min(1.0, (epoch + (batch + 1) / _check_steps(steps)) / self.epochs)
@@ -157,7 +162,7 @@ class SonderbyKLWarmup(KLSchedule):
         super().__init__()
         self.warmup_epochs = check_positive_integer("warmup_epochs", warmup_epochs)
 
-    def factor(self, epoch, batch, steps):
+    def factor(self, epoch: int, batch: int, steps: int | None) -> float:
         """Returns the factor for one batch."""
         _check_place(epoch, batch, steps)
         return min(1.0, epoch / self.warmup_epochs)
@@ -188,10 +193,10 @@ class BlundellKL(KLSchedule):
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
-    def factor(self, epoch, batch, steps):
+    def factor(self, epoch: int, batch: int, steps: int | None) -> float:
         """Returns the factor for one batch."""
         _check_place(epoch, batch, steps)
         steps = _check_steps(steps)
@@ -199,14 +204,14 @@ class BlundellKL(KLSchedule):
         return steps * 2.0 ** -(batch + 1) / -math.expm1(-steps * math.log(2.0))
 
 
-def _check_place(epoch, batch, steps):
+def _check_place(epoch: int, batch: int, steps: int | None) -> None:
     check_integer("epoch", epoch, 0)
     check_integer("batch", batch, 0)
     if steps is not None:
         check_positive_integer("steps", steps)
 
 
-def _check_steps(steps):
+def _check_steps(steps: int | None) -> int:
     if steps is None:
         raise ValueError(
             "The number of batches in an epoch must be known for this schedule, "
@@ -215,7 +220,7 @@ def _check_steps(steps):
     return steps
 
 
-def _check_layers(model):
+def _check_layers(model: keras.Model) -> list[VariationalLayer]:
     layers = variational_layers(model)
     if not layers:
         raise ValueError(

@@ -1,9 +1,12 @@
 """Losses that Keras does not have."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from tfhyper.checks import check_number, check_text
+from tfhyper.tensor_types import Tensor
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -35,12 +38,12 @@ class SmoothedCrossentropy(keras.losses.Loss):
     """
 
     def __init__(
-        self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs
+        self, label_smoothing: float, name: str = "smoothed_crossentropy", **kwargs: Any
     ):
         super().__init__(name=check_text("name", name), **kwargs)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, below=1)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each example, `(batch,)`."""
         labels = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
         return keras.losses.categorical_crossentropy(
@@ -50,6 +53,6 @@ class SmoothedCrossentropy(keras.losses.Loss):
             label_smoothing=self.label_smoothing,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the loss can be made from."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import keras
 
+from tfhyper.tensor_types import Tensor
 from tfhyper.training.fast_generator import (
     check_compiled,
     is_in_use,
     use_fast_generator,
 )
+
+# A `train_step` or `test_step`.
+Step: TypeAlias = Callable[..., dict[str, Tensor]]
 
 
 def for_multi_worker_fit(model: keras.Model) -> keras.Model:
@@ -78,8 +85,8 @@ def for_multi_worker_fit(model: keras.Model) -> keras.Model:
     return outer
 
 
-def _with_vectors(step):
-    def step_with_vectors(*args, **kwargs):
+def _with_vectors(step: Step) -> Step:
+    def step_with_vectors(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
         return {name: value[None] for name, value in step(*args, **kwargs).items()}
 
     return step_with_vectors

@@ -1,11 +1,15 @@
 """Stochastic gradient descent with the weight decay of the papers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from tfhyper import keras_private
 from tfhyper.checks import check_bool, check_instance, check_number, check_text
 from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
+from tfhyper.tensor_types import Tensor
 
 # What stood in `no_decay` for a role, when variables were told by their names.
 _OLD_NAMES = {
@@ -58,14 +62,14 @@ class CoupledDecaySGD(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate=0.1,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.1,
         momentum: float = 0.9,
         nesterov: bool = True,
         coupled_decay: float = 0.0,
-        no_decay: tuple[str, ...] = (),
-        no_decay_roles: tuple[str, ...] = (),
+        no_decay: Sequence[str] = (),
+        no_decay_roles: Sequence[str] = (),
         name: str = "coupled_decay_sgd",
-        **kwargs,
+        **kwargs: Any,
     ):
         if not callable(learning_rate):
             check_number("learning_rate", learning_rate)
@@ -85,7 +89,9 @@ class CoupledDecaySGD(keras.optimizers.SGD):
                 f"Received: no_decay_roles={no_decay_roles!r}"
             )
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: Tensor, learning_rate: Tensor
+    ) -> None:
         """Updates one variable, with the penalty's gradient added to its own."""
         # Here, not in `apply`: gradients of several replicas are summed by now.
         if self.coupled_decay and self._decays(variable):
@@ -93,14 +99,14 @@ class CoupledDecaySGD(keras.optimizers.SGD):
             gradient = gradient + decay * ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 
-    def _decays(self, variable):
+    def _decays(self, variable: Tensor) -> bool:
         # `variable` is the backend's own; role and path are those of the Keras one.
         variable = keras_private.trained_variable(self, variable)
         if role_of(variable) in self.no_decay_roles:
             return False
         return not any(part in variable.path for part in self.no_decay)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the optimizer can be made from."""
         return {
             **super().get_config(),
@@ -110,7 +116,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         }
 
     @classmethod
-    def from_config(cls, config, **kwargs):
+    def from_config(cls, config: dict[str, Any], **kwargs: Any) -> "CoupledDecaySGD":
         """Returns the optimizer of a config; in those of old files names were roles."""
         if "no_decay_roles" not in config:
             names, roles = list(config.get("no_decay", ())), []
@@ -122,7 +128,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         return super().from_config(config, **kwargs)
 
 
-def _check_strings(name, values):
+def _check_strings(name: str, values: Sequence[str]) -> tuple[str, ...]:
     check_instance(name, values, list | tuple, "a list or tuple of strings")
     # A string is a collection of strings, too: of its letters.
     if isinstance(values, str) or not all(isinstance(x, str) for x in values):

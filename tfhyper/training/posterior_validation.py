@@ -6,6 +6,7 @@ import keras
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.posterior import PosteriorPredictor
+from tfhyper.tensor_types import Structure
 
 
 class PosteriorValidation(keras.callbacks.Callback):
@@ -65,7 +66,7 @@ class PosteriorValidation(keras.callbacks.Callback):
     def __init__(
         self,
         validation_data: Any,
-        train_inputs: Any,
+        train_inputs: Structure,
         *,
         num_draws: int = 4,
         every: int = 1,
@@ -92,33 +93,32 @@ class PosteriorValidation(keras.callbacks.Callback):
         self.every = check_positive_integer("every", every)
         self.batch_size = check_positive_integer("batch_size", batch_size)
         self.options = {"seed": seed, **options}
-        self._predictor = None
+        self._predictor: PosteriorPredictor | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes the predictor, if the model is built already."""
         self._predictor = self._make_predictor() if self.model.built else None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the scores to the logs."""
         if (epoch + 1) % self.every or logs is None:
             return
         predictor = self._predictor = self._predictor or self._make_predictor()
         # Takes the present weights, too.
         predictor.calibrate(self.train_inputs, self._calibration_size(), verbose=0)
-        scores = predictor.evaluate(
-            *self.validation_data, batch_size=self.batch_size, verbose=0
-        )
+        x, y, *_ = *self.validation_data, None  # a dataset has the labels inside
+        scores = predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
         if "error" in scores:
             scores = {"accuracy": 1.0 - scores["error"], **scores}
         scores = {"loss": scores["nll"], **scores}
         logs.update({f"val_{name}": value for name, value in scores.items()})
 
-    def _calibration_size(self):
+    def _calibration_size(self) -> int | None:
         """The batch size of the pass for BatchNorm: a mini-batch has its own."""
         minibatch = self.options.get("batch_norm") == "minibatch"
         return None if minibatch else self.batch_size
 
-    def _make_predictor(self):
+    def _make_predictor(self) -> PosteriorPredictor:
         one = PosteriorPredictor(self.model, num_draws=None, **self.options)
         num_draws = min(self.num_draws, one.num_draws)
         predictor = PosteriorPredictor(self.model, num_draws=num_draws, **self.options)

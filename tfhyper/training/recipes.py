@@ -1,6 +1,7 @@
 """How the papers train, as one call that compiles a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -18,6 +19,9 @@ from tfhyper.training.optimizers import CoupledDecaySGD
 from tfhyper.training.schedules import step_schedule
 from tfhyper.training.strategies import check_no_keras_distribution
 
+# Metrics as `model.compile` takes them: objects, their names or functions.
+Metrics: TypeAlias = Sequence[keras.metrics.Metric | str | Callable]
+
 
 def compile_recipe(
     model: keras.Model,
@@ -27,9 +31,9 @@ def compile_recipe(
     learning_rate: float = 0.1,
     weight_decay: float = 5e-4,
     decay_generator: bool = False,
-    metrics: tuple = ("accuracy",),
+    metrics: Metrics = ("accuracy",),
     fast_generator: bool = True,
-    **compile_options,
+    **compile_options: Any,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of Ukai et al. (2019), section 4.1.
 
@@ -88,9 +92,9 @@ def compile_adam_recipe(
     steps_per_epoch: int,
     *,
     learning_rate: float = 1e-3,
-    metrics: tuple = ("accuracy",),
+    metrics: Metrics = ("accuracy",),
     fast_generator: bool = True,
-    **compile_options,
+    **compile_options: Any,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of the Bayesian CNN.
 
@@ -151,9 +155,9 @@ def compile_imagenet_recipe(
     label_smoothing: float = 0.0,
     nesterov: bool = False,
     decay_generator: bool = False,
-    metrics: tuple = ("accuracy",),
+    metrics: Metrics = ("accuracy",),
     fast_generator: bool = True,
-    **compile_options,
+    **compile_options: Any,
 ) -> keras.Model:
     """Compiles a classifier with the recipe of ResNets on ImageNet.
 
@@ -240,12 +244,12 @@ def compile_imagenet_recipe(
     )
 
 
-def _no_decay_roles(decay_generator):
+def _no_decay_roles(decay_generator: bool) -> tuple[str, ...]:
     check_bool("decay_generator", decay_generator)
     return (POSTERIOR,) if decay_generator else (POSTERIOR, GENERATOR)
 
 
-def _check_model(model, metrics):
+def _check_model(model: keras.Model, metrics: Metrics) -> None:
     check_instance("model", model, keras.Model, "a Keras model")
     rule = "a sequence of Keras metrics, their names or functions"
     for metric in check_instance("metrics", metrics, list | tuple, rule):
@@ -253,8 +257,13 @@ def _check_model(model, metrics):
 
 
 def _compile_classifier(
-    model, optimizer, metrics, fast_generator, compile_options, loss=None
-):
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    metrics: Metrics,
+    fast_generator: bool,
+    compile_options: dict[str, Any],
+    loss: keras.losses.Loss | None = None,
+) -> keras.Model:
     check_no_keras_distribution()
     _check_model(model, metrics)
     check_bool("fast_generator", fast_generator)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhyper.layers import variational_layers
 from tfhyper.layers.replica_streams import replica_streams
+from tfhyper.tensor_types import Structure
 
 # By which the error of a batch that cannot be divided is known.
 UNEVEN = "a batch that the replicas do not divide evenly"
@@ -51,7 +52,7 @@ def distribute(
             `InvalidArgumentError` with the text `UNEVEN`; `None`: any size.
     """
 
-    def check(*batch):
+    def check(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         even = _size(batch) % parts == 0
         with tf.control_dependencies([tf.debugging.Assert(even, [UNEVEN])]):
             return keras.tree.map_structure(tf.identity, batch)
@@ -65,7 +66,9 @@ def distribute(
 
 
 def train_loop(
-    model: keras.Model, step: Callable, per_replica_draws: bool
+    model: keras.Model,
+    step: Callable[[Structure], dict[str, tf.Tensor]],
+    per_replica_draws: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Returns a compiled loop of training steps.
 
@@ -83,7 +86,7 @@ def train_loop(
     strategy = model.distribute_strategy
     layers = variational_layers(model)
 
-    def on_replica(batch):
+    def on_replica(batch: Structure) -> tf.Tensor:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         with replica_streams(replica, per_replica_draws):
             logs = step(batch)
@@ -93,7 +96,11 @@ def train_loop(
         on_replica = tf.function(on_replica, jit_compile=True, reduce_retracing=True)
 
     @tf.function(reduce_retracing=True)
-    def train(iterator, steps, factors=None):
+    def train(
+        iterator: tf.distribute.DistributedIterator,
+        steps: tf.Tensor,
+        factors: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         losses = tf.TensorArray("float32", steps)
         for i in tf.range(steps):
             if factors is not None:
@@ -110,11 +117,11 @@ def test_step(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """Returns a compiled function of a divided batch, which updates the metrics."""
     strategy = model.distribute_strategy
 
-    def on_replica(batch):
-        def evaluate():
+    def on_replica(batch: Structure) -> None:
+        def evaluate() -> tf.Operation:
             return tf.group(*model.test_step(batch).values())
 
-        def only_draw():
+        def only_draw() -> tf.Operation:
             x, *_ = keras.utils.unpack_x_y_sample_weight(batch)
             one = keras.tree.map_structure(
                 lambda t: tf.zeros((1, *t.shape[1:]), t.dtype), x
@@ -127,11 +134,11 @@ def test_step(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
         tf.cond(_size(batch) > 0, evaluate, only_draw)
 
     @tf.function(reduce_retracing=True)
-    def test(batch):
+    def test(batch: Structure) -> None:
         strategy.run(on_replica, args=(batch,))
 
     return test
 
 
-def _size(batch):
+def _size(batch: Structure) -> tf.Tensor:
     return tf.shape(keras.tree.flatten(batch)[0])[0]

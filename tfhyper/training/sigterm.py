@@ -3,6 +3,9 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
 
 
 class SigtermStop:
@@ -29,9 +32,9 @@ class SigtermStop:
     def __init__(self, message: str):
         self.message = message
         self.requested = False
-        self._before = None
+        self._before: Callable[[int, FrameType | None], Any] | int | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> "SigtermStop":
         if threading.current_thread() is threading.main_thread():
             before = signal.getsignal(signal.SIGTERM)
             # None: set by another language, and could not be put back.
@@ -40,7 +43,12 @@ class SigtermStop:
                 self._before = before
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
         if kind is None:
@@ -52,6 +60,6 @@ class SigtermStop:
             print(self.message, file=sys.stderr, flush=True)
             raise SystemExit(128 + signal.SIGTERM)
 
-    def _note(self, number, frame):
+    def _note(self, number: int, frame: FrameType | None) -> None:
         # An exception raised from here could land in a `__del__` and be lost.
         self.requested = True

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -15,12 +15,13 @@ from tfhyper.checks import check_choice, check_instance, check_positive_integer
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
+StrategyName: TypeAlias = Literal["none", "mirrored", "multi_worker"]
+STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 # What Slurm sets in each process that `srun` starts.
 _SLURM = ("SLURM_PROCID", "SLURM_STEP_NODELIST")
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
+def make_strategy(name: StrategyName) -> tf.distribute.Strategy:
     """Returns the `tf.distribute` strategy of a name.
 
     Make it once in a process, and for `"multi_worker"` before anything else is done
@@ -69,7 +70,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         ) from error
 
 
-def _resolver():
+def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
     import tensorflow as tf
 
     resolvers = tf.distribute.cluster_resolver
@@ -84,7 +85,7 @@ def _resolver():
     )
 
 
-def check_tf_config(text: str) -> dict:
+def check_tf_config(text: str) -> dict[str, Any]:
     """Returns what `TF_CONFIG` holds.
 
     Raises:
@@ -92,7 +93,7 @@ def check_tf_config(text: str) -> dict:
             process is.
     """
 
-    def bad(rule):
+    def bad(rule: str) -> ValueError:
         form = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
         return ValueError(
             f'`TF_CONFIG` must {rule}, as in {form}"index": 0}}}}. '
@@ -116,13 +117,12 @@ def check_tf_config(text: str) -> dict:
             for address in addresses
         ):
             raise bad(f"give each {name} as host:port")
-    kind = task.get("type") if isinstance(task, dict) else None
-    if kind not in known:
+    if not isinstance(task, dict) or task.get("type") not in known:
         raise bad("say that this process is a worker (or the chief)")
-    index = task.get("index")
+    kind = task["type"]
     try:
-        index = int(index)
-    except (TypeError, ValueError):
+        index = int(task["index"])
+    except (KeyError, TypeError, ValueError):
         raise bad("say which worker this process is") from None
     if not 0 <= index < len(cluster.get(kind, [])):
         raise bad(f"say which {kind} of its list this process is")
@@ -207,7 +207,9 @@ def sum_over_workers(strategy: tf.distribute.Strategy, values: list[int]) -> lis
     return [int(value) // devices for value in total]
 
 
-def check_batches(strategy: tf.distribute.Strategy, data, weight_sets: int = 1) -> None:
+def check_batches(
+    strategy: tf.distribute.Strategy, data: Any, weight_sets: int = 1
+) -> None:
     """Raises ValueError if the batches of an epoch cannot be divided evenly.
 
     Args:

@@ -17,10 +17,10 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.layers.seeds import derive_seed
-from tfhyper.training.fit_in_workdir import fit_in_workdir
+from tfhyper.training.fit_in_workdir import TrainingData, fit_in_workdir
 from tfhyper.training.strategies import check_is_strategy, is_chief
 from tfhyper.training.trainer import check_callbacks
-from tfhyper.training.workdir import Workdir
+from tfhyper.training.workdir import Workdir, path_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,18 +30,18 @@ _MAX_MEMBERS = 10_000  # each has a folder, made before the first is trained
 
 def train_ensemble(
     build: Callable[[int], keras.Model],
-    data: Callable[[int], Any],
+    data: Callable[[int], TrainingData],
     epochs: int,
     num_members: int,
     workdir: str,
     *,
     seed: int = 0,
-    settings: dict | None = None,
+    settings: Mapping[str, Any] | None = None,
     keep: int = 2,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     verbose: int = 1,
-    **trainer_options,
+    **trainer_options: Any,
 ) -> list[str]:
     """Trains the members of an ensemble, one after another, each in a folder.
 
@@ -140,18 +140,25 @@ def train_ensemble(
         _train(folder, build, data, epochs, derive_seed(seed, i), options)
         if verbose:
             print(f"{member}: written {folder.newest()[1]}", flush=True)
-    return [folder.newest()[1] for folder in folders]
+    return [path_of(folder.newest()) for folder in folders]
 
 
-def _train(folder, build, data, epochs, seed, options):
-    def build_member():
+def _train(
+    folder: Workdir,
+    build: Callable[[int], keras.Model],
+    data: Callable[[int], TrainingData],
+    epochs: int,
+    seed: int,
+    options: dict[str, Any],
+) -> None:
+    def build_member() -> keras.Model:
         keras.utils.set_random_seed(seed)
         return build(seed)
 
     fit_in_workdir(folder, build_member, data(seed), epochs, **options)
 
 
-def _check_inside(workdir, name):
+def _check_inside(workdir: str, name: str) -> None:
     path = os.path.join(workdir, name)
     if os.path.islink(path):
         raise ValueError(

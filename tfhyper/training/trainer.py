@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.layers.variational import EpochBegin
+from tfhyper.tensor_types import Structure
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
 from tfhyper.training.strategies import check_strategy, is_chief, lost_workers
@@ -27,7 +28,8 @@ from tfhyper.training.weight_sets import step_of_parts
 if TYPE_CHECKING:
     import tensorflow as tf
 
-BATCH_NORMS = ("synchronized", "per_replica")
+BatchNormForm: TypeAlias = Literal["synchronized", "per_replica"]
+BATCH_NORMS: tuple[BatchNormForm, ...] = get_args(BatchNormForm)
 
 
 class DivergedError(ValueError):
@@ -116,7 +118,7 @@ class Trainer:
         *,
         weight_sets: int = 1,
         per_replica_draws: bool = False,
-        batch_norm: str = "synchronized",
+        batch_norm: BatchNormForm = "synchronized",
         steps_per_call: int = 10,
         fast_generator: bool = True,
     ):
@@ -233,7 +235,7 @@ class Trainer:
         if verbose == "auto":
             verbose = 1
         schedules = [c for c in callbacks if isinstance(c, KLSchedule)]
-        callbacks = keras.callbacks.CallbackList(
+        told = keras.callbacks.CallbackList(
             list(callbacks),
             add_history=True,
             add_progbar=verbose != 0,
@@ -251,16 +253,16 @@ class Trainer:
         with lost_workers():
             iterator = iter(self._replicas.distribute(self.strategy, dataset, parts))
             model.stop_training = False
-            callbacks.on_train_begin()
+            told.on_train_begin()
             for epoch in range(initial_epoch, epochs):
                 step = initial_step if epoch == initial_epoch else 0
                 self._reset_metrics(step)
                 if step and initial_metrics is not None:
                     self._set_metrics(initial_metrics)
-                callbacks.on_epoch_begin(epoch)
+                told.on_epoch_begin(epoch)
                 logs = {}
                 for step, end in self._calls(step, steps):
-                    callbacks.on_train_batch_begin(step)
+                    told.on_train_batch_begin(step)
                     factors = [
                         schedule.factor(epoch, i, steps)
                         for schedule in schedules[-1:]
@@ -269,22 +271,22 @@ class Trainer:
                     losses = self._run(iterator, end - step, factors, epoch, step)
                     self._check_finite(losses, epoch, step)
                     logs = self._logs()
-                    callbacks.on_train_batch_end(end - 1, logs)
+                    told.on_train_batch_end(end - 1, logs)
                     if after_call is not None:
                         after_call(epoch, end)
                 if validation_data is not None:
                     found = self._evaluate("validation_data", validation_data)
                     logs = {**logs, **{f"val_{name}": v for name, v in found.items()}}
-                callbacks.on_epoch_end(epoch, logs)
+                told.on_epoch_end(epoch, logs)
                 if model.stop_training:
                     break
             with self.strategy.scope():
                 # Averages take the place of the weights, where the optimizer has them.
                 model.optimizer.finalize_variable_values(model.trainable_weights)
-        callbacks.on_train_end(logs)
+        told.on_train_end(logs)
         return model.history
 
-    def evaluate(self, dataset: tf.data.Dataset) -> dict:
+    def evaluate(self, dataset: tf.data.Dataset) -> dict[str, float]:
         """Returns the metrics of the model on a dataset's batches: name -> float.
 
         Batches of any size; the metrics of training are reset.
@@ -297,7 +299,7 @@ class Trainer:
         self._replicas.check_dataset("dataset", dataset, finite=True)
         return self._evaluate("dataset", dataset)
 
-    def _evaluate(self, name, dataset):
+    def _evaluate(self, name: str, dataset: tf.data.Dataset) -> dict[str, float]:
         self.model.reset_metrics()
         empty = True
         for batch in self._replicas.distribute(self.strategy, dataset):
@@ -307,17 +309,24 @@ class Trainer:
             raise ValueError(f"`{name}` must have batches. Received: {name} with none")
         return self._logs()
 
-    def _calls(self, step, steps):
+    def _calls(self, step: int, steps: int) -> Iterator[tuple[int, int]]:
         """Yields the first step of each compiled loop of an epoch, and its end."""
         while step < steps and not self.model.stop_training:
             end = min(step + self.steps_per_call, steps)
             yield step, end
             step = end
 
-    def _run(self, iterator, steps, factors, epoch, step):
+    def _run(
+        self,
+        iterator: Iterator[Structure],
+        steps: int,
+        factors: list[float],
+        epoch: int,
+        step: int,
+    ) -> np.ndarray:
         import tensorflow as tf
 
-        inputs = iterator, tf.constant(steps)
+        inputs: tuple = iterator, tf.constant(steps)
         if factors:
             inputs = *inputs, tf.constant(factors, "float32")
         try:
@@ -337,7 +346,7 @@ class Trainer:
                 ) from error
             raise
 
-    def _check_finite(self, losses, epoch, step):
+    def _check_finite(self, losses: np.ndarray, epoch: int, step: int) -> None:
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
             raise DivergedError(
@@ -350,7 +359,7 @@ class Trainer:
         values = map(keras.ops.convert_to_numpy, self.model.metrics_variables)
         return [value.tolist() for value in values]
 
-    def _check_metrics(self, state):
+    def _check_metrics(self, state: list) -> None:
         shapes = [tuple(v.shape) for v in self.model.metrics_variables]
         try:
             fits = [np.asarray(x, "float64").shape for x in list(state)] == shapes
@@ -362,20 +371,20 @@ class Trainer:
                 f"Received: initial_metrics={state!r}"
             )
 
-    def _reset_metrics(self, step):
+    def _reset_metrics(self, step: int) -> None:
         for metric in self.model.metrics:
             # No epoch begins in the middle of one: its count of examples goes on.
             if not step or not isinstance(metric, EpochBegin):
                 metric.reset_state()
 
-    def _set_metrics(self, state):
+    def _set_metrics(self, state: list) -> None:
         with self.strategy.scope():
             for variable, value in zip(
                 self.model.metrics_variables, state, strict=True
             ):
                 variable.assign(np.asarray(value, variable.dtype))
 
-    def _logs(self):
+    def _logs(self) -> dict[str, float]:
         """Returns the metrics so far, of all replicas together."""
         values = self.model.get_metrics_result()
         return {name: float(value) for name, value in values.items()}

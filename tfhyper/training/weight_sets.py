@@ -1,11 +1,16 @@
 """Steps of training with several weight sets: a batch in parts, each its draw."""
 
+from collections.abc import Callable
+
 import keras
 
+from tfhyper.tensor_types import Structure, Tensor
 from tfhyper.training.fast_generator import is_packed
 
 
-def step_of_parts(model: keras.Model, num: int):
+def step_of_parts(
+    model: keras.Model, num: int
+) -> Callable[[Structure], dict[str, Tensor]]:
     """Returns a `train_step` that gives each part of a batch its own draw.
 
     The batch is split into `num` equal parts. Each goes through the network with
@@ -30,7 +35,7 @@ def step_of_parts(model: keras.Model, num: int):
     """
     import tensorflow as tf
 
-    def train_step(data):
+    def train_step(data: Structure) -> dict[str, Tensor]:
         parts = _split(data, num)
         gradients = []
         for x, y, weight in map(keras.utils.unpack_x_y_sample_weight, parts):
@@ -53,7 +58,7 @@ def step_of_parts(model: keras.Model, num: int):
     return train_step
 
 
-def _split(data, num):
+def _split(data: Structure, num: int) -> list[Structure]:
     import tensorflow as tf
 
     size = tf.shape(keras.tree.flatten(data)[0])[0]
@@ -62,13 +67,13 @@ def _split(data, num):
     )
     part = size // num
 
-    def cut(i):
+    def cut(i: int) -> Structure:
         return keras.tree.map_structure(lambda x: x[i * part : (i + 1) * part], data)
 
     return [cut(i) for i in range(num)]
 
 
-def _total(weight, *gradients):
+def _total(weight: keras.Variable, *gradients: Tensor | None) -> Tensor | None:
     import tensorflow as tf
 
     if any(gradient is None for gradient in gradients):

@@ -7,7 +7,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -45,6 +45,16 @@ class Checkpoint(NamedTuple):
     step: int = 0
 
 
+def path_of(checkpoint: Checkpoint) -> str:
+    """Returns the path of a checkpoint, or raises ValueError if it has none."""
+    if checkpoint.path is None:
+        raise ValueError(
+            "`checkpoint` must be one that is saved. "
+            f"Received: checkpoint={checkpoint!r}"
+        )
+    return checkpoint.path
+
+
 class Workdir:
     """The folder of one training run.
 
@@ -80,7 +90,9 @@ class Workdir:
     ValueError: ...
     """
 
-    def __init__(self, path: str, settings: dict, keep: int = 2, *, chief: bool = True):
+    def __init__(
+        self, path: str, settings: dict[str, Any], keep: int = 2, *, chief: bool = True
+    ):
         self.path = check_path("path", path)
         self.keep = check_positive_integer("keep", keep)
         self.chief = check_bool("chief", chief)
@@ -164,12 +176,12 @@ class Workdir:
                 if self.checkpoints() == checkpoints:
                     raise
 
-    def _newest(self, checkpoints):
-        faults = {}
+    def _newest(self, checkpoints: list[Checkpoint]) -> Checkpoint:
+        faults: dict[str, str] = {}  # path -> what is wrong
         # Read after the names: a run at work lists a checkpoint before it is there.
         known = self._known_checksums()
         for checkpoint in reversed(checkpoints):
-            path = checkpoint.path
+            path = path_of(checkpoint)
             fault = self._fault(path, known)
             if fault is None:
                 for bad, what in faults.items():
@@ -190,7 +202,7 @@ class Workdir:
             )
         return Checkpoint(0, None)
 
-    def _fault(self, path, known):
+    def _fault(self, path: str, known: dict[str, str]) -> str | None:
         name = os.path.basename(path)
         if known and name not in known and name > min(known):
             return f"it is foreign ({_CHECKSUMS} does not list it)"
@@ -222,7 +234,7 @@ class Workdir:
         self,
         model: keras.Model,
         epoch: int,
-        history: dict,
+        history: dict[str, list[float]],
         step: int = 0,
         metrics: list | None = None,
     ) -> None:
@@ -270,13 +282,20 @@ class Workdir:
             number = getattr(error, "errno", None)
             raise OSError(*([number] if number else []), message) from error
 
-    def _save(self, model, epoch, history, step, metrics):
+    def _save(
+        self,
+        model: keras.Model,
+        epoch: int,
+        history: dict[str, list[float]],
+        step: int,
+        metrics: list | None,
+    ) -> None:
         self._write("history.json", history)
         name = f"checkpoint-{epoch:05d}" + f"-{step:07d}" * (step > 0) + ".keras"
         path = self.file(name)
         if step:
             self._write(_METRICS, {name: metrics})
-        kept = {os.path.basename(old.path) for old in self.checkpoints()}
+        kept = {os.path.basename(path_of(old)) for old in self.checkpoints()}
         known = self._known_checksums()
         known = {name: value for name, value in known.items() if name in kept}
         with whole_file(path) as temporary:
@@ -285,7 +304,7 @@ class Workdir:
             # First, so that no checkpoint is there without its checksum.
             self._write(_CHECKSUMS, known)
         for old in self.checkpoints()[: -self.keep]:
-            os.remove(old.path)
+            os.remove(path_of(old))
 
     def metrics(self, checkpoint: Checkpoint) -> list:
         """Returns what `save` was given as `metrics` in the middle of an epoch.
@@ -296,7 +315,7 @@ class Workdir:
         rule = "a checkpoint of this folder in the middle of an epoch"
         check_instance("checkpoint", checkpoint, Checkpoint, rule)
         known = self._read(_METRICS) or {}
-        name = os.path.basename(checkpoint.path)
+        name = os.path.basename(path_of(checkpoint))
         if name not in known:
             raise ValueError(
                 f"{self.file(_METRICS)} does not hold the metrics of {name}. Remove "
@@ -322,7 +341,7 @@ class Workdir:
             f"{self.path}. A lower learning rate may help."
         )
 
-    def history(self, epochs: int) -> dict:
+    def history(self, epochs: int) -> dict[str, list[float]]:
         """Returns the metrics of the first `epochs` epochs: name -> list.
 
         Raises:
@@ -339,10 +358,10 @@ class Workdir:
             )
         return {name: values[:epochs] for name, values in known.items()}
 
-    def _read(self, name):
+    def _read(self, name: str) -> dict[str, Any] | None:
         return read_json(self.file(name))
 
-    def _known_checksums(self):
+    def _known_checksums(self) -> dict[str, str]:
         known = self._read(_CHECKSUMS) or {}
         for name, checksum in known.items():
             if not isinstance(checksum, str):
@@ -352,18 +371,18 @@ class Workdir:
                 )
         return known
 
-    def _write(self, name, value):
+    def _write(self, name: str, value: dict[str, Any]) -> None:
         write_json(self.file(name), value)
 
 
-def _check_numbers(path, name, values):
+def _check_numbers(path: str, name: str, values: Any) -> None:
     if not isinstance(values, list) or not all(type(x) in (int, float) for x in values):
         raise ValueError(
             f"{path} must hold lists of numbers. Received: {name}={values!r:.80}"
         )
 
 
-def _check_settings(settings) -> dict:
+def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns settings as JSON has them, which another run is compared with."""
     check_instance("settings", settings, dict, "a dict of JSON values")
     try:

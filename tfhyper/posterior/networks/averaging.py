@@ -1,6 +1,8 @@
 """The forms of model averaging: where the draws of a network are averaged."""
 
-from tfhyper.posterior.networks.segments import Calls
+from typing import Literal, TypeAlias
+
+from tfhyper.posterior.networks.segments import Calls, Segment
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 
 
@@ -46,7 +48,7 @@ class Widening(StackedNetwork):
         return set() if end is None else {end}
 
 
-def _drawn(averaging, calls):
+def _drawn(averaging: str, calls: Calls) -> list[Segment]:
     """Returns the segments that draw, or raises ValueError if there are none."""
     drawn = [segment for segment in calls.segments() if segment[1]]
     if not drawn:
@@ -58,7 +60,8 @@ def _drawn(averaging, calls):
 
 
 # Name -> the network that holds all draws; with branching each has its own.
-AVERAGING: dict[str, type[StackedNetwork] | None] = {
+Averaging: TypeAlias = Literal["branching", "parallelizing", "widening"]
+AVERAGING: dict[Averaging, type[StackedNetwork] | None] = {
     "branching": None,
     "parallelizing": Parallelizing,
     "widening": Widening,

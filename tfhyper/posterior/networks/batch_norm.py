@@ -1,6 +1,7 @@
 """BatchNorm statistics of a draw: the moments of training inputs sent through it."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,9 +9,10 @@ from keras import ops
 
 from tfhyper import keras_graph
 from tfhyper.layers.live_config import live_config
+from tfhyper.tensor_types import Structure, Tensor
 
 
-def is_normal(operation) -> bool:
+def is_normal(operation: keras.Operation) -> bool:
     """Whether an operation is a BatchNorm layer that works as Keras' does.
 
     A class of a user's that computes otherwise is not one.
@@ -31,11 +33,11 @@ def copy_of(layer: keras.Layer, name: str) -> keras.Layer:
 class NormCalls:
     """Notes the BatchNorm layers of a model, to say which have no moments of a draw."""
 
-    def __init__(self):
-        self._problems = []
-        self._called = set()
+    def __init__(self) -> None:
+        self._problems: list[str] = []
+        self._called: set[int] = set()
 
-    def note(self, operation, kwargs: dict) -> None:
+    def note(self, operation: keras.Operation, kwargs: dict[str, Any]) -> None:
         """Notes a call of an operation of the graph."""
         if not isinstance(operation, keras.layers.BatchNormalization):
             return
@@ -60,7 +62,7 @@ class NormCalls:
             )
         self._called.add(id(operation))
 
-    def note_inside(self, layer, outer: keras.Layer) -> None:
+    def note_inside(self, layer: keras.Layer, outer: keras.Layer) -> None:
         """Notes a layer that is inside of another one."""
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             self._problems.append(
@@ -106,7 +108,9 @@ class BatchMoments(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
-    def call(self, inputs, mask=None):
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns the normalised inputs, means, variances and their count."""
         layer = self.batch_norm
         rank = len(inputs.shape)
@@ -126,7 +130,7 @@ class BatchMoments(keras.layers.Layer):
             count = ops.cast(ops.max(counts), "float32")
             counts = ops.maximum(counts, 1)
 
-            def mean_of(values):
+            def mean_of(values: Tensor) -> Tensor:
                 kept = ops.where(there, values, ops.zeros_like(values))
                 return ops.sum(kept, axis=others) / counts
 
@@ -146,7 +150,9 @@ class BatchMoments(keras.layers.Layer):
             ops.reshape(count, (1, 1)),
         )
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(
+        self, inputs: Tensor, previous_mask: Tensor | None
+    ) -> tuple[Tensor | None, None, None, None]:
         """Returns the mask, that of the first output alone."""
         return previous_mask, None, None, None
 
@@ -168,7 +174,7 @@ def moments_network(
     """
     found = {}
 
-    def call(operation, *args, **kwargs):
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         if id(operation) not in calls:
             if not isinstance(operation, keras.Layer):
                 operation = keras_graph.use(operation, operation.name)
@@ -197,16 +203,16 @@ class PooledMoments:
     in the form that does not cancel (Chan, Golub, LeVeque, 1983).
     """
 
-    def __init__(self):
-        self.count = 0
-        self.mean = 0.0
-        self.variance = 0.0
+    def __init__(self) -> None:
+        self.count = 0.0
+        self.mean: np.ndarray | float = 0.0
+        self.variance: np.ndarray | float = 0.0
 
     def add(self, count: float, mean: np.ndarray, variance: np.ndarray) -> None:
         """Adds a batch of `count` values of each channel."""
         if not count:  # all of them masked
             return
-        mean, variance = np.float64(mean), np.float64(variance)
+        mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
         self.count += count
         fraction = count / self.count
         # What is not finite comes out so; `calibrate` then says which layer it is.

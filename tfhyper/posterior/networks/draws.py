@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 
+from tfhyper.tensor_types import Tensor
+
 _KEY = re.compile(r"(0|[1-9]\d{0,8})/(noise|mean|variance)/(.+)", re.DOTALL)
 
 
@@ -16,7 +18,8 @@ class Draw:
 
     Attributes:
         noise: stochastic layer's name -> its noise, such as z of shape
-            (1, code_units). Empty for a network of plain layers.
+            (1, code_units): an array, or in a traced function a tensor. Empty for
+            a network of plain layers.
         moments: BatchNorm layer's name -> (mean, variance), each (channels,).
             Empty where the model's moving averages are to be used.
 
@@ -28,7 +31,7 @@ class Draw:
     (2000, 10)
     """
 
-    noise: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    noise: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     moments: dict[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
         default_factory=dict
     )

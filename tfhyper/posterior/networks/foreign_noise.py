@@ -7,7 +7,8 @@ layers. And layers of other classes that draw in prediction. What draws from Ker
 be fixed, and is refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from tfhyper import alike, keras_private
 from tfhyper.layers import Dropout, StochasticLayer
 from tfhyper.layers.fixed_noise import LayerNoise, generator_states
 from tfhyper.layers.stock_dropout import DROPOUTS, as_mc_dropout, drops
+from tfhyper.tensor_types import Structure, Tensor
 
 # What drops values, and where its rates are.
 _RATES = {
@@ -48,10 +50,14 @@ class StandIns:
 
     def __init__(self, sample_dropout: bool):
         self._sample_dropout = sample_dropout
-        self._found = {}  # id of an operation -> (operation, what stands for it)
-        self.sampled, self.switched_on = [], []
+        # id of an operation -> (operation, what stands for it)
+        self._found: dict[int, tuple[keras.Operation, keras.Operation]] = {}
+        self.sampled: list[str] = []
+        self.switched_on: list[str] = []
 
-    def of(self, operation, args: tuple, kwargs: dict):
+    def of(
+        self, operation: keras.Operation, args: tuple, kwargs: dict[str, Any]
+    ) -> keras.Operation:
         """Returns what stands for an operation: itself, or a `StochasticLayer`.
 
         Args:
@@ -69,7 +75,7 @@ class StandIns:
             self._found[id(operation)] = operation, found
         return self._found[id(operation)][-1]
 
-    def known(self, operation):
+    def known(self, operation: keras.Operation) -> keras.Operation:
         """Returns what stands for an operation that was called before."""
         return self._found.get(id(operation), (None, operation))[-1]
 
@@ -77,7 +83,9 @@ class StandIns:
         """Whether a layer by itself, not those inside, has dropout that is to draw."""
         return self._sample_dropout and _drops(layer)
 
-    def _find(self, layer, args, kwargs):
+    def _find(
+        self, layer: keras.Layer, args: tuple, kwargs: dict[str, Any]
+    ) -> keras.Layer:
         if isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout):
             return layer
         known = alike.is_known(layer) and not alike.has_foreign_functions(layer)
@@ -100,23 +108,23 @@ class StandIns:
         return LayerNoise(layer, True)
 
 
-def _drops(layer):
+def _drops(layer: keras.Layer) -> bool:
     if isinstance(layer, Dropout):
         return layer.rate > 0
     return any(getattr(layer, name, 0) for name in _RATES.get(type(layer), ()))
 
 
-def _drops_inside(layer):
+def _drops_inside(layer: keras.Layer) -> bool:
     return any(map(_drops, keras_private.flatten_layers(layer)))
 
 
-def _is_random_inside(layer):
+def _is_random_inside(layer: keras.Layer) -> bool:
     """Whether a `StochasticLayer` is inside of a layer."""
     inner = keras_private.flatten_layers(layer, include_self=False)
     return any(isinstance(x, StochasticLayer) for x in inner)
 
 
-def _check_no_norm_inside(layer):
+def _check_no_norm_inside(layer: keras.Layer) -> None:
     for inner in keras_private.flatten_layers(layer, include_self=False):
         if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
             raise ValueError(
@@ -127,7 +135,7 @@ def _check_no_norm_inside(layer):
             )
 
 
-def _check_seeded(layer, args, kwargs):
+def _check_seeded(layer: keras.Layer, args: tuple, kwargs: dict[str, Any]) -> None:
     """Raises ValueError if Keras draws a layer's masks from no generator.
 
     On Torch it does so where a layer was given no seed.
@@ -146,7 +154,7 @@ def _check_seeded(layer, args, kwargs):
         )
 
 
-def _try_out(layer, args, kwargs):
+def _try_out(layer: keras.Layer, args: tuple, kwargs: dict[str, Any]) -> keras.Layer:
     """Calls a layer on made-up inputs, and returns what stands for it."""
     try:
         args, kwargs = keras.tree.map_structure(_made_up, (args, kwargs))
@@ -170,7 +178,7 @@ def _try_out(layer, args, kwargs):
     )
 
 
-def _made_up(x):
+def _made_up(x: Structure) -> Any:
     if not isinstance(x, keras.KerasTensor):
         return x
     # Of unknown sizes, the first is that of the batch.
@@ -178,21 +186,27 @@ def _made_up(x):
         size or (_SIZE if axis else _EXAMPLES) for axis, size in enumerate(x.shape)
     ]
     generator = np.random.default_rng(len(shape))
-    if "float" in x.dtype:
-        array = generator.standard_normal(shape)
-    else:
-        array = generator.integers(0, 2, shape)
+    is_float = "float" in x.dtype
+    array: np.ndarray = (
+        generator.standard_normal(shape)
+        if is_float
+        else generator.integers(0, 2, shape)
+    )
     return ops.cast(ops.convert_to_tensor(array), x.dtype)
 
 
-def _caller(layer, args, kwargs) -> Callable:
+def _caller(
+    layer: keras.Layer, args: tuple, kwargs: dict[str, Any]
+) -> Callable[[], Structure]:
     """Returns a function that calls a layer as a model does in prediction."""
     if keras_private.takes_training(layer):
         kwargs = {**kwargs, "training": False}
     return lambda: layer(*args, **kwargs)
 
 
-def _call_from(states, number, call):
+def _call_from(
+    states: Sequence[keras.Variable], number: int, call: Callable[[], Structure]
+) -> Structure:
     """Returns what a call gives from states of the generators, and changes nothing."""
     # What draws from Keras' own generator goes on with other numbers.
     keras.random.uniform((1,))
@@ -204,14 +218,15 @@ def _call_from(states, number, call):
         return call()
 
 
-def _equal(outputs, others):
+def _equal(outputs: Structure, others: Structure) -> bool:
     pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(others), strict=True)
     return all(
         np.allclose(
-            *(np.asarray(ops.convert_to_numpy(x), "float64") for x in pair),
-            rtol=1e-3,
-            atol=1e-6,
-            equal_nan=True,
+            _in_float64(x), _in_float64(y), rtol=1e-3, atol=1e-6, equal_nan=True
         )
-        for pair in pairs
+        for x, y in pairs
     )
+
+
+def _in_float64(x: Tensor) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x), "float64")

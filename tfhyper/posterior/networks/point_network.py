@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -16,6 +17,7 @@ from tfhyper.layers.used_layer import UsedLayer
 from tfhyper.posterior.networks import batch_norm
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.foreign_noise import StandIns
+from tfhyper.tensor_types import Structure, Tensor
 
 # Counts that a fresh draw has for its layers: another draw has others.
 _MOST_LAYERS = 2**12
@@ -75,10 +77,14 @@ class PointNetwork:
         self.stand_ins = StandIns(sample_dropout)
         self._own = check_bool("own", own)
         self._copies = keras_graph.Copies(self._copy)
-        self._sources = {}  # id of a stochastic layer -> name of its noise
-        self._noise_layers = {}  # name of a noise -> layer that samples it
-        self._codes = {}  # id of a placeholder -> (placeholder, name of its noise)
-        self._held = set()  # ids of copies that are called with training=False
+        # id of a stochastic layer -> name of its noise
+        self._sources: dict[int, str] = {}
+        # name of a noise -> layer that samples it
+        self._noise_layers: dict[str, StochasticLayer] = {}
+        # id of a placeholder -> (placeholder, name of its noise)
+        self._codes: dict[int, tuple[keras.KerasTensor, str]] = {}
+        # ids of copies that are called with training=False
+        self._held: set[int] = set()
         self._norms = batch_norm.NormCalls()
         inputs, outputs = keras_graph.rebuild(model, self._call)
         outputs = self._finish(outputs)
@@ -100,7 +106,7 @@ class PointNetwork:
         self._moments_network = None
         self.copy_weights()
 
-    def _call(self, operation, *args, **kwargs):
+    def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
             placeholders = operation.compute_output_spec(*args)
             for tensor in keras.tree.flatten(placeholders):
@@ -117,26 +123,30 @@ class PointNetwork:
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
         return self._call_drawn(operation, inputs)
 
-    def _call_noise(self, operation, args, kwargs):
+    def _call_noise(
+        self, operation: keras.Operation, args: tuple, kwargs: dict[str, Any]
+    ) -> Structure:
         """Calls what stands for a layer with random generators of its own."""
         return self._copies.of(operation)(*args, **kwargs)
 
-    def _call_fixed(self, operation, *args, **kwargs):
+    def _call_fixed(
+        self, operation: keras.Operation, *args: Any, **kwargs: Any
+    ) -> Structure:
         """Calls what stands for an operation that does not draw."""
         copy = self._copies.of(operation)
         if kwargs.get("training") is False:
             self._held.add(id(copy))
         return copy(*args, **kwargs)
 
-    def _call_drawn(self, operation, inputs):
+    def _call_drawn(self, operation: StochasticLayer, inputs: Structure) -> Structure:
         """Calls what stands for a `StochasticLayer`."""
         return self._copies.of(operation)(inputs)
 
-    def _finish(self, outputs):
+    def _finish(self, outputs: Structure) -> Structure:
         """Returns the outputs of `network`, from those of the last calls."""
         return outputs
 
-    def draws(self, operation) -> bool:
+    def draws(self, operation: keras.Operation) -> bool:
         """Whether a draw fixes something of an operation of the graph."""
         source = self._sources.get(id(operation))
         return source is not None and self._noise_layers[source].is_random
@@ -151,7 +161,7 @@ class PointNetwork:
         for original, _, copy in self._copies.made():
             yield original, copy
 
-    def _copy(self, operation, name):
+    def _copy(self, operation: keras.Operation, name: str) -> keras.Operation:
         if isinstance(operation, LayerNoise):
             layer = operation.layer
             copy = keras_graph.clone(layer, layer.name) if self._own else None
@@ -160,7 +170,7 @@ class PointNetwork:
                 keras_graph.copy_weights(layer, copy)
             return operation.point_layer(copy, name=name)
         if isinstance(operation, StochasticLayer):
-            copy = operation.point_layer()
+            copy = self._point_layer(operation)
             return copy if copy.name == name else keras_graph.renamed(copy, name)
         if isinstance(operation, keras.Layer):
             self._check_inside(operation)
@@ -170,7 +180,14 @@ class PointNetwork:
             return keras_graph.copy_or_use(operation, name)
         return keras_graph.use(operation, name)
 
-    def _check_inside(self, layer):
+    def _point_layer(self, layer: StochasticLayer) -> keras.Layer:
+        """Returns what stands for a layer that does more than to make codes."""
+        found = layer.point_layer()
+        if found is None:
+            raise TypeError(f"Layer '{layer.name}' makes codes: it has no copy.")
+        return found
+
+    def _check_inside(self, layer: keras.Layer) -> None:
         """Looks for what cannot be reached inside a layer made of layers."""
         for inner in keras_private.flatten_layers(layer, include_self=False):
             draws = isinstance(inner, StochasticLayer) and inner.is_random
@@ -187,7 +204,7 @@ class PointNetwork:
         """Raises ValueError if moments of a BatchNorm cannot be taken."""
         self._norms.check()
 
-    def _noise_of(self, layer):
+    def _noise_of(self, layer: StochasticLayer) -> str:
         """Returns the name under which draws hold this layer's noise."""
         for name, known in self._noise_layers.items():
             if known is layer:
@@ -196,12 +213,13 @@ class PointNetwork:
         self._noise_layers[name] = layer
         return name
 
-    def _find_source(self, layer, code):
-        found = {self._codes.get(id(x), (x, None))[1] for x in keras.tree.flatten(code)}
+    def _find_source(self, layer: StochasticLayer, code: Structure) -> None:
+        leaves = [id(x) for x in keras.tree.flatten(code)]
+        found = {self._codes[x][1] if x in self._codes else None for x in leaves}
         if code is None:
             source = self._noise_of(layer)
-        elif len(found) == 1 and None not in found:
-            (source,) = found
+        elif len(found) == 1 and (known := found.pop()) is not None:
+            source = known
         else:
             raise ValueError(
                 f"The code of layer '{layer.name}' must come straight from one "
@@ -223,7 +241,7 @@ class PointNetwork:
             ):
                 self._copy_layer_weights(original, copy)
 
-    def _copy_layer_weights(self, original, copy):
+    def _copy_layer_weights(self, original: keras.Layer, copy: keras.Layer) -> None:
         keras_graph.copy_weights(original, copy)
 
     def sample(self, seed: int, index: int) -> Draw:
@@ -239,7 +257,7 @@ class PointNetwork:
             }
         )
 
-    def fresh(self, seed, index) -> Draw:
+    def fresh(self, seed: Tensor, index: Tensor) -> Draw:
         """As `sample`, of other draws: in tensors, for functions that are traced.
 
         Args:
@@ -349,7 +367,9 @@ class PointNetwork:
                 noises = [draw.noise[self._sources[id(original)]] for draw in draws]
                 yield copy, list(self._weights_of(original, noises))
 
-    def _weights_of(self, layer, noises):
+    def _weights_of(
+        self, layer: StochasticLayer, noises: Sequence[Tensor]
+    ) -> Iterator[list[Tensor]]:
         """Yields what a `StochasticLayer` is with each noise of its source."""
         source = self._noise_layers[self._sources[id(layer)]]
         return layer.point_weights_of_draws([source.code_of(x) for x in noises])

@@ -2,10 +2,20 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import keras
 
 from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
+from tfhyper.tensor_types import Structure
+
+# A part of a network between points that all paths meet in: whether it branches,
+# whether a layer in it draws, and the number of the call that ends it.
+Segment: TypeAlias = tuple[bool, bool, int | None]
+# A call: its number, whether it draws, the operation, its inputs and outputs.
+Call: TypeAlias = tuple[
+    int, bool, keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]
+]
 
 
 class Calls:
@@ -19,7 +29,7 @@ class Calls:
         drawn_weights: how many weights the layers that draw have in one draw.
     """
 
-    def __init__(self, model: keras.Model, **options):
+    def __init__(self, model: keras.Model, **options: bool):
         self.model = model
         recorder = _Recorder(model, **options)
         self._calls = recorder.calls
@@ -45,7 +55,7 @@ class Calls:
                 self._cuts.append(number)
             furthest = max(furthest, last_use.get(number, number))
 
-    def segments(self) -> Iterator[tuple[bool, bool, int | None]]:
+    def segments(self) -> Iterator[Segment]:
         """Yields the parts of the network between points that all paths meet in.
 
         For each (whether it branches, whether a layer in it draws, the number of
@@ -61,7 +71,7 @@ class Calls:
         if first < len(self._calls):
             yield True, any(call[1] for call in self._calls[first:]), None
 
-    def _extended(self, cut):
+    def _extended(self, cut: int) -> int:
         while cut + 1 in self._cuts:
             _, draws, operation, *_ = self._calls[cut + 1]
             if draws or getattr(operation, "weights", []):
@@ -73,12 +83,12 @@ class Calls:
 class _Recorder(PointNetwork):
     """Notes (number, whether it draws, operation, inputs, outputs) of each call."""
 
-    def __init__(self, model, **options):
-        self.calls = []
+    def __init__(self, model: keras.Model, **options: bool):
+        self.calls: list[Call] = []
         self._number = -1
         super().__init__(model, **options, own=False)
 
-    def _call(self, operation, *args, **kwargs):
+    def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
         if not any(id(x) in self._codes for x in keras.tree.flatten(outputs)):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -20,8 +21,12 @@ from tfhyper.posterior.networks.stacked_tensor import (
     wide_copy,
     widen,
 )
+from tfhyper.tensor_types import Structure, Tensor
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+# What makes the weights of one layer, of the weights of those of all draws.
+Arrange: TypeAlias = Callable[[Iterator[list[Tensor]]], list[Tensor]]
 
 
 @dataclasses.dataclass
@@ -35,9 +40,9 @@ class _StandIn:
             of all draws, returns its weights.
     """
 
-    original: object
-    layers: list
-    arrange: object = None
+    original: keras.Operation
+    layers: list[keras.Layer]
+    arrange: Arrange | None = None
 
 
 class StackedNetwork(PointNetwork):
@@ -65,9 +70,10 @@ class StackedNetwork(PointNetwork):
     averaging = ""  # the form's name
     mixes = False
 
-    def __init__(self, model: keras.Model, num_draws: int, **options):
+    def __init__(self, model: keras.Model, num_draws: int, **options: bool):
         self.num_copies = num_draws
-        self._made = {}  # (id of an operation, how it is called) -> _StandIn
+        # (id of an operation, how it is called) -> _StandIn
+        self._made: dict[tuple[int, str], _StandIn] = {}
         calls = Calls(model, **options)
         self._ends = self.ends(calls)
         self._check_memory(calls.drawn_weights * self.noise_count)
@@ -80,7 +86,7 @@ class StackedNetwork(PointNetwork):
         """Returns the numbers of the calls whose outputs are averaged."""
         raise NotImplementedError
 
-    def _check_memory(self, weights):
+    def _check_memory(self, weights: int) -> None:
         # Held twice for a moment: as drawn, and in the network. In float32.
         needed, available = 2 * 4 * weights, available_memory()
         if available is not None and needed > available:
@@ -106,7 +112,7 @@ class StackedNetwork(PointNetwork):
         names = draws[0].noise
         return Draw({n: np.stack([draw.noise[n] for draw in draws]) for n in names})
 
-    def fresh(self, seed, index) -> Draw:
+    def fresh(self, seed: Tensor, index: Tensor) -> Draw:
         """As `sample`, in tensors: lists of the noise of N, or N^2, draws."""
         first = index * self.noise_count
         draws = [
@@ -115,22 +121,24 @@ class StackedNetwork(PointNetwork):
         ]
         return Draw({n: [draw.noise[n] for draw in draws] for n in draws[0].noise})
 
-    def _call(self, operation, *args, **kwargs):
+    def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         self._number += 1
         outputs = super()._call(operation, *args, **kwargs)
         if self._number in self._ends:
             outputs = self._mean(outputs, self._name(operation, "mean"))
         return outputs
 
-    def _finish(self, outputs):
+    def _finish(self, outputs: Structure) -> Structure:
         return keras.tree.map_structure(
             lambda x: self._mean(x, self._copies.take_name("mean")), outputs
         )
 
-    def _mean(self, x, name):
+    def _mean(self, x: Tensor | StackedTensor, name: str) -> Tensor:
         return x.mean(name) if isinstance(x, StackedTensor) else x
 
-    def _call_fixed(self, operation, *args, **kwargs):
+    def _call_fixed(
+        self, operation: keras.Operation, *args: Any, **kwargs: Any
+    ) -> Structure:
         leaves = keras.tree.flatten((args, kwargs))
         wide = next((x for x in leaves if isinstance(x, StackedTensor)), None)
         if wide is None:
@@ -157,12 +165,20 @@ class StackedNetwork(PointNetwork):
         )
         return StackedTensor(layer(*args, **kwargs), wide.copies, wide.axis)
 
-    def _call_noise(self, operation, args, kwargs):
+    def _call_noise(
+        self, operation: keras.Operation, args: tuple, kwargs: dict[str, Any]
+    ) -> Structure:
         leaves = keras.tree.flatten((args, kwargs))
         axis = next((x.axis for x in leaves if isinstance(x, StackedTensor)), -1)
         return self._call_each(operation, axis, args, kwargs)
 
-    def _call_each(self, operation, axis, args, kwargs):
+    def _call_each(
+        self,
+        operation: keras.Operation,
+        axis: int,
+        args: Sequence,
+        kwargs: dict[str, Any],
+    ) -> Structure:
         """Calls a layer of its own on each copy, and joins what they give."""
         count = self.num_copies
         made = self._make(
@@ -187,7 +203,7 @@ class StackedNetwork(PointNetwork):
             *outputs,
         )
 
-    def _call_drawn(self, operation, inputs):
+    def _call_drawn(self, operation: StochasticLayer, inputs: Structure) -> Structure:
         if not self.draws(operation) and not isinstance(inputs, StackedTensor):
             return super()._call_drawn(operation, inputs)
         point = operation.point_layer()
@@ -212,9 +228,16 @@ class StackedNetwork(PointNetwork):
         )
         x = inputs.tensor if isinstance(inputs, StackedTensor) else inputs
         outputs = StackedTensor(made.layers[0](x), self.num_copies, axis)
-        return outputs if together else self._activate(operation, activation, outputs)
+        if together or activation is None:
+            return outputs
+        return self._activate(operation, activation, outputs)
 
-    def _activate(self, operation, activation, outputs):
+    def _activate(
+        self,
+        operation: StochasticLayer,
+        activation: Callable[[Tensor], Tensor],
+        outputs: StackedTensor,
+    ) -> StackedTensor:
         """Calls an activation that may mix channels on one copy after another."""
         layer = keras.layers.Activation(
             activation,
@@ -224,7 +247,9 @@ class StackedNetwork(PointNetwork):
         name = self._name(operation, "join")
         return join([layer(x) for x in outputs.split()], outputs.axis, name)
 
-    def _arrangement(self, point, inputs):
+    def _arrangement(
+        self, point: keras.Layer, inputs: Tensor | StackedTensor
+    ) -> tuple[Arrange | None, dict[str, int]]:
         """Returns how the kernels of all draws are one, and the layer's arguments.
 
         `None` where there has to be a layer for each copy.
@@ -250,7 +275,13 @@ class StackedNetwork(PointNetwork):
             return arrange, {"units": count * point.units}
         return None, {}
 
-    def _make(self, operation, how, make, arrange=None) -> _StandIn:
+    def _make(
+        self,
+        operation: keras.Operation,
+        how: str,
+        make: Callable[[str], list[keras.Layer]],
+        arrange: Arrange | None = None,
+    ) -> _StandIn:
         """Returns what `make(name)` made for calls of one kind of an operation."""
         key = id(operation), how
         if key not in self._made:
@@ -258,7 +289,7 @@ class StackedNetwork(PointNetwork):
             self._made[key] = _StandIn(operation, make(name), arrange)
         return self._made[key]
 
-    def _name(self, operation, suffix=None):
+    def _name(self, operation: keras.Operation, suffix: str | None = None) -> str:
         name = operation.name if suffix is None else f"{operation.name}_{suffix}"
         return self._copies.take_name(name)
 
@@ -279,7 +310,7 @@ class StackedNetwork(PointNetwork):
                         if pair[0] is not pair[1]:  # of a layer that is used
                             yield pair
 
-    def _copy_layer_weights(self, original, copy):
+    def _copy_layer_weights(self, original: keras.Layer, copy: keras.Layer) -> None:
         if [w.shape for w in original.weights] == [w.shape for w in copy.weights]:
             super()._copy_layer_weights(original, copy)
         else:  # a BatchNorm of all copies
@@ -293,7 +324,7 @@ class StackedNetwork(PointNetwork):
         for layers in zip(*map(self._wide_weights, draws), strict=True):
             yield layers[0][0], [weights for _, weights in layers]
 
-    def _wide_weights(self, draw):
+    def _wide_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list[Tensor]]]:
         for original, copy in super().pairs():
             if isinstance(original, StochasticLayer):  # one that does not draw
                 noise = draw.noise[self._sources[id(original)]]
@@ -308,14 +339,14 @@ class StackedNetwork(PointNetwork):
                     "The draw was made for another network: it holds noise of "
                     f"{len(noise)} draws, the network takes {self.noise_count}."
                 )
-            weights = iter(self._weights_of(made.original, noise))
+            each = iter(self._weights_of(made.original, noise))
             if made.arrange is None:
-                yield from zip(made.layers, weights, strict=False)
+                yield from zip(made.layers, each, strict=False)
             else:
-                yield made.layers[0], made.arrange(weights)
+                yield made.layers[0], made.arrange(each)
 
 
-def _takes_wide(operation, args, kwargs):
+def _takes_wide(operation: keras.Operation, args: Structure, kwargs: Structure) -> bool:
     """Whether one call of a layer does with all copies what N calls do with each."""
     tensors = keras.tree.flatten(args)
     if not all(isinstance(x, StackedTensor | keras.KerasTensor) for x in tensors):
@@ -330,22 +361,23 @@ def _takes_wide(operation, args, kwargs):
     return not others and is_channelwise(operation, axis, [x.shape for x in tensors])
 
 
-def _side_by_side(axis, count, weights):
+def _side_by_side(
+    axis: int, count: int, weights: Iterator[list[Tensor]]
+) -> list[Tensor]:
     """Returns a kernel (..., N C) of N kernels, copy i by draw i, and the bias."""
     kernels, *biases = zip(*[next(weights) for _ in range(count)], strict=True)
     joined = [ops.concatenate(bias, axis=0) for bias in biases]
     return [ops.concatenate(kernels, axis=axis), *joined]
 
 
-def _mixing(count, weights):
+def _mixing(count: int, weights: Iterator[list[Tensor]]) -> list[Tensor]:
     """Returns a kernel (..., N C, N C') of N^2, output j = mean_i W_ij x_i + b_ij."""
-    rows, sums = [], None
+    rows: list[Tensor] = []
+    sums: list[Tensor] = []
     for _ in range(count):
         kernel, *bias = _side_by_side(-1, count, weights)
+        sums = [a + b for a, b in zip(sums, bias, strict=True)] if rows else bias
         rows.append(kernel)
-        sums = (
-            bias if sums is None else [a + b for a, b in zip(sums, bias, strict=True)]
-        )
     return [ops.concatenate(rows, axis=-2) / count, *[b / count for b in sums]]
 
 

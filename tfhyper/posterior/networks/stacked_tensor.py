@@ -1,9 +1,12 @@
 """Values of a network that holds several copies of a tensor side by side."""
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
+
+from tfhyper.tensor_types import Shape, Tensor
 
 
 @dataclasses.dataclass
@@ -16,11 +19,11 @@ class StackedTensor:
         axis: 1 or -1.
     """
 
-    tensor: object
+    tensor: Tensor
     copies: int
     axis: int
 
-    def split(self) -> list:
+    def split(self) -> list[Tensor]:
         """Returns the copies one by one."""
         if not hasattr(self, "_parts"):
             self._parts = ops.split(self.tensor, self.copies, axis=self.axis)
@@ -31,13 +34,13 @@ class StackedTensor:
         rank = len(self.tensor.shape)
         return self.axis % rank == axis % rank
 
-    def mean(self, name: str):
+    def mean(self, name: str) -> Tensor:
         """Returns the mean of the copies."""
         average = keras.layers.Average(name=name, dtype=_dtype(self.tensor))
         return average(self.split())
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
+    def shape(self) -> Shape:
         """The shape of one copy."""
         shape = list(self.tensor.shape)
         if shape[self.axis] is not None:
@@ -45,18 +48,22 @@ class StackedTensor:
         return tuple(shape)
 
 
-def join(parts: list, axis: int, name: str) -> StackedTensor:
+def join(parts: list[Tensor], axis: int, name: str) -> StackedTensor:
     """Returns tensors, one for each copy, side by side."""
     layer = keras.layers.Concatenate(axis=axis, name=name, dtype=_dtype(parts[0]))
     return StackedTensor(layer(parts), len(parts), axis)
 
 
-def widen(x, copies: int, axis: int, name: str) -> StackedTensor:
+def widen(
+    x: Tensor | StackedTensor, copies: int, axis: int, name: str
+) -> StackedTensor:
     """Returns a tensor, or what is wide already, so many times side by side."""
     return x if isinstance(x, StackedTensor) else join([x] * copies, axis, name)
 
 
-def wide_copy(layer_class: type, config: dict, name: str) -> keras.Layer:
+def wide_copy(
+    layer_class: type[keras.Layer], config: dict[str, Any], name: str
+) -> keras.Layer:
     """Returns a layer for N times the channels, whose weights are set later.
 
     Args:
@@ -69,7 +76,7 @@ def wide_copy(layer_class: type, config: dict, name: str) -> keras.Layer:
     return layer_class.from_config({**config, **zeros, "name": name})
 
 
-def _dtype(tensor):
+def _dtype(tensor: Tensor) -> str | None:
     # The layers' own, not the global policy's, which would round what is joined.
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     return dtype if keras.backend.is_float_dtype(dtype) else None

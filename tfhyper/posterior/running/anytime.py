@@ -1,7 +1,7 @@
 """Labels of an ensemble from as few draws as each input needs."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from tfhyper.posterior.running.loop import check_same
 from tfhyper.posterior.running.race import ROUNDING, Race
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,45 +87,57 @@ def predict(
     Raises:
         ValueError: as `loop.predict`, and for probabilities out of range.
     """
-    race = first = None
-    waiting = full = 0.0
+    race: Race | None = None
+    first: list[int | None] | None = None
+    waiting: np.ndarray | float = 0.0
+    full: np.ndarray | float = 0.0
     for i, run in enumerate(runs, 1):
         wanted = None if check or race is None else race.running
         probs, first = _read(run, data, task, wanted, first)
         if race is None:
-            race = Race(*probs.shape, num_draws // draws_in_row, confidence)
+            size, classes = probs.shape
+            race = Race(size, classes, num_draws // draws_in_row, confidence)
         if check:
             full = full + probs.astype(np.float64)
             probs = probs[race.running]
         waiting = waiting + probs
         if i % draws_in_row == 0:
-            race.add(waiting / draws_in_row, i >= min_draws)
+            race.add(np.asarray(waiting) / draws_in_row, i >= min_draws)
             waiting = 0.0
         if not (check or race.running.any()):
             break
+    if race is None:
+        raise ValueError("`runs` must be the networks of one draw or more.")
     return AnytimePrediction(
         mean=race.mean,
         label=race.label,
         num_draws=race.rounds * draws_in_row,
         total_draws=num_draws,
         confidence=confidence,
-        full_mean=(full / num_draws).astype(np.float32) if check else None,
+        full_mean=np.asarray(full / num_draws, np.float32) if check else None,
     )
 
 
-def _read(run, data, task, wanted, first):
+def _read(
+    run: RunnableNetwork,
+    data: Batches,
+    task: Task,
+    wanted: np.ndarray | None,
+    first: list[int | None] | None,
+) -> tuple[np.ndarray, list[int | None]]:
     """Returns the probabilities of the inputs wanted, and checksums of all data.
 
     `wanted` is bool (inputs,), or `None` for all of them; `first` the checksums of
     the first reading, or `None` if this is it.
     """
-    found, seen = [], []
+    found: list[np.ndarray] = []
+    seen: list[int | None] = []
 
-    def send(batch, start=0):
+    def send(batch: Structure, start: int = 0) -> np.ndarray:
         (probs,) = task.read(run(batch, start))
         return _check_probabilities(probs)
 
-    def parts():
+    def parts() -> Iterator[Structure]:
         for batch in data:
             x, start = batch.inputs, batch.start
             stop = start + batch.count
@@ -145,7 +158,9 @@ def _read(run, data, task, wanted, first):
     return np.concatenate(found), first
 
 
-def packed(parts, batch_size: int):
+def packed(
+    parts: Iterable[Structure], batch_size: int
+) -> Iterator[tuple[Structure, int]]:
     """Yields inputs in batches of few sizes, each with the number that count.
 
     Full batches and, of the rest, the smallest of `batch_size`, a quarter and a
@@ -168,11 +183,11 @@ def packed(parts, batch_size: int):
         yield _take(held, np.minimum(np.arange(size), count - 1)), count
 
 
-def _take(inputs, rows):
+def _take(inputs: Structure, rows: slice | np.ndarray) -> Structure:
     return keras.tree.map_structure(lambda x: x[rows], inputs)
 
 
-def _check_probabilities(probs):
+def _check_probabilities(probs: np.ndarray) -> np.ndarray:
     if not (probs.min() >= -ROUNDING and probs.max() <= 1 + ROUNDING):
         raise ValueError(
             "The model must give probabilities in [0, 1], or be read by "

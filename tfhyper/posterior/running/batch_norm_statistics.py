@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from keras import ops
@@ -15,9 +15,11 @@ from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batch, Batches, MiniBatches
 from tfhyper.posterior.running.loop import progress
 from tfhyper.posterior.running.model_inputs import ModelInputs
-from tfhyper.posterior.running.weight_cache import DrawnWeights
+from tfhyper.posterior.running.weight_cache import DrawnWeights, RunnableNetwork
+from tfhyper.tensor_types import Structure
 
-BATCH_NORM = ("reestimate", "minibatch", "moving_average")
+BatchNormMoments: TypeAlias = Literal["reestimate", "minibatch", "moving_average"]
+BATCH_NORM: tuple[BatchNormMoments, ...] = get_args(BatchNormMoments)
 
 
 class BatchNormStatistics:
@@ -32,7 +34,9 @@ class BatchNormStatistics:
         ValueError: if moments of the network cannot be taken.
     """
 
-    def __init__(self, batch_norm: str, batch_size: int | None, point: PointNetwork):
+    def __init__(
+        self, batch_norm: BatchNormMoments, batch_size: int | None, point: PointNetwork
+    ):
         self.batch_norm, self.batch_size = batch_norm, batch_size
         self._point = point
         if batch_norm == "moving_average":
@@ -59,7 +63,7 @@ class BatchNormStatistics:
         self,
         weights: DrawnWeights,
         draws: list[Draw],
-        inputs: Any,
+        inputs: Structure,
         batch_size: int | None,
         taken: ModelInputs,
         seed: int,
@@ -104,7 +108,7 @@ class BatchNormStatistics:
 
     def _passes(
         self,
-        inputs: Any,
+        inputs: Structure,
         batch_size: int | None,
         taken: ModelInputs,
         num_draws: int,
@@ -122,14 +126,16 @@ class BatchNormStatistics:
                     "`batch_size` is the predictor's own with `batch_norm="
                     f'"minibatch"`: leave it out. Received: batch_size={batch_size}'
                 )
-            found = MiniBatches("inputs", inputs, self.batch_size, taken, seed)
-            size = self.batch_size
+            size = check_positive_integer("batch_size", self.batch_size)
+            found = MiniBatches("inputs", inputs, size, taken, seed)
             return ([Batch(x, count=size)] for x in found.take(num_draws))
         batch_size = 128 if batch_size is None else batch_size
         check_positive_integer("batch_size", batch_size)
         return itertools.repeat(Batches("inputs", inputs, batch_size, taken))
 
-    def _moments(self, run, data) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _moments(
+        self, run: RunnableNetwork, data: Iterable[Batch]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Returns BatchNorm layer's name -> (mean, variance) of a draw's batches."""
         pools = {name: PooledMoments() for name in self._point.batch_norms}
         for batch in data:
@@ -156,7 +162,7 @@ class BatchNormStatistics:
 
 
 def check_batch_norm(
-    batch_norm: str, batch_size: int | None, deterministic: bool
+    batch_norm: BatchNormMoments, batch_size: int | None, deterministic: bool
 ) -> int | None:
     """Returns the size of MCBN's mini-batches, `None` if there are none.
 

@@ -1,14 +1,16 @@
 """One way to read inputs, whatever they come as."""
 
+import dataclasses
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfhyper.posterior.running.model_inputs import ModelInputs, is_array
+from tfhyper.tensor_types import Structure
 
 
 class Batches:
@@ -39,7 +41,7 @@ class Batches:
     def __init__(
         self,
         name: str,
-        inputs: Any,
+        inputs: Structure,
         batch_size: int,
         taken: ModelInputs,
         labels: Any = None,
@@ -119,14 +121,14 @@ class Batches:
             if not self.fixed:
                 inputs = self._arrange(inputs)
             count = count_examples(inputs)
-            yield batch._replace(inputs=inputs, start=start, count=count)
+            yield dataclasses.replace(batch, inputs=inputs, start=start, count=count)
             start += count
         if not start:
             raise ValueError(
                 f"`{self.name}` must hold at least one batch. Received: an empty one"
             )
 
-    def _arrange(self, inputs):
+    def _arrange(self, inputs: Structure) -> Structure:
         inputs = self.taken.arrange(self.name, inputs)
         if not count_examples(inputs):
             raise ValueError(
@@ -135,7 +137,7 @@ class Batches:
             )
         return inputs
 
-    def _read(self):
+    def _read(self) -> Iterator["Batch"]:
         if self.fixed:
             for start in range(0, self.num_examples, self.batch_size):
                 part = slice(start, start + self.batch_size)
@@ -164,7 +166,8 @@ class Batches:
             )
 
 
-class Batch(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Batch:
     """Inputs in the structure of the model's, and what came with them.
 
     Attributes:
@@ -199,7 +202,12 @@ class MiniBatches:
     """
 
     def __init__(
-        self, name: str, inputs: Any, batch_size: int, taken: ModelInputs, seed: int
+        self,
+        name: str,
+        inputs: Structure,
+        batch_size: int,
+        taken: ModelInputs,
+        seed: int,
     ):
         self.batches = Batches(name, inputs, batch_size, taken)
         self.batch_size, self.seed = batch_size, seed
@@ -208,7 +216,7 @@ class MiniBatches:
             if batch_size > count:
                 raise self._too_large(f"{name} of {count} examples")
 
-    def _too_large(self, received):
+    def _too_large(self, received: str) -> ValueError:
         return ValueError(
             f"`batch_size` must not be above what `{self.batches.name}` holds: a "
             "mini-batch of training must come out of it. Received: "
@@ -228,7 +236,8 @@ class MiniBatches:
             return
         while count:
             sizes = set()
-            for inputs, *_ in self.batches:
+            for batch in self.batches:
+                inputs = batch.inputs
                 sizes.add(count_examples(inputs))
                 if count_examples(inputs) == self.batch_size:
                     yield inputs
@@ -239,12 +248,12 @@ class MiniBatches:
                 raise self._too_large(f"a dataset with batches of {sorted(sizes)}")
 
 
-def count_examples(inputs) -> int:
+def count_examples(inputs: Structure) -> int:
     """Returns the number of examples of a batch."""
     return len(keras.tree.flatten(inputs)[0])
 
 
-def checksum(inputs) -> int:
+def checksum(inputs: Structure) -> int:
     """Returns a number that other examples, or another order, would change."""
     total = 0
     for array in map(np.asarray, keras.tree.flatten(inputs)):
@@ -254,12 +263,12 @@ def checksum(inputs) -> int:
     return total
 
 
-def _is_array(inputs) -> bool:
+def _is_array(inputs: Structure) -> bool:
     # A dataset is a leaf of the structure, and no array.
     return bool(leaves := keras.tree.flatten(inputs)) and all(map(is_array, leaves))
 
 
-def _as_array(name, values) -> np.ndarray:
+def _as_array(name: str, values: Any) -> np.ndarray:
     """Returns tensors and nested lists as an array, or raises ValueError."""
     try:
         if ops.is_tensor(values):

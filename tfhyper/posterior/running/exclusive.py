@@ -1,6 +1,7 @@
 """Something that one thread at a time may do."""
 
 import threading
+from typing import Any
 
 
 class Exclusive:
@@ -15,7 +16,8 @@ class Exclusive:
 
     def __init__(self, name: str):
         self._name = name
-        self._lock, self._owner = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._owner: int | None = None
 
     def __enter__(self) -> None:
         if self._owner == threading.get_ident():
@@ -26,6 +28,6 @@ class Exclusive:
         self._lock.acquire()
         self._owner = threading.get_ident()
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._owner = None
         self._lock.release()

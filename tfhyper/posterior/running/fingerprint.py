@@ -68,7 +68,7 @@ class _Place(NamedTuple):
     value: Any
 
 
-def _place(variable):
+def _place(variable: keras.Variable) -> _Place:
     backend, value = keras.backend.backend(), variable.value
     if backend == "jax":  # where arrays never change
         return _Place(id(value), value)
@@ -81,6 +81,6 @@ def _place(variable):
         return _Place(None, None)  # on a GPU, say
 
 
-def _checksum(variable):
+def _checksum(variable: keras.Variable) -> int:
     array = np.ascontiguousarray(ops.convert_to_numpy(variable)).reshape(-1)
     return zlib.crc32(array.view(np.uint8).data if array.size else b"")

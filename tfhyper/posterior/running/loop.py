@@ -1,6 +1,6 @@
 """Data sent through the networks of the draws, one network after another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 from tfhyper.posterior.running.batches import Batches, checksum
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.tensor_types import Structure
 
 
 def progress(
@@ -37,7 +38,7 @@ def predict(
     task: Task,
     keep_members: bool,
     verbose: int = 0,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
     """Returns the prediction of an ensemble, and the labels and weights of the data.
 
     Args:
@@ -53,7 +54,8 @@ def predict(
             is not finite.
     """
     total, bar = task.new_sum(keep_members), progress_bar("predict", count, verbose)
-    brought = first = None
+    first: list[int | None] | None = None
+    brought: list[np.ndarray | None] = [None, None]
     for run in runs:
         parts, seen, found = [], [], []
         for batch in data:
@@ -74,16 +76,19 @@ def predict(
         for member in zip(*arrays, strict=True):
             total.add(*member)
         bar.add(run.count)
-    return total.result(), *brought
+    labels, weights = brought
+    return total.result(), labels, weights
 
 
-def _filled_up(inputs: Any, held: int, size: int) -> Any:
+def _filled_up(inputs: Structure, held: int, size: int) -> Structure:
     """Returns a batch of a size, its last example again and again."""
     rows = np.minimum(np.arange(size), held - 1)
     return keras.tree.map_structure(lambda x: x[rows], inputs)
 
 
-def _join(found):
+def _join(
+    found: Sequence[tuple[np.ndarray | None, np.ndarray | None]],
+) -> list[np.ndarray | None]:
     """Returns labels and weights of all batches, `None` for what there is not."""
     joined = []
     for name, parts in zip(("labels", "sample weights"), zip(*found), strict=True):
@@ -97,7 +102,7 @@ def _join(found):
     return joined
 
 
-def _concatenate(name, parts):
+def _concatenate(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     try:
         return np.concatenate(parts)
     except ValueError as error:
@@ -107,7 +112,9 @@ def _concatenate(name, parts):
         ) from error
 
 
-def check_same(seen: list, first: list | None) -> list:
+def check_same(
+    seen: list[int | None], first: list[int | None] | None
+) -> list[int | None]:
     """Returns the checksums of a reading, the same as those of the first, if any.
 
     Raises:

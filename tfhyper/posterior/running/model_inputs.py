@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_finite
+from tfhyper.tensor_types import Shape, Structure
 
 
 class ModelInputs:
@@ -30,7 +31,7 @@ class ModelInputs:
         else:
             self._only = None
 
-    def arrange(self, name: str, x: Any, whole: bool = True) -> Any:
+    def arrange(self, name: str, x: Structure, whole: bool = True) -> Structure:
         """Returns data in the structure that the model was made with, checked.
 
         Args:
@@ -52,7 +53,9 @@ class ModelInputs:
         found = self._check(name, x, self._only, whole)
         return keras.tree.pack_sequence_as(self._structure, [found])
 
-    def _arrange(self, name, x, structure, whole):
+    def _arrange(
+        self, name: str, x: Structure, structure: Structure, whole: bool
+    ) -> Structure:
         if isinstance(structure, keras.KerasTensor):
             return self._check(name, x, structure, whole)
         if isinstance(structure, dict):
@@ -75,7 +78,7 @@ class ModelInputs:
                     f"`{name}` must have the structure of the model's inputs, which "
                     f"are nested. Received: {name} as a dict of {sorted(x)}"
                 )
-            x = [_by_name(name, x, key) for key in names]
+            x = [_by_name(name, x, key) for key in names if key is not None]
         if not isinstance(x, list | tuple) or len(x) != len(structure):
             size = f" of {len(x)}" if isinstance(x, list | tuple) else ""
             raise ValueError(
@@ -89,7 +92,9 @@ class ModelInputs:
         ]
         return type(structure)(parts)
 
-    def _check(self, name, x, tensor, whole):
+    def _check(
+        self, name: str, x: Structure, tensor: keras.KerasTensor, whole: bool
+    ) -> np.ndarray:
         """Returns one array as it was, or with the axes that Keras would give it."""
         if isinstance(x, dict) or not is_array(x):
             raise ValueError(
@@ -110,7 +115,7 @@ class ModelInputs:
         return array
 
 
-def _check_numbers(name, array, dtype):
+def _check_numbers(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     # NumPy knows bfloat16 only as an extension type, whose kind is "V".
     if array.dtype.kind not in "fiubV" or array.dtype.names:
         raise ValueError(
@@ -126,7 +131,7 @@ def _check_numbers(name, array, dtype):
     return array
 
 
-def _fit_axes(array, shape):
+def _fit_axes(array: np.ndarray, shape: Shape) -> np.ndarray:
     """Returns an array with a last axis of size 1 added or left out, as Keras does."""
     if array.ndim == len(shape) - 1 and shape[-1] == 1:
         return array[..., np.newaxis]
@@ -135,7 +140,7 @@ def _fit_axes(array, shape):
     return array
 
 
-def _check_shape(name, found, wanted, whole):
+def _check_shape(name: str, found: tuple[int, ...], wanted: Shape, whole: bool) -> None:
     start = 0 if whole else 1
     fits = len(found) == len(wanted) and all(
         size in (None, other)
@@ -150,7 +155,7 @@ def _check_shape(name, found, wanted, whole):
         )
 
 
-def _by_name(name, x, key):
+def _by_name(name: str, x: dict, key: str) -> Any:
     if key not in x:
         raise ValueError(
             f"`{name}` must hold the model's input {key!r}. Received: {name} with the "
@@ -159,11 +164,11 @@ def _by_name(name, x, key):
     return x[key]
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: Structure) -> bool:
     """Whether something is a tensor or an array of NumPy's kind."""
     return ops.is_tensor(x) or hasattr(x, "__array__")
 
 
-def _short(x) -> str:
+def _short(x: Structure) -> str:
     text = repr(x)
     return text if len(text) <= 60 else f"{text[:60]}..."

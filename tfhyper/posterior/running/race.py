@@ -91,7 +91,9 @@ class Race:
             behind[np.arange(len(rows)), _mean(total, self.rounds[rows]).argmax(-1)] = 0
             self.running[rows] = behind.any(-1)
 
-    def _bet(self, rows, total, probs):
+    def _bet(
+        self, rows: np.ndarray, total: np.ndarray, probs: np.ndarray
+    ) -> np.ndarray:
         """Returns which classes are out by what the bets against them have made."""
         rival = _rivals(total)
         lead, gain = (np.take_along_axis(x, rival, -1) - x for x in (total, probs))
@@ -112,11 +114,11 @@ class Race:
         return self.mean.argmax(-1)
 
 
-def _mean(total, rounds):
+def _mean(total: np.ndarray, rounds: np.ndarray) -> np.ndarray:
     return (total / rounds[:, None]).astype(np.float32)
 
 
-def _rivals(total):
+def _rivals(total: np.ndarray) -> np.ndarray:
     """Returns for each class the leader of the others, (size, classes)."""
     rows = np.arange(len(total))
     first = total.argmax(-1)

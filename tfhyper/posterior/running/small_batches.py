@@ -11,6 +11,7 @@ on Torch, which has no graph, one network with N times the channels.
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from keras import ops
 from tfhyper.layers.fixed_noise import FixedNoise
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.segments import Calls
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 from tfhyper.posterior.networks.stacked_tensor import StackedTensor
 from tfhyper.posterior.running.batches import Batches
@@ -26,7 +28,9 @@ from tfhyper.posterior.running.weight_cache import (
     DrawnWeights,
     RunnableNetwork,
     call_with,
+    noisy_layers,
 )
+from tfhyper.tensor_types import Structure, Tensor
 
 # Of the weights that are held as constants. TensorFlow needs some ten times as much
 # memory for each of at most two graphs.
@@ -61,21 +65,22 @@ class UnrolledNetwork:
             for run in weights.runs(draws)
         ]
         self._model, self.count = _AllDraws(network, values), len(draws)
+        self.by_place = bool(noisy_layers(network))
 
-    def __call__(self, x, first: int = 0):
+    def __call__(self, x: Structure, first: int = 0) -> Structure:
         """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
         return self._model.predict_on_batch((x, np.int32(first)))
 
 
 class _AllDraws(keras.Model):
-    def __init__(self, network, weights):
+    def __init__(self, network: keras.Model, weights: Sequence[Sequence[Tensor]]):
         super().__init__(name=f"{network.name}_draws", dtype="float32")
         self.autocast = False
         self.built = True
 
         # In a function, so that the network's variables are not those of the model:
         # it needs none of them.
-        def run(x, first):
+        def run(x: Structure, first: Tensor) -> Structure:
             outputs = [call_with(network, values, x, first) for values in weights]
             return keras.tree.map_structure(
                 lambda *parts: ops.concatenate(parts), *outputs
@@ -83,7 +88,7 @@ class _AllDraws(keras.Model):
 
         self._run = run
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[Structure, Tensor]) -> Structure:
         return self._run(*inputs)
 
 
@@ -113,29 +118,30 @@ class ConcatenatedDraws(StackedNetwork):
         super().__init__(point.model, len(draws), **point.options)
         self.count = len(draws)
         self.set(self._joined(draws))
+        self.by_place = bool(noisy_layers(self.network))
 
     @classmethod
-    def ends(cls, calls):
+    def ends(cls, calls: Calls) -> set[int]:
         """Returns the numbers of the calls that are averaged behind: none."""
         return set()
 
-    def _mean(self, x, name):
+    def _mean(self, x: Tensor | StackedTensor, name: str) -> Tensor:
         if not isinstance(x, StackedTensor):
             # It is the same for all draws.
             return ops.concatenate([x] * self.num_copies)
         return ops.concatenate(x.split())
 
-    def _copy_layer_weights(self, original, copy):
+    def _copy_layer_weights(self, original: keras.Layer, copy: keras.Layer) -> None:
         # What the draws one by one have: the model's averages may have moved on.
         super()._copy_layer_weights(self._point[id(original)], copy)
 
-    def _joined(self, draws):
+    def _joined(self, draws: Sequence[Draw]) -> Draw:
         """Returns the draws as one, for this network."""
         noise = {
             name: np.stack([draw.noise[name] for draw in draws])
             for name in draws[0].noise
         }
-        moments = {}
+        moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         stand_for = [(x, [copy]) for x, copy in PointNetwork.pairs(self)]
         stand_for += [(made.original, made.layers) for made in self._made.values()]
         for original, copies in stand_for:
@@ -148,24 +154,25 @@ class ConcatenatedDraws(StackedNetwork):
             elif len(copies) == 1 and not all((x == found[0]).all() for x in found):
                 raise ValueError(f"Each draw has other moments of BatchNorm '{name}'.")
             moments.update(
-                (copy.name, x) for copy, x in zip(copies, found, strict=False)
+                (copy.name, (x[0], x[1]))
+                for copy, x in zip(copies, found, strict=False)
             )
         return Draw(noise, moments)
 
-    def __call__(self, x, first: int = 0):
+    def __call__(self, x: Structure, first: int = 0) -> Structure:
         """Returns the outputs, those of draw 0 first, (draws batch, ...)."""
         self.start_at(first)
         return self.network.predict_on_batch(x)
 
 
-def _check_no_noise_inside(point):
+def _check_no_noise_inside(point: PointNetwork) -> None:
     # XLA and Torch may draw other numbers for another number of examples.
     if any(isinstance(layer, FixedNoise) for layer in point.network.layers):
         raise ValueError("A layer draws its noise itself.")
 
 
 # Name of a backend -> the network in which all draws predict a small batch.
-FORMS: dict[str, type] = {
+FORMS: dict[str, type[UnrolledNetwork] | type[ConcatenatedDraws]] = {
     "tensorflow": UnrolledNetwork,
     "jax": UnrolledNetwork,
     "torch": ConcatenatedDraws,
@@ -196,9 +203,10 @@ class SmallBatchPath:
     def forget(self) -> None:
         """Lets go of the network."""
         with self._lock:
-            self.network = self._key = None
-            self._refused = self._form is None
-            self._seen = Counter()
+            self.network: RunnableNetwork | None = None
+            self._key: tuple | None = None
+            self._refused = False
+            self._seen: Counter[int] = Counter()
 
     def network_for(
         self, draws: list[Draw], key: tuple, data: Batches
@@ -218,14 +226,15 @@ class SmallBatchPath:
             if key != self._key:
                 self.forget()
                 self._key = key
-            if self._refused or len(draws) < 2 or size > self._form.largest:
+            form = self._form
+            if form is None or self._refused or len(draws) < 2 or size > form.largest:
                 return None
             self._seen[size] += count
-            if self._seen[size] < self._form.pays_after:
+            if self._seen[size] < form.pays_after:
                 return None
             if self.network is None:
                 try:
-                    self.network = self._form(self._point, self._weights, draws)
+                    self.network = form(self._point, self._weights, draws)
                 except ValueError:
                     self._refused = True
             return self.network

@@ -4,7 +4,7 @@ import math
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from keras import ops
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
+from tfhyper.tensor_types import Structure, Tensor
 
 # How many bytes of weights, those of all draws together, `DrawnWeights` keeps at most,
 # and how many it makes at a time where there are more.
@@ -94,13 +95,15 @@ class WithWeights(keras.Model):
         """Returns the present values of the variables that are given, but not drawn."""
         return [v.value for v in self._rest()]
 
-    def call(self, inputs):
+    def call(self, inputs: Structure) -> Structure:
         """Returns the network's outputs for (inputs, first example, weights, rest)."""
         x, first, weights, rest = inputs
         return call_with(self.network, self.all_weights(weights, rest), x, first)
 
 
-def call_with(network: keras.Model, weights: Sequence, x, first):
+def call_with(
+    network: keras.Model, weights: Sequence[Tensor], x: Structure, first: Tensor
+) -> Structure:
     """Returns the outputs of a network for weights that are not its own.
 
     Args:
@@ -128,11 +131,13 @@ class RunnableNetwork(Protocol):
 
     Attributes:
         count: how many draws it holds.
+        by_place: whether what it gives for an input depends on its place in the data.
     """
 
     count: int
+    by_place: bool
 
-    def __call__(self, x: Any, first: int = 0) -> Any:
+    def __call__(self, x: Structure, first: int = 0) -> Structure:
         """Returns the outputs for a batch, those of all examples for draw 0 first.
 
         Args:
@@ -163,7 +168,7 @@ class BoundNetwork:
         """Returns the values of all the network's `variables` in this draw."""
         return self._network.all_weights(self._weights)
 
-    def __call__(self, x, first: int = 0):
+    def __call__(self, x: Structure, first: int = 0) -> Structure:
         """Returns the outputs for a batch whose first input has a place in the data."""
         inputs = x, np.int32(first), self._weights, self._network.rest()
         return self._network.predict_on_batch(inputs)
@@ -185,14 +190,16 @@ class DrawnWeights:
 
     def __init__(self, point: PointNetwork):
         self._point, self._bytes = point, point.drawn_bytes
-        self._network = self._network_for_moments = None
+        self._network: WithWeights | None = None
+        self._network_for_moments: WithWeights | None = None
         self._lock = threading.RLock()
         self.forget()
 
     def forget(self) -> None:
         """Lets go of the weights."""
         with self._lock:
-            self._runs = self._key = None
+            self._runs: list[BoundNetwork] = []
+            self._key: tuple | None = None
 
     def runs(
         self, draws: list[Draw], key: tuple | None = None
@@ -211,7 +218,7 @@ class DrawnWeights:
         key = key or draws_key(draws)
         with self._lock:
             if key != self._key:
-                self._runs = None
+                self.forget()
                 self._runs, self._key = self._make(draws), key
             return self._runs
 
@@ -260,7 +267,8 @@ def values_of_draws(
     """
     for draw in draws:
         point.check_draw(draw)
-    variables, values = [], [[] for _ in draws]
+    variables: list[keras.Variable] = []
+    values: list[list[Tensor]] = [[] for _ in draws]
     for copy, weights in point.weights_of_draws(draws):
         place = copy.first_example if isinstance(copy, NoiseOfExamples) else None
         for i, variable in enumerate(drawn_variables(copy)):
@@ -280,7 +288,7 @@ def values_of_draws(
 
 def draws_key(draws: list[Draw]) -> tuple[int, int]:
     """Returns what other noise or other moments would change."""
-    arrays = []
+    arrays: list[np.ndarray] = []
     for draw in draws:
         arrays.extend(draw.noise.values())
         for moments in draw.moments.values():

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -14,25 +14,33 @@ from tfhyper.checks import check_choice
 from tfhyper.metrics._checks import SUM_TOLERANCE, check_labels, sum_tolerance
 from tfhyper.metrics.uncertainty import entropy
 from tfhyper.posterior.tasks import output_kind
-from tfhyper.posterior.tasks.rejection import UNKNOWN, Rejection, is_rejected
+from tfhyper.posterior.tasks.rejection import (
+    UNKNOWN,
+    Rejection,
+    Uncertainty,
+    is_rejected,
+)
 from tfhyper.posterior.tasks.task import (
     MemberSum,
     Task,
     finite,
     in_float32,
+    kept,
     only,
     output_shapes,
 )
+from tfhyper.tensor_types import Structure, Tensor
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
 _ENTROPY_ROOM = 1e-3
 # Below it p log p is 0 in float32.
 _TINY = 1e-30
 # What a prediction can be rejected by.
-CLASS_UNCERTAINTIES = ("total", "aleatoric", "epistemic", "confidence")
+CLASS_UNCERTAINTIES: tuple[Uncertainty, ...] = get_args(Uncertainty)
 
+Link: TypeAlias = Literal["softmax", "normalized_softplus"]
 # Link -> the function of symbolic logits that gives the class probabilities.
-_SYMBOLIC_LINKS = {
+_SYMBOLIC_LINKS: dict[Link, Callable[[Tensor], Tensor]] = {
     "softmax": ops.softmax,
     # By the logarithm of softplus, l itself far below zero, as `metrics` has it.
     "normalized_softplus": lambda x: ops.softmax(
@@ -40,7 +48,7 @@ _SYMBOLIC_LINKS = {
     ),
 }
 # Link -> the same function of arrays, in NumPy.
-LINKS = {
+LINKS: dict[Link, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
     "normalized_softplus": metrics.normalized_softplus,
 }
@@ -89,7 +97,7 @@ class Prediction:
     members: np.ndarray | None = None
     rejection: Rejection | None = None
 
-    def uncertainty(self, score: str = "total") -> np.ndarray:
+    def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.
 
         Args:
@@ -122,7 +130,7 @@ class Prediction:
         label = self.mean.argmax(axis=-1).astype(np.int64)
         return np.where(self.rejected, UNKNOWN, label)
 
-    def reject(self, threshold: float, score: str = "total") -> "Prediction":
+    def reject(self, threshold: float, score: Uncertainty = "total") -> "Prediction":
         """Returns the same prediction, unknown where it is more uncertain than that.
 
         An input is rejected where `uncertainty(score) > threshold`; `label` is -1
@@ -199,14 +207,18 @@ class PredictionSum(MemberSum):
 
     def __init__(self, keep_members: bool):
         self.count = 0
-        self.probs = 0.0
-        self.squares = 0.0
-        self.entropies = 0.0
-        self.members = [] if keep_members else None
+        self.probs: np.ndarray = np.zeros(0)
+        self.squares: np.ndarray = np.zeros(0)
+        self.entropies: np.ndarray = np.zeros(0)
+        self.members: list[np.ndarray] | None = [] if keep_members else None
 
-    def add(self, probs: np.ndarray) -> None:
+    def add(self, *member: np.ndarray) -> None:
         """Adds the probabilities of one draw, of shape (batch, classes)."""
+        (probs,) = member
         wide = probs.astype(np.float64)
+        if not self.count:
+            self.probs, self.squares = np.zeros((2, *wide.shape))
+            self.entropies = np.zeros(len(wide))
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
@@ -254,10 +266,12 @@ class Classification(Task):
     names = ("logits", "probabilities")
     takes = ("link",)
     uncertainties = CLASS_UNCERTAINTIES
+
+    link: Link
     decides = True
 
     def __init__(
-        self, model: keras.Model, outputs: str | None = None, link: str = "softmax"
+        self, model: keras.Model, outputs: str | None = None, link: Link = "softmax"
     ):
         shapes = output_shapes(model)
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):
@@ -288,7 +302,7 @@ class Classification(Task):
                 f"for logits. Received: link={link!r}"
             )
 
-    def read(self, raw: Any) -> tuple[np.ndarray, ...]:
+    def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
         """Returns the probabilities (batch, classes) of a batch, in a tuple.
 
         Raises:
@@ -312,7 +326,7 @@ class Classification(Task):
             )
         return (found,)
 
-    def tensor(self, raw: Any) -> Any:
+    def tensor(self, raw: Structure) -> Tensor:
         """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
         if not self.known:
             raise ValueError(
@@ -322,7 +336,7 @@ class Classification(Task):
         probs = in_float32(only(raw))
         return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
 
-    def average(self, outputs: Sequence) -> Any:
+    def average(self, outputs: Sequence) -> Structure:
         """Returns the mean probabilities of networks' symbolic outputs."""
         return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
 
@@ -348,9 +362,10 @@ class Classification(Task):
             ValueError: for another shape, or labels out of range or not whole.
             TypeError: for labels that are no numbers.
         """
+        labels = np.asarray(labels)
         return check_labels(labels, len(labels), self.classes, name="y")
 
-    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""
         mean = ops.mean(members, axis=1)
         total = _entropy(mean)
@@ -364,7 +379,7 @@ class Classification(Task):
             "epistemic": ops.maximum(total - aleatoric, 0.0),
         }
 
-    def member_outputs(self, members: Any) -> dict[str, Any]:
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
         """Returns the probabilities of each draw, (batch, draws, classes)."""
         return {"members": members}
 
@@ -375,7 +390,7 @@ class Classification(Task):
             "total": prediction.total,
             "aleatoric": prediction.aleatoric,
             "epistemic": prediction.epistemic,
-            "members": prediction.members.swapaxes(0, 1),
+            "members": kept(prediction.members).swapaxes(0, 1),
         }
 
     def expected_decisions(self, found: dict) -> dict[str, np.ndarray]:
@@ -386,14 +401,14 @@ class Classification(Task):
         """Returns the scores of the members that a file gave."""
         return metrics.classification_report(labels, found["members"].swapaxes(0, 1))
 
-    def output_uncertainty(self, found: dict, score: str) -> Any:
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `Prediction.uncertainty(score)` from what a file gives."""
         if score == "confidence":
             return 1.0 - ops.max(found["probabilities"], axis=-1)
         return found[score]
 
 
-def _entropy(probs):
+def _entropy(probs: Tensor) -> Tensor:
     """Returns entropies in nats of tensors (..., classes), in float32."""
     return -ops.sum(probs * ops.log(ops.maximum(probs, _TINY)), axis=-1)
 
@@ -407,7 +422,7 @@ def sum_to_one(probs: np.ndarray) -> np.ndarray:
     return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
 
 
-def _why_not_probabilities(rows) -> str | None:
+def _why_not_probabilities(rows: np.ndarray) -> str | None:
     """Returns what of rows is not as in probabilities, `None` if nothing is."""
     if rows.min() < 0:
         return f"a value of {rows.min()}"

@@ -1,6 +1,8 @@
 """Whether a classifier gives logits or probabilities: what its graph and loss say."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -8,6 +10,10 @@ from keras import ops
 from tfhyper import keras_private
 
 LOGITS, PROBABILITIES, SIGMOIDS = "logits", "probabilities", "sigmoids"
+# Nested models that a tensor is inside of, with the tensors that they are called with.
+Nested: TypeAlias = tuple[tuple[keras.Model, Sequence[keras.KerasTensor]], ...]
+# What tells the kinds of an operation's inputs.
+Kinds: TypeAlias = Callable[[], Sequence[str | None]]
 
 # Layers that do not change what the numbers are, in prediction.
 _TRANSPARENT = (
@@ -50,7 +56,7 @@ def kind_of(model: keras.Model) -> str | None:
     return found if found is not None else _of_loss(model)
 
 
-def _of_tensor(tensor, models):
+def _of_tensor(tensor: keras.KerasTensor, models: Nested) -> str | None:
     """Returns what a tensor of a graph holds.
 
     Args:
@@ -58,7 +64,10 @@ def _of_tensor(tensor, models):
         models: the nested models that it is inside of, with the tensors that they are
             called with, the innermost last.
     """
-    operation, node_index, tensor_index = keras_private.history(tensor)
+    made_by = keras_private.history(tensor)
+    if made_by is None:
+        return None
+    operation, node_index, tensor_index = made_by
     if isinstance(operation, keras.layers.InputLayer) or operation is None:
         if not models:
             return None
@@ -75,7 +84,12 @@ def _of_tensor(tensor, models):
     )
 
 
-def _of_model(model, inputs, tensor_index, models):
+def _of_model(
+    model: keras.Model,
+    inputs: Sequence[keras.KerasTensor],
+    tensor_index: int,
+    models: Nested,
+) -> str | None:
     if isinstance(model, keras.Sequential) and model.built:
         # Its layers, one after the other.
         before = functools.partial(_of_tensor, inputs[0], models)
@@ -87,7 +101,7 @@ def _of_model(model, inputs, tensor_index, models):
     return None
 
 
-def _of_layer_after(layer, before):
+def _of_layer_after(layer: keras.Layer, before: Callable[[], str | None]) -> str | None:
     if isinstance(layer, keras.Model):
         if isinstance(layer, keras.Sequential):
             for inner in layer.layers:
@@ -99,7 +113,9 @@ def _of_layer_after(layer, before):
     return _of_operation(layer, None, lambda: [before()])
 
 
-def _of_operation(operation, tensor, of_inputs):
+def _of_operation(
+    operation: keras.Operation, tensor: keras.KerasTensor | None, of_inputs: Kinds
+) -> str | None:
     """Returns what an operation gives, from what its inputs are."""
     if isinstance(operation, keras.layers.Softmax):
         return PROBABILITIES if operation.axis in (-1, 1) else None
@@ -121,7 +137,7 @@ def _of_operation(operation, tensor, of_inputs):
     return None
 
 
-def _of_function(name, operation, of_inputs):
+def _of_function(name: str, operation: keras.Operation, of_inputs: Kinds) -> str | None:
     """Returns what a function of `keras.ops` gives, by the name of its class."""
     if name == "Softmax":
         return PROBABILITIES if operation.axis in (-1, 1) else None
@@ -134,7 +150,7 @@ def _of_function(name, operation, of_inputs):
     return None
 
 
-def _of_activation(activation):
+def _of_activation(activation: Any) -> str | None:
     if isinstance(activation, keras.Layer):
         return _of_operation(activation, None, lambda: [LOGITS])
     if any(activation is x for x in _LINEAR):
@@ -146,11 +162,11 @@ def _of_activation(activation):
     return None
 
 
-def _same(kinds):
+def _same(kinds: Sequence[str | None]) -> str | None:
     return kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else None
 
 
-def _of_loss(model):
+def _of_loss(model: keras.Model) -> str | None:
     """Returns what the loss that a model was compiled with takes."""
     loss = getattr(model, "loss", None)
     if isinstance(loss, dict | list | tuple):

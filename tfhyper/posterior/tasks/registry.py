@@ -1,5 +1,6 @@
 """The tasks that a predictor knows, by the values of its argument `outputs`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -40,4 +41,5 @@ def make_task(model: keras.Model, outputs: str | None = None, **options: Any) ->
                 f"Received: {name}={value!r}, outputs={outputs!r}"
             )
     own = {name: value for name, value in options.items() if name in task.takes}
-    return task(model, outputs, **own)
+    make: Callable[..., Task] = task
+    return make(model, outputs, **own)

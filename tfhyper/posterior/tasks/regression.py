@@ -12,14 +12,17 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
 from tfhyper.metrics._checks import check_sample_weight, check_vector, weighted_mean
-from tfhyper.posterior.tasks.rejection import Rejection, is_rejected
+from tfhyper.metrics.bounds import Score
+from tfhyper.posterior.tasks.rejection import Part, Rejection, is_rejected
 from tfhyper.posterior.tasks.task import (
     MemberSum,
     Task,
     finite,
     in_float32,
+    kept,
     output_shapes,
 )
+from tfhyper.tensor_types import Structure, Tensor
 
 # The least noise that `fit_noise` chooses, as a part of the variance of the targets.
 _SMALLEST_NOISE = 1e-4
@@ -63,7 +66,7 @@ class RegressionPrediction:
     member_variance: np.ndarray | None = None
     rejection: Rejection | None = None
 
-    def uncertainty(self, score: str = "total") -> np.ndarray:
+    def uncertainty(self, score: Part = "total") -> np.ndarray:
         """Returns one variance for each input, float64 (batch,).
 
         Args:
@@ -83,7 +86,7 @@ class RegressionPrediction:
         """
         return is_rejected(self)
 
-    def reject(self, threshold: float, score: str = "total") -> "RegressionPrediction":
+    def reject(self, threshold: float, score: Part = "total") -> "RegressionPrediction":
         """Returns the same prediction, unknown where its variance is above that.
 
         An input is rejected where `uncertainty(score) > threshold`. `mean` stays as it
@@ -156,10 +159,13 @@ class RegressionSum(MemberSum):
     def __init__(self, keep_members: bool):
         self.count = 0
         self.first = self.shift = self.squares = self.noise = np.zeros(0)
-        self.members = [] if keep_members else None
+        self.members: list[tuple[np.ndarray, np.ndarray]] | None = (
+            [] if keep_members else None
+        )
 
-    def add(self, mean: np.ndarray, variance: np.ndarray) -> None:
+    def add(self, *member: np.ndarray) -> None:
         """Adds one draw's means and variances, each of shape (batch,)."""
+        mean, variance = member
         wide = mean.astype(np.float64)
         if not self.count:
             # Differences from the first member, so that squares do not cancel.
@@ -234,7 +240,7 @@ class Regression(Task):
                 f"variance itself. Received: noise_variance={noise_variance!r}"
             )
 
-    def read(self, raw: Any) -> tuple[np.ndarray, ...]:
+    def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
         """Returns means and variances of a batch, each (batch,)."""
         if self.name == "mean":
             (mean,) = finite(raw).T
@@ -247,7 +253,7 @@ class Regression(Task):
             )
         return mean, variance
 
-    def tensor(self, raw: Any) -> Any:
+    def tensor(self, raw: Structure) -> Tensor:
         """Returns mean and variance (batch, 2) in float32, as `read`, of tensors."""
         parts = [in_float32(x) for x in self._ordered(raw)]
         if self.name == "mean":
@@ -262,10 +268,10 @@ class Regression(Task):
         variance = ops.mean(ops.square(means - mean), axis=0)
         return [mean, variance + ops.mean(variances, axis=0)]
 
-    def _ordered(self, raw: Any) -> list:
+    def _ordered(self, raw: Structure) -> list:
         """Returns one output or two, the mean first."""
         if isinstance(raw, dict):
-            return [raw[key] for key in self._keys]
+            return [raw[key] for key in self._keys or raw]
         return keras.tree.flatten(raw)
 
     def new_sum(self, keep_members: bool) -> RegressionSum:
@@ -295,8 +301,8 @@ class Regression(Task):
         """Returns rmse, crps, nll, coverage_90 and width_90 of a prediction."""
         return metrics.regression_report(
             targets,
-            prediction.members,
-            prediction.member_variance,
+            kept(prediction.members),
+            kept(prediction.member_variance),
             sample_weight=weights,
         )
 
@@ -322,7 +328,7 @@ class Regression(Task):
         targets: np.ndarray,
         prediction: RegressionPrediction,
         weights: np.ndarray | None,
-        score: str,
+        score: Score,
     ) -> None:
         """Sets `noise_variance` to what scores best with members that were kept.
 
@@ -330,7 +336,7 @@ class Regression(Task):
             ValueError: if there is no noise at all.
         """
         found = metrics.fit_noise_variance(
-            targets, prediction.members, score, sample_weight=weights
+            targets, kept(prediction.members), score, sample_weight=weights
         )
         # Draws that scatter enough by themselves leave none, and no likelihood.
         found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
@@ -341,7 +347,7 @@ class Regression(Task):
             )
         self.noise_variance = found
 
-    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `RegressionPrediction` has them."""
         mean = ops.mean(members, axis=1)
         spread = ops.square(members[..., 0] - mean[:, None, 0])
@@ -353,7 +359,7 @@ class Regression(Task):
             "epistemic": epistemic,
         }
 
-    def member_outputs(self, members: Any) -> dict[str, Any]:
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
         """Returns mean and variance of each draw, each (batch, draws)."""
         return {"members": members[..., 0], "member_variance": members[..., 1]}
 
@@ -366,8 +372,8 @@ class Regression(Task):
             "variance": prediction.variance,
             "aleatoric": prediction.aleatoric,
             "epistemic": prediction.epistemic,
-            "members": prediction.members.swapaxes(0, 1),
-            "member_variance": prediction.member_variance.swapaxes(0, 1),
+            "members": kept(prediction.members).swapaxes(0, 1),
+            "member_variance": kept(prediction.member_variance).swapaxes(0, 1),
         }
 
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
@@ -375,12 +381,12 @@ class Regression(Task):
         moments = (found[name] for name in ("members", "member_variance"))
         return metrics.regression_report(labels, *(x.swapaxes(0, 1) for x in moments))
 
-    def output_uncertainty(self, found: dict, score: str) -> Any:
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `RegressionPrediction.uncertainty(score)` from what a file gives."""
         return found["variance" if score == "total" else score]
 
 
-def _check_names(model, outputs):
+def _check_names(model: keras.Model, outputs: str) -> list[str] | None:
     """Returns the names of outputs that have some, the mean's first, or `None`.
 
     Raises:

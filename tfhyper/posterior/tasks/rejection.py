@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from tfhyper.checks import check_choice, check_number
 # The label of what is rejected.
 UNKNOWN = -1
 # What predictions of some task can be rejected by.
-SCORES = ("total", "aleatoric", "epistemic", "confidence")
+Uncertainty: TypeAlias = Literal["total", "aleatoric", "epistemic", "confidence"]
+SCORES: tuple[Uncertainty, ...] = get_args(Uncertainty)
+# Of those what every task has.
+Part: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +46,9 @@ class Rejection:
     """
 
     threshold: float
-    score: str = "total"
+    score: Uncertainty = "total"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
         threshold = check_number("threshold", self.threshold)
         if self.score == "confidence" and threshold > 1:

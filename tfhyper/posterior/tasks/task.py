@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tfhyper.metrics.bounds import Score
+from tfhyper.tensor_types import Structure, Tensor
+
 # A number for each example and draw: arrays (examples, ...) of one draw.
 Member = tuple[np.ndarray, ...]
 
@@ -60,7 +63,7 @@ class Task(abc.ABC):
     noise_variance: float = 0.0
 
     @abc.abstractmethod
-    def read(self, raw: Any) -> Member:
+    def read(self, raw: Structure) -> Member:
         """Returns the answer of one draw for a batch, from what its network gave.
 
         Args:
@@ -74,7 +77,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def tensor(self, raw: Any) -> Any:
+    def tensor(self, raw: Structure) -> Tensor:
         """Returns the answer of `read` as one float32 tensor (batch, values).
 
         Args:
@@ -82,7 +85,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def average(self, outputs: Sequence) -> Any:
+    def average(self, outputs: Sequence) -> Structure:
         """Returns the averaged prediction as outputs of a plain Keras model.
 
         Args:
@@ -131,7 +134,7 @@ class Task(abc.ABC):
         targets: np.ndarray,
         prediction: Any,
         weights: np.ndarray | None,
-        score: str,
+        score: Score,
     ) -> None:
         """Chooses `noise_variance` by held-out data.
 
@@ -148,7 +151,7 @@ class Task(abc.ABC):
         )
 
     @abc.abstractmethod
-    def averaged_outputs(self, members: Any, argmax: Callable) -> dict[str, Any]:
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns what a file gives of the averaged prediction, by name.
 
         Args:
@@ -159,7 +162,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def member_outputs(self, members: Any) -> dict[str, Any]:
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
         """Returns what a file gives of each draw, by name; `members` as above."""
 
     @abc.abstractmethod
@@ -178,7 +181,7 @@ class Task(abc.ABC):
         """Returns the scores of what a file gave, by name, for labels."""
 
     @abc.abstractmethod
-    def output_uncertainty(self, found: dict, score: str) -> Any:
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `prediction.uncertainty(score)` from what a file gives.
 
         Args:
@@ -187,13 +190,27 @@ class Task(abc.ABC):
         """
 
 
-def only(raw: Any) -> Any:
+def kept(members: np.ndarray | None) -> np.ndarray:
+    """Returns the members of a prediction that kept them.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if members is None:
+        raise ValueError(
+            "The prediction must have members: call `predict` with "
+            "`keep_members=True`. Received: a prediction without members"
+        )
+    return members
+
+
+def only(raw: Structure) -> Tensor:
     """Returns the only output of a network, whatever it stands in."""
     (output,) = keras.tree.flatten(raw)
     return output
 
 
-def finite(raw: Any) -> np.ndarray:
+def finite(raw: Structure) -> np.ndarray:
     """Returns the only output of a network, whatever it stands in, as float32.
 
     Raises:
@@ -208,7 +225,7 @@ def finite(raw: Any) -> np.ndarray:
     return outputs
 
 
-def in_float32(raw: Any) -> Any:
+def in_float32(raw: Structure) -> Tensor:
     """Returns a tensor or symbolic tensor in float32."""
     return keras.layers.Activation("linear", dtype="float32")(raw)
 
