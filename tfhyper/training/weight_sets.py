@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhyper.training.fast_generator import is_packed
+from tfhyper.layers.packed_product import is_packed
 
 
 def step_of_parts(model: keras.Model, num: int):

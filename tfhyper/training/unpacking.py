@@ -1,0 +1,195 @@
+"""An optimizer that asks for packed gradients, and unpacks them in its updates."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from tfhyper import keras_private
+from tfhyper.layers.packed_product import (
+    PackedForm,
+    ask_for_packed,
+    ask_no_more,
+    is_packed,
+    unpacked,
+)
+from tfhyper.training.strategies import local_devices
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Packing:
+    """What an optimizer asks of the generators of a model.
+
+    Attributes:
+        forms: `id` of output weights -> the form of their gradient.
+        hidden: `id` of output weights -> the generator's hidden weights.
+    """
+
+    def __init__(
+        self, generators: Iterable[tuple[keras.Variable, keras.Variable, PackedForm]]
+    ):
+        """Takes output weights, hidden weights and the form, of each generator."""
+        generators = list(generators)
+        self.forms = {id(output): form for output, _, form in generators}
+        self.hidden = {id(output): hidden for output, hidden, _ in generators}
+        self._means = {
+            id(form.mean) for form in self.forms.values() if form.mean is not None
+        }
+        # (`id` of a mean kernel, device) -> its gradient, until it is used.
+        self._mean_gradients = {}
+
+    def keep_if_mean(self, gradient: Any, variable: keras.Variable, device: str):
+        """Keeps the gradient of a mean kernel, if a short form needs it."""
+        if id(variable) in self._means:
+            self._mean_gradients[id(variable), device] = gradient
+
+    def mean_gradient(self, variable: keras.Variable, device: str) -> Any | None:
+        """Returns the rest of the packed gradient of output weights, if it is short."""
+        mean = self.forms[id(variable)].mean
+        return None if mean is None else self._mean_gradients.pop((id(mean), device))
+
+
+class UnpackingOptimizer(keras.optimizers.Optimizer):
+    """What `unpacking` adds to the class of an optimizer.
+
+    Keras' training step lets the optimizer scale the loss, takes gradients of what it
+    gives, and hands them to the optimizer: as a `LossScaleOptimizer` has scaled
+    gradients in between, this one has packed ones. Gradients of a loss that it did not
+    scale are ordinary, and it takes them, too.
+
+    Attributes:
+        packing: what it asks for.
+        plain_class: the class of the optimizer that it was made of.
+    """
+
+    packing: Packing
+    plain_class: type[keras.optimizers.Optimizer]
+
+    @property
+    def __class__(self):
+        # Whoever asks, as Keras does before it writes a file, is told the optimizer's.
+        return self.plain_class
+
+    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns the loss to take gradients of, which will be packed."""
+        ask_for_packed(self.packing.forms)
+        return super().scale_loss(loss)
+
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor | None],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Updates variables by gradients, packed or not."""
+        ask_no_more()
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+            grads = self._after_reads(list(grads), trainable_variables)
+        super().apply(grads, trainable_variables)
+
+    def _after_reads(self, grads, variables):
+        """Returns gradients that are there once nothing else reads their variables.
+
+        Only then is the update of a variable in place. The gradient of the hidden
+        weights is calculated with the output weights, and is there afterwards.
+        """
+        import tensorflow as tf
+
+        by_variable = {id(v): g for v, g in zip(variables, grads, strict=True)}
+        for i, (variable, gradient) in enumerate(zip(variables, grads, strict=True)):
+            if id(variable) not in self.packing.hidden or gradient is None:
+                continue
+            last = by_variable.get(id(self.packing.hidden[id(variable)]))
+            if last is not None:
+                with tf.control_dependencies([last]):
+                    grads[i] = tf.identity(gradient)
+        return grads
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: Any
+    ) -> None:
+        """Updates one variable; by a packed gradient in one operation of XLA."""
+        import tensorflow as tf
+
+        trained = keras_private.trained_variable(self, variable)
+        self.packing.keep_if_mean(gradient, trained, variable.device)
+        plain_update = super().update_step
+        if not is_packed(gradient, variable):
+            return plain_update(gradient, variable, learning_rate)
+        rest = self.packing.mean_gradient(trained, variable.device)
+
+        def update(packed, rest, rate):
+            # The product is never in memory, where XLA compiles this.
+            whole = unpacked(packed, variable.shape[0], rest)
+            plain_update(whole, variable, rate)
+
+        if len(local_devices(tf.distribute.get_strategy())) > 1:
+            # XLA cannot reach the variables of a second CPU: the product is made.
+            return update(gradient, rest, learning_rate)
+        rate = tf.convert_to_tensor(learning_rate)
+        return tf.function(update, jit_compile=True)(gradient, rest, rate)
+
+
+class UnpackingLossScale(UnpackingOptimizer, keras.optimizers.LossScaleOptimizer):
+    """A `LossScaleOptimizer` around an optimizer that unpacks.
+
+    Attributes:
+        unpacking_inner: that optimizer.
+    """
+
+    unpacking_inner: keras.optimizers.Optimizer
+
+    @property
+    def inner_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer whose gradients are scaled."""
+        return self.unpacking_inner
+
+
+def unpacking(
+    optimizer: keras.optimizers.Optimizer, packing: Packing
+) -> keras.optimizers.Optimizer:
+    """Returns an optimizer that unpacks, with the state of another one.
+
+    It is no copy: all attributes and variables of the two are the same ones, also those
+    that are set later. Its class is made of `UnpackingOptimizer` and the optimizer's,
+    whose updates it uses; it is written to files as the optimizer is. The optimizer
+    stays as it is.
+
+    Args:
+        optimizer: of Keras, or one that this function has made.
+        packing: what it asks for.
+    """
+    cls = optimizer.__class__  # the plain one, of one that unpacks already
+    attributes: dict[str, Any] = {"packing": packing, "plain_class": cls}
+    added = UnpackingOptimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        added = UnpackingLossScale
+        inner = vars(optimizer)["inner_optimizer"]
+        attributes["unpacking_inner"] = unpacking(inner, packing)
+    made = types.new_class(
+        cls.__name__, (added, cls), {}, lambda names: names.update(attributes)
+    )
+    return _with_state_of(optimizer, made)
+
+
+def plain(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of one that unpacks, with the same state; others as is."""
+    if not unpacks(optimizer):
+        return optimizer
+    return _with_state_of(optimizer, optimizer.__class__)
+
+
+def unpacks(optimizer: keras.optimizers.Optimizer | None) -> bool:
+    """Returns whether an optimizer was made by `unpacking`."""
+    return isinstance(optimizer, UnpackingOptimizer)
+
+
+def _with_state_of(optimizer, cls):
+    made = object.__new__(cls)
+    object.__setattr__(made, "__dict__", vars(optimizer))
+    return made
