@@ -120,26 +120,6 @@ def test_train_on_batch():
     assert_close(*map(state, models))
 
 
-class Seen(keras.optimizers.SGD):
-    """Notes the shapes of weights, and of gradients as they come."""
-
-    def apply(self, grads, trainable_variables=None):
-        pairs = zip(trainable_variables, grads, strict=True)
-        self.shapes = {tuple(v.shape): tuple(g.shape) for v, g in pairs}
-        super().apply(grads, trainable_variables)
-
-
-def test_no_whole_gradient_is_made():
-    """What the optimizer gets for a generator is a vector."""
-    optimizer = Seen(0.1)
-    train(None, small_network, lambda: optimizer, loop="fit", epochs=1)
-    units = UNITS["hidden_units"]
-    # The second one's is beside a mean kernel, whose gradient is the rest.
-    packed = {(units, 72): (units + 1 + 72,), (units, 108): (units + 1,)}
-    found = dict(optimizer.shapes)
-    assert {weight: g for weight, g in found.items() if g != weight} == packed
-
-
 def test_compiling_again_switches_it_off():
     model = compiled()
     model.fit(batches(), steps_per_epoch=1, verbose=0)

@@ -34,9 +34,14 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     `model.fit`, `train_on_batch` and `tfhyper.training.Trainer` then give the same
     weights, but for rounding, in less time and memory, and replicas exchange gradients
     of the size of the plain network's. `tfhyper.training.compile_recipe` and its kin
-    call this. It lasts until the model is compiled again; a model that was loaded from
-    a file needs it again, too. TensorFlow only: on JAX the whole step is compiled, and
-    the product is never in memory anyway.
+    call this. It lasts until the model is compiled with another optimizer; a model that
+    was loaded from a file needs it again, too. TensorFlow only: on JAX the whole step
+    is compiled, and the product is never in memory anyway.
+
+    `model.optimizer` is then another object with the state and the class of the one
+    before, written to files as that is. Between its `scale_loss` and its `apply`,
+    gradients of the generators' output weights are packed: see
+    `tfhyper.layers.packed_product`. Those of any other loss are ordinary.
 
     It is not exact, and refused, where an optimizer looks at the whole gradient
     (clipping, Muon), sums gradients of several
@@ -82,11 +87,6 @@ def check_compiled(model: keras.Model) -> None:
             "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
             f"Received: model={model.name!r}, not compiled"
         )
-
-
-def is_in_use(model: keras.Model) -> bool:
-    """Returns whether `use_fast_generator` holds for a model as it is compiled."""
-    return unpacks(model.optimizer)
 
 
 def why_not(model: keras.Model) -> list[str]:
