@@ -41,17 +41,21 @@ class Packing:
             id(form.mean) for form in self.forms.values() if form.mean is not None
         }
         # (`id` of a mean kernel, device) -> its gradient, until it is used.
-        self._mean_gradients = {}
+        self._mean_gradients: dict[tuple[int, str], Any] = {}
 
-    def keep_if_mean(self, gradient: Any, variable: keras.Variable, device: str):
+    def keep_if_mean(
+        self, gradient: Any, variable: keras.Variable, device: str
+    ) -> None:
         """Keeps the gradient of a mean kernel, if a short form needs it."""
         if id(variable) in self._means:
             self._mean_gradients[id(variable), device] = gradient
 
     def mean_gradient(self, variable: keras.Variable, device: str) -> Any | None:
-        """Returns the rest of the packed gradient of output weights, if it is short."""
-        mean = self.forms[id(variable)].mean
-        return None if mean is None else self._mean_gradients.pop((id(mean), device))
+        """Returns what was kept for some output weights, if their form is short."""
+        form = self.forms.get(id(variable))
+        if form is None or form.mean is None:
+            return None
+        return self._mean_gradients.pop((id(form.mean), device), None)
 
 
 class UnpackingOptimizer(keras.optimizers.Optimizer):
@@ -71,7 +75,7 @@ class UnpackingOptimizer(keras.optimizers.Optimizer):
     plain_class: type[keras.optimizers.Optimizer]
 
     @property
-    def __class__(self):
+    def __class__(self) -> type[keras.optimizers.Optimizer]:
         # Whoever asks, as Keras does before it writes a file, is told the optimizer's.
         return self.plain_class
 
@@ -92,7 +96,9 @@ class UnpackingOptimizer(keras.optimizers.Optimizer):
             grads = self._after_reads(list(grads), trainable_variables)
         super().apply(grads, trainable_variables)
 
-    def _after_reads(self, grads, variables):
+    def _after_reads(
+        self, grads: list[tf.Tensor | None], variables: list[keras.Variable]
+    ) -> list[tf.Tensor | None]:
         """Returns gradients that are there once nothing else reads their variables.
 
         Only then is the update of a variable in place. The gradient of the hidden
@@ -118,10 +124,10 @@ class UnpackingOptimizer(keras.optimizers.Optimizer):
 
         trained = keras_private.trained_variable(self, variable)
         self.packing.keep_if_mean(gradient, trained, variable.device)
+        rest = self.packing.mean_gradient(trained, variable.device)
         plain_update = super().update_step
         if not is_packed(gradient, variable):
             return plain_update(gradient, variable, learning_rate)
-        rest = self.packing.mean_gradient(trained, variable.device)
 
         def update(packed, rest, rate):
             # The product is never in memory, where XLA compiles this.
@@ -189,7 +195,10 @@ def unpacks(optimizer: keras.optimizers.Optimizer | None) -> bool:
     return isinstance(optimizer, UnpackingOptimizer)
 
 
-def _with_state_of(optimizer, cls):
+def _with_state_of(
+    optimizer: keras.optimizers.Optimizer, cls: type[keras.optimizers.Optimizer]
+) -> keras.optimizers.Optimizer:
     made = object.__new__(cls)
+    # Keras' own way to set attributes looks for variables in them.
     object.__setattr__(made, "__dict__", vars(optimizer))
     return made
