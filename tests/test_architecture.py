@@ -82,8 +82,6 @@ ANY_BACKEND = (
 )
 # Where alone private names of Keras stand, each with a test of its own.
 KERAS_PRIVATE = ROOT / "keras_private.py"
-# Still has its own: it is to be rewritten as a part of the layers.
-NOT_YET = {ROOT / "training" / "fast_generator.py"}
 # Private names of others than Keras: how often a tensor of torch was changed, and what
 # an MLServer (of `examples/serve`) is made of.
 OTHERS = {"_version"}
@@ -261,9 +259,8 @@ def test_private_names_of_keras_stand_in_one_file():
     # A private name that nothing here defines is one of somebody else.
     ours = set().union(*map(defined_names, trees.values())) | OTHERS
     for path, tree in trees.items():
-        if path not in NOT_YET:
-            assert not private_modules(tree), path
-            assert private_names(tree) <= ours - keras_names, path
+        assert not private_modules(tree), path
+        assert private_names(tree) <= ours - keras_names, path
 
 
 IMPORT = """

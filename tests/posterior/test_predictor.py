@@ -193,12 +193,12 @@ def test_evaluate_is_that_of_scikit_learn():
 def test_kernels_are_generated_in_one_product_and_kept(monkeypatch):
     products = []  # the number of codes of each
 
-    def counted(features, weights):
+    def counted(layer, features, training=False):
         products.append(features.shape[0])
-        return ops.matmul(features, weights)
+        return ops.matmul(features, layer.generator_output)
 
     model, x = hyper_resnet(), images(60)
-    monkeypatch.setattr(GeneratedKernel, "output_product", staticmethod(counted))
+    monkeypatch.setattr(GeneratedKernel, "output_product", counted)
     predictor = PosteriorPredictor(model, num_draws=3)
     assert products == []
     predictor.calibrate(x, batch_size=4, verbose=0)  # 15 batches

@@ -25,7 +25,6 @@ from tests.helpers.trainings import (
     wide_resnet,
 )
 from tfhyper import layers, training
-from tfhyper.training import fast_generator
 from tfhyper.training.fast_generator import ELEMENTWISE, use_fast_generator
 
 tf = pytest.importorskip("tensorflow")
@@ -119,23 +118,6 @@ def test_train_on_batch():
         for _ in range(3):
             model.train_on_batch(X[:8], Y[:8])
     assert_close(*map(state, models))
-
-
-def test_no_whole_gradient_is_made(monkeypatch):
-    """What the optimizer gets for a generator is a vector."""
-    shapes = []
-
-    def seen(gradient, weight):
-        shapes.append((tuple(gradient.shape), tuple(weight.shape)))
-        return is_packed(gradient, weight)
-
-    is_packed = fast_generator.is_packed
-    monkeypatch.setattr(fast_generator, "is_packed", seen)
-    train(loop="fit", epochs=1)
-    units = UNITS["hidden_units"]
-    # The second one's is beside a mean kernel, whose gradient is the rest.
-    packed = {(units, 72): (units + 1 + 72,), (units, 108): (units + 1,)}
-    assert {weight: shape for shape, weight in shapes if shape != weight} == packed
 
 
 def test_compiling_again_switches_it_off():
@@ -282,7 +264,7 @@ def test_refused_where_it_is_not_exact(case):
     optimizer, build, reason = REFUSED[case]
     model = compiled_with(optimizer, build)
     assert reason in use_fast_generator(model)
-    assert "train_step" not in vars(model)
+    assert model.optimizer is optimizer
 
 
 def test_refused_training_is_the_ordinary_one():

@@ -11,6 +11,7 @@ from keras import ops
 from tfhyper.checks import check_bool, check_number, check_positive_integer
 from tfhyper.layers.latent_code import LatentCode, Prior
 from tfhyper.layers.moving_averages import warn_of_moving_averages
+from tfhyper.layers.packed_product import packed_product
 from tfhyper.layers.roles import GENERATOR, give_role
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.stock_arguments import known_to_keras
@@ -44,9 +45,9 @@ class GeneratedKernel(StochasticKernel):
     """
 
     kernel_description = "whose kernel is generated"
-    # features @ generator_output. While a training step is traced, it may be a product
-    # whose gradient for the weights is packed: `tfhyper.training.fast_generator`.
-    output_product = staticmethod(ops.matmul)
+    # Whether, in training, the gradient of the output weights is packed for an
+    # optimizer that asks for it: `tfhyper.training.use_fast_generator` lets it.
+    packs_gradient: bool = False
 
     def __init__(
         self,
@@ -134,13 +135,31 @@ class GeneratedKernel(StochasticKernel):
         """
         return self._generate(code, self.kernel_shape)
 
-    def _generate(self, codes: Any, shape: tuple[int, ...]) -> Any:
+    def output_product(self, features: Any, training: bool = False) -> Any:
+        """Returns h(z) U: the product of features with the output weights.
+
+        Args:
+            features: float tensor (number, hidden_units), of one code or several.
+            training: whether a gradient may be taken of it, with one code, which is
+                packed for those who ask if `packs_gradient`:
+                `tfhyper.layers.packed_product`.
+
+        Returns:
+            A float tensor (number, kernel weights).
+        """
+        if training and self.packs_gradient:
+            return packed_product(self.name, features, self.generator_output)
+        return ops.matmul(features, self.generator_output)
+
+    def _generate(
+        self, codes: Any, shape: tuple[int, ...], training: bool = False
+    ) -> Any:
         """Returns the kernels for codes (number, code_units), in a shape."""
         codes = ops.cast(codes, self.variable_dtype)
         features = ops.relu(ops.matmul(codes, self.generator_hidden))
         if self.mean_kernel:
             features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
-        kernels = self.output_product(features, self.generator_output)
+        kernels = self.output_product(features, training)
         kernels = ops.reshape(kernels, shape)
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
@@ -161,7 +180,7 @@ class GeneratedKernel(StochasticKernel):
                 )
             code = self.latent_code.next_code(training)
         _check_code_shape(code.shape, self._generator_inputs)
-        kernel = self.generate(code)
+        kernel = self._generate(code, self.kernel_shape, bool(training))
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
 

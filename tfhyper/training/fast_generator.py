@@ -1,29 +1,21 @@
 """Generators trained without the whole gradient of their output weights.
 
-With one code for a batch, the gradient of the output weights U (hidden_units,
-kernel weights) of a generator is an outer product,
-
-    dL/dU = h^T dL/dw,        h: (1, hidden_units), dL/dw: (1, kernel weights)
-
-hidden_units times larger than the gradient of the kernel. Here backpropagation
-gives [h, 1, dL/dw] in its place, and the optimizer makes the product inside of its
-update of U, compiled by XLA, where it is never in memory. The sum of several of
-these, over replicas with the same code or over calls of one layer, is
-[c h, c, sum dL/dw]: the middle number says how many, and what crosses a network is
-of the size of the plain network's gradients. Those of several codes are stacked, a
-row for each. Beside a trained mean kernel, whose gradient is dL/dw, it is [h, 1] alone.
+Backpropagation gives the gradient of a generator's output weights in its packed form,
+`tfhyper.layers.packed_product`, and the optimizer makes the whole of it inside of its
+update, compiled by XLA, where it is never in memory: `tfhyper.training.unpacking`.
+Here stands where that is exact, and what is switched on.
 """
 
-import threading
-from collections import Counter
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 
 import keras
-from keras import ops
 
+from tfhyper import keras_private
 from tfhyper.checks import check_instance
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.training.strategies import local_devices
+from tfhyper.layers.packed_product import PackedForm
+from tfhyper.training.unpacking import Packing, unpacking, unpacks
 
 # Optimizers whose update of a number depends on the gradient of that number alone.
 ELEMENTWISE = (
@@ -34,8 +26,6 @@ ELEMENTWISE = (
     keras.optimizers.Adagrad,
     keras.optimizers.Nadam,
 )
-# Of each thread, as replicas have: the calls of each layer while gradients are packed.
-_packing = threading.local()
 
 
 def use_fast_generator(model: keras.Model) -> list[str]:
@@ -44,9 +34,14 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     `model.fit`, `train_on_batch` and `tfhyper.training.Trainer` then give the same
     weights, but for rounding, in less time and memory, and replicas exchange gradients
     of the size of the plain network's. `tfhyper.training.compile_recipe` and its kin
-    call this. It lasts until the model is compiled again; a model that was loaded from
-    a file needs it again, too. TensorFlow only: on JAX the whole step is compiled, and
-    the product is never in memory anyway.
+    call this. It lasts until the model is compiled with another optimizer; a model that
+    was loaded from a file needs it again, too. TensorFlow only: on JAX the whole step
+    is compiled, and the product is never in memory anyway.
+
+    `model.optimizer` is then another object with the state and the class of the one
+    before, written to files as that is. Between its `scale_loss` and its `apply`,
+    gradients of the generators' output weights are packed: see
+    `tfhyper.layers.packed_product`. Those of any other loss are ordinary.
 
     It is not exact, and refused, where an optimizer looks at the whole gradient
     (clipping, Muon), sums gradients of several
@@ -76,18 +71,11 @@ def use_fast_generator(model: keras.Model) -> list[str]:
     check_compiled(model)
     reasons = why_not(model)
     if not reasons:
-        optimizer = model.optimizer
-        plain = type(model).train_step.__get__(model)
-        packed = packed_step(model, plain)
-
-        def train_step(*args, **kwargs):
-            # A model that is compiled again has an optimizer that cannot unpack.
-            same = model.optimizer is optimizer
-            return (packed if same else plain)(*args, **kwargs)
-
-        train_step.optimizer = optimizer
-        model.train_step = train_step
-        model.train_function = None  # made anew from it
+        for layer in _generated(model):
+            layer.packs_gradient = True
+        # `fit` has no other place for what happens around a gradient.
+        model.optimizer = fast_optimizer(model)
+        model.train_function = None  # made anew, with this optimizer
     return reasons
 
 
@@ -99,12 +87,6 @@ def check_compiled(model: keras.Model) -> None:
             "`model` must be compiled, as by `tfhyper.training.compile_recipe`. "
             f"Received: model={model.name!r}, not compiled"
         )
-
-
-def is_in_use(model: keras.Model) -> bool:
-    """Returns whether `use_fast_generator` holds for a model as it is compiled."""
-    step = vars(model).get("train_step")
-    return getattr(step, "optimizer", None) is model.optimizer
 
 
 def why_not(model: keras.Model) -> list[str]:
@@ -128,10 +110,9 @@ def why_not(model: keras.Model) -> list[str]:
     for name in ("train_step", "compute_loss"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             reasons.append(f"{type(model).__name__} has a {name} of its own")
-    # Of a keras.Model(inputs, outputs); its class has no public name.
-    if not (isinstance(model, keras.Sequential) or hasattr(model, "_nodes")):
+    if not (isinstance(model, keras.Sequential) or keras_private.is_functional(model)):
         reasons.append(f"{type(model).__name__} has a call of its own")
-    for inner in model._flatten_layers(include_self=False):
+    for inner in keras_private.flatten_layers(model, include_self=False):
         if isinstance(inner, keras.Model) and len(_calls(model, inner)) > 1:
             reasons.append(f"model '{inner.name}' is called several times")
     layers = _generated(model)
@@ -145,20 +126,20 @@ def why_not(model: keras.Model) -> list[str]:
     return reasons
 
 
-def _generated(model):
-    return [x for x in model._flatten_layers() if isinstance(x, GeneratedKernel)]
+def _generated(model: keras.Model) -> list[GeneratedKernel]:
+    layers = keras_private.flatten_layers(model)
+    return [x for x in layers if isinstance(x, GeneratedKernel)]
 
 
-def _calls(model, layer):
+def _calls(model: keras.Model, layer: keras.Layer) -> list:
     """Returns the nodes of a layer's calls in the graph of a model."""
-    graphs = (getattr(x, "_functional", None) or x for x in model._flatten_layers())
-    depths = [d for x in graphs for d in getattr(x, "_nodes_by_depth", {}).values()]
-    nodes = {id(node) for depth in depths for node in depth}
+    graphs = map(keras_private.graph_nodes, keras_private.flatten_layers(model))
+    nodes = {id(node) for graph in graphs for node in graph}
     # A Sequential that was loaded has called its layers once more, as it was built.
-    return [node for node in layer._inbound_nodes if id(node) in nodes]
+    return [x for x in keras_private.inbound_nodes(layer) if id(x) in nodes]
 
 
-def _codes(model, layer):
+def _codes(model: keras.Model, layer: keras.Layer) -> set[tuple[str, int]]:
     """Returns what tells the codes of a layer's calls in the graph apart."""
     codes = set()
     for node in _calls(model, layer):
@@ -167,118 +148,55 @@ def _codes(model, layer):
     return codes
 
 
-def packed_step(model: keras.Model, step: Callable, parts: int = 1) -> Callable:
-    """Returns a training step with packed gradients, which the optimizer unpacks.
+def packing_of(model: keras.Model, parts: int = 1) -> Packing:
+    """Returns what the optimizer of a model can ask of its generators.
 
     Args:
         model: one that `why_not` has nothing against.
-        step: a function that trains the model on a batch, with `model.optimizer`.
-        parts: how many codes it draws, one after another.
+        parts: how many codes a step draws, one after another.
     """
-    means = {}  # index of output weights -> index of the mean kernel before them
     index = {id(v): i for i, v in enumerate(model.trainable_variables)}
+    generators = []
     for layer in _generated(model):
         output, mean = (index.get(id(v)) for v in (layer.generator_output, layer.mean))
-        short = parts == 1 and None not in (output, mean) and mean < output
-        if short:
-            means[output] = mean
-        allowed = parts * max(1, len(_calls(model, layer)))
-        layer.output_product = _product(layer, allowed, short)
-    _unpack_in(model.optimizer, means)
-
-    def packing(*args, **kwargs):
-        _packing.calls = Counter()
-        try:
-            return step(*args, **kwargs)
-        finally:
-            _packing.calls = None
-
-    return packing
+        # The mean kernel is updated before, so that its gradient is there.
+        short = parts == 1 and _comes_first(mean, output)
+        calls = max(1, len(_calls(model, layer)))
+        form = PackedForm(calls, layer.mean if short else None)
+        generators.append((layer.generator_output, layer.generator_hidden, form))
+    return Packing(generators)
 
 
-def is_packed(gradient, weight) -> bool:
-    """Returns whether a gradient of a weight is packed."""
-    return tuple(gradient.shape) != tuple(weight.shape)
+def _comes_first(first: int | None, second: int | None) -> bool:
+    return first is not None and second is not None and first < second
 
 
-def _product(layer, allowed, short):
-    """Returns h U for a layer, with a packed gradient where gradients are packed.
+def fast_optimizer(model: keras.Model, parts: int = 1) -> keras.Optimizer:
+    """Returns a model's optimizer, as one that asks for packed gradients.
 
     Args:
-        layer: the layer.
-        allowed: how often it may be called in a step.
-        short: whether dL/dw is left out.
+        model: one that `why_not` has nothing against.
+        parts: how many codes a step draws, one after another.
     """
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def product(features, weights):
-        def gradient(upstream):
-            parts = [tf.reshape(features, [-1]), tf.ones((1,), upstream.dtype)]
-            if not short:
-                parts.append(tf.reshape(upstream, [-1]))
-            of_features = tf.matmul(upstream, weights, transpose_b=True)
-            # An update is in place only once nothing else reads the weights.
-            with tf.control_dependencies([of_features]):
-                packed = tf.concat(parts, 0)
-            # The tape does not compare this with the shape of the weights.
-            return of_features, packed
-
-        return tf.matmul(features, weights), gradient
-
-    def packed_or_not(features, weights):
-        calls = getattr(_packing, "calls", None)
-        if calls is None:
-            return ops.matmul(features, weights)
-        calls[id(layer)] += 1
-        if calls[id(layer)] > allowed:
-            raise ValueError(
-                f"Layer '{layer.name}' is called more often in a training step than "
-                f"the graph of the model shows ({allowed}), so that its gradient may "
-                "be of several codes: compile with `fast_generator=False`."
-            )
-        return product(features, weights.value)
-
-    return packed_or_not
+    return unpacking(model.optimizer, packing_of(model, parts))
 
 
-def _unpack_in(optimizer, means):
-    """Makes an optimizer take packed gradients, beside ordinary ones.
+@contextlib.contextmanager
+def training_with(model: keras.Model, optimizer: keras.Optimizer) -> Iterator[None]:
+    """Within it, a model's training steps use an optimizer, and what it asks for.
 
     Args:
-        optimizer: the optimizer.
-        means: index of a weight whose packed gradient is short -> index of one that
-            is updated before it, and whose gradient is the rest of it.
+        model: a compiled model.
+        optimizer: of `fast_optimizer`, or the model's by `plain`.
     """
-    import tensorflow as tf
-
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    update_step = type(optimizer).update_step.__get__(optimizer)
-    rests = {}  # (index of a mean, device) -> its gradient, until it is used
-
-    def update_packed(packed, rest, variable, rate):
-        units = variable.shape[0]
-        total = 0.0
-        for row in tf.unstack(packed) if packed.shape.rank > 1 else [packed]:
-            upstream = row[units + 1 :] if rest is None else tf.reshape(rest, [-1])
-            total += row[:units, tf.newaxis] / row[units] * upstream
-        update_step(total, variable, rate)
-
-    def unpacking_update_step(gradient, variable, learning_rate):
-        index = optimizer._get_variable_index(variable)
-        if index in means.values():
-            rests[index, variable.device] = gradient
-        if not is_packed(gradient, variable):
-            return update_step(gradient, variable, learning_rate)
-        rest = rests.pop((means[index], variable.device)) if index in means else None
-        if len(local_devices(tf.distribute.get_strategy())) > 1:
-            # XLA cannot reach the variables of a second CPU: the product is made.
-            return update_packed(gradient, rest, variable, learning_rate)
-
-        @tf.function(jit_compile=True)
-        def update(packed, rest, rate):
-            update_packed(packed, rest, variable, rate)
-
-        return update(gradient, rest, tf.convert_to_tensor(learning_rate))
-
-    optimizer.update_step = unpacking_update_step
+    before = model.optimizer
+    packed = {layer: layer.packs_gradient for layer in _generated(model)}
+    for layer in packed:
+        layer.packs_gradient = unpacks(optimizer)
+    model.optimizer = optimizer
+    try:
+        yield
+    finally:
+        model.optimizer = before
+        for layer, was_packed in packed.items():
+            layer.packs_gradient = was_packed

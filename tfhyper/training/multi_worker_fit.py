@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 
 from tfhyper.tensor_types import Tensor
-from tfhyper.training.fast_generator import (
-    check_compiled,
-    is_in_use,
-    use_fast_generator,
-)
+from tfhyper.training.fast_generator import check_compiled
 
-# A `train_step` or `test_step`.
-Step: TypeAlias = Callable[..., dict[str, Tensor]]
+
+@keras.saving.register_keras_serializable("tfhyper")
+class MultiWorkerModel(keras.Model):
+    """What `for_multi_worker_fit` returns: its steps return vectors of one number.
+
+    A file of it is read as a `keras.Model` of the same layers.
+    """
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Trains on a batch, and returns the metrics."""
+        return _as_vectors(super().train_step(data))
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Evaluates a batch, and returns the metrics."""
+        return _as_vectors(super().test_step(data))
+
+    @classmethod
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> keras.Model:
+        """Returns a `keras.Model` of a config, for one machine."""
+        return keras.Model.from_config(config, custom_objects)
 
 
 def for_multi_worker_fit(model: keras.Model) -> keras.Model:
@@ -71,22 +86,16 @@ def for_multi_worker_fit(model: keras.Model) -> keras.Model:
             "`for_multi_worker_fit` must be called outside of the scope of a strategy. "
             f"Received: a call in the scope of {tf.distribute.get_strategy()}"
         )
-    outer = keras.Model(model.inputs, model.outputs, name=model.name)
+    outer = MultiWorkerModel(model.inputs, model.outputs, name=model.name)
     config = keras.saving.deserialize_keras_object(model.get_compile_config())
     with model.distribute_strategy.scope():
-        # The optimizer itself, with its state, in place of a copy.
+        # The optimizer itself, with its state, in place of a copy. One that unpacks
+        # gradients asks for packed ones here, too.
         outer.compile(**{**config, "optimizer": model.optimizer})
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        if is_in_use(model):
-            use_fast_generator(outer)
-    for name in ("train_step", "test_step"):
-        setattr(outer, name, _with_vectors(getattr(outer, name)))
     return outer
 
 
-def _with_vectors(step: Step) -> Step:
-    def step_with_vectors(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        return {name: value[None] for name, value in step(*args, **kwargs).items()}
-
-    return step_with_vectors
+def _as_vectors(logs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value[None] for name, value in logs.items()}

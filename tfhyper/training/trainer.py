@@ -23,6 +23,7 @@ from tfhyper.tensor_types import Structure
 from tfhyper.training import fast_generator as fast
 from tfhyper.training.kl import KLSchedule
 from tfhyper.training.strategies import check_strategy, is_chief, lost_workers
+from tfhyper.training.unpacking import plain
 from tfhyper.training.weight_sets import step_of_parts
 
 if TYPE_CHECKING:
@@ -143,13 +144,20 @@ class Trainer:
             for layer in keras_private.flatten_layers(model):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = batch_norm == "synchronized"
-        self._step, self.why_not_fast = self._make_step(fast_generator)
+        self.why_not_fast = self._why_not_fast(fast_generator)
+        if self.why_not_fast:
+            self._optimizer = plain(model.optimizer)
+        else:
+            self._optimizer = fast.fast_optimizer(model, self.weight_sets)
 
         # Not at the top: tfhyper is imported without TensorFlow.
         from tfhyper.training import replicas
 
         self._replicas = replicas
-        self._train = replicas.train_loop(model, self._step, self.per_replica_draws)
+        step = type(model).train_step.__get__(model)
+        if self.weight_sets > 1:
+            step = step_of_parts(model, self.weight_sets)
+        self._train = replicas.train_loop(model, step, self.per_replica_draws)
         self._test = replicas.test_step(model)
 
     @property
@@ -157,18 +165,13 @@ class Trainer:
         """How many devices train together, those of all workers counted."""
         return self.strategy.num_replicas_in_sync
 
-    def _make_step(self, fast_generator):
-        step = type(self.model).train_step.__get__(self.model)
-        if self.weight_sets > 1:
-            step = step_of_parts(self.model, self.weight_sets)
+    def _why_not_fast(self, fast_generator: bool) -> list[str]:
         reasons = fast.why_not(self.model)
         if not fast_generator:
             reasons.append("it is switched off")
         if self.per_replica_draws and self.num_replicas > 1:
             reasons.append("the replicas have different codes")
-        if not reasons:
-            step = fast.packed_step(self.model, step, self.weight_sets)
-        return step, reasons
+        return reasons
 
     def fit(
         self,
@@ -330,7 +333,8 @@ class Trainer:
         if factors:
             inputs = *inputs, tf.constant(factors, "float32")
         try:
-            return self._train(*inputs).numpy()
+            with fast.training_with(self.model, self._optimizer):
+                return self._train(*inputs).numpy()
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
                 "`dataset` must have batches for all epochs (`repeat` it). Received: "

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import keras
 
+from tfhyper.layers.packed_product import is_packed
 from tfhyper.tensor_types import Structure, Tensor
-from tfhyper.training.fast_generator import is_packed
 
 
 def step_of_parts(
