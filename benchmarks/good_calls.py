@@ -436,7 +436,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "stages": [(1, [2]), (2, [4])],
         "name": "small",
     },
-    "models.resnet50": lambda: {
+    "models.resnet": lambda: {
         **_SMALL,
         "stage_blocks": (1, 1),
         "width_multiplier": 0.1,
@@ -1072,6 +1072,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "replaces": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.": {
+        "sharing": bv.choice(),
         "strategy": bv.choice(),
         "prior": bv.instance("prior"),
         "prior_mean": bv.number(least=0),
@@ -1170,10 +1171,11 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "stem": bv.function(),
         "head": bv.function(),
     },
-    "models.resnet50": {
+    "models.resnet": {
+        "depth": bv.choice(),
         "stage_blocks": bv.sequence(
             text=bv.TEXT, zero=(0, 1), half=(1.5, 1), empty=(), entries=("a",)
-        )
+        ),
     },
     "posterior.": {
         "dropout": bv.choice(),

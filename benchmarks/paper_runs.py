@@ -20,7 +20,7 @@ class Run:
         network: as the paper calls it, a key of `Scale.networks`.
         kit: a key of `tfhyper.kits.KITS`.
         prior: of the codes.
-        strategy: which layers share them.
+        sharing: which layers share them.
         units: hidden units and size of the codes.
         weight_decay: 0 for maximum likelihood.
         dataset: of TensorFlow Datasets.
@@ -30,7 +30,7 @@ class Run:
     network: str = "WRN-28-4"
     kit: str = "hyper"
     prior: str = "normal"
-    strategy: str = "all_in_one"
+    sharing: str = "all_in_one"
     units: int = 32
     weight_decay: float = 5e-4
     dataset: str = "cifar10"
@@ -41,7 +41,7 @@ class Run:
         """What its folder is called."""
         parts = [self.network]
         if self.kit == "hyper":
-            parts += [self.prior, self.strategy, str(self.units)]
+            parts += [self.prior, self.sharing, str(self.units)]
         else:
             parts += [self.kit, f"decay{self.weight_decay:g}"]
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
@@ -57,7 +57,7 @@ class Scale:
         train_examples: first so many training images; `None` for all.
         test_examples: likewise.
         seeds: trainings whose median is printed.
-        strategy_seeds: of those with each strategy, as the forms of averaging cost
+        sharing_seeds: of those with each sharing, as the forms of averaging cost
             more than the training.
         draws: drawn from each training: groups of N are made of them. The largest N
             is 16, or `draws` if that is less.
@@ -83,7 +83,7 @@ class Scale:
     members: int = 16
     units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     unit_seeds: tuple[int, ...] = (0, 1, 2)
-    strategy_seeds: tuple[int, ...] = (0, 1, 2)
+    sharing_seeds: tuple[int, ...] = (0, 1, 2)
     weight_draws: int = 10_000
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
@@ -112,7 +112,7 @@ SCALES = {
         members=2,
         units=(8, 32),
         unit_seeds=(0,),
-        strategy_seeds=(0,),
+        sharing_seeds=(0,),
         weight_draws=100,
         form_draws=(1, 2),
         form_groups=1,
@@ -137,7 +137,7 @@ SCALES = {
         members=4,
         units=(8, 32, 128),
         unit_seeds=(0,),
-        strategy_seeds=(0,),
+        sharing_seeds=(0,),
         form_draws=(1, 2, 4, 8),
         form_groups=1,
         form_examples=2048,
@@ -153,7 +153,7 @@ SCALES = {
                 {"depth": 29, "cardinality": 8, "base_width": 64},
             ),
             "PyramidNet-110-48": ("pyramidnet", {"depth": 110, "alpha": 48}),
-            "ResNet-50": ("resnet50", {}),
+            "ResNet-50": ("resnet", {"depth": 50}),
         },
         epochs={
             "": 800,
@@ -301,7 +301,7 @@ def make_kit(run: Run, num_train: int) -> kits.LayerKit:
     """Returns the layers of a run: hypernetworks in the paper's own form."""
     if run.kit == "hyper":
         return kits.hyper(
-            run.strategy,
+            run.sharing,
             run.prior,
             code_units=run.units,
             hidden_units=run.units,

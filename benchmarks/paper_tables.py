@@ -14,7 +14,7 @@ from tfhyper import analysis, metrics, models
 SIZES = (1, 2, 4, 8, 16)
 MAP = {"kit": "deterministic"}
 MLE = {"kit": "deterministic", "weight_decay": 0.0}
-STRATEGIES = ("all_in_one", "block_wise", "layer_wise")
+SHARING = ("all_in_one", "block_wise", "layer_wise")
 PRIOR_TITLES = {
     "normal": "N(0,1)",
     "symmetric_uniform": "U(-1,1)",
@@ -56,9 +56,9 @@ def seeds(lab: Lab, **options) -> list[Run]:
     return [Run(seed=seed, **options) for seed in lab.sizes.seeds]
 
 
-def strategy_seeds(lab: Lab, **options) -> list[Run]:
+def sharing_seeds(lab: Lab, **options) -> list[Run]:
     """Returns a run for each of the scale's seeds of strategies."""
-    return [Run(seed=seed, **options) for seed in lab.sizes.strategy_seeds]
+    return [Run(seed=seed, **options) for seed in lab.sizes.sharing_seeds]
 
 
 def curves(lab: Lab, runs: Iterable[Run], metric="error") -> analysis.ErrorCurve:
@@ -252,14 +252,12 @@ def faults(lab: Lab) -> Found:
 
 def forms(lab: Lab) -> Found:
     """Figure 6: strategies, each with its form of averaging; and U(0,1) beside it."""
-    pairs = dict(
-        zip(STRATEGIES, ("branching", "parallelizing", "widening"), strict=True)
-    )
+    pairs = dict(zip(SHARING, ("branching", "parallelizing", "widening"), strict=True))
     lines = {}
     for prior in ("normal", "uniform"):
-        for strategy, form in pairs.items():
-            runs = strategy_seeds(lab, prior=prior, strategy=strategy)
-            title = f"{PRIOR_TITLES[prior]}, {strategy}, {form}"
+        for sharing, form in pairs.items():
+            runs = sharing_seeds(lab, prior=prior, sharing=sharing)
+            title = f"{PRIOR_TITLES[prior]}, {sharing}, {form}"
             lines[title] = pooled([lab.form_curve(run, form) for run in runs])
     return by_curves(lines, {}, "Strategies and forms of averaging")
 
@@ -315,22 +313,22 @@ def correlations(lab: Lab) -> Found:
         "layer_wise": "0.364 / 0.008",
     }
     rows, results, first = [], {}, {}
-    for strategy in STRATEGIES:
+    for sharing in SHARING:
         found = [
             analysis.weight_correlation(
                 lab.model(run), num_draws=lab.sizes.weight_draws, seed=run.seed
             )
-            for run in strategy_seeds(lab, prior="uniform", strategy=strategy)
+            for run in sharing_seeds(lab, prior="uniform", sharing=sharing)
         ]
-        first[strategy] = found[0]
+        first[sharing] = found[0]
         values = np.array([(one.within, one.across) for one in found])
         within, across = np.median(values, axis=0)
-        results[strategy] = {"within": within, "across": across}
-        results[strategy]["seeds"] = values.tolist()
-        results[strategy]["noise_floor"] = found[0].noise_floor
-        cells = f"{within:.3f}", f"{across:.3f}", published[strategy]
-        rows.append([strategy, *cells])
-    header = ["strategy, U(0,1)", "within a block", "across", "paper"]
+        results[sharing] = {"within": within, "across": across}
+        results[sharing]["seeds"] = values.tolist()
+        results[sharing]["noise_floor"] = found[0].noise_floor
+        cells = f"{within:.3f}", f"{across:.3f}", published[sharing]
+        rows.append([sharing, *cells])
+    header = ["sharing, U(0,1)", "within a block", "across", "paper"]
     figure = analysis.correlation_plot(first, title="Correlations of pairs of weights")
     return Found(markdown_table(header, rows), results, figure)
 

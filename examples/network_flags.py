@@ -3,13 +3,19 @@
 import ast
 import inspect
 import re
+from collections.abc import Callable
 
+import keras
 from absl import flags
 
 from tfhyper import models
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("network", "wide_resnet", sorted(models.NETWORKS), "Network.")
+# Old names, which commands and folders of trainings have -> those of now.
+FORMER = {"resnet50": "resnet"}
+flags.DEFINE_enum(
+    "network", "wide_resnet", sorted([*models.NETWORKS, *FORMER]), "Network."
+)
 flags.DEFINE_integer("depth", None, "Depth of the network; 10 of a wide_resnet.")
 flags.DEFINE_integer("width", None, "Width of a wide_resnet; 1 by default.")
 flags.DEFINE_float("dropout", None, "Dropout inside the blocks of a wide_resnet.")
@@ -23,6 +29,11 @@ flags.DEFINE_string(
 SETTINGS = "network depth width dropout network_options"
 _SMALL = {"wide_resnet": {"depth": 10, "width": 1}}
 _PAIR = r"\w+=(?:\([^()]*\)|[^,()]+)"
+
+
+def builder() -> Callable[..., keras.Model]:
+    """Returns the function that makes the network of the flags."""
+    return models.NETWORKS[FORMER.get(FLAGS.network, FLAGS.network)]
 
 
 def network_options() -> dict:
@@ -46,8 +57,7 @@ def network_options() -> dict:
     options = dict(pairs)
     if len(options) < len(pairs):
         raise ValueError(f"Network options must be given once. Received: {pairs}")
-    builder = models.NETWORKS[FLAGS.network]
-    known = set(inspect.signature(builder).parameters)
+    known = set(inspect.signature(builder()).parameters)
     # What the data and --kit say.
     known -= {"num_classes", "input_shape", "kit"}
     if not options.keys() <= known:

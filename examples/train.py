@@ -3,7 +3,7 @@ r"""Trains a network whose weights have a posterior, and averages over its draws
     python examples/train.py
     python examples/train.py --dataset=cifar10 --data_dir=DIR --depth=28 --width=4 \
         --prior=normal --epochs=200 --workdir=runs/cifar10
-    python examples/train.py --dataset=imagenet2012 --data_dir=DIR --network=resnet50 \
+    python examples/train.py --dataset=imagenet2012 --data_dir=DIR --network=resnet \
         --recipe=imagenet --batch_size=256 --epochs=90 --workdir=runs/imagenet
     python examples/train.py --dataset=cifar10 --data_dir=DIR --network=resnext \
         --depth=29 --network_options=cardinality=8,base_width=64 --workdir=runs/resnext
@@ -24,7 +24,7 @@ import train_common
 from absl import flags
 
 import tfhyper
-from tfhyper import kits, models, training
+from tfhyper import kits, training
 from tfhyper.layers.latent_code import PRIORS
 
 RECIPES = ("cifar", "imagenet")
@@ -32,8 +32,10 @@ RECIPES = ("cifar", "imagenet")
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("kit", "hyper", sorted(kits.KITS), "Layers of the network.")
 flags.DEFINE_enum(
-    "code_strategy", "all_in_one", sorted(kits.STRATEGIES), "Layers that share a code."
+    "sharing", "all_in_one", sorted(kits.SHARING), "Layers that share a code."
 )
+# Its old name, which folders of trainings have, too.
+flags.DEFINE_alias("code_strategy", "sharing")
 flags.DEFINE_enum("prior", "uniform", sorted(PRIORS), "Prior of the codes.")
 flags.DEFINE_integer("code_units", 32, "Size of a code.")
 flags.DEFINE_integer("hidden_units", 32, "Hidden units of a generator.")
@@ -63,9 +65,8 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
     """Returns the kit that the flags name."""
     options = {"num_examples": num_train, "seed": seed}
     if FLAGS.kit == "hyper":
-        names = "prior code_units hidden_units mean_kernel deviation_scale".split()
-        options.update({name: FLAGS[name].value for name in names})
-        options["strategy"] = FLAGS.code_strategy
+        names = "sharing prior code_units hidden_units mean_kernel deviation_scale"
+        options.update({name: FLAGS[name].value for name in names.split()})
     return kits.KITS[FLAGS.kit](
         **{name: value for name, value in options.items() if kit_takes(name)}
     )
@@ -74,7 +75,7 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
 def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
     """Returns the network that the flags name, compiled."""
     keras.utils.set_random_seed(seed)
-    model = models.NETWORKS[FLAGS.network](
+    model = network_flags.builder()(
         num_classes=data.spec.num_classes,
         input_shape=data.spec.image_shape,
         kit=make_kit(data.num_train, seed),

@@ -42,7 +42,7 @@ class Invented(paper_runs.Lab):
 
     def model(self, run):
         keras.utils.set_random_seed(run.seed)
-        kit = kits.hyper(run.strategy, run.prior, mean_kernel=False)
+        kit = kits.hyper(run.sharing, run.prior, mean_kernel=False)
         return models.wide_resnet(10, 1, input_shape=(8, 8, 3), kit=kit)
 
 
@@ -102,7 +102,7 @@ def test_names_tell_runs_apart():
         paper_runs.Run(),
         paper_runs.Run(seed=1),
         paper_runs.Run(prior="uniform"),
-        paper_runs.Run(strategy="block_wise"),
+        paper_runs.Run(sharing="block_wise"),
         paper_runs.Run(units=8),
         paper_runs.Run("WRN-28-10"),
         paper_runs.Run(kit="deterministic"),

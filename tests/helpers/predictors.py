@@ -32,10 +32,10 @@ def randomise(model):
     return model
 
 
-def hyper_resnet(strategy="all_in_one"):
+def hyper_resnet(sharing="all_in_one"):
     keras.utils.set_random_seed(0)
     # Wide enough that no code makes a kernel of zeros.
-    kit = kits.hyper(strategy, "normal", code_units=4, hidden_units=16, seed=3)
+    kit = kits.hyper(sharing, "normal", code_units=4, hidden_units=16, seed=3)
     return randomise(
         models.wide_resnet(10, 1, num_classes=3, input_shape=IMAGE, kit=kit)
     )

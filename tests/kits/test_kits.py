@@ -68,12 +68,12 @@ def test_names_and_classes_of_the_sharing_test_are_those_of_the_network():
     assert sorted(found) == sorted(CONVS)
 
 
-def correlations(strategy, num_draws, num_weights=12):
+def correlations(sharing, num_draws, num_weights=12):
     """Mean |Pearson correlation| over draws, for each layer and pair of layers."""
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     # Small codes and generators: what is common stands out.
-    kit = kits.hyper(strategy, prior="uniform", code_units=2, hidden_units=8, seed=1)
+    kit = kits.hyper(sharing, prior="uniform", code_units=2, hidden_units=8, seed=1)
     point = PointNetwork(network(kit))
     layers = [point.network.get_layer(name) for name in CONVS]
     picks = [rng.choice(layer.kernel.shape[-1], num_weights) for layer in layers]
@@ -97,18 +97,18 @@ def correlations(strategy, num_draws, num_weights=12):
 
 
 @pytest.mark.parametrize(
-    "strategy, high",
+    "sharing, high",
     [
         ("all_in_one", {"layer", "block", "network"}),
         ("block_wise", {"layer", "block"}),
         ("layer_wise", {"layer"}),
     ],
 )
-def test_what_shares_a_code_correlates_and_nothing_else(strategy, high):
+def test_what_shares_a_code_correlates_and_nothing_else(sharing, high):
     num_draws = 200
     # Of n independent pairs |r| averages sqrt(2 / (pi n)): 0.056 for 200 draws.
     nil = np.sqrt(2 / (np.pi * num_draws))
-    for scope, values in correlations(strategy, num_draws).items():
+    for scope, values in correlations(sharing, num_draws).items():
         # Every pair of layers by itself, and their average.
         if scope in high:
             assert min(values) > 0.25, scope
@@ -120,9 +120,9 @@ def test_what_shares_a_code_correlates_and_nothing_else(strategy, high):
 @pytest.mark.parametrize("depth, blocks, convs", [(10, 3, 8), (16, 6, 14)])
 def test_number_of_codes(depth, blocks, convs):
     expected = {"all_in_one": 1, "block_wise": blocks, "layer_wise": convs}
-    assert expected.keys() == kits.STRATEGIES.keys()
-    for strategy, count in expected.items():
-        model = network(kits.hyper(strategy), depth)
+    assert expected.keys() == kits.SHARING.keys()
+    for sharing, count in expected.items():
+        model = network(kits.hyper(sharing), depth)
         assert len(codes_of(model)) == count
         generated = [x for x in model.layers if isinstance(x, HyperConv2D)]
         assert len(generated) == convs
@@ -177,9 +177,9 @@ def test_options_reach_the_layers():
             assert layer.generator_hidden.shape == (5, 7)
 
 
-@pytest.mark.parametrize("strategy", kits.STRATEGIES)
-def test_two_networks_of_one_kit_have_codes_of_their_own(strategy):
-    kit = kits.hyper(strategy, seed=4)
+@pytest.mark.parametrize("sharing", kits.SHARING)
+def test_two_networks_of_one_kit_have_codes_of_their_own(sharing):
+    kit = kits.hyper(sharing, seed=4)
     first, second = network(kit), network(kit)
     for a, b in itertools.product(codes_of(first), codes_of(second)):
         assert a is not b
@@ -193,10 +193,10 @@ def test_two_networks_of_one_kit_have_codes_of_their_own(strategy):
         assert ops.convert_to_numpy(code.draws).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("strategy", kits.STRATEGIES)
-def test_seed_decides_the_codes(strategy):
+@pytest.mark.parametrize("sharing", kits.SHARING)
+def test_seed_decides_the_codes(sharing):
     def drawn(seed):
-        kit = kits.hyper(strategy, seed=seed)
+        kit = kits.hyper(sharing, seed=seed)
         codes = codes_of(network(kit))
         return {c.name: ops.convert_to_numpy(c.next_code(True)) for c in codes}
 
@@ -274,7 +274,7 @@ def test_get_refuses_what_it_does_not_know():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"strategy": "all"}, "`strategy` must be one of.*layer_wise.*strategy='all'"),
+        ({"sharing": "all"}, "`sharing` must be one of.*layer_wise.*sharing='all'"),
         ({"prior": "gauss"}, "`prior` must be one of.*prior='gauss'"),
         ({"code_units": 0}, "`code_units` must be a positive.*code_units=0"),
         ({"hidden_units": -1}, "`hidden_units` must be a positive.*hidden_units=-1"),
@@ -358,3 +358,15 @@ def test_spatial_dropout_drops_channels(cls, shape, same):
 def test_rate_of_mc_dropout_out_of_range(rate):
     with pytest.raises(ValueError, match=f"`rate` must be in 0.*rate={rate}"):
         kits.mc_dropout(rate)
+
+
+def test_the_old_name_of_sharing_is_taken_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="called `sharing`"):
+        kit = kits.hyper(strategy="layer_wise", seed=4)
+    found = [layer.name for layer in network(kit).layers]
+    expected = [layer.name for layer in network(kits.hyper("layer_wise")).layers]
+    assert found == expected
+    with pytest.raises(ValueError, match="`strategy` must be one of"):
+        kits.hyper(strategy="all")
+    with pytest.warns(DeprecationWarning, match="called `SHARING`"):
+        assert kits.STRATEGIES is kits.SHARING

@@ -22,7 +22,7 @@ SMALLEST = {
     "alexnet": PLAIN,
     "lenet5": PLAIN,
     "pyramidnet": {"depth": 8, "alpha": 6, **SMALL},
-    "resnet50": {**PLAIN, "width_multiplier": 1 / 16, "stage_blocks": (1, 1)},
+    "resnet": {**PLAIN, "width_multiplier": 1 / 16, "stage_blocks": (1, 1)},
     "resnet_cifar": {"depth": 8, **SMALL},
     "resnext": {
         "depth": 11,

@@ -25,11 +25,11 @@ from tfhyper.posterior.running import weight_cache
 # One draw is the network itself.
 
 
-@pytest.mark.parametrize("strategy", sorted(kits.STRATEGIES))
-def test_one_draw_is_the_model_with_that_code(strategy):
-    model, x = hyper_resnet(strategy), images()
+@pytest.mark.parametrize("sharing", sorted(kits.SHARING))
+def test_one_draw_is_the_model_with_that_code(sharing):
+    model, x = hyper_resnet(sharing), images()
     codes = {x.name: x for x in model.layers if isinstance(x, layers.LatentCode)}
-    assert len(codes) == {"all_in_one": 1, "block_wise": 3, "layer_wise": 8}[strategy]
+    assert len(codes) == {"all_in_one": 1, "block_wise": 3, "layer_wise": 8}[sharing]
     predictor = PosteriorPredictor(model, num_draws=1, batch_norm="moving_average")
     assert set(predictor.draws[0].noise) == set(codes)
     for _ in range(2):  # two codes after one another

@@ -26,9 +26,9 @@ from tfhyper.posterior import Draw, PosteriorPredictor
 # Plain networks.
 
 
-@pytest.mark.parametrize("strategy", sorted(kits.STRATEGIES))
-def test_a_materialized_draw_is_that_member(strategy):
-    predictor, x = calibrated(hyper_resnet(strategy)), images()
+@pytest.mark.parametrize("sharing", sorted(kits.SHARING))
+def test_a_materialized_draw_is_that_member(sharing):
+    predictor, x = calibrated(hyper_resnet(sharing)), images()
     members = predictor.predict(x).members
     for i in (2, 0):
         plain = predictor.materialize(i)

@@ -1,5 +1,6 @@
 """Kits: which layers fill a network's skeleton."""
 
+import warnings
 from collections.abc import Callable
 
 from tfhyper.checks import check_choice
@@ -10,8 +11,8 @@ from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
 from tfhyper.kits.mnf import mnf
+from tfhyper.kits.sharing import SHARING
 from tfhyper.kits.static_hypernet import static_hypernet
-from tfhyper.kits.strategies import STRATEGIES
 
 KITS: dict[str, Callable[..., LayerKit]] = {
     "bayes": bayes,
@@ -26,7 +27,7 @@ KITS: dict[str, Callable[..., LayerKit]] = {
 __all__ = [
     "KITS",
     "LayerKit",
-    "STRATEGIES",
+    "SHARING",
     "bayes",
     "bayesian_hypernet",
     "deterministic",
@@ -36,6 +37,18 @@ __all__ = [
     "mnf",
     "static_hypernet",
 ]
+
+
+def __getattr__(name: str) -> dict:
+    if name == "STRATEGIES":
+        warnings.warn(
+            "`tfhyper.kits.STRATEGIES` is called `SHARING`; the next version has that "
+            "name alone.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return SHARING
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get(kit: str | LayerKit) -> LayerKit:

@@ -1,5 +1,6 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
+import warnings
 import zlib
 from typing import Any
 
@@ -17,7 +18,7 @@ from tfhyper.kits.kit import (
     layer_name,
     through,
 )
-from tfhyper.kits.strategies import STRATEGIES, Strategy
+from tfhyper.kits.sharing import SHARING, Sharing
 from tfhyper.layers import generated_kernel as defaults
 from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
@@ -35,7 +36,7 @@ LAYERS = (
 
 
 def hyper(
-    strategy: Strategy = "all_in_one",
+    sharing: Sharing = "all_in_one",
     prior: Prior = defaults.PRIOR,
     *,
     code_units: int = defaults.CODE_UNITS,
@@ -43,12 +44,13 @@ def hyper(
     mean_kernel: bool = defaults.MEAN_KERNEL,
     deviation_scale: float = defaults.DEVIATION_SCALE,
     seed: int | None = None,
+    strategy: Sharing | None = None,
 ) -> LayerKit:
     """Returns the kit whose residual blocks have generated kernels.
 
     Every convolution of a residual block has a generator of its own; the stem,
     the classifier and BatchNorm's affine parameters are plain variables (Ukai
-    et al., 2019, section 3.3). The strategy says which of them share a code.
+    et al., 2019, section 3.3). `sharing` says which of them share a code.
 
     The defaults are those that came out best at budgets of tens of epochs (table
     in the README): a trained mean kernel, whose deviation is generated from
@@ -56,7 +58,7 @@ def hyper(
     `mean_kernel=False`.
 
     Args:
-        strategy: `"all_in_one"` one code for the network, `"block_wise"` one
+        sharing: `"all_in_one"` one code for the network, `"block_wise"` one
             for each residual block, `"layer_wise"` one for each convolution.
         prior: prior of the codes, see `tfhyper.layers.LatentCode`.
         code_units: int > 0, size of z.
@@ -66,9 +68,10 @@ def hyper(
         deviation_scale: float >= 0, with `mean_kernel=True`.
         seed: int in 0 <= seed < 2**31 from which the seeds of all codes are
             derived, or `None` for a fresh one.
+        strategy: the old name of `sharing`, which the next version has no more.
 
     Raises:
-        ValueError: for an unknown strategy or prior, or sizes out of range.
+        ValueError: for an unknown sharing or prior, or sizes out of range.
 
     Example:
 
@@ -77,7 +80,15 @@ def hyper(
     >>> [layer.name for layer in model.layers if "code" in layer.name]
     ['code_stage1_block1', 'code_stage2_block1', 'code_stage3_block1']
     """
-    group_of = STRATEGIES[check_choice("strategy", strategy, STRATEGIES)]
+    if strategy is not None:
+        check_choice("strategy", strategy, SHARING)
+        warnings.warn(
+            "`strategy` is called `sharing`; the next version has that name alone.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        sharing = strategy
+    group_of = SHARING[check_choice("sharing", sharing, SHARING)]
     seed = check_seed(seed)
     options: dict[str, Any] = {
         "prior": prior,

@@ -113,7 +113,7 @@ class LayerKit:
     """Makers of the layers of a network; a skeleton names none itself.
 
     Each maker returns something to call on a tensor. Names are paths,
-    `stage1_block2/conv1`, whose parts tell a strategy what belongs together; a
+    `stage1_block2/conv1`, whose parts tell a sharing what belongs together; a
     maker names its layer `layer_name(path)`. To mix kits, replace a field.
 
     Attributes:

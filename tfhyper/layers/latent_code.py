@@ -31,7 +31,7 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
 
     Called on any tensor of the network (its value is not used), it gives one
     code for the whole batch. Hand that code to several `HyperConv2D` layers and
-    their kernels come from the same z: the all-in-one strategy of Ukai et al.
+    their kernels come from the same z: the all-in-one sharing of Ukai et al.
     (2019), section 3.2.
 
     z is a function of (seed, count). The two counts, of the calls in training

@@ -9,7 +9,7 @@ from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
 from tfhyper.models.pyramidnet import pyramidnet
 from tfhyper.models.residual import residual_network
-from tfhyper.models.resnet50 import resnet50
+from tfhyper.models.resnet import resnet, resnet50
 from tfhyper.models.resnet_cifar import resnet_cifar
 from tfhyper.models.resnext import resnext
 from tfhyper.models.wide_resnet import wide_resnet
@@ -19,7 +19,7 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "alexnet": alexnet,
     "lenet5": lenet5,
     "pyramidnet": pyramidnet,
-    "resnet50": resnet50,
+    "resnet": resnet,
     "resnet_cifar": resnet_cifar,
     "resnext": resnext,
     "wide_resnet": wide_resnet,
@@ -32,6 +32,7 @@ __all__ = [
     "plain_network",
     "pyramidnet",
     "residual_network",
+    "resnet",
     "resnet50",
     "resnet_cifar",
     "resnext",

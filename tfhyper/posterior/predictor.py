@@ -43,7 +43,7 @@ class PosteriorPredictor(BasePredictor):
 
     Draws can also be averaged inside of one network, in which BatchNorm's affine
     parameters are repeated (section 3.4 and figure 4): the paper pairs
-    `"branching"` with the strategy all-in-one, `"parallelizing"` with block-wise and
+    `"branching"` with the sharing all-in-one, `"parallelizing"` with block-wise and
     `"widening"` with layer-wise; all forms take all networks whose layers draw.
 
     Args:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.layers import normal
-from tfhyper.models import resnet50
+from tfhyper.models import resnet, resnet50
 
 SMALL = {
     "width_multiplier": 1 / 16,
@@ -20,7 +20,7 @@ NORMS = {"0": "shortcut", "1": "post1", "2": "post2", "3": "post3"}
 
 @pytest.fixture(scope="module")
 def ours():
-    return resnet50(num_classes=10, input_shape=(64, 64, 3), kit="deterministic")
+    return resnet(num_classes=10, input_shape=(64, 64, 3), kit="deterministic")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_published_numbers_of_parameters(ours, theirs):
 @pytest.mark.parametrize("kit", ["deterministic", "hyper"])
 @pytest.mark.parametrize("version, strided", [("v1", "conv1"), ("v1.5", "conv2")])
 def test_structure(kit, version, strided):
-    model = resnet50(**SMALL, version=version, kit=kit)
+    model = resnet(**SMALL, version=version, kit=kit)
     convs = {x.name: x for x in model.layers if isinstance(x, keras.layers.Conv2D)}
     assert len(convs) == 1 + 3 * 3 + 2
     assert {name for name, x in convs.items() if x.strides == (2, 2)} == {
@@ -125,4 +125,21 @@ def test_structure(kit, version, strided):
 )
 def test_errors_name_argument_rule_and_value(options, message):
     with pytest.raises(ValueError, match=message):
-        resnet50(**{**SMALL, **options})
+        resnet(**{**SMALL, **options})
+
+
+def test_depths_are_those_of_the_paper():
+    tiny = {**SMALL, "stage_blocks": None, "kit": "deterministic"}
+    for depth, count in {50: 16, 101: 33, 152: 50}.items():
+        model = resnet(depth, **tiny)
+        sums = [x for x in model.layers if isinstance(x, keras.layers.Add)]
+        assert (model.name, len(sums)) == (f"resnet_{depth}", count)
+    with pytest.raises(ValueError, match=r"`depth` must be one of \[101, 152, 50\]"):
+        resnet(34)
+
+
+def test_the_old_name_is_taken_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="called `resnet`"):
+        old = resnet50(**SMALL, kit="deterministic")
+    new = resnet(**SMALL, kit="deterministic")
+    assert [w.path for w in old.weights] == [w.path for w in new.weights]
