@@ -753,6 +753,7 @@ NOT_CALLED: dict[str, str] = {
         "the name of before for `estimate_batch_norm`",
     ),
     "layers.VariationalLayer": "a base class without arguments",
+    "models.resnet50": "the name of before for `resnet`",
     "training.DivergedError": "an error",
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
@@ -1168,6 +1169,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             zero=[(0, [2])],
             empty=[],
         ),
+        "block": bv.function(),
         "stem": bv.function(),
         "head": bv.function(),
     },
@@ -1263,6 +1265,11 @@ LEGAL: dict[tuple[str, str, str], str] = {
         for kind in ("empty", "shape")
     },
     ("training.Workdir.save", "history", "empty"): "a training need not have metrics",
+    **{
+        (f"posterior.{name}.{method}", "x", "length"): "as many examples as one likes"
+        for name in ("PosteriorPredictor", "DeepEnsemble")
+        for method in ("predict", "predict_anytime")
+    },
     ("metrics.normalized_softplus", "logits", "shape"): _ROWS,
     ("metrics.normalized_softplus", "logits", "empty"): _ROWS,
 }

@@ -341,6 +341,12 @@ def test_a_file_is_replaced(onnx, wide, predictor, tmp_path):
         ({"check_data": (ROWS * np.nan, LABELS)}, ValueError, "must be finite"),
         ({"check_data": ({"x": ROWS}, LABELS)}, ValueError, "must hold the inputs"),
         ({"check_data": (ROWS, LABELS[:2])}, ValueError, "labels"),
+        (
+            {"check_data": (ROWS, LABELS + 9)},
+            ValueError,
+            "`check_data` must hold labels",
+        ),
+        ({"check_data": (ROWS + 1j, LABELS)}, TypeError, "`check_data` must hold real"),
         ({"class_names": ["a"]}, ValueError, "one name for each of 4 classes"),
         ({"preprocessing": 1}, TypeError, "`preprocessing` must be a"),
         ({"predictor": 1}, TypeError, "`predictor` must be"),

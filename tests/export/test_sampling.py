@@ -148,10 +148,13 @@ def norm_predictor():
         (norm_predictor, IMAGES[..., :2], "`sampling_inputs` must be an array"),
         (norm_predictor, IMAGES[:0], "at least 1 examples"),
         (norm_predictor, IMAGES * np.nan, "`sampling_inputs` must be finite"),
+        (norm_predictor, IMAGES + 1j, "`sampling_inputs` must hold real numbers"),
+        (norm_predictor, IMAGES.astype(object), "`sampling_inputs` must hold real"),
+        (norm_predictor, [[1.0], [2.0, 3.0]], "`sampling_inputs` must hold real"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(make, inputs, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         export.saved_model(
             make(), tmp_path / "model", sampling=True, sampling_inputs=inputs
         )

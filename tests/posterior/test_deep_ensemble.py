@@ -419,7 +419,7 @@ def test_files_of_the_other_class_are_refused(saved, models, tmp_path):
     PosteriorPredictor(models[0], 1).save(path, overwrite=True)
     with pytest.raises(ValueError, match="DeepEnsemble.save.*another format"):
         DeepEnsemble.load(path)
-    with pytest.raises(FileNotFoundError, match="no predictor at"):
+    with pytest.raises(FileNotFoundError, match="`path` must be a file"):
         DeepEnsemble.load(tmp_path / "none.tfhyper")
 
 

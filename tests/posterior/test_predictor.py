@@ -19,7 +19,7 @@ from tests.helpers.predictors import (
 )
 from tfhyper import kits, layers, metrics, models
 from tfhyper.layers.generated_kernel import GeneratedKernel
-from tfhyper.posterior import PosteriorPredictor
+from tfhyper.posterior import PointNetwork, PosteriorPredictor
 from tfhyper.posterior.running import weight_cache
 
 # One draw is the network itself.
@@ -375,3 +375,16 @@ def test_progress_is_shown_when_asked(capfd):
     assert capfd.readouterr().out == ""
     predictor.calibrate(images())
     assert "calibrate: 2 draws" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["frozen_norms", "sample_dropout"])
+@pytest.mark.parametrize("value", [1, "yes", None, np.ones(2)])
+def test_switches_of_a_point_network_are_bools(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"):
+        PointNetwork(small_network(), **{name: value})
+
+
+def test_a_fresh_seed_is_kept():
+    model = small_network()
+    first, second = (PosteriorPredictor(model, 2, seed=None) for _ in range(2))
+    assert isinstance(first.seed, int) and first.seed != second.seed

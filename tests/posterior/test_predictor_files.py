@@ -243,5 +243,5 @@ def test_code_in_a_file_is_not_run(tmp_path, saved):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no predictor at .*none.tfhyper"):
+    with pytest.raises(FileNotFoundError, match="`path` must be a file.*none.tfhyper"):
         PosteriorPredictor.load(tmp_path / "none.tfhyper")

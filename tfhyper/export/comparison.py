@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_finite
+from tfhyper.checks import check_numbers
 from tfhyper.posterior import Rejection
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.tasks.task import Task
@@ -71,6 +72,19 @@ class FileReport:
         return "\n".join(lines)
 
 
+def inputs_of(name: str, inputs: ArrayLike, spec: Any) -> np.ndarray:
+    """Returns inputs as an array; numbers are checked where numbers are taken.
+
+    Args:
+        name: of the argument that holds them.
+        inputs: what was given.
+        spec: the `tf.TensorSpec` of what is taken.
+    """
+    if spec.dtype.name != "string":
+        check_numbers(name, inputs)
+    return np.asarray(inputs)
+
+
 def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
     """Returns inputs by name, as the file takes them, and labels or `None`."""
     if check_data is None:
@@ -105,7 +119,7 @@ def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
         )
     named = {}
     for name, spec in specs.items():
-        array = check_finite("check_data", inputs[name])
+        array = inputs_of("check_data", inputs[name], spec)
         if not spec.shape.is_compatible_with(array.shape) or len(array) == 0:
             raise ValueError(
                 f"`check_data` must hold inputs of shape {tuple(spec.shape)}. "
@@ -195,8 +209,13 @@ def compare(
     )
     scores = None
     if labels is not None:
-        scores = {
-            "predictor": task.output_scores(labels, expected),
-            "file": task.output_scores(labels, found),
-        }
+        try:
+            scores = {
+                "predictor": task.output_scores(labels, expected),
+                "file": task.output_scores(labels, found),
+            }
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"`check_data` must hold labels of the network's. Received: {error}"
+            ) from error
     return FileReport(path, size, len(prediction.mean), differences, tolerance, scores)

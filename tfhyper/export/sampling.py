@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_finite
+from tfhyper.export.comparison import inputs_of
 from tfhyper.export.functions import (
     Assignment,
     DrawnNetwork,
@@ -117,7 +117,7 @@ class FreshDraws:
 
     def _check(self, inputs: ArrayLike, members: EnsembleFunction) -> np.ndarray:
         spec, *others = members.specs.values()
-        array = check_finite("sampling_inputs", inputs)
+        array = inputs_of("sampling_inputs", inputs, spec)
         if others or not spec.shape.is_compatible_with(array.shape):
             raise ValueError(
                 "`sampling_inputs` must be an array of inputs as the network takes "

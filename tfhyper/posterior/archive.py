@@ -105,7 +105,10 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
     """
     path = check_path("path", path)
     if not os.path.exists(path):
-        raise FileNotFoundError(f"There is no predictor at {path!r}.")
+        raise FileNotFoundError(
+            "`path` must be a file that `PosteriorPredictor.save` or "
+            f"`DeepEnsemble.save` wrote. Received: path={path!r}, where there is none"
+        )
     try:
         with open_zip(path) as archive:
             text = read_entry(archive, _SETTINGS, _MAX_SETTINGS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.member_models import MemberModels
@@ -54,7 +55,8 @@ class DeepEnsemble(BasePredictor):
         batch_norm: `"moving_average"`, the models' own statistics; `"reestimate"`,
             which models of generated kernels need, or `"minibatch"`: as for
             `PosteriorPredictor`, by `calibrate`.
-        seed: int in 0 <= seed < 2**31, from which draws are made.
+        seed: int in 0 <= seed < 2**31, from which draws are made, or `None` for a
+            fresh one.
         outputs: what every model gives, as for `PosteriorPredictor`.
         link: how logits become probabilities, as for `PosteriorPredictor`.
         deterministic: bool, True for each network at its posterior's mean, as for
@@ -101,7 +103,7 @@ class DeepEnsemble(BasePredictor):
         models: Sequence[keras.Model | str],
         draws_per_member: int = 1,
         batch_norm: BatchNormMoments = "moving_average",
-        seed: int = 0,
+        seed: int | None = 0,
         outputs: str | None = None,
         link: Link = "softmax",
         deterministic: bool = False,
@@ -120,7 +122,7 @@ class DeepEnsemble(BasePredictor):
         settings = DrawSettings(
             num_draws=draws_per_member,
             batch_norm=batch_norm,
-            seed=seed,
+            seed=check_seed(seed),
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,

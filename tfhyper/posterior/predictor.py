@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -61,7 +62,8 @@ class PosteriorPredictor(BasePredictor):
             the model's own statistics for every draw. Frozen BatchNorm layers
             keep theirs, but with `"minibatch"` in a model that is frozen as a
             whole; so do layers that are called with `training=False`.
-        seed: int in 0 <= seed < 2**31, from which the draws are made.
+        seed: int in 0 <= seed < 2**31, from which the draws are made, or `None` for a
+            fresh one.
         outputs: what the model gives: of a classifier `"logits"` or
             `"probabilities"`, `None` to take the latter if its last layer ends in
             a softmax; of a regression `"mean"`, (batch, 1), or
@@ -120,7 +122,7 @@ class PosteriorPredictor(BasePredictor):
         num_draws: int | None = None,
         averaging: Averaging = "branching",
         batch_norm: BatchNormMoments = "reestimate",
-        seed: int = 0,
+        seed: int | None = 0,
         outputs: str | None = None,
         link: Link = "softmax",
         deterministic: bool = False,
@@ -133,7 +135,7 @@ class PosteriorPredictor(BasePredictor):
             num_draws=num_draws,
             averaging=averaging,
             batch_norm=batch_norm,
-            seed=seed,
+            seed=check_seed(seed),
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,

@@ -72,6 +72,8 @@ class PointNetwork:
         sample_dropout: bool = False,
         own: bool = True,
     ):
+        check_bool("frozen_norms", frozen_norms)
+        check_bool("sample_dropout", sample_dropout)
         self.model = model
         self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
         self.stand_ins = StandIns(sample_dropout)
