@@ -388,3 +388,10 @@ def test_a_fresh_seed_is_kept():
     model = small_network()
     first, second = (PosteriorPredictor(model, 2, seed=None) for _ in range(2))
     assert isinstance(first.seed, int) and first.seed != second.seed
+
+
+@pytest.mark.parametrize("print_fn", [None, "print", 3])
+def test_a_summary_is_printed_by_a_function(print_fn):
+    predictor = PosteriorPredictor(small_network(), 2)
+    with pytest.raises(TypeError, match="`print_fn` must be"):
+        predictor.summary(print_fn)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tfhyper.checks import check_function
 from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
@@ -207,7 +208,11 @@ class PosteriorPredictor(BasePredictor):
 
         Args:
             print_fn: takes the text.
+
+        Raises:
+            TypeError: if it is no function.
         """
+        check_function("print_fn", print_fn)
         counts = self.parameters()
         form = f"averaged, x{self.num_draws} {self.averaging}"
         noise = sum(x.size for x in self.draws[0].noise.values())
