@@ -70,7 +70,7 @@ def trained(workdir):
 def count_draws(model, images, test, draws: int) -> dict:
     """Returns confidence -> draws used by an input, and the share that agrees."""
     predictor = PosteriorPredictor(model, draws, seed=FLAGS.seed)
-    predictor.calibrate(images.train_from(0).take(images.steps_per_epoch))
+    predictor.estimate_batch_norm(images.train_from(0).take(images.steps_per_epoch))
     found = {}
     for confidence in CONFIDENCES:
         prediction = predictor.predict_anytime(test, confidence, check=True)

@@ -267,7 +267,7 @@ def train_and_score(cell: Cell, seed: int, train, held_out) -> dict:
     # A static hypernetwork's kernels are the same in every pass.
     draws = 1 if cell.posterior in ("", "StaticHyper") else FLAGS.draws
     predictor = tfhyper.PosteriorPredictor(model, num_draws=draws, seed=seed)
-    predictor.calibrate(x_train, verbose=0)
+    predictor.estimate_batch_norm(x_train, verbose=0)
     scores[f"x{FLAGS.draws}"] = metrics.classification_report(
         y, predictor.predict(x, batch_size=500).members
     )

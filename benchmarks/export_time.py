@@ -86,7 +86,7 @@ def train(settings: dict) -> tuple[tfhyper.PosteriorPredictor, tfhyper.data.Data
     workdir = training.Workdir(os.path.join(FLAGS.workdir, "network"), settings)
     model, _ = training.fit_in_workdir(workdir, build, data, FLAGS.epochs, verbose=2)
     predictor = tfhyper.PosteriorPredictor(model, FLAGS.draws, seed=FLAGS.seed)
-    return predictor.calibrate(data.epoch(0), verbose=0), data
+    return predictor.estimate_batch_norm(data.epoch(0), verbose=0), data
 
 
 def write_files(predictor, folder: str, test: tuple) -> dict[str, dict]:

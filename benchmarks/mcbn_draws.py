@@ -75,7 +75,7 @@ def draw(model, data, batch_size: int) -> np.ndarray:
     )
     # Augmented, as in training.
     images = data.epoch(0).unbatch()
-    predictor.calibrate(images.batch(batch_size, drop_remainder=True))
+    predictor.estimate_batch_norm(images.batch(batch_size, drop_remainder=True))
     return predictor.predict(data.test, verbose=1).members
 
 

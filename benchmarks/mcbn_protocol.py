@@ -158,7 +158,7 @@ class Network:
         variables = self.stack.model.trainable_variables
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
-        self.predictor.calibrate(np.float32(x_train), verbose=0)
+        self.predictor.estimate_batch_norm(np.float32(x_train), verbose=0)
         return self.predictor.predict(np.float32(x), batch_size=len(x)).members
 
 

@@ -251,7 +251,7 @@ class Lab:
             )
             if draws > 1:
                 # One epoch as in training: section 3.5.
-                predictor.calibrate(data.epoch(0))
+                predictor.estimate_batch_norm(data.epoch(0))
             return predictor.predict(data.test, verbose=1).members
 
         return self._kept(run, f"members_{draws}", predict)
@@ -268,7 +268,7 @@ class Lab:
             images = data.epoch(0)
             if sizes.form_examples is not None:
                 images = images.take(-(-sizes.form_examples // self.batch_size))
-            predictor.calibrate(images)
+            predictor.estimate_batch_norm(images)
             return predictor.predict(data.test, verbose=1).mean
 
         labels = self.labels(run)

@@ -85,7 +85,7 @@ def ours() -> dict:
     rng = np.random.default_rng(1)
     shape = 64, FLAGS.size, FLAGS.size, 3
     predictor = PosteriorPredictor(network("hyper"), FLAGS.draws)
-    predictor.calibrate(rng.normal(size=shape).astype("float32"), verbose=0)
+    predictor.estimate_batch_norm(rng.normal(size=shape).astype("float32"), verbose=0)
     plain = network("deterministic")
     call = compiled(plain)
 

@@ -145,7 +145,7 @@ def train_and_score(method: Method, workdir: training.Workdir) -> dict:
             model, num_draws=draws, batch_norm=batch_norm, seed=FLAGS.seed
         )
         if batch_norm == "reestimate":
-            predictor.calibrate(passed_images(data))
+            predictor.estimate_batch_norm(passed_images(data))
         members = predictor.predict(data.test, verbose=1).members
         scores[batch_norm] = common.score(labels, members)
         if draws > 1:
@@ -169,7 +169,7 @@ def pass_sizes(model, data, labels) -> dict:
             continue
         batches = -(-size // data.batch_size)
         predictor = tfhyper.PosteriorPredictor(model, num_draws=4, seed=FLAGS.seed)
-        predictor.calibrate(passed_images(data).take(batches), verbose=0)
+        predictor.estimate_batch_norm(passed_images(data).take(batches), verbose=0)
         members = predictor.predict(data.test).members
         scores[str(size)] = metrics.classification_report(labels, members)
     return scores

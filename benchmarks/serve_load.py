@@ -93,7 +93,7 @@ def export_model(path):
     for epoch in range(FLAGS.epochs):
         model.fit(data.epoch(epoch), verbose=0)
     predictor = tfhyper.PosteriorPredictor(model, FLAGS.draws)
-    predictor.calibrate(data.epoch(0), verbose=0)
+    predictor.estimate_batch_norm(data.epoch(0), verbose=0)
     spec = data.spec
     preprocessing = export.Preprocessing(spec.mean, spec.std)
     export.saved_model(

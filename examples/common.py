@@ -136,7 +136,7 @@ def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None
         seed=FLAGS.draw_seed,
     )
     predictor.summary()
-    predictor.calibrate(calibration_data(data))
+    predictor.estimate_batch_norm(calibration_data(data))
     report_predictor(predictor, data)
 
 

@@ -56,7 +56,7 @@ def main():
         seed=FLAGS.draw_seed,
     )
     if not plain:
-        ensemble.calibrate(common.calibration_data(data))
+        ensemble.estimate_batch_norm(common.calibration_data(data))
     common.report_predictor(ensemble, data)
 
 

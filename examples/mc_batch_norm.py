@@ -77,7 +77,7 @@ def main():
         seed=FLAGS.draw_seed,
     )
     # Augmented, as training saw them; each draw takes one batch.
-    drawn.calibrate(data.epoch(0))
+    drawn.estimate_batch_norm(data.epoch(0))
     labels = np.concatenate([y for _, y in data.test])
     names = {"plain": plain, f"MCBN x{FLAGS.draws}": drawn}
     scores = {}

@@ -90,7 +90,9 @@ def main():
         outputs="mean",
         seed=FLAGS.draw_seed,
     )
-    predictor.calibrate(x[train], verbose=0).fit_noise(x[held_out], y[held_out])
+    predictor.estimate_batch_norm(x[train], verbose=0).fit_noise(
+        x[held_out], y[held_out]
+    )
     held = predictor.predict(x[held_out])
     constant = metrics.best_constant_variance(y[held_out], held.mean)
     report(predictor.predict(x[test]), y[test], constant, scale, len(train))

@@ -413,7 +413,7 @@ def test_calibration_must_not_be_due():
     )
     model.build((None, 5))
     found = PosteriorPredictor(model, num_draws=4)
-    with pytest.raises(ValueError, match="calibrate"):
+    with pytest.raises(ValueError, match="estimate_batch_norm"):
         found.predict_anytime(X)
 
 

@@ -240,7 +240,7 @@ def test_moments_are_those_of_the_averaged_network(block_wise, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_file_and_plain_network(block_wise, form, tmp_path):
     predictor = tfhyper.PosteriorPredictor(block_wise, 2, form, seed=1)
-    with pytest.raises(ValueError, match="calibrate"):
+    with pytest.raises(ValueError, match="estimate_batch_norm"):
         predictor.predict(X)
     predictor.calibrate(X_TRAIN, verbose=0)
     prediction = predictor.predict(X)

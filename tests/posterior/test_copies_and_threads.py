@@ -65,7 +65,7 @@ def test_copies_of_a_predictor_give_the_same(name):
 @pytest.mark.parametrize("name", COPIES)
 def test_copies_of_a_predictor_before_its_calibration(name):
     found = COPIES[name](PosteriorPredictor(network(), num_draws=2))
-    with pytest.raises(ValueError, match="Call `calibrate"):
+    with pytest.raises(ValueError, match="Call `estimate_batch_norm"):
         found.predict(X)
 
 
@@ -246,6 +246,6 @@ def test_data_that_calibrate_what_reads_them_are_an_error():
             predictor.calibrate(X, verbose=0)
             yield X
 
-    with pytest.raises(RuntimeError, match="`calibrate` must not be called by"):
+    with pytest.raises(RuntimeError, match="`estimate_batch_norm` must not be called"):
         predictor.calibrate(Data(), verbose=0)
     predictor.calibrate(X, verbose=0)

@@ -189,7 +189,7 @@ def test_draws_of_paths_keep_their_moments(paths, models):
     options = {"batch_norm": "reestimate"}
     expected = DeepEnsemble(models, **options).calibrate(X, verbose=0)
     found = DeepEnsemble(paths, **options)
-    with pytest.raises(ValueError, match="Call `calibrate"):
+    with pytest.raises(ValueError, match="Call `estimate_batch_norm"):
         found.predict(X)
     assert found.calibrate(X, verbose=0) is found
     np.testing.assert_array_equal(found.predict(X).members, expected.predict(X).members)
@@ -255,7 +255,7 @@ def test_a_failed_calibration_changes_nothing(bayesian, monkeypatch):
 
 
 def test_moving_averages_need_no_calibration(ensemble, capsys):
-    with pytest.raises(ValueError, match="nothing to calibrate"):
+    with pytest.raises(ValueError, match="nothing to estimate"):
         ensemble.calibrate(X)
     ensemble.predict(X, verbose=1)
     assert "predict: 3 draws" in capsys.readouterr().out

@@ -432,7 +432,9 @@ def test_the_pass_has_no_other_batch_size():
     predictor, x = predictor_of(network()), data()
     with pytest.raises(ValueError, match="leave it out. Received: batch_size=4"):
         predictor.calibrate(x, batch_size=4, verbose=0)
-    with pytest.raises(ValueError, match=r"Call `calibrate\(training inputs\)` first"):
+    with pytest.raises(
+        ValueError, match=r"Call `estimate_batch_norm\(training inputs\)` first"
+    ):
         predictor.predict(x)
 
 

@@ -357,7 +357,9 @@ def test_calibration_must_come_first():
         lambda: predictor.evaluate(images(), np.zeros(10, int)),
         lambda: predictor.materialize(0),
     ):
-        with pytest.raises(ValueError, match=r"Call `calibrate\(training inputs\)`"):
+        with pytest.raises(
+            ValueError, match=r"Call `estimate_batch_norm\(training inputs\)`"
+        ):
             use()
     predictor.calibrate(images(), verbose=0)
     assert np.isfinite(predictor.predict(images()).mean).all()
@@ -365,7 +367,7 @@ def test_calibration_must_come_first():
 
 def test_moving_averages_need_no_calibration():
     predictor = PosteriorPredictor(small_network(), batch_norm="moving_average")
-    with pytest.raises(ValueError, match="nothing to calibrate"):
+    with pytest.raises(ValueError, match="nothing to estimate"):
         predictor.calibrate(images(), verbose=0)
 
 
@@ -374,7 +376,7 @@ def test_progress_is_shown_when_asked(capfd):
     predictor.calibrate(images(), verbose=0).predict(images())
     assert capfd.readouterr().out == ""
     predictor.calibrate(images())
-    assert "calibrate: 2 draws" in capfd.readouterr().out
+    assert "estimate_batch_norm: 2 draws" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["frozen_norms", "sample_dropout"])

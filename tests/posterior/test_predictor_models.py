@@ -92,7 +92,9 @@ def test_training_on_asks_for_calibration():
         lambda: predictor.evaluate(x, y),
         lambda: predictor.materialize(0),
     ):
-        with pytest.raises(ValueError, match="trained since.*`calibrate` again"):
+        with pytest.raises(
+            ValueError, match="trained since.*`estimate_batch_norm` again"
+        ):
             use()
     predictor.calibrate(images(20), verbose=0)
     after = predictor.predict(x).members

@@ -47,7 +47,7 @@ class EnsembleFunction:
 
     Raises:
         ValueError: for another form, or one that the posterior does not allow; if
-            `calibrate` is due.
+            `estimate_batch_norm` is due.
 
     Example:
 

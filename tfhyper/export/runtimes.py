@@ -53,8 +53,8 @@ Returns:
 Raises:
     TypeError: for a predictor or an argument of another type.
     ValueError: for an argument out of range, a model that was trained since, if
-        `calibrate` is due, for draws or operations that the format has not, or if
-        the file differs by more than `tolerance`: then nothing is written.
+        `estimate_batch_norm` is due, for draws or operations that the format has not,
+        or if the file differs by more than `tolerance`: then nothing is written.
     FileExistsError: if there is something at `path`, and `overwrite` is not set
         or it is of another format.
     ImportError: without `pip install "tfhyper[{extra}]"`.

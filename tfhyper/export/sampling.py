@@ -24,7 +24,7 @@ class FreshDraws:
     A draw is a function of the seed and its number, of the same distribution as the
     predictor's. Its BatchNorm moments are those of training inputs, held as a
     variable, that are sent through it: all of them or a random mini-batch, as
-    `calibrate` takes them.
+    `estimate_batch_norm` takes them.
 
     Args:
         members: the `EnsembleFunction` of the predictor.

@@ -77,15 +77,15 @@ def saved_model(
             call, for predictors that draw.
         sampling_inputs: for `sampling`, and for it required where draws have
             BatchNorm moments of their own: training inputs, normalised, that each
-            fresh draw takes them from, as from one batch of `calibrate`. They are
-            in the file and go through the network once per draw and call: some
+            fresh draw takes them from, as from one batch of `estimate_batch_norm`. They
+            are in the file and go through the network once per draw and call: some
             hundreds will do. Not used where draws have none.
 
     Raises:
         TypeError: for a predictor or an argument of another type.
         ValueError: for an argument out of range, a form that the posterior has not,
             a model that was trained since, one that calls Python or reads a table
-            of no layer, or if `calibrate` is due.
+            of no layer, or if `estimate_batch_norm` is due.
         FileExistsError: if there is something at `path`, and `overwrite` is not set
             or it is no SavedModel.
         RuntimeError: if Keras runs on another backend.

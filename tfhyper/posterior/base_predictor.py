@@ -147,7 +147,7 @@ class BasePredictor(abc.ABC):
         of them in the data, and returns what the network gives.
 
         Raises:
-            ValueError: if `calibrate` is due, or the model has other weights.
+            ValueError: if `estimate_batch_norm` is due, or the model has other weights.
         """
         return self.source.runs()
 
@@ -217,7 +217,7 @@ class BasePredictor(abc.ABC):
             draw: int, the index of one of the networks.
 
         Raises:
-            ValueError: if `draw` is out of range, or if `calibrate` is due.
+            ValueError: if `draw` is out of range, or if `estimate_batch_norm` is due.
         """
         return self.source.materialize(
             check_integer("draw", draw, 0, self.num_networks - 1)
@@ -232,13 +232,13 @@ class BasePredictor(abc.ABC):
         where dropout draws (see `materialize`). It rejects nothing.
 
         Raises:
-            ValueError: if `calibrate` is due.
+            ValueError: if `estimate_batch_norm` is due.
 
         Example:
 
         >>> predictor = tfhyper.PosteriorPredictor(
         ...     residual, num_draws=4, averaging="widening"
-        ... ).calibrate(x_train, verbose=0)
+        ... ).estimate_batch_norm(x_train, verbose=0)
         >>> model = predictor.materialize_average()
         >>> model.save("average.keras")
         >>> keras.saving.load_model("average.keras").predict(x_test, verbose=0).shape
@@ -289,7 +289,7 @@ class BasePredictor(abc.ABC):
 
         Raises:
             ValueError: if `x` is empty, not finite or comes in another order
-                for another draw; if `calibrate` is due; or if a draw's output
+                for another draw; if `estimate_batch_norm` is due; or if a draw's output
                 is not finite.
         """
         check_reading(batch_size, verbose, keep_members=keep_members)
@@ -489,7 +489,7 @@ class BasePredictor(abc.ABC):
 
         What it promises is for inputs like those it was chosen on. Of others, noise
         say, it rejects those that `score` puts above the threshold: look at how many
-        these are. Choose anew after `calibrate` or `fit_noise`.
+        these are. Choose anew after `estimate_batch_norm` or `fit_noise`.
 
         Args:
             x: inputs as an array, or a dataset of inputs, of (inputs, labels) or of

@@ -54,7 +54,7 @@ class DeepEnsemble(BasePredictor):
             with random layers, or for `"minibatch"`.
         batch_norm: `"moving_average"`, the models' own statistics; `"reestimate"`,
             which models of generated kernels need, or `"minibatch"`: as for
-            `PosteriorPredictor`, by `calibrate`.
+            `PosteriorPredictor`, by `estimate_batch_norm`.
         seed: int in 0 <= seed < 2**31, from which draws are made, or `None` for a
             fresh one.
         outputs: what every model gives, as for `PosteriorPredictor`.
@@ -168,6 +168,6 @@ class DeepEnsemble(BasePredictor):
             draw: int, the index of one of the `num_draws` draws.
 
         Raises:
-            ValueError: if `draw` is out of range, or if `calibrate` is due.
+            ValueError: if `draw` is out of range, or if `estimate_batch_norm` is due.
         """
         return super().materialize(draw)

@@ -59,7 +59,7 @@ class DrawnEnsemble:
         self._statistics = BatchNormStatistics(
             settings.batch_norm, settings.batch_size, self.point
         )
-        self._estimating = Exclusive("calibrate")
+        self._estimating = Exclusive("estimate_batch_norm")
         self._check_dropout(settings.dropout)
         if not self.settings.inside and not self._varies():
             self._check_one_draw(settings.num_draws)
@@ -132,8 +132,8 @@ class DrawnEnsemble:
         if changed := self._looked_at.changed():
             raise ValueError(
                 "The model was trained since its weights were taken: call "
-                "`calibrate` again, or make another predictor. Received: a model "
-                f"whose variable '{changed[0]}' has other values"
+                "`estimate_batch_norm` again, or make another predictor. Received: a "
+                f"model whose variable '{changed[0]}' has other values"
             )
 
     def weights_changed(self) -> bool:

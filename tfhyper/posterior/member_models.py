@@ -56,7 +56,7 @@ class MemberModels:
         self._checksums: dict[int, int] = {}
         # the list of draws of each member
         self._draws: list[list[Draw]] = []
-        self._estimating = Exclusive("calibrate")
+        self._estimating = Exclusive("estimate_batch_norm")
         for i, source in enumerate(self.sources):
             model = _load(source)
             member, task = self._make(i, model), make_task(model)
@@ -131,7 +131,7 @@ class MemberModels:
         self, inputs: Structure, batch_size: int | None, verbose: int
     ) -> None:
         """Gives each draw of each member the moments of a pass, all or none."""
-        members = progress("calibrate", self, len(self), verbose, "member")
+        members = progress("estimate_batch_norm", self, len(self), verbose, "member")
         with self._estimating:
             self._draws = [
                 member.estimated(own, inputs, batch_size)

@@ -34,7 +34,7 @@ class PosteriorPredictor(BasePredictor):
 
     BatchNorm's moving averages belong to no draw: they mix the statistics of
     all the kernels that training went through. With `batch_norm="reestimate"`,
-    `calibrate` sends training inputs through each draw, as in training, and
+    `estimate_batch_norm` sends training inputs through each draw, as in training, and
     keeps the exact moments (section 3.5). Without it, a draw of a generated
     network predicts badly. With `batch_norm="minibatch"` the moments of a draw
     are those of one random mini-batch of `batch_size` training inputs: Monte
@@ -51,7 +51,7 @@ class PosteriorPredictor(BasePredictor):
     Args:
         model: a trained functional or Sequential Keras model, whose output is
             (batch, classes). The predictor takes its weights as they are now:
-            after more training, make another, or call `calibrate` again.
+            after more training, make another, or call `estimate_batch_norm` again.
         num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic` or if
             nothing in the model draws.
         averaging: `"branching"`: N networks, their predictions averaged;
@@ -107,7 +107,7 @@ class PosteriorPredictor(BasePredictor):
     Example:
 
     >>> predictor = tfhyper.PosteriorPredictor(model, num_draws=16, seed=0)
-    >>> predictor = predictor.calibrate(x_train, verbose=0)
+    >>> predictor = predictor.estimate_batch_norm(x_train, verbose=0)
     >>> prediction = predictor.predict(x_test)
     >>> prediction.mean.shape, prediction.epistemic.shape
     ((2000, 10), (2000,))
@@ -190,7 +190,7 @@ class PosteriorPredictor(BasePredictor):
             draw: a `Draw`, or the index of one of `draws`.
 
         Raises:
-            ValueError: if `draw` is out of range, or if `calibrate` is due.
+            ValueError: if `draw` is out of range, or if `estimate_batch_norm` is due.
         """
         return self.source.materialize(draw)
 

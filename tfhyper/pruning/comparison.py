@@ -242,5 +242,5 @@ def _accuracy(
         seed=seed,
     )
     if calibration is not None:
-        predictor.calibrate(calibration, batch_size, verbose=0)
+        predictor.estimate_batch_norm(calibration, batch_size, verbose=0)
     return 1.0 - predictor.evaluate(x, y, batch_size)["error"]

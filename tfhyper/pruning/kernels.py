@@ -50,7 +50,7 @@ def check_model(model: keras.Model, argument: str = "model") -> None:
                 f"`{argument}` must have kernels that are weights, or a Gaussian "
                 "posterior of each weight for itself. Received: a model with "
                 f"{name}, {layer.kernel_description}. Prune one draw of it: "
-                "PosteriorPredictor(model).materialize(0), after `calibrate`."
+                "PosteriorPredictor(model).materialize(0), after `estimate_batch_norm`."
             )
         if getattr(layer, "lora_enabled", False) or getattr(
             layer, "quantization_mode", None

@@ -16,8 +16,8 @@ class PosteriorValidation(keras.callbacks.Callback):
     averages. Those of a network with generated kernels mix the statistics of all the
     kernels that training went through, and the numbers mean little. Here each of a few
     draws gets statistics of its own from training inputs, as
-    `tfhyper.PosteriorPredictor.calibrate` does, and the logs gain the scores of their
-    averaged prediction, those of `PosteriorPredictor.evaluate`:
+    `tfhyper.PosteriorPredictor.estimate_batch_norm` does, and the logs gain the scores
+    of their averaged prediction, those of `PosteriorPredictor.evaluate`:
 
         val_error, val_nll (nats), val_brier, val_ece       of a classifier
         val_rmse, val_crps, val_nll (nats), ...             of a regression
@@ -105,7 +105,9 @@ class PosteriorValidation(keras.callbacks.Callback):
             return
         predictor = self._predictor = self._predictor or self._make_predictor()
         # Takes the present weights, too.
-        predictor.calibrate(self.train_inputs, self._calibration_size(), verbose=0)
+        predictor.estimate_batch_norm(
+            self.train_inputs, self._calibration_size(), verbose=0
+        )
         x, y, *_ = *self.validation_data, None  # a dataset has the labels inside
         scores = predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
         if "error" in scores:

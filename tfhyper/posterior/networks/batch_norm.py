@@ -215,7 +215,7 @@ class PooledMoments:
         mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
         self.count += count
         fraction = count / self.count
-        # What is not finite comes out so; `calibrate` then says which layer it is.
+        # What is not finite comes out so; `estimate_batch_norm` then names the layer.
         with np.errstate(invalid="ignore", over="ignore"):
             change = mean - self.mean
             self.mean = self.mean + fraction * change

@@ -54,9 +54,9 @@ class BatchNormStatistics:
         due = self.batch_norm != "moving_average" and self._point.batch_norms
         if due and not all(draw.moments for draw in draws):
             raise ValueError(
-                "Call `calibrate(training inputs)` first: each draw needs BatchNorm "
-                'statistics of its own. (`batch_norm="moving_average"` does without '
-                "and predicts worse.)"
+                "Call `estimate_batch_norm(training inputs)` first: each draw needs "
+                "BatchNorm statistics of its own. "
+                '(`batch_norm="moving_average"` does without and predicts worse.)'
             )
 
     def estimate(
@@ -92,7 +92,7 @@ class BatchNormStatistics:
         before = [ops.convert_to_numpy(x) for x in own]
         self._point.copy_weights()
         try:
-            todo = progress("calibrate", draws, len(draws), verbose)
+            todo = progress("estimate_batch_norm", draws, len(draws), verbose)
             if not self._point.batch_norms:
                 return [dataclasses.replace(draw, moments={}) for draw in todo]
             runs = weights.runs_for_moments(draws)
@@ -118,7 +118,7 @@ class BatchNormStatistics:
         if self.batch_norm == "moving_average":
             raise ValueError(
                 '`batch_norm="moving_average"` uses the model\'s own statistics: '
-                'there is nothing to calibrate. Use `batch_norm="reestimate"`.'
+                'there is nothing to estimate. Use `batch_norm="reestimate"`.'
             )
         if self.batch_norm == "minibatch":
             if batch_size is not None:
@@ -179,7 +179,7 @@ def check_batch_norm(
         if batch_size is not None:
             raise ValueError(
                 '`batch_size` is for `batch_norm="minibatch"`; give that of a pass to '
-                f"`calibrate`. Received: batch_size={batch_size!r}"
+                f"`estimate_batch_norm`. Received: batch_size={batch_size!r}"
             )
         return None
     if deterministic:
