@@ -753,7 +753,6 @@ NOT_CALLED: dict[str, str] = {
         "the name of before for `estimate_batch_norm`",
     ),
     "layers.VariationalLayer": "a base class without arguments",
-    "models.resnet50": "the name of before for `resnet`",
     "training.DivergedError": "an error",
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",

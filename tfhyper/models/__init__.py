@@ -9,7 +9,8 @@ from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
 from tfhyper.models.pyramidnet import pyramidnet
 from tfhyper.models.residual import residual_network
-from tfhyper.models.resnet import resnet, resnet50
+from tfhyper.models.resnet import resnet
+from tfhyper.models.resnet import resnet50 as resnet50  # its old name
 from tfhyper.models.resnet_cifar import resnet_cifar
 from tfhyper.models.resnext import resnext
 from tfhyper.models.wide_resnet import wide_resnet
@@ -33,7 +34,6 @@ __all__ = [
     "pyramidnet",
     "residual_network",
     "resnet",
-    "resnet50",
     "resnet_cifar",
     "resnext",
     "wide_resnet",
