@@ -50,7 +50,7 @@ class Invented(paper_runs.Lab):
 def invented():
     scale = paper_runs.SCALES["smoke"]
     networks = {"ResNet-50": (), "WRN-28-1": (), **scale.networks}
-    scale = dataclasses.replace(scale, networks=networks)
+    scale = dataclasses.replace(scale, networks=networks, weight_draws=20)
     paper_runs.SCALES["invented"] = scale
     yield Invented("invented", None, "nowhere")
     del paper_runs.SCALES["invented"]
