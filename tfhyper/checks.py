@@ -1,8 +1,9 @@
 """Argument checks that every part shares."""
 
+import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import UnionType
 from typing import Any
 
@@ -128,6 +129,23 @@ def check_path(name: str, value: Any) -> str:
             f"Received: {name}={value!r}"
         )
     return path
+
+
+@contextlib.contextmanager
+def naming(name: str, rule: str) -> Iterator[None]:
+    """Lets errors of what is called name the argument that the caller was given.
+
+    Args:
+        name: the argument's name.
+        rule: what it must hold, in words.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if f"`{name}`" in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"`{name}` must hold {rule}. Received: {error}") from error
 
 
 def check_finite(name: str, array: Any) -> np.ndarray:

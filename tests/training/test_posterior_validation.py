@@ -174,6 +174,12 @@ def test_a_network_that_draws_nothing_and_a_regression():
         ((X_VAL, X), TypeError, "`validation_data` must be a pair"),
         (((X_VAL, Y_VAL), X, {"num_draws": 0}), ValueError, "`num_draws` must be"),
         (((X_VAL, Y_VAL), X, {"every": 0}), ValueError, "`every` must be"),
+        (((X_VAL, Y_VAL), X, {"seed": -1}), ValueError, "`seed` must be"),
+        (((X_VAL, Y_VAL), X, {"seed": "a"}), ValueError, "`seed` must be"),
+        (((X_VAL, Y_VAL), None), TypeError, "`train_inputs` must be an array"),
+        (((X_VAL, Y_VAL), 3), TypeError, "`train_inputs` must be an array"),
+        (((X_VAL, Y_VAL), "x"), TypeError, "`train_inputs` must be an array"),
+        (((X_VAL, Y_VAL), X[:0]), ValueError, "`train_inputs` must hold at least"),
         (((X_VAL, Y_VAL), X, {"batch_size": -1}), ValueError, "`batch_size` must be"),
     ],
 )
@@ -181,6 +187,12 @@ def test_bad_arguments_are_refused(arguments, error, message):
     *arguments, options = arguments if len(arguments) == 3 else (*arguments, {})
     with pytest.raises(error, match=message):
         PosteriorValidation(*arguments, **options)
+
+
+def test_inputs_that_the_model_does_not_take_are_named():
+    model = network()
+    with pytest.raises(ValueError, match="`train_inputs` must hold inputs that the"):
+        fit(model, PosteriorValidation((X_VAL, Y_VAL), X[:, :2]), epochs=1)
 
 
 def test_the_trainer_has_its_numbers_too():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_numbers
+from tfhyper.checks import check_numbers, naming
 from tfhyper.posterior import Rejection
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.tasks.task import Task
@@ -209,13 +209,9 @@ def compare(
     )
     scores = None
     if labels is not None:
-        try:
+        with naming("check_data", "labels that fit the network"):
             scores = {
                 "predictor": task.output_scores(labels, expected),
                 "file": task.output_scores(labels, found),
             }
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"`check_data` must hold labels of the network's. Received: {error}"
-            ) from error
     return FileReport(path, size, len(prediction.mean), differences, tolerance, scores)

@@ -12,7 +12,7 @@ import keras
 from numpy.typing import ArrayLike
 
 from tfhyper import keras_graph
-from tfhyper.checks import check_integer, check_positive_integer
+from tfhyper.checks import check_integer, check_positive_integer, naming
 from tfhyper.layers import StochasticLayer
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.pruning import kernels
@@ -242,5 +242,6 @@ def _accuracy(
         seed=seed,
     )
     if calibration is not None:
-        predictor.estimate_batch_norm(calibration, batch_size, verbose=0)
+        with naming("calibration", "inputs that the network takes"):
+            predictor.estimate_batch_norm(calibration, batch_size, verbose=0)
     return 1.0 - predictor.evaluate(x, y, batch_size)["error"]

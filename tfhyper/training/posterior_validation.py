@@ -4,8 +4,10 @@ from typing import Any
 
 import keras
 
-from tfhyper.checks import check_positive_integer
+from tfhyper.checks import check_positive_integer, naming
+from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior import PosteriorPredictor
+from tfhyper.posterior.running.batches import check_source
 from tfhyper.tensor_types import Structure
 
 
@@ -36,17 +38,20 @@ class PosteriorValidation(keras.callbacks.Callback):
         num_draws: int > 0, draws to average over.
         every: int > 0: at the end of each so many epochs.
         batch_size: int > 0, of arrays, in both passes; best that of training.
-        seed: int in 0 <= seed < 2**31, from which the draws are made.
+        seed: int in 0 <= seed < 2**31, from which the draws are made, or `None` for a
+            fresh one.
         **options: further arguments of `tfhyper.PosteriorPredictor`, such as
             `outputs` and `noise_variance`. If nothing in the model draws, there is one
             draw.
 
     Raises:
-        ValueError: for sizes that are not positive; and when training begins, or for a
+        ValueError: for sizes that are not positive, a seed out of range and inputs
+            without examples; and when training begins, or for a
             model that is not built then at the end of an epoch, what
             `tfhyper.PosteriorPredictor` raises for the model, and for a regression
             without a noise variance.
-        TypeError: if `validation_data` is neither a pair nor a dataset.
+        TypeError: if `validation_data` is neither a pair nor a dataset, or
+            `train_inputs` nothing that can be read again and again.
 
     Example:
 
@@ -71,7 +76,7 @@ class PosteriorValidation(keras.callbacks.Callback):
         num_draws: int = 4,
         every: int = 1,
         batch_size: int = 128,
-        seed: int = 0,
+        seed: int | None = 0,
         **options: Any,
     ):
         super().__init__()
@@ -88,11 +93,12 @@ class PosteriorValidation(keras.callbacks.Callback):
                 f"validation_data of {len(validation_data)} parts"
             )
         self.validation_data = tuple(validation_data)
+        check_source("train_inputs", train_inputs)
         self.train_inputs = train_inputs
         self.num_draws = check_positive_integer("num_draws", num_draws)
         self.every = check_positive_integer("every", every)
         self.batch_size = check_positive_integer("batch_size", batch_size)
-        self.options = {"seed": seed, **options}
+        self.options = {"seed": check_seed(seed), **options}
         self._predictor: PosteriorPredictor | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -105,9 +111,9 @@ class PosteriorValidation(keras.callbacks.Callback):
             return
         predictor = self._predictor = self._predictor or self._make_predictor()
         # Takes the present weights, too.
-        predictor.estimate_batch_norm(
-            self.train_inputs, self._calibration_size(), verbose=0
-        )
+        size = self._calibration_size()
+        with naming("train_inputs", "inputs that the network takes"):
+            predictor.estimate_batch_norm(self.train_inputs, size, verbose=0)
         x, y, *_ = *self.validation_data, None  # a dataset has the labels inside
         scores = predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
         if "error" in scores:

@@ -66,34 +66,14 @@ class Batches:
                 f"`{given}` out. Received: {given} of type "
                 f"{type(labels if labels is not None else weights).__name__}"
             )
-        readable = isinstance(inputs, keras.utils.PyDataset) or (
-            hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
-        )
-        if not readable or (hasattr(inputs, "__iter__") and iter(inputs) is inputs):
-            raise TypeError(
-                f"`{name}` must be an array or a dataset that can be read again for "
-                f"each draw. Received: {name} of type {type(inputs).__name__}"
-            )
-        # tf.data's number of batches is -1 where there is no end.
-        if hasattr(inputs, "cardinality") and int(inputs.cardinality()) == -1:
-            raise ValueError(f"`{name}` must end. Received: a dataset that repeats")
-        if isinstance(inputs, keras.utils.PyDataset) and inputs.num_batches is None:
-            raise ValueError(
-                f"`{name}` must end. Received: a PyDataset whose `num_batches` is None"
-            )
+        check_source(name, inputs)
 
     def _check_lengths(self) -> int:
         """Returns the number of examples, which is that of labels and weights too."""
-        arrays = keras.tree.flatten(self.inputs)
-        shapes = [tuple(array.shape) for array in arrays]
-        if not all(shape and shape[0] for shape in shapes):
-            found = shapes[0] if len(shapes) == 1 else shapes
-            raise ValueError(
-                f"`{self.name}` must hold at least one example. "
-                f"Received: {self.name}.shape={found}"
-            )
+        check_source(self.name, self.inputs)
         # Each name once: a model of several inputs has several arrays.
-        lengths = [(f"`{self.name}`", shape[0]) for shape in shapes]
+        arrays = keras.tree.flatten(self.inputs)
+        lengths = [(f"`{self.name}`", array.shape[0]) for array in arrays]
         for name, array in (("y", self.labels), ("sample_weight", self.weights)):
             if array is not None and not array.ndim:
                 raise ValueError(
@@ -164,6 +144,39 @@ class Batches:
                 None if labels is None else _as_array("y", labels),
                 None if weights is None else _as_array("sample_weight", weights),
             )
+
+
+def check_source(name: str, inputs: Structure) -> None:
+    """Checks what inputs come from, whatever the model is that will take them.
+
+    Raises:
+        ValueError: for arrays without examples, or data without end.
+        TypeError: for something that cannot be read more than once.
+    """
+    if _is_array(inputs):
+        shapes = [tuple(array.shape) for array in keras.tree.flatten(inputs)]
+        if not all(shape and shape[0] for shape in shapes):
+            found = shapes[0] if len(shapes) == 1 else shapes
+            raise ValueError(
+                f"`{name}` must hold at least one example. "
+                f"Received: {name}.shape={found}"
+            )
+        return
+    readable = isinstance(inputs, keras.utils.PyDataset) or (
+        hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
+    )
+    if not readable or (hasattr(inputs, "__iter__") and iter(inputs) is inputs):
+        raise TypeError(
+            f"`{name}` must be an array or a dataset that can be read again for each "
+            f"draw. Received: {name} of type {type(inputs).__name__}"
+        )
+    # tf.data's number of batches is -1 where there is no end.
+    if hasattr(inputs, "cardinality") and int(inputs.cardinality()) == -1:
+        raise ValueError(f"`{name}` must end. Received: a dataset that repeats")
+    if isinstance(inputs, keras.utils.PyDataset) and inputs.num_batches is None:
+        raise ValueError(
+            f"`{name}` must end. Received: a PyDataset whose `num_batches` is None"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
