@@ -599,6 +599,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "batch": 1,
         "steps": 5,
     },
+    "training.CoupledDecayAdam": dict,
     "training.CoupledDecaySGD": dict,
     "training.KLSchedule": dict,
     "training.KLSchedule.factor": lambda: {
@@ -1199,10 +1200,13 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "calibration": bv.data(),
         "y": bv.labels(optional=False),
     },
-    "training.CoupledDecaySGD": {
-        "learning_rate": bv.number(least=0),
-        "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
-        "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+    **{
+        f"training.{name}": {
+            "learning_rate": bv.number(least=0),
+            "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
+            "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+        }
+        for name in ("CoupledDecayAdam", "CoupledDecaySGD")
     },
     "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
     "training.KLSchedule": {"factor": bv.number(least=0)},

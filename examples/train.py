@@ -48,7 +48,12 @@ flags.DEFINE_float(
     "Weight decay; the recipe's own by default: 5e-4, 1e-4 of imagenet. 0 is maximum "
     "likelihood.",
 )
-flags.DEFINE_bool("decay_generator", False, "Decay the generators' weights too.")
+flags.DEFINE_bool(
+    "decay_generator",
+    True,
+    "Decay the generators' weights too. Folders of trainings that were made without "
+    "go on with --nodecay_generator.",
+)
 
 SETTINGS = (
     f"{network_flags.SETTINGS} kit code_strategy prior code_units hidden_units "

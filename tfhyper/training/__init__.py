@@ -12,7 +12,7 @@ from tfhyper.training.kl import (
 )
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.multi_worker_fit import for_multi_worker_fit
-from tfhyper.training.optimizers import CoupledDecaySGD
+from tfhyper.training.optimizers import CoupledDecayAdam, CoupledDecaySGD
 from tfhyper.training.posterior_validation import PosteriorValidation
 from tfhyper.training.recipes import (
     compile_adam_recipe,
@@ -27,6 +27,7 @@ from tfhyper.training.workdir import Workdir
 
 __all__ = [
     "BlundellKL",
+    "CoupledDecayAdam",
     "CoupledDecaySGD",
     "DivergedError",
     "KLSchedule",
