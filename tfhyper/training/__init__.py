@@ -14,6 +14,8 @@ from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.multi_worker_fit import for_multi_worker_fit
 from tfhyper.training.optimizers import CoupledDecayAdam, CoupledDecaySGD
 from tfhyper.training.posterior_validation import PosteriorValidation
+from tfhyper.training.recipe import InitialValues, Preparation, Recipe
+from tfhyper.training.recipe_table import NAMED_RECIPES, RECIPES, recipe_for
 from tfhyper.training.recipes import (
     compile_adam_recipe,
     compile_imagenet_recipe,
@@ -30,9 +32,14 @@ __all__ = [
     "CoupledDecayAdam",
     "CoupledDecaySGD",
     "DivergedError",
+    "InitialValues",
     "KLSchedule",
     "LinearKLWarmup",
+    "NAMED_RECIPES",
     "PosteriorValidation",
+    "Preparation",
+    "RECIPES",
+    "Recipe",
     "SmoothedCrossentropy",
     "SonderbyKLWarmup",
     "Trainer",
@@ -46,6 +53,7 @@ __all__ = [
     "is_chief",
     "kl_divergence",
     "make_strategy",
+    "recipe_for",
     "step_schedule",
     "train_ensemble",
     "use_fast_generator",

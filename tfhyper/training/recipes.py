@@ -88,9 +88,9 @@ def compile_recipe(
         momentum=0.9,
         nesterov=True,
         coupled_decay=weight_decay,
-        no_decay_roles=_no_decay_roles(decay_generator),
+        no_decay_roles=no_decay_roles(decay_generator),
     )
-    return _compile_classifier(
+    return compile_classifier(
         model, optimizer, metrics, fast_generator, compile_options
     )
 
@@ -155,13 +155,13 @@ def compile_adam_recipe(
         learning_rate, epochs * steps_per_epoch, end_learning_rate=0.0
     )
     check_number("weight_decay", weight_decay)
-    roles = _no_decay_roles(decay_generator)
+    roles = no_decay_roles(decay_generator)
     optimizer = keras.optimizers.Adam(schedule)
     if weight_decay:
         optimizer = CoupledDecayAdam(
             schedule, coupled_decay=weight_decay, no_decay_roles=roles
         )
-    return _compile_classifier(
+    return compile_classifier(
         model, optimizer, metrics, fast_generator, compile_options
     )
 
@@ -254,7 +254,7 @@ def compile_imagenet_recipe(
         momentum=0.9,
         nesterov=nesterov,
         coupled_decay=weight_decay,
-        no_decay_roles=_no_decay_roles(decay_generator),
+        no_decay_roles=no_decay_roles(decay_generator),
     )
     loss = SmoothedCrossentropy(label_smoothing) if label_smoothing else None
     metrics = list(metrics)
@@ -262,12 +262,13 @@ def compile_imagenet_recipe(
         metrics.append(
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy")
         )
-    return _compile_classifier(
+    return compile_classifier(
         model, optimizer, metrics, fast_generator, compile_options, loss
     )
 
 
-def _no_decay_roles(decay_generator: bool) -> tuple[str, ...]:
+def no_decay_roles(decay_generator: bool) -> tuple[str, ...]:
+    """Returns the roles of the variables that do not decay."""
     check_bool("decay_generator", decay_generator)
     return (POSTERIOR,) if decay_generator else (POSTERIOR, GENERATOR)
 
@@ -279,7 +280,7 @@ def _check_model(model: keras.Model, metrics: Metrics) -> None:
         check_instance("metrics", metric, str | Callable, rule)
 
 
-def _compile_classifier(
+def compile_classifier(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     metrics: Metrics,
@@ -287,6 +288,7 @@ def _compile_classifier(
     compile_options: dict[str, Any],
     loss: keras.losses.Loss | None = None,
 ) -> keras.Model:
+    """Compiles a model that gives logits, and returns it."""
     check_no_keras_distribution()
     _check_model(model, metrics)
     check_bool("fast_generator", fast_generator)
