@@ -207,6 +207,9 @@ def _correlation():
     return analysis.weight_correlation(bayesian(), num_pairs=5, num_draws=10)
 
 
+RECIPE = training.RECIPES["wide_resnet", "cifar10"]
+
+
 def _recipe(**more):
     return lambda: {"model": plain(), "epochs": 4, "steps_per_epoch": 5, **more}
 
@@ -599,6 +602,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "batch": 1,
         "steps": 5,
     },
+    "training.CoupledDecayAdam": dict,
     "training.CoupledDecaySGD": dict,
     "training.KLSchedule": dict,
     "training.KLSchedule.factor": lambda: {
@@ -654,6 +658,14 @@ GOOD: dict[str, Callable[[], dict]] = {
     "training.compile_adam_recipe": _recipe(),
     "training.compile_imagenet_recipe": _recipe(),
     "training.compile_recipe": _recipe(),
+    "training.Recipe.compile": _recipe(self=RECIPE),
+    "training.Recipe.describe": lambda: {"self": RECIPE},
+    "training.Recipe.initialize": lambda: {"self": RECIPE, "model": plain(), "seed": 1},
+    "training.recipe_for": lambda: {
+        "network": "wide_resnet",
+        "dataset": "cifar10",
+        "kit": "hyper",
+    },
     "training.fit_in_workdir": lambda: {
         "workdir": workdir(),
         "build": compiled,
@@ -754,6 +766,18 @@ NOT_CALLED: dict[str, str] = {
     ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",
+    **dict.fromkeys(
+        ("training.InitialValues", "training.Preparation", "training.Recipe"),
+        "holds what a study says; whoever makes one says what is in it",
+    ),
+    **dict.fromkeys(
+        (
+            "training.Preparation.load_options",
+            "training.Recipe.callbacks",
+            "training.Recipe.settings",
+        ),
+        "takes no arguments",
+    ),
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
 }
@@ -1041,6 +1065,11 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "std": _DEVIATIONS,
         "image_size": bv.integer(16, 1024),
         "color_jitter": bv.number(least=0, below=1),
+        "crop_padding": bv.choice(),
+        "resize_method": bv.choice(),
+        "train_split": bv.domain(
+            "train_split", text="trian", number=3, list=["a"], empty=""
+        ),
         "seed": bv.integer(0),
     },
     "data.load_arrays": {
@@ -1200,10 +1229,22 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "calibration": bv.data(),
         "y": bv.labels(optional=False),
     },
-    "training.CoupledDecaySGD": {
-        "learning_rate": bv.number(least=0),
-        "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
-        "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+    **{
+        f"training.{name}": {
+            "learning_rate": bv.number(least=0),
+            "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
+            "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+        }
+        for name in ("CoupledDecayAdam", "CoupledDecaySGD")
+    },
+    "training.Recipe.compile": {
+        "learning_rate": bv.number(above=0, optional=True),
+        "weight_decay": bv.number(least=0, optional=True),
+    },
+    "training.recipe_for": {
+        "network": bv.text(),
+        "dataset": bv.text(),
+        "kit": bv.text(optional=True),
     },
     "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
     "training.KLSchedule": {"factor": bv.number(least=0)},
@@ -1255,7 +1296,7 @@ LEGAL: dict[tuple[str, str, str], str] = {
     ): "one weight for all, as Keras' metrics take it",
     **{
         (f"training.{name}", "model", kind): _COMPILED
-        for name in ("compile_adam_recipe", "compile_recipe")
+        for name in ("compile_adam_recipe", "compile_recipe", "Recipe.compile")
         for kind in ("unbuilt", "empty")
     },
     **{

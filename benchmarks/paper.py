@@ -2,11 +2,14 @@ r"""The tables and figures of Ukai et al. (2019), at a chosen scale.
 
     python benchmarks/paper.py --scale=smoke --data_dir=DIR
     python benchmarks/paper.py --scale=cpu --only=table5,figure6 --data_dir=DIR
+    python benchmarks/paper.py --scale=paper --list
 
 Each number is the median of trainings from several seeds and, of each of them, of
 several groups of draws (paper, section 4.1). Trainings are shared by the tables,
 resume epoch by epoch from --workdir, and so do draws. A table whose data are not
-there is left out, and said to be.
+there is left out, and said to be. Each network is trained as its study says, by
+`tfhyper.training.RECIPES`; --list prints every training with its recipe, and the
+recipes with their sources.
 """
 
 import os
@@ -16,11 +19,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 
 from absl import app, flags
-from paper_runs import SCALES, Lab
+from paper_runs import SCALES, Lab, Run
 from paper_tables import TABLES, figure_path
-from report import provenance, write_figure, write_json
+from report import markdown_table, provenance, write_figure, write_json
 
 FLAGS = flags.FLAGS
+flags.DEFINE_bool("list", False, "Print the trainings and their recipes, and end.")
 flags.DEFINE_enum("scale", "smoke", sorted(SCALES), "How large everything is.")
 flags.DEFINE_list("only", [], f"Of {', '.join(TABLES)}; or all.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
@@ -28,6 +32,32 @@ flags.DEFINE_string("data_note", "CIFAR-10 (JPEG)", "How the JSON calls the data
 flags.DEFINE_string("workdir", "runs/paper", "Where trainings and draws are kept.")
 flags.DEFINE_string("output_dir", "benchmarks/results", "Where the results go.")
 flags.DEFINE_integer("verbose", 2, "As of model.fit.")
+
+
+def listing(lab: Lab, names: list[str]) -> str:
+    """Returns the trainings of some tables with their recipes, and these in full."""
+    users: dict[Run, list[str]] = {}
+    for name in names:
+        for run in TABLES[name].runs(lab.sizes):
+            users.setdefault(run, []).append(name)
+    rows, recipes = [], {}
+    for run, tables in users.items():
+        recipe = lab.recipe(run)
+        recipes[recipe.name] = recipe
+        decay = recipe.weight_decay if run.weight_decay is None else run.weight_decay
+        rows.append(
+            [
+                run.name,
+                str(lab.epochs(run)),
+                str(lab.batch(run)),
+                f"{decay:g}",
+                recipe.name,
+                " ".join(dict.fromkeys(tables)),
+            ]
+        )
+    header = ["training", "epochs", "batch", "decay", "recipe", "for"]
+    texts = [recipe.describe(sources=True) for recipe in recipes.values()]
+    return "\n\n".join([markdown_table(header, rows), *texts])
 
 
 def main(argv):
@@ -38,7 +68,11 @@ def main(argv):
         raise app.UsageError(f"--only takes {list(TABLES)}. Received: {unknown}")
     workdir = os.path.join(FLAGS.workdir, FLAGS.scale)
     lab = Lab(FLAGS.scale, FLAGS.data_dir, workdir, verbose=FLAGS.verbose)
-    for name in FLAGS.only or TABLES:
+    names = FLAGS.only or list(TABLES)
+    if FLAGS.list:
+        print(listing(lab, names))
+        return
+    for name in names:
         table = TABLES[name]
         print(f"=== {table.title}")
         try:

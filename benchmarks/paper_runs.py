@@ -22,7 +22,7 @@ class Run:
         prior: of the codes.
         sharing: which layers share them.
         units: hidden units and size of the codes.
-        weight_decay: 0 for maximum likelihood.
+        weight_decay: 0 for maximum likelihood; `None`: the recipe's.
         dataset: of TensorFlow Datasets.
         seed: of weights, codes and data order.
     """
@@ -32,7 +32,7 @@ class Run:
     prior: str = "normal"
     sharing: str = "all_in_one"
     units: int = 32
-    weight_decay: float = 5e-4
+    weight_decay: float | None = None
     dataset: str = "cifar10"
     seed: int = 0
 
@@ -43,7 +43,9 @@ class Run:
         if self.kit == "hyper":
             parts += [self.prior, self.sharing, str(self.units)]
         else:
-            parts += [self.kit, f"decay{self.weight_decay:g}"]
+            parts.append(self.kit)
+        if self.weight_decay is not None:
+            parts.append(f"decay{self.weight_decay:g}")
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
 
 
@@ -53,7 +55,7 @@ class Scale:
 
     Attributes:
         networks: the paper's name -> (builder in `tfhyper.models`, its options).
-        epochs: of CIFAR-10 by the paper's name of the network, 800 for others.
+        epochs: of every training; `None`: as the recipes say.
         train_examples: first so many training images; `None` for all.
         test_examples: likewise.
         seeds: trainings whose median is printed.
@@ -74,7 +76,7 @@ class Scale:
     """
 
     networks: dict[str, tuple[str, dict]]
-    epochs: dict[str, int]
+    epochs: int | None
     train_examples: int | None
     test_examples: int | None
     seeds: tuple[int, ...]
@@ -103,7 +105,7 @@ SCALES = {
             ),
             "PyramidNet-110-48": ("pyramidnet", {"depth": 8, "alpha": 6}),
         },
-        epochs={"": 1},
+        epochs=1,
         train_examples=256,
         test_examples=200,
         seeds=(0,),
@@ -129,7 +131,7 @@ SCALES = {
             ),
             "PyramidNet-110-48": ("pyramidnet", {"depth": 14, "alpha": 32}),
         },
-        epochs={"": 30},
+        epochs=30,
         train_examples=5000,
         test_examples=5000,
         seeds=(0, 1),
@@ -155,13 +157,7 @@ SCALES = {
             "PyramidNet-110-48": ("pyramidnet", {"depth": 110, "alpha": 48}),
             "ResNet-50": ("resnet", {"depth": 50}),
         },
-        epochs={
-            "": 800,
-            "WRN-16-4": 160,
-            "ResNeXt-29-8x64d": 900,
-            "PyramidNet-110-48": 600,
-            "ResNet-50": 90,
-        },
+        epochs=None,
         train_examples=None,
         test_examples=None,
         seeds=(0, 1, 2),
@@ -178,14 +174,14 @@ class Lab:
         scale: key of `SCALES`.
         data_dir: folder of prepared data sets.
         workdir: folder of the trainings.
-        batch_size: images in a batch.
+        batch_size: images in a batch; `None`: as the recipes say.
         verbose: of `model.fit`.
     """
 
     scale: str
     data_dir: str | None
     workdir: str
-    batch_size: int = 128
+    batch_size: int | None = None
     verbose: int = 2
 
     @property
@@ -193,21 +189,37 @@ class Lab:
         """What the scale's name stands for."""
         return SCALES[self.scale]
 
+    def recipe(self, run: Run) -> training.Recipe:
+        """Returns the recipe of a run: that of its network's study."""
+        # Of the network that the paper means, however small the scale's is.
+        builder, _ = SCALES["paper"].networks[run.network]
+        return training.recipe_for(builder, run.dataset)
+
+    def epochs(self, run: Run) -> int:
+        """Returns how long a run is trained: as its recipe says, or the scale."""
+        if self.sizes.epochs is None:
+            return self.recipe(run).epochs
+        return self.sizes.epochs
+
+    def batch(self, run: Run) -> int:
+        """Returns how many images a batch of a run has."""
+        return self.batch_size or self.recipe(run).batch_size
+
     def data(self, run: Run) -> tfhyper.data.Data:
-        """Returns the data of a run."""
+        """Returns the data of a run, prepared as its recipe says."""
         return _load(
             run.dataset,
             self.data_dir,
-            self.batch_size,
+            self.batch(run),
             self.sizes.train_examples,
             self.sizes.test_examples,
             run.seed,
+            self.recipe(run).data,
         )
 
     def model(self, run: Run) -> keras.Model:
         """Trains a run, takes it up where it was stopped, or reads what it gave."""
-        data = self.data(run)
-        epochs = self.sizes.epochs.get(run.network, self.sizes.epochs[""])
+        data, recipe, epochs = self.data(run), self.recipe(run), self.epochs(run)
 
         def build():
             keras.utils.set_random_seed(run.seed)
@@ -216,24 +228,36 @@ class Lab:
                 num_classes=data.spec.num_classes,
                 input_shape=data.spec.image_shape,
                 kit=make_kit(run, data.num_train),
-                **options,
+                **{**recipe.network_options, **options},
             )
-            if run.dataset == "imagenet2012":
-                return training.compile_imagenet_recipe(
-                    network, epochs, data.steps_per_epoch, batch_size=self.batch_size
-                )
-            return training.compile_recipe(
-                network, epochs, data.steps_per_epoch, weight_decay=run.weight_decay
+            return recipe.compile(
+                recipe.initialize(network, run.seed),
+                epochs,
+                data.steps_per_epoch,
+                batch_size=self.batch(run),
+                weight_decay=run.weight_decay,
             )
 
-        settings = {**dataclasses.asdict(run), "scale": self.scale, "epochs": epochs}
-        settings["batch_size"] = self.batch_size
-        workdir = training.Workdir(self._file(run, ""), settings)
+        workdir = self.workdir(run)
         print(f"== {run.name}")
         model, _ = training.fit_in_workdir(
             workdir, build, data, epochs, verbose=self.verbose
         )
         return model
+
+    def workdir(self, run: Run) -> training.Workdir:
+        """Returns the folder of a run, or raises ValueError if it is another one's.
+
+        So what was made by another recipe is not taken for what this one gives.
+        """
+        settings = {
+            **dataclasses.asdict(run),
+            "scale": self.scale,
+            "epochs": self.epochs(run),
+            "batch_size": self.batch(run),
+            "recipe": self.recipe(run).settings(),
+        }
+        return training.Workdir(self._file(run, ""), settings)
 
     def labels(self, run: Run) -> np.ndarray:
         """Returns the labels of the test images of a run."""
@@ -267,7 +291,7 @@ class Lab:
             )
             images = data.epoch(0)
             if sizes.form_examples is not None:
-                images = images.take(-(-sizes.form_examples // self.batch_size))
+                images = images.take(-(-sizes.form_examples // self.batch(run)))
             predictor.estimate_batch_norm(images)
             return predictor.predict(data.test, verbose=1).mean
 
@@ -286,7 +310,7 @@ class Lab:
 
     def _kept(self, run, name, compute) -> np.ndarray:
         """Returns what was computed before for a run, or computes it."""
-        path = self._file(run, f"{name}.npy")
+        path = self.workdir(run).file(f"{name}.npy")
         if not os.path.exists(path):
             value = compute()
             with whole_file(path) as temporary, open(temporary, "wb") as file:
@@ -314,7 +338,9 @@ def make_kit(run: Run, num_train: int) -> kits.LayerKit:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(dataset, data_dir, batch_size, train_examples, test_examples, seed):
+def _load(
+    dataset, data_dir, batch_size, train_examples, test_examples, seed, preparation
+):
     return tfhyper.data.load(
         dataset,
         data_dir=data_dir,
@@ -322,4 +348,5 @@ def _load(dataset, data_dir, batch_size, train_examples, test_examples, seed):
         train_examples=train_examples,
         test_examples=test_examples,
         seed=seed,
+        **preparation.load_options(),
     )

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from paper_runs import Lab, Run
+from paper_runs import Lab, Run, Scale
 from report import markdown_table
 
 import tfhyper
@@ -15,6 +15,7 @@ SIZES = (1, 2, 4, 8, 16)
 MAP = {"kit": "deterministic"}
 MLE = {"kit": "deterministic", "weight_decay": 0.0}
 SHARING = ("all_in_one", "block_wise", "layer_wise")
+CNN_UNITS = {"WRN-28-10": 16, "ResNeXt-29-8x64d": 16, "PyramidNet-110-48": 32}
 PRIOR_TITLES = {
     "normal": "N(0,1)",
     "symmetric_uniform": "U(-1,1)",
@@ -45,10 +46,12 @@ class Table:
     Attributes:
         title: what it shows.
         make: called with a `Lab`, returns a `Found`.
+        runs: called with a `Scale`, returns the trainings behind it.
     """
 
     title: str
     make: Callable[[Lab], Found]
+    runs: Callable[[Scale], list[Run]]
 
 
 def seeds(lab: Lab, **options) -> list[Run]:
@@ -147,9 +150,8 @@ def cnns(lab: Lab) -> Found:
         "PyramidNet-110-48, MAP": "4.59 / -",
         "PyramidNet-110-48, hypernetwork": "4.64 / 4.61",
     }
-    units = {"WRN-28-10": 16, "ResNeXt-29-8x64d": 16, "PyramidNet-110-48": 32}
     lines = {}
-    for network, size in units.items():
+    for network, size in CNN_UNITS.items():
         hyper = {"prior": "uniform", "units": size}
         for title, options in (("MAP", MAP), ("hypernetwork", hyper)):
             runs = seeds(lab, network=network, **options)
@@ -376,18 +378,106 @@ def complexity(lab: Lab) -> Found:
     return Found(text, results, analysis.complexity_plot(found, "WRN-28-4"))
 
 
+def runs_of(seeds: Iterable[int], *cells: dict) -> list[Run]:
+    """Returns a run for each cell and seed."""
+    return [Run(seed=seed, **cell) for cell in cells for seed in seeds]
+
+
+def cnn_runs(sizes: Scale) -> list[Run]:
+    """Returns the trainings of Table I."""
+    cells = []
+    for network, size in CNN_UNITS.items():
+        hyper = {"prior": "uniform", "units": size}
+        cells += [{"network": network, **options} for options in (MAP, hyper)]
+    return runs_of(sizes.seeds, *cells)
+
+
+def svhn_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Table II."""
+    cells = (MAP, {"prior": "uniform"}, {"prior": "normal"})
+    on = {"network": "WRN-16-4", "dataset": "svhn_cropped"}
+    return runs_of(sizes.seeds, *({**on, **cell} for cell in cells))
+
+
+def imagenet_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Table III."""
+    on = {"network": "ResNet-50", "dataset": "imagenet2012"}
+    return runs_of([0], {**on, **MAP}, {**on, "prior": "uniform"})
+
+
+def regularization_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Table IV."""
+    ensembles = runs_of(range(sizes.members), MLE, MAP)
+    return [*ensembles, *runs_of(sizes.seeds, {"kit": "bayesian_hypernet"}, {})]
+
+
+def prior_cells() -> list[dict]:
+    """Returns a cell for each prior."""
+    return [{"prior": prior} for prior in PRIOR_TITLES]
+
+
+def fault_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Table V."""
+    return [*runs_of(sizes.seeds, *prior_cells()), *runs_of(range(4), MAP)]
+
+
+def form_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Figure 6."""
+    cells = [
+        {"prior": prior, "sharing": sharing}
+        for prior in ("normal", "uniform")
+        for sharing in SHARING
+    ]
+    return runs_of(sizes.sharing_seeds, *cells)
+
+
+def prior_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Figure 7."""
+    return runs_of(sizes.seeds, *prior_cells(), MAP)
+
+
+def unit_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Figure 8."""
+    cells = [
+        {"network": network, "prior": prior, "units": units}
+        for network in ("WRN-28-4", "WRN-28-1")
+        if network in sizes.networks
+        for prior in ("uniform", "normal")
+        for units in sizes.units
+    ]
+    return runs_of(sizes.unit_seeds, *cells)
+
+
+def scatter_runs(sizes: Scale) -> list[Run]:
+    """Returns those of Figure 9."""
+    return runs_of([0], {"prior": "normal"}, {"prior": "uniform"})
+
+
+def correlation_runs(sizes: Scale) -> list[Run]:
+    """Returns those of section 5.6."""
+    cells = [{"prior": "uniform", "sharing": sharing} for sharing in SHARING]
+    return runs_of(sizes.sharing_seeds, *cells)
+
+
+def no_runs(sizes: Scale) -> list[Run]:
+    """Returns none: nothing is trained."""
+    return []
+
+
 TABLES = {
-    "table1": Table("Table I: CNNs on CIFAR-10", cnns),
-    "table2": Table("Table II: SVHN", svhn),
-    "table3": Table("Table III: ImageNet", imagenet),
-    "table4": Table("Table IV: methods of regularization", regularization),
-    "table5": Table("Table V: quadruple faults", faults),
-    "figure6": Table("Figure 6: strategies and forms of averaging", forms),
-    "figure7": Table("Figure 7: priors", priors),
-    "figure8": Table("Figure 8: hidden units", hidden_units),
-    "figure9": Table("Figure 9: pairs of weights", scatter),
-    "complexity": Table("Section 5.3: complexity", complexity),
-    "correlations": Table("Section 5.6: correlations", correlations),
+    "table1": Table("Table I: CNNs on CIFAR-10", cnns, cnn_runs),
+    "table2": Table("Table II: SVHN", svhn, svhn_runs),
+    "table3": Table("Table III: ImageNet", imagenet, imagenet_runs),
+    "table4": Table(
+        "Table IV: methods of regularization", regularization, regularization_runs
+    ),
+    "table5": Table("Table V: quadruple faults", faults, fault_runs),
+    "figure6": Table("Figure 6: strategies and forms of averaging", forms, form_runs),
+    "figure7": Table("Figure 7: priors", priors, prior_runs),
+    "figure8": Table("Figure 8: hidden units", hidden_units, unit_runs),
+    "figure9": Table("Figure 9: pairs of weights", scatter, scatter_runs),
+    "complexity": Table("Section 5.3: complexity", complexity, no_runs),
+    "correlations": Table("Section 5.6: correlations", correlations, correlation_runs),
 }
 
 

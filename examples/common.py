@@ -88,6 +88,11 @@ SETTINGS = {
     "augment": bool,
     "image_size": int | None,
     "color_jitter": float | int,
+    "crop_padding": str,
+    "mean": list | None,
+    "std": list | None,
+    "resize_method": str,
+    "train_split": str | None,
 }
 
 
@@ -120,6 +125,12 @@ def load_data(settings: dict) -> tfhyper.data.Data:
         augment=settings.get("augment", True),
         image_size=settings.get("image_size"),
         color_jitter=settings.get("color_jitter", 0.0),
+        # Folders of before, and recipes that say nothing of it, do not have these.
+        crop_padding=settings.get("crop_padding", "mean"),
+        mean=settings.get("mean"),
+        std=settings.get("std"),
+        resize_method=settings.get("resize_method", "bilinear"),
+        train_split=settings.get("train_split"),
     )
 
 

@@ -26,9 +26,10 @@ FLAGS.set_default("draws", 1)
 
 
 def main():
-    settings = train_common.settings_of(train.SETTINGS)
+    settings = train.settings_of_flags()
     common.check_flags()
     strategy = train_common.strategy()
+    train.print_recipe()
     data = common.load_data(settings)
     train_common.set_precision()
     # Bad flags end here, before the folder takes them for its own.

@@ -31,9 +31,14 @@ _SMALL = {"wide_resnet": {"depth": 10, "width": 1}}
 _PAIR = r"\w+=(?:\([^()]*\)|[^,()]+)"
 
 
+def name() -> str:
+    """Returns the network of the flags, a key of `tfhyper.models.NETWORKS`."""
+    return FORMER.get(FLAGS.network, FLAGS.network)
+
+
 def builder() -> Callable[..., keras.Model]:
     """Returns the function that makes the network of the flags."""
-    return models.NETWORKS[FORMER.get(FLAGS.network, FLAGS.network)]
+    return models.NETWORKS[name()]
 
 
 def network_options() -> dict:

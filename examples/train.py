@@ -4,10 +4,14 @@ r"""Trains a network whose weights have a posterior, and averages over its draws
     python examples/train.py --dataset=cifar10 --data_dir=DIR --depth=28 --width=4 \
         --prior=normal --epochs=200 --workdir=runs/cifar10
     python examples/train.py --dataset=imagenet2012 --data_dir=DIR --network=resnet \
-        --recipe=imagenet --batch_size=256 --epochs=90 --workdir=runs/imagenet
+        --epochs=90 --workdir=runs/imagenet
     python examples/train.py --dataset=cifar10 --data_dir=DIR --network=resnext \
         --depth=29 --network_options=cardinality=8,base_width=64 --workdir=runs/resnext
     python examples/train.py --strategy=mirrored --workdir=runs/mirrored
+
+The network and the data set choose the recipe, of `tfhyper.training.RECIPES`:
+optimizer, rates, decay, how images are prepared, first weights. --recipe names another
+one; with `cifar` and `imagenet` all is as it was before there were others.
 
 A run that was stopped goes on when it is started again with the same flags, on the
 same devices or others. With --strategy=multi_worker the same command is started on each
@@ -16,6 +20,7 @@ all see.
 """
 
 import inspect
+from typing import Any
 
 import common
 import keras
@@ -27,7 +32,12 @@ import tfhyper
 from tfhyper import kits, training
 from tfhyper.layers.latent_code import PRIORS
 
-RECIPES = ("cifar", "imagenet")
+# What there was before recipes said how data are prepared -> its values of flags.
+FORMER = {
+    name: {"batch_size": 128, "learning_rate": 0.1, "color_jitter": 0.0}
+    for name in ("cifar", "imagenet")
+}
+RECIPES = ("auto", *FORMER, *training.NAMED_RECIPES)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("kit", "hyper", sorted(kits.KITS), "Layers of the network.")
@@ -41,19 +51,52 @@ flags.DEFINE_integer("code_units", 32, "Size of a code.")
 flags.DEFINE_integer("hidden_units", 32, "Hidden units of a generator.")
 flags.DEFINE_bool("mean_kernel", True, "Mean kernel plus generated deviation.")
 flags.DEFINE_float("deviation_scale", 0.3, "Scale of that deviation.")
-flags.DEFINE_enum("recipe", "cifar", RECIPES, "Schedule of the learning rate.")
+flags.DEFINE_enum(
+    "recipe", "auto", RECIPES, "How to train; auto: as the network and the data ask."
+)
 flags.DEFINE_float(
     "weight_decay",
     None,
-    "Weight decay; the recipe's own by default: 5e-4, 1e-4 of imagenet. 0 is maximum "
-    "likelihood.",
+    "Weight decay; the recipe's own by default. 0 is maximum likelihood.",
 )
-flags.DEFINE_bool("decay_generator", False, "Decay the generators' weights too.")
+flags.DEFINE_bool(
+    "decay_generator",
+    True,
+    "Decay the generators' weights too. Folders of trainings that were made without "
+    "go on with --nodecay_generator.",
+)
+
+for name in ("batch_size", "learning_rate", "color_jitter"):
+    FLAGS.set_default(name, None)
+    FLAGS[name].help += " The recipe's own by default."
 
 SETTINGS = (
     f"{network_flags.SETTINGS} kit code_strategy prior code_units hidden_units "
     "mean_kernel deviation_scale recipe weight_decay decay_generator"
 )
+
+
+def recipe() -> training.Recipe | None:
+    """Returns the recipe that the flags name, or `None` for one of `FORMER`."""
+    if FLAGS.recipe in FORMER:
+        return None
+    if FLAGS.recipe != "auto":
+        return training.NAMED_RECIPES[FLAGS.recipe]
+    return training.recipe_for(network_flags.name(), FLAGS.dataset, FLAGS.kit)
+
+
+def settings_of_flags() -> dict[str, Any]:
+    """Returns what another run must have the same to go on in a workdir."""
+    settings = train_common.settings_of(SETTINGS)
+    chosen = recipe()
+    if chosen is None:
+        values = FORMER[FLAGS.recipe]
+    else:
+        values = chosen.settings()["data"]
+        values = {**values, "batch_size": chosen.batch_size}
+        settings["recipe"] = chosen.name
+    given = {name for name in values if settings.get(name) is not None}
+    return {**settings, **{n: v for n, v in values.items() if n not in given}}
 
 
 def kit_takes(name: str) -> bool:
@@ -67,6 +110,8 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
     if FLAGS.kit == "hyper":
         names = "sharing prior code_units hidden_units mean_kernel deviation_scale"
         options.update({name: FLAGS[name].value for name in names.split()})
+    elif chosen := recipe():
+        options.update(chosen.kit_options)
     return kits.KITS[FLAGS.kit](
         **{name: value for name, value in options.items() if kit_takes(name)}
     )
@@ -75,24 +120,29 @@ def make_kit(num_train: int, seed: int) -> kits.LayerKit:
 def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
     """Returns the network that the flags name, compiled."""
     keras.utils.set_random_seed(seed)
+    chosen = recipe()
+    options = dict(chosen.network_options) if chosen else {}
     model = network_flags.builder()(
         num_classes=data.spec.num_classes,
         input_shape=data.spec.image_shape,
         kit=make_kit(data.num_train, seed),
-        **network_flags.network_options(),
+        **{**options, **network_flags.network_options()},
     )
+    if chosen is not None:
+        chosen.initialize(model, seed)
     return compile_model(model, data)
 
 
 def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
     """Compiles a network with the recipe that the flags name, and returns it."""
     sizes = FLAGS.epochs, data.steps_per_epoch
-    options = {
-        "learning_rate": FLAGS.learning_rate,
-        "decay_generator": FLAGS.decay_generator,
-    }
-    if FLAGS.weight_decay is not None:
-        options["weight_decay"] = FLAGS.weight_decay
+    options = {"decay_generator": FLAGS.decay_generator}
+    for name in ("learning_rate", "weight_decay"):
+        if FLAGS[name].value is not None:
+            options[name] = FLAGS[name].value
+    if chosen := recipe():
+        options["batch_size"] = data.batch_size
+        return chosen.compile(model, *sizes, **options)
     if FLAGS.recipe == "imagenet":
         options["batch_size"] = data.batch_size
         return training.compile_imagenet_recipe(model, *sizes, **options)
@@ -101,13 +151,23 @@ def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
 
 def make_callbacks() -> list[keras.callbacks.Callback]:
     """Returns the callbacks that the kit needs."""
-    return [training.KLSchedule()] if kit_takes("num_examples") else []
+    if not kit_takes("num_examples"):
+        return []
+    chosen = recipe()
+    return chosen.callbacks() if chosen else [training.KLSchedule()]
+
+
+def print_recipe() -> None:
+    """Prints the recipe, with what it stands in for."""
+    if chosen := recipe():
+        print(f"recipe {chosen.describe()}")
 
 
 def main():
-    settings = train_common.settings_of(SETTINGS)
+    settings = settings_of_flags()
     common.check_flags()
     train_common.strategy()
+    print_recipe()
     data = common.load_data(settings)
     train_common.set_precision()
 

@@ -13,21 +13,25 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import paper  # noqa: E402
 import paper_runs  # noqa: E402
 import paper_tables  # noqa: E402
 
-from tfhyper import kits, models  # noqa: E402
+from tfhyper import kits, models, training  # noqa: E402
 
 LABELS = np.arange(50) % 10
 
 
 class Invented(paper_runs.Lab):
-    """Networks that are not trained, and members out of a hat."""
+    """Networks that are not trained, and members out of a hat; notes the runs."""
+
+    seen = set()
 
     def labels(self, run):
         return LABELS
 
     def members(self, run):
+        self.seen.add(run)
         draws = 1 if run.kit == "deterministic" else self.sizes.draws
         rng = np.random.default_rng(sum(map(ord, run.name)))
         logits = rng.normal(size=(draws, 50, 10)) + 2 * np.eye(10)[LABELS]
@@ -41,6 +45,7 @@ class Invented(paper_runs.Lab):
         )
 
     def model(self, run):
+        self.seen.add(run)
         keras.utils.set_random_seed(run.seed)
         kit = kits.hyper(run.sharing, run.prior, mean_kernel=False)
         return models.wide_resnet(10, 1, input_shape=(8, 8, 3), kit=kit)
@@ -58,7 +63,9 @@ def invented():
 
 @pytest.mark.parametrize("name", paper_tables.TABLES)
 def test_table(invented, name, tmp_path):
+    invented.seen.clear()
     found = paper_tables.TABLES[name].make(invented)
+    assert invented.seen == set(paper_tables.TABLES[name].runs(invented.sizes))
     head, line, *rows = found.text.splitlines()
     bars = [len(re.findall(r"(?<!\\)\|", row)) for row in (head, line, *rows)]
     assert rows and len(set(bars)) == 1
@@ -95,6 +102,45 @@ def test_trainings_and_draws_are_kept(lab, monkeypatch):
     monkeypatch.setattr(paper_runs.Lab, "model", None)
     np.testing.assert_array_equal(lab.members(run), members)
     np.testing.assert_array_equal(lab.form_curve(run, "widening").scores, curve.scores)
+
+
+def test_kept_draws_of_another_recipe_are_refused(lab, monkeypatch):
+    run = paper_runs.Run(dataset="fashion_mnist_small", prior="uniform", units=2)
+    computed = lab._kept(run, "it", lambda: np.arange(3))
+    np.testing.assert_array_equal(lab._kept(run, "it", None), computed)
+    other = training.NAMED_RECIPES["wrn-original"]
+    monkeypatch.setattr(paper_runs.Lab, "recipe", lambda self, run: other)
+    with pytest.raises(ValueError, match="other settings.*recipe was"):
+        lab._kept(run, "it", None)
+
+
+def test_the_list_has_each_training_with_its_recipe():
+    lab = paper_runs.Lab("paper", None, "nowhere")
+    text = paper.listing(lab, list(paper_tables.TABLES))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ") and "seed" in line
+    ]
+    runs = {r.name: r for t in paper_tables.TABLES.values() for r in t.runs(lab.sizes)}
+    assert [row[0] for row in rows] == list(runs)
+    expected = {
+        "WRN-28-10": ("800", "128", "0.0005", "wrn-cifar10"),
+        "WRN-28-4": ("800", "128", "0.0005", "wrn-cifar10"),
+        "WRN-28-1": ("800", "128", "0.0005", "wrn-cifar10"),
+        "WRN-16-4": ("160", "128", "0.0005", "wrn-svhn"),
+        "ResNeXt-29-8x64d": ("900", "128", "0.0005", "resnext-cifar10"),
+        "PyramidNet-110-48": ("600", "128", "0.0001", "pyramidnet-cifar10"),
+        "ResNet-50": ("90", "256", "0.0001", "resnet-imagenet"),
+    }
+    for name, *found, _ in rows:
+        epochs, batch, decay, recipe = expected[runs[name].network]
+        decay = "0" if runs[name].weight_decay == 0 else decay
+        assert tuple(found) == (epochs, batch, decay, recipe), name
+    for recipe in {row[4] for row in rows}:
+        assert f"\n{recipe}: " in text
+    # With the sources of its numbers.
+    assert "\n  rates: 0.01 x 0.1: WRN paper 3" in text
 
 
 def test_names_tell_runs_apart():

@@ -35,13 +35,14 @@ def test_each_flip_is_the_image_or_its_mirror_about_half_the_time(channels):
     assert abs(is_mirror.sum() - 200) <= 50
 
 
+@pytest.mark.parametrize("edge, mode", [("zeros", "constant"), ("reflect", "reflect")])
 @pytest.mark.parametrize("shape", [(6, 5, 1), (8, 8, 3)])
-def test_each_crop_is_a_window_of_the_padded_image(shape):
+def test_each_crop_is_a_window_of_the_padded_image(shape, edge, mode):
     height, width, _ = shape
     padding, batch = 2, 500
     images = distinct_images(batch, *shape)
-    crops = augment.random_crop(images, padding, seed=(5, 6)).numpy()
-    padded = np.pad(images, [(0, 0), (padding,) * 2, (padding,) * 2, (0, 0)])
+    crops = augment.random_crop(images, padding, seed=(5, 6), edge=edge).numpy()
+    padded = np.pad(images, [(0, 0), (padding,) * 2, (padding,) * 2, (0, 0)], mode)
     matches = np.zeros((batch, 2 * padding + 1, 2 * padding + 1), bool)
     for top in range(2 * padding + 1):
         for left in range(2 * padding + 1):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfhyper.data import Data, load, load_arrays
+from tfhyper.data import DATASETS, Data, load, load_arrays
 
 NAME = "fashion_mnist_small"
 
@@ -88,17 +88,34 @@ def test_seed_and_epoch_decide_the_batches(data):
     assert np.any(collect(data.epoch(5))[0] != collect(other.epoch(4))[0])
 
 
-def test_each_training_image_is_a_flipped_window_of_its_padded_source(data, plain):
+BLACK = (0 - np.float32(DATASETS[NAME].mean[0])) / np.float32(DATASETS[NAME].std[0])
+
+
+@pytest.mark.parametrize(
+    "crop_padding, options",
+    [
+        ("mean", {"constant_values": 0}),
+        ("black", {"constant_values": BLACK}),
+        ("reflect", {"mode": "reflect"}),
+    ],
+)
+def test_each_training_image_is_a_flipped_window_of_its_padded_source(
+    plain, crop_padding, options
+):
     # Without augmentation the order is the same, which gives the source of each image.
+    data = load(
+        NAME, batch_size=32, train_examples=100, seed=7, crop_padding=crop_padding
+    )
     images, labels = collect(data.epoch(1))
     sources, source_labels = collect(plain.epoch(1))
     np.testing.assert_array_equal(labels, source_labels)
-    padded = np.pad(sources, [(0, 0), (4, 4), (4, 4), (0, 0)])
+    padded = np.pad(sources, [(0, 0), (4, 4), (4, 4), (0, 0)], **options)
     found = {False: np.zeros(100, bool), True: np.zeros(100, bool)}
     for mirrored, top, left in itertools.product((False, True), range(9), range(9)):
         window = padded[:, top : top + 28, left : left + 28]
         window = window[:, :, ::-1] if mirrored else window
-        found[mirrored] |= (images == window).all(axis=(1, 2, 3))
+        # Black is rounded, in another way.
+        found[mirrored] |= (abs(images - window) < 1e-6).all(axis=(1, 2, 3))
     assert np.all(found[False] | found[True])
     # 100 draws of probability 1/2: five standard deviations are 25.
     assert abs(found[True].sum() - 50) <= 25
@@ -181,6 +198,13 @@ def test_a_resumed_fit_ends_with_the_same_weights(data):
         ({"seed": -1}, "`seed` must be an integer from 0 to .*seed=-1"),
         ({"train_examples": -3}, "`train_examples` must .*train_examples=-3"),
         ({"test_examples": 2501}, "from 1 to 2500. Received: test_examples=2501"),
+        (
+            {"crop_padding": "edge"},
+            "`crop_padding` must be one of.*crop_padding='edge'",
+        ),
+        ({"resize_method": "area"}, "`resize_method` must be.*resize_method='area'"),
+        ({"train_split": "extra"}, "`train_split` must be some of .'train'.*='extra'"),
+        ({"train_split": "train+train"}, "`train_split` must be.*='train.train'"),
     ],
 )
 def test_errors_name_the_argument(kwargs, message):

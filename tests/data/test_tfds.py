@@ -68,6 +68,31 @@ def test_a_subset_is_the_first_examples(tiny):
         assert len(collect(data.test)[1]) == data.num_test == 3
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_several_splits_to_train_on(tmp_path, cache):
+    splits = {
+        name: make_examples(size, (6, 5, 3), 4, size)
+        for name, size in {"train": 12, "extra": 9, "test": 3}.items()
+    }
+    prepare(str(tmp_path), "digits", "1.0.0", splits, (6, 5, 3), 4, shards=2)
+    options = {"data_dir": str(tmp_path), "cache": cache, "train_split": "train+extra"}
+    scale = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    both = [np.concatenate([splits[x][i] for x in ("train", "extra")]) for i in (0, 1)]
+    for count in (None, 15, 7):
+        data = load("digits", train_examples=count, **options, **scale)
+        images, labels = collect(data.train_plain)
+        assert len(labels) == data.num_train == (count or 21)
+        np.testing.assert_array_equal(labels, both[1][:count])
+        expected = normalised(both[0][:count], 0.5, 0.25)
+        np.testing.assert_allclose(images, expected, atol=1e-5)
+    _, labels = collect(data.epoch(0))
+    assert sorted(labels) == sorted(both[1][:7])
+    with pytest.raises(
+        ValueError, match="`train_split` must be some of .'extra', 'tra"
+    ):
+        load("digits", **{**options, "train_split": "train+test"})
+
+
 def test_a_set_read_from_disk_is_a_function_of_seed_and_epoch(tiny):
     folder, splits = tiny
 

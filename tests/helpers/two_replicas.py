@@ -28,6 +28,10 @@ def adamw():
     return keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.5)
 
 
+def decaying():
+    return training.CoupledDecaySGD(0.1, 0.9, True, coupled_decay=0.05)
+
+
 # name -> arguments of `train`; each is compared with `model.fit` on one device.
 EQUAL = {
     "fast": {},
@@ -35,12 +39,21 @@ EQUAL = {
     "one step a call": {"steps_per_call": 1},
     "shared code": {"build": trainings.shared_code_network},
     "adamw": {"build": trainings.shared_code_network, "optimizer": adamw},
+    "decay": {"optimizer": decaying},
     "validation": {
         "build": plain_network,
         "fit_options": {"validation_data": None},  # made where it is used
     },
     "bayes": {"build": trainings.bayes_network},
     "counting": {"build": trainings.counting_network},
+}
+
+
+# name -> arguments of `Trainer` for a step of weight decay alone.
+DECAY_STEPS = {
+    "fast": {"fast_generator": True},
+    "ordinary": {"fast_generator": False},
+    "fast, two weight sets": {"fast_generator": True, "weight_sets": 2},
 }
 
 
@@ -59,6 +72,32 @@ def plain_fit(name):
     options = {**options_of(name), "fast": False}
     options.pop("steps_per_call", None)
     return state(*train(loop="fit", **options))
+
+
+def step_of_decay(strategy, **trainer_options):
+    """Returns weights before and after a step of the recipe with a loss of zero.
+
+    Softmax of one class is 1, whatever the logit.
+    """
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        inputs = trainings.small_network()
+        outputs = keras.layers.Dense(1)(inputs.outputs[0])
+        model = keras.Model(inputs.inputs, outputs)
+        training.compile_recipe(model, 5, 5, weight_decay=0.3, jit_compile=False)
+    before = [np.array(v) for v in model.trainable_variables]
+    data = batches(X, np.zeros(len(X), "int32"))
+    trainer = Trainer(model, **trainer_options)
+    trainer.fit(data, epochs=1, steps_per_epoch=1, verbose=0)
+    assert bool(trainer.why_not_fast) is not trainer_options["fast_generator"]
+    names = [f"{i} {v.name}" for i, v in enumerate(model.trainable_variables)]
+    return {
+        **{f"before {n}": w for n, w in zip(names, before, strict=True)},
+        **{
+            f"after {n}": np.array(v)
+            for n, v in zip(names, model.trainable_variables, strict=True)
+        },
+    }
 
 
 def kit_network(kit):
@@ -235,6 +274,8 @@ def work(folder):
     save("sets", state(*train(strategy, weight_sets=2, batch_norm="per_replica")))
     save("sets ordinary", state(*train(strategy, weight_sets=2, fast=False)))
     save("sets fast", state(*train(strategy, weight_sets=2)))
+    for name, options in DECAY_STEPS.items():
+        save(f"decay {name}", step_of_decay(strategy, **options))
     bfloat16 = {"compile_options": {"policy": "mixed_bfloat16"}}
     save("bfloat16", state(*train(strategy, **bfloat16)))
     for name in kits.KITS:

@@ -48,6 +48,19 @@ def test_weights_and_history_are_those_of_one_device(folder, name):
     assert_close(load(folder, name), expected, atol=atol, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", two_replicas.DECAY_STEPS)
+def test_a_step_with_a_loss_of_zero_is_the_decay_alone(folder, name):
+    found = load(folder, f"decay {name}")
+    theta = [key for key in found if key.startswith("before") and "generator" in key]
+    assert len(theta) == 4
+    for key in found:
+        if key.startswith("before"):
+            # Once, not once for each replica; Nesterov's first step is 1.9 rates.
+            expected = found[key] * (1 - 0.1 * 1.9 * 0.3)
+            after = found[key.replace("before", "after")]
+            np.testing.assert_allclose(after, expected, rtol=2e-6, atol=2e-8)
+
+
 def test_examples_of_all_replicas_are_counted_by_trainer_and_fit(folder):
     expected = two_replicas.plain_fit("counting")
     for name in ("counting", "counting by fit"):

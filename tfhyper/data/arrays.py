@@ -39,7 +39,8 @@ def load_arrays(
         train_examples: Use only the first so many training examples, in the order they
             are stored; a positive integer. `None`: all.
         test_examples: Likewise for the test examples.
-        mean: Mean of each channel in units of 0 to 1, instead of that of `DATASETS`.
+        mean: Mean of each channel, or one number for all, in units of 0 to 1, instead
+            of that of `DATASETS`.
             For a set without known statistics and without `mean` and `std`, they are
             those of the first 10,000 of the training examples used.
         std: Standard deviation of each channel, positive; given if `mean` is given.
@@ -148,10 +149,12 @@ def with_statistics(
     values = {}
     for argument, received in (("mean", mean), ("std", std)):
         array = check_numbers(argument, received)
+        if array.shape == (1,):
+            array = np.repeat(array, channels)
         if array.shape != (channels,):
             raise ValueError(
                 f"`{argument}` must have one finite number for each of the {channels} "
-                f"channels. Received: {argument}={received}"
+                f"channels, or one for all. Received: {argument}={received}"
             )
         values[argument] = tuple(array.tolist())
     if min(values["std"]) <= 0:

@@ -7,8 +7,14 @@ a stateless seed: the same batch and seed give the same result bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import tensorflow as tf
+
+from tfhyper.checks import check_choice
+
+# How an image goes on beyond its edge.
+Edge = Literal["zeros", "reflect"]
 
 
 def normalize(
@@ -82,26 +88,33 @@ def random_flip(images: tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor
 
 
 def random_crop(
-    images: tf.Tensor, padding: int, seed: Sequence[int] | tf.Tensor
+    images: tf.Tensor,
+    padding: int,
+    seed: Sequence[int] | tf.Tensor,
+    edge: Edge = "zeros",
 ) -> tf.Tensor:
-    """Pads each image with zeros on all sides and cuts out a window of its own size.
+    """Pads each image on all sides and cuts out a window of its own size.
 
     The corner of the window is uniform over the `(2 * padding + 1) ** 2` positions,
-    independently for each example. On normalised images the zeros are the mean pixel.
-    With `padding=4` this is the cropping of Zagoruyko & Komodakis, "Wide Residual
-    Networks", BMVC 2016 (arXiv:1605.07146), section 3.
+    independently for each example. On normalised images zeros are the mean pixel, as
+    in fb.resnet.torch. With `padding=4` and `edge="reflect"` this is the cropping of
+    Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016 (arXiv:1605.07146),
+    section 3.
 
     Args:
         images: Tensor `(batch, height, width, channels)` of any numeric dtype.
-        padding: Pixels of zeros added on each side; a non-negative integer.
+        padding: Pixels added on each side; a non-negative integer, smaller than the
+            image for `"reflect"`.
         seed: Two integers, or an integer tensor of shape `(2,)`.
+        edge: What the pixels are: `"zeros"`, or `"reflect"` for the image mirrored at
+            its outermost pixels, which are not repeated.
 
     Returns:
         A tensor with the shape and dtype of `images`.
 
     Raises:
-        ValueError: If `images` is not of rank 4, or `padding` is not a non-negative
-            integer.
+        ValueError: If `images` is not of rank 4, `padding` is not a non-negative
+            integer, or `edge` is another text.
 
     Example:
         >>> images = tf.ones((8, 32, 32, 3))
@@ -113,13 +126,15 @@ def random_crop(
         raise ValueError(
             f"`padding` must be a non-negative integer. Received: padding={padding!r}"
         )
+    check_choice("edge", edge, ("zeros", "reflect"))
     if padding == 0:
         return images
     batch, height, width, _ = tf.unstack(tf.shape(images))
     corners = tf.random.stateless_uniform(
         (2, batch, 1), seed=seed, maxval=2 * padding + 1, dtype=tf.int32
     )
-    padded = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    sides = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    padded = tf.pad(images, sides, "REFLECT" if edge == "reflect" else "CONSTANT")
     rows, columns = corners[0] + tf.range(height), corners[1] + tf.range(width)
     return tf.ensure_shape(_take_pixels(padded, rows, columns), images.shape)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfhyper.data.specs import DatasetSpec
+from tfhyper.data.specs import DatasetSpec, ResizeMethod
 
 #: Fraction of an image's area that a training window covers, and its width / height.
 AREA = (0.08, 1.0)
@@ -47,7 +47,7 @@ def random_image(
     image = tf.image.decode_and_crop_jpeg(
         jpeg, window, channels=spec.image_shape[-1], dct_method=_DECODING
     )
-    return _resize(image, spec.image_shape[:2])
+    return _resize(image, spec.image_shape[:2], spec.resize_method)
 
 
 def central_image(jpeg: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
@@ -70,7 +70,7 @@ def central_image(jpeg: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
     image = tf.image.decode_jpeg(jpeg, channels=channels, dct_method=_DECODING)
     size = tf.cast(tf.shape(image)[:2], tf.float64)
     size = tf.cast(tf.round(size * (spec.resize / tf.reduce_min(size))), tf.int32)
-    image = _resize(image, size)
+    image = _resize(image, size, spec.resize_method)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return image[top : top + height, left : left + width]
 
@@ -135,7 +135,9 @@ def random_window(
     return tf.cast(tf.where(tf.reduce_any(fits), window, central), tf.int32)
 
 
-def _resize(image: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Returns a uint8 image in another size, bilinear and without aliasing."""
-    image = tf.image.resize(image, size, antialias=True)
+def _resize(
+    image: tf.Tensor, size: Sequence[int] | tf.Tensor, method: ResizeMethod
+) -> tf.Tensor:
+    """Returns a uint8 image in another size, without aliasing."""
+    image = tf.image.resize(image, size, method, antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfhyper.checks import check_bool, check_integer
+from tfhyper.checks import check_bool, check_choice, check_integer
 from tfhyper.data import sources
 from tfhyper.data.arrays import read_sizes, with_statistics
-from tfhyper.data.specs import DatasetSpec
+from tfhyper.data.specs import DatasetSpec, ResizeMethod
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tfhyper.data.streams import Stream
+    from tfhyper.data.streams import CropPadding, Stream
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,13 +129,18 @@ def load(
     cache: bool = True,
     image_size: int | None = None,
     color_jitter: float = 0.0,
+    crop_padding: CropPadding = "mean",
+    resize_method: ResizeMethod = "bilinear",
+    train_split: str | None = None,
 ) -> Data:
     """Loads a data set as `tf.data` pipelines.
 
     Images are normalised by the mean and standard deviation of each channel. Training
-    images are augmented as by Zagoruyko & Komodakis, "Wide Residual Networks", BMVC
-    2016 (arXiv:1605.07146): a random crop from the normalised image padded by four
-    pixels of zeros and, where `spec.flip` holds, a random horizontal flip.
+    images are augmented by a random crop from the image padded by four pixels and,
+    where `spec.flip` holds, a random horizontal flip. The pixels have the mean colour,
+    as in fb.resnet.torch; with `crop_padding="reflect"` it is the augmentation of
+    Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016 (arXiv:1605.07146).
+    `tfhyper.training.RECIPES` has what each study did.
 
     Those of ImageNet (`imagenet2012`) are augmented as in fb.resnet.torch, after
     Szegedy et al. 2015 and Krizhevsky et al. 2012: a random window of 8 % to all of the
@@ -158,7 +163,8 @@ def load(
         test_examples: Likewise for the test examples.
         augment: Whether training images are augmented. They are shuffled either way.
         seed: Seed of order and augmentation; an integer from 0 to 2 ** 31 - 1.
-        mean: Mean of each channel in units of 0 to 1, instead of that of `DATASETS`.
+        mean: Mean of each channel, or one number for all, in units of 0 to 1, instead
+            of that of `DATASETS`. 0 with a deviation of 1 leaves images in 0 to 1.
             For a set without known statistics and without `mean` and `std`, they are
             those of the first 10,000 of the training examples used.
         std: Standard deviation of each channel, positive; given if `mean` is given.
@@ -174,6 +180,13 @@ def load(
             by factors uniform in `1 - color_jitter` to `1 + color_jitter`: a number in
             0 <= color_jitter < 1, and 0 unless the images are RGB. fb.resnet.torch has
             0.4.
+        crop_padding: What is beyond the edge of an image that is cropped: `"mean"`,
+            the mean colour; `"reflect"`, the image mirrored at its outermost pixels;
+            or `"black"`. Images that are resized, ImageNet's, are not padded.
+        resize_method: How ImageNet's images are resized: `"bilinear"`, or
+            `"bicubic"` as in fb.resnet.torch; both without aliasing.
+        train_split: Names of the splits to train on, joined by `"+"`:
+            `"train+extra"` is all of SVHN. `None`: `spec.train_split`.
 
     Returns:
         A `Data`.
@@ -195,10 +208,16 @@ def load(
     check_bool("augment", augment)
     check_bool("cache", cache)
     source = sources.open_source(name, data_dir, download)
-    spec = source.spec.with_image_size(image_size)
+    source = source.with_train_split(train_split)
+    check_choice("resize_method", resize_method, ("bilinear", "bicubic"))
+    spec = dataclasses.replace(
+        source.spec.with_image_size(image_size), resize_method=resize_method
+    )
     source = dataclasses.replace(source, spec=spec)
 
     from tfhyper.data import colors, streams
+
+    check_choice("crop_padding", crop_padding, streams.CROP_PADDINGS)
 
     color_jitter = colors.check_strength("color_jitter", color_jitter)
     if color_jitter and spec.image_shape[-1] != 3:
@@ -218,7 +237,14 @@ def load(
         train = streams.from_disk(source, "train", num_train, batch_size, augment)
         test = streams.from_disk(source, "test", num_test, batch_size, False)
     train_stream = streams.Stream(
-        spec, train, num_train, batch_size, augment, int(seed), color_jitter
+        spec,
+        train,
+        num_train,
+        batch_size,
+        augment,
+        int(seed),
+        color_jitter,
+        crop_padding,
     )
     test_stream = streams.Stream(spec, test, num_test, batch_size, False, int(seed))
     return Data(

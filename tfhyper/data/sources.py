@@ -41,6 +41,65 @@ class Source:
     image_key: str = "image"
     label_key: str = "label"
 
+    def split(self, part: str, count: int) -> str:
+        """Returns the first `count` examples of a part as TensorFlow Datasets says it.
+
+        Args:
+            part: `"train"` or `"test"`.
+            count: Number of examples, from 1 to the size of the part.
+
+        Returns:
+            `"train[:100]"`, or `"train+extra[:100]"` of a part that is several splits.
+
+        Example:
+            >>> open_source("cifar10", "tensorflow_datasets").split("train", 100)
+            'train[:100]'
+        """
+        names = self.spec.train_split if part == "train" else self.spec.test_split
+        pieces = []
+        for name in names.split("+"):
+            size = min(count, self.builder.info.splits[name].num_examples)
+            pieces += [f"{name}[:{size}]"] if size else []
+            count -= size
+        return "+".join(pieces)
+
+    def with_train_split(self, train_split: str | None) -> Source:
+        """Returns the source with other examples to train on.
+
+        Args:
+            train_split: Names of splits, joined by `"+"`; `None`: as it is.
+
+        Returns:
+            A `Source`.
+
+        Raises:
+            TypeError: If it is not a string.
+            ValueError: If the set does not have one of these splits, or a split is
+                named twice or tested on.
+
+        Example:
+            >>> source = open_source("svhn_cropped", "tensorflow_datasets")
+            >>> source.with_train_split("train+extra").num_train
+            604388
+        """
+        if train_split is None:
+            return self
+        names = check_text("train_split", train_split).split("+")
+        splits = {} if self.builder is None else self.builder.info.splits
+        known = sorted(set(splits) - {self.spec.test_split}) or ["train"]
+        if not set(names) <= set(known) or len(set(names)) < len(names):
+            raise ValueError(
+                f"`train_split` must be some of {known} joined by '+', for the set "
+                f"'{self.spec.name}'. Received: train_split={train_split!r}"
+            )
+        if self.builder is None:
+            return self
+        return dataclasses.replace(
+            self,
+            spec=dataclasses.replace(self.spec, train_split=train_split),
+            num_train=sum(splits[name].num_examples for name in names),
+        )
+
     def arrays(self, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads the first `count` examples of a part, in the order they are stored.
 
@@ -64,9 +123,8 @@ class Source:
             return images[:count], labels[:count].astype(np.int32)
         import tensorflow_datasets as tfds
 
-        split = self.spec.train_split if part == "train" else self.spec.test_split
         dataset = self.builder.as_dataset(
-            split=f"{split}[:{count}]",
+            split=self.split(part, count),
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
                 {self.image_key: True, self.label_key: True}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from tfhyper.checks import check_integer
+
+# How images are resized.
+ResizeMethod = Literal["bilinear", "bicubic"]
 
 # Side of the central window over the shorter side of the image that it is cut from:
 # 224 pixels of 256.
@@ -55,6 +59,7 @@ class DatasetSpec:
         resize: For sets of JPEGs that vary in size: the shorter side is resized to this
             many pixels before the centre is cut out for testing. `None`: the images
             have `image_shape`.
+        resize_method: How these are resized, `"bilinear"` or `"bicubic"`.
         source: Where the set comes from.
         license: The terms it comes under, as far as its authors state them.
 
@@ -74,6 +79,7 @@ class DatasetSpec:
     test_split: str = "test"
     class_names: tuple[str, ...] | None = None
     resize: int | None = None
+    resize_method: ResizeMethod = "bilinear"
     source: str = ""
     license: str = ""
 

@@ -7,6 +7,7 @@ epoch can be made again without running those before it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,10 @@ from tfhyper.data.sources import Source
 from tfhyper.data.specs import DatasetSpec
 
 PADDING = 4
+#: What is beyond the edge of an image that is cropped: the mean colour, the image
+#: mirrored, or black.
+CropPadding = Literal["mean", "reflect", "black"]
+CROP_PADDINGS: tuple[CropPadding, ...] = ("mean", "reflect", "black")
 #: Examples that a set read from disk shuffles at a time. Two such blocks are held, of
 #: about 0.25 GB each for ImageNet's compressed images.
 SHUFFLE_BLOCK = 2048
@@ -40,6 +45,7 @@ class Stream:
         augment: Whether `epochs` and `epoch_by_epoch` augment.
         seed: Seed of order and augmentation.
         color_jitter: Strength of the colour jitter; 0: none.
+        crop_padding: Of `CROP_PADDINGS`.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Stream:
         augment: bool,
         seed: int,
         color_jitter: float = 0.0,
+        crop_padding: CropPadding = "mean",
     ):
         self.steps = -(-size // batch_size)
         self._spec = spec
@@ -58,6 +65,7 @@ class Stream:
         self._augment = augment
         self._seed = seed
         self._color_jitter = color_jitter
+        self._crop_padding = crop_padding
         with tf.device("CPU:0"):
             self._epochs_begun = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -123,9 +131,15 @@ class Stream:
             # Images that were resized have had a random window already.
             if augmented and spec.resize is not None:
                 images = colors.random_lighting(images, draw(_LIGHTING))
-            images = augment.normalize(images, mean, std)
-            if augmented and spec.resize is None:
+            crops = augmented and spec.resize is None
+            if crops and self._crop_padding == "black":
                 images = augment.random_crop(images, PADDING, draw(_CROPS))
+            images = augment.normalize(images, mean, std)
+            if crops and self._crop_padding != "black":
+                # Zeros have the mean colour here.
+                reflect = self._crop_padding == "reflect"
+                edge: augment.Edge = "reflect" if reflect else "zeros"
+                images = augment.random_crop(images, PADDING, draw(_CROPS), edge)
             if augmented and spec.flip:
                 images = augment.random_flip(images, draw(_FLIPS))
             return images, labels
@@ -171,8 +185,7 @@ def from_disk(
             "`cache` must be True for a set that is not stored as TFRecord files. "
             f"Received: '{spec.name}' stored as {info.file_format.value}"
         )
-    split = spec.train_split if part == "train" else spec.test_split
-    pieces = info.splits[f"{split}[:{count}]"].file_instructions
+    pieces = info.splits[source.split(part, count)].file_instructions
     paths = tf.constant([str(piece.filename) for piece in pieces])
     ranges = tf.constant([[piece.skip, piece.take] for piece in pieces], tf.int64)
 

@@ -12,8 +12,10 @@ from tfhyper.training.kl import (
 )
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.multi_worker_fit import for_multi_worker_fit
-from tfhyper.training.optimizers import CoupledDecaySGD
+from tfhyper.training.optimizers import CoupledDecayAdam, CoupledDecaySGD
 from tfhyper.training.posterior_validation import PosteriorValidation
+from tfhyper.training.recipe import InitialValues, Preparation, Recipe
+from tfhyper.training.recipe_table import NAMED_RECIPES, RECIPES, recipe_for
 from tfhyper.training.recipes import (
     compile_adam_recipe,
     compile_imagenet_recipe,
@@ -27,11 +29,17 @@ from tfhyper.training.workdir import Workdir
 
 __all__ = [
     "BlundellKL",
+    "CoupledDecayAdam",
     "CoupledDecaySGD",
     "DivergedError",
+    "InitialValues",
     "KLSchedule",
     "LinearKLWarmup",
+    "NAMED_RECIPES",
     "PosteriorValidation",
+    "Preparation",
+    "RECIPES",
+    "Recipe",
     "SmoothedCrossentropy",
     "SonderbyKLWarmup",
     "Trainer",
@@ -45,6 +53,7 @@ __all__ = [
     "is_chief",
     "kl_divergence",
     "make_strategy",
+    "recipe_for",
     "step_schedule",
     "train_ensemble",
     "use_fast_generator",

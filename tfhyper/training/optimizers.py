@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with the weight decay of the papers."""
+"""Optimizers with the weight decay of the papers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,8 +26,61 @@ _FIRST_NAMES = {
 }
 
 
+class CoupledDecay(keras.optimizers.Optimizer):
+    """What an optimizer whose weight decay is part of the gradient adds to Keras'.
+
+    Attributes:
+        coupled_decay: factor of the weights that is added to their gradient.
+        no_decay: strings; variables with one of them in their paths are left out.
+        no_decay_roles: roles of variables that are left out.
+    """
+
+    coupled_decay: float
+    no_decay: tuple[str, ...]
+    no_decay_roles: tuple[str, ...]
+
+    def _set_decay(
+        self, decay: float, no_decay: Sequence[str], no_decay_roles: Sequence[str]
+    ) -> None:
+        """Sets what decays, or raises ValueError or TypeError for bad arguments."""
+        self.coupled_decay = check_number("coupled_decay", decay)
+        self.no_decay = _check_strings("no_decay", no_decay)
+        self.no_decay_roles = _check_strings("no_decay_roles", no_decay_roles)
+        if not set(self.no_decay_roles) <= set(ROLES):
+            raise ValueError(
+                f"`no_decay_roles` must be some of {ROLES}. "
+                f"Received: no_decay_roles={no_decay_roles!r}"
+            )
+
+    def update_step(
+        self, gradient: Tensor, variable: Tensor, learning_rate: Tensor
+    ) -> None:
+        """Updates one variable, with the penalty's gradient added to its own."""
+        # Here, not in `apply`: gradients of several replicas are summed by now.
+        if self.coupled_decay and self._decays(variable):
+            decay = ops.cast(self.coupled_decay, gradient.dtype)
+            gradient = gradient + decay * ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _decays(self, variable: Tensor) -> bool:
+        # `variable` is the backend's own; role and path are those of the Keras one.
+        variable = keras_private.trained_variable(self, variable)
+        if role_of(variable) in self.no_decay_roles:
+            return False
+        return not any(part in variable.path for part in self.no_decay)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the optimizer can be made from."""
+        return {
+            **super().get_config(),
+            "coupled_decay": self.coupled_decay,
+            "no_decay": list(self.no_decay),
+            "no_decay_roles": list(self.no_decay_roles),
+        }
+
+
 @keras.saving.register_keras_serializable("tfhyper")
-class CoupledDecaySGD(keras.optimizers.SGD):
+class CoupledDecaySGD(CoupledDecay, keras.optimizers.SGD):
     """SGD whose weight decay is part of the gradient.
 
         g = dL/dw + coupled_decay w        and then Keras' SGD with g,
@@ -80,40 +133,7 @@ class CoupledDecaySGD(keras.optimizers.SGD):
         check_bool("nesterov", nesterov)
         check_text("name", name)
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
-        self.coupled_decay = check_number("coupled_decay", coupled_decay)
-        self.no_decay = _check_strings("no_decay", no_decay)
-        self.no_decay_roles = _check_strings("no_decay_roles", no_decay_roles)
-        if not set(self.no_decay_roles) <= set(ROLES):
-            raise ValueError(
-                f"`no_decay_roles` must be some of {ROLES}. "
-                f"Received: no_decay_roles={no_decay_roles!r}"
-            )
-
-    def update_step(
-        self, gradient: Tensor, variable: Tensor, learning_rate: Tensor
-    ) -> None:
-        """Updates one variable, with the penalty's gradient added to its own."""
-        # Here, not in `apply`: gradients of several replicas are summed by now.
-        if self.coupled_decay and self._decays(variable):
-            decay = ops.cast(self.coupled_decay, gradient.dtype)
-            gradient = gradient + decay * ops.cast(variable, gradient.dtype)
-        super().update_step(gradient, variable, learning_rate)
-
-    def _decays(self, variable: Tensor) -> bool:
-        # `variable` is the backend's own; role and path are those of the Keras one.
-        variable = keras_private.trained_variable(self, variable)
-        if role_of(variable) in self.no_decay_roles:
-            return False
-        return not any(part in variable.path for part in self.no_decay)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what the optimizer can be made from."""
-        return {
-            **super().get_config(),
-            "coupled_decay": self.coupled_decay,
-            "no_decay": list(self.no_decay),
-            "no_decay_roles": list(self.no_decay_roles),
-        }
+        self._set_decay(coupled_decay, no_decay, no_decay_roles)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], **kwargs: Any) -> "CoupledDecaySGD":
@@ -126,6 +146,53 @@ class CoupledDecaySGD(keras.optimizers.SGD):
                     names = [name for name in names if name not in _OLD_NAMES[role]]
             config = {**config, "no_decay": names, "no_decay_roles": roles}
         return super().from_config(config, **kwargs)
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class CoupledDecayAdam(CoupledDecay, keras.optimizers.Adam):
+    """Adam whose weight decay is part of the gradient.
+
+        g = dL/dw + coupled_decay w        and then Keras' Adam with g,
+
+    the gradient of the penalty coupled_decay / 2 |w|^2, as with the `weight_decay` of
+    Torch's Adam. Adam divides it by the size of the gradients, so that weights that
+    the loss does not need shrink by about the learning rate in each step. The
+    `weight_decay` of Keras' Adam and AdamW is another thing: it passes by Adam's
+    moments.
+
+    Args:
+        learning_rate: float, or a `keras.optimizers.schedules` schedule.
+        coupled_decay: float >= 0.
+        no_decay: strings; a variable with one of them in its path is not
+            decayed. It is text: a layer's name is in its variables' paths, too.
+        no_decay_roles: of `"posterior"` and `"generator"`; a variable that its layer
+            has given one of these roles (`tfhyper.layers.role_of`) is not decayed.
+        **kwargs: other arguments of `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: for a negative `coupled_decay`, or an unknown role.
+
+    Example:
+
+    >>> optimizer = tfhyper.training.CoupledDecayAdam(1e-3, coupled_decay=5e-4)
+    >>> optimizer.coupled_decay
+    0.0005
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        coupled_decay: float = 0.0,
+        no_decay: Sequence[str] = (),
+        no_decay_roles: Sequence[str] = (),
+        name: str = "coupled_decay_adam",
+        **kwargs: Any,
+    ):
+        if not callable(learning_rate):
+            check_number("learning_rate", learning_rate)
+        check_text("name", name)
+        super().__init__(learning_rate, name=name, **kwargs)
+        self._set_decay(coupled_decay, no_decay, no_decay_roles)
 
 
 def _check_strings(name: str, values: Sequence[str]) -> tuple[str, ...]:
