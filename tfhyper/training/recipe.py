@@ -47,6 +47,12 @@ class Preparation:
         color_jitter: strength of the jitter of colours.
         resize_method: how images of many sizes are resized.
         train_split: the splits to train on; `None`: the set's own.
+
+    Example:
+
+    >>> data = tfhyper.training.Preparation(crop_padding="reflect")
+    >>> data.augment, data.crop_padding
+    (True, 'reflect')
     """
 
     augment: bool = True
@@ -80,6 +86,14 @@ class InitialValues:
         gamma: BatchNorm's scales: `"ones"`, or `"uniform"` in 0 to 1.
         classifier: weights of dense layers: `"he"`, normal with variance
             2 / inputs, or `"uniform"` in +-1 / sqrt(inputs). Biases are 0.
+
+    Raises:
+        ValueError: for any other choice.
+
+    Example:
+
+    >>> tfhyper.training.InitialValues(fan="out")
+    InitialValues(fan='out', gamma='ones', classifier='he')
     """
 
     fan: Fan = "in"
@@ -126,6 +140,13 @@ class Recipe:
         notes: what was read in two ways, and what is not done here.
         stands_in_for: the network and the data set that nothing is known of, if
             `recipe_for` chose this one in their place.
+
+    Example:
+
+    >>> recipe = tfhyper.training.RECIPES["wide_resnet", "cifar10"]
+    >>> recipe.name, recipe.rates[0], recipe.weight_decay
+    ('wrn-cifar10', 0.1, 0.0005)
+    >>> shorter = dataclasses.replace(recipe, epochs=20)
     """
 
     name: str
