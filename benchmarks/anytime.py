@@ -29,6 +29,8 @@ DATA = "fashion_mnist_small"
 def run() -> dict:
     """Returns settings and results, from the folder of the training if they are."""
     settings = {name: FLAGS[name].value for name in SETTINGS}
+    # Folders from before the generators' weights decayed are refused.
+    settings["decay_generator"] = True
     workdir = training.Workdir(os.path.join(FLAGS.workdir, "anytime"), settings)
     found = read_json(workdir.file("anytime.json")) or {}
     todo = [draws for draws in FLAGS.anytime_draws if draws not in found]

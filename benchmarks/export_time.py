@@ -241,6 +241,8 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)  # each export says where it writes
     settings = common.flag_values("depth", "width", "epochs", "batch_size")
+    # Folders from before the generators' weights decayed are refused.
+    settings["decay_generator"] = True
     predictor, data = train(settings)
     images, labels = (np.concatenate(x) for x in zip(*data.test, strict=True))
     folder = os.path.abspath(os.path.join(FLAGS.workdir, "files"))

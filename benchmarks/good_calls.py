@@ -1065,6 +1065,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "std": _DEVIATIONS,
         "image_size": bv.integer(16, 1024),
         "color_jitter": bv.number(least=0, below=1),
+        "validation_examples": bv.integer(1, 9999, optional=True),
         "crop_padding": bv.choice(),
         "resize_method": bv.choice(),
         "train_split": bv.domain(

@@ -238,14 +238,14 @@ class Lab:
                 weight_decay=run.weight_decay,
             )
 
-        workdir = self.workdir(run)
+        workdir = self.folder(run)
         print(f"== {run.name}")
         model, _ = training.fit_in_workdir(
             workdir, build, data, epochs, verbose=self.verbose
         )
         return model
 
-    def workdir(self, run: Run) -> training.Workdir:
+    def folder(self, run: Run) -> training.Workdir:
         """Returns the folder of a run, or raises ValueError if it is another one's.
 
         So what was made by another recipe is not taken for what this one gives.
@@ -310,7 +310,7 @@ class Lab:
 
     def _kept(self, run, name, compute) -> np.ndarray:
         """Returns what was computed before for a run, or computes it."""
-        path = self.workdir(run).file(f"{name}.npy")
+        path = self.folder(run).file(f"{name}.npy")
         if not os.path.exists(path):
             value = compute()
             with whole_file(path) as temporary, open(temporary, "wb") as file:

@@ -91,6 +91,9 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
     del settings["title"], settings["published"]
     if method.kl_factor is None:
         del settings["kl_factor"]
+        if method.kit is not None:
+            # Folders from before the generators' weights decayed are refused.
+            settings["decay_generator"] = True
     compute = functools.partial(train_and_score, method)
     return common.run_cell(name, method.title, settings, compute)
 

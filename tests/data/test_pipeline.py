@@ -88,6 +88,23 @@ def test_seed_and_epoch_decide_the_batches(data):
     assert np.any(collect(data.epoch(5))[0] != collect(other.epoch(4))[0])
 
 
+def test_validation_examples_are_the_last_and_are_not_trained_on(plain):
+    (x_train, y_train), _ = load_arrays(NAME)
+    data = load(NAME, batch_size=64, validation_examples=90, augment=False)
+    assert (data.num_train, data.num_validation) == (9910, 90)
+    images, labels = collect(data.validation)
+    np.testing.assert_allclose(images, x_train[-90:], atol=1e-6)
+    np.testing.assert_array_equal(labels, y_train[-90:])
+    trained, _ = collect(data.epoch(0))
+    assert rows(trained) + rows(images) == rows(collect(load(NAME).train_plain)[0])
+    part = load(NAME, validation_examples=90, train_examples=100)
+    np.testing.assert_array_equal(
+        collect(part.train_plain)[0], collect(plain.train_plain)[0]
+    )
+    assert rows(collect(part.validation)[0]) == rows(images)
+    assert load(NAME, train_examples=100).validation is None
+
+
 BLACK = (0 - np.float32(DATASETS[NAME].mean[0])) / np.float32(DATASETS[NAME].std[0])
 
 
@@ -197,6 +214,12 @@ def test_a_resumed_fit_ends_with_the_same_weights(data):
         ({"batch_size": 2.0}, "Received: batch_size=2.0"),
         ({"seed": -1}, "`seed` must be an integer from 0 to .*seed=-1"),
         ({"train_examples": -3}, "`train_examples` must .*train_examples=-3"),
+        ({"validation_examples": 0}, "`validation_examples` must be an integer from 1"),
+        ({"validation_examples": 10_000}, "from 1 to 9999.*validation_examples=10000"),
+        (
+            {"validation_examples": 9_000, "train_examples": 1_001},
+            "from 1 to 1000. Received: train_examples=1001",
+        ),
         ({"test_examples": 2501}, "from 1 to 2500. Received: test_examples=2501"),
         (
             {"crop_padding": "edge"},

@@ -87,6 +87,14 @@ def test_several_splits_to_train_on(tmp_path, cache):
         np.testing.assert_allclose(images, expected, atol=1e-5)
     _, labels = collect(data.epoch(0))
     assert sorted(labels) == sorted(both[1][:7])
+    # Held out are the last ones: all of the second split, and three of the first.
+    data = load("digits", validation_examples=12, **options, **scale)
+    images, labels = collect(data.validation)
+    assert (data.num_train, data.num_validation) == (9, 12)
+    np.testing.assert_array_equal(labels, both[1][9:])
+    expected = normalised(both[0][9:], 0.5, 0.25)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    np.testing.assert_array_equal(collect(data.train_plain)[1], both[1][:9])
     with pytest.raises(
         ValueError, match="`train_split` must be some of .'extra', 'tra"
     ):

@@ -37,6 +37,9 @@ class Data:
         num_test: Number of test examples.
         batch_size: Examples in a batch.
         seed: Seed of order and augmentation.
+        validation: The examples held out by `validation_examples`, in stored order, not
+            augmented; `None` without them.
+        num_validation: Number of these.
 
     Example:
         >>> data = load("fashion_mnist_small", train_examples=200, test_examples=50)
@@ -54,6 +57,8 @@ class Data:
     batch_size: int
     seed: int
     _stream: Stream = dataclasses.field(repr=False)
+    validation: tf.data.Dataset | None = None
+    num_validation: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -132,6 +137,7 @@ def load(
     crop_padding: CropPadding = "mean",
     resize_method: ResizeMethod = "bilinear",
     train_split: str | None = None,
+    validation_examples: int | None = None,
 ) -> Data:
     """Loads a data set as `tf.data` pipelines.
 
@@ -187,6 +193,10 @@ def load(
             `"bicubic"` as in fb.resnet.torch; both without aliasing.
         train_split: Names of the splits to train on, joined by `"+"`:
             `"train+extra"` is all of SVHN. `None`: `spec.train_split`.
+        validation_examples: Hold the last so many training examples out, in the order
+            they are stored: they are `Data.validation`, and what is chosen by them is
+            not chosen by the test set. A positive integer; `train_examples` are then
+            the first of the others. `None`: none.
 
     Returns:
         A `Data`.
@@ -225,6 +235,12 @@ def load(
             "`color_jitter` must be 0 for images that are not RGB. Received: "
             f"color_jitter={color_jitter} for images of shape {spec.image_shape}"
         )
+    whole = source
+    held_out = 0
+    if validation_examples is not None:
+        most = source.num_train - 1
+        held_out = check_integer("validation_examples", validation_examples, 1, most)
+        source = dataclasses.replace(source, num_train=source.num_train - held_out)
     num_train, num_test = read_sizes(source, train_examples, test_examples)
     in_memory = source.builder is None or (cache and source.spec.resize is None)
     arrays = source.arrays("train", num_train) if in_memory else None
@@ -236,6 +252,19 @@ def load(
     else:
         train = streams.from_disk(source, "train", num_train, batch_size, augment)
         test = streams.from_disk(source, "test", num_test, batch_size, False)
+    validation = None
+    if held_out:
+        first = whole.num_train - held_out
+        if arrays is not None:
+            batches = streams.from_memory(
+                *source.arrays("train", held_out, first), batch_size
+            )
+        else:
+            batches = streams.from_disk(
+                source, "train", held_out, batch_size, False, first
+            )
+        stream = streams.Stream(spec, batches, held_out, batch_size, False, int(seed))
+        validation = stream.plain()
     train_stream = streams.Stream(
         spec,
         train,
@@ -257,4 +286,6 @@ def load(
         batch_size=batch_size,
         seed=int(seed),
         _stream=train_stream,
+        validation=validation,
+        num_validation=held_out,
     )

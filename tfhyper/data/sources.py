@@ -41,26 +41,29 @@ class Source:
     image_key: str = "image"
     label_key: str = "label"
 
-    def split(self, part: str, count: int) -> str:
-        """Returns the first `count` examples of a part as TensorFlow Datasets says it.
+    def split(self, part: str, count: int, start: int = 0) -> str:
+        """Returns `count` examples of a part as TensorFlow Datasets says it.
 
         Args:
             part: `"train"` or `"test"`.
-            count: Number of examples, from 1 to the size of the part.
+            count: Number of examples, a positive integer.
+            start: Number of examples before them; with them no more than the part has.
 
         Returns:
-            `"train[:100]"`, or `"train+extra[:100]"` of a part that is several splits.
+            `"train[0:100]"`, or several joined by `"+"` of a part of several splits.
 
         Example:
-            >>> open_source("cifar10", "tensorflow_datasets").split("train", 100)
-            'train[:100]'
+            ```python
+            open_source("cifar10", "tensorflow_datasets").split("train", 100)
+            ```
         """
         names = self.spec.train_split if part == "train" else self.spec.test_split
-        pieces = []
+        pieces, stop = [], start + count
         for name in names.split("+"):
-            size = min(count, self.builder.info.splits[name].num_examples)
-            pieces += [f"{name}[:{size}]"] if size else []
-            count -= size
+            size = self.builder.info.splits[name].num_examples
+            first, last = max(start, 0), min(stop, size)
+            pieces += [f"{name}[{first}:{last}]"] if first < last else []
+            start, stop = start - size, stop - size
         return "+".join(pieces)
 
     def with_train_split(self, train_split: str | None) -> Source:
@@ -78,9 +81,8 @@ class Source:
                 named twice or tested on.
 
         Example:
-            >>> source = open_source("svhn_cropped", "tensorflow_datasets")
-            >>> source.with_train_split("train+extra").num_train
-            604388
+            >>> open_source("fashion_mnist_small").with_train_split("train").num_train
+            10000
         """
         if train_split is None:
             return self
@@ -100,12 +102,15 @@ class Source:
             num_train=sum(splits[name].num_examples for name in names),
         )
 
-    def arrays(self, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the first `count` examples of a part, in the order they are stored.
+    def arrays(
+        self, part: str, count: int, start: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reads `count` examples of a part, in the order they are stored.
 
         Args:
             part: `"train"` or `"test"`.
-            count: Number of examples, from 1 to the size of the part.
+            count: Number of examples, a positive integer.
+            start: Number of examples before them; with them no more than the part has.
 
         Returns:
             uint8 images `(count, height, width, channels)` and int32 labels `(count,)`.
@@ -120,11 +125,12 @@ class Source:
         if self.builder is None:
             with np.load(_EMBEDDED_FILE, allow_pickle=False) as file:
                 images, labels = file[f"x_{part}"], file[f"y_{part}"]
-            return images[:count], labels[:count].astype(np.int32)
+            stop = start + count
+            return images[start:stop], labels[start:stop].astype(np.int32)
         import tensorflow_datasets as tfds
 
         dataset = self.builder.as_dataset(
-            split=self.split(part, count),
+            split=self.split(part, count, start),
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
                 {self.image_key: True, self.label_key: True}
@@ -134,7 +140,7 @@ class Source:
         )
         images = np.empty((count, *self.spec.image_shape), np.uint8)
         labels = np.empty((count,), np.int32)
-        start = 0
+        start = 0  # in the arrays
         for batch in dataset.batch(1024).as_numpy_iterator():
             received = batch[self.image_key]
             if received.shape[1:] != images.shape[1:]:

@@ -166,9 +166,14 @@ def from_memory(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Batc
 
 
 def from_disk(
-    source: Source, part: str, count: int, batch_size: int, augmented: bool
+    source: Source,
+    part: str,
+    count: int,
+    batch_size: int,
+    augmented: bool,
+    start: int = 0,
 ) -> Batches:
-    """Returns the batches of the first `count` examples of a part, read as needed.
+    """Returns the batches of `count` examples of a part from `start` on, when needed.
 
     The shuffled order permutes the files, reads `OPEN_FILES` of them by turns and
     permutes each block of `SHUFFLE_BLOCK` examples. `Dataset.shuffle` would not do: its
@@ -185,7 +190,7 @@ def from_disk(
             "`cache` must be True for a set that is not stored as TFRecord files. "
             f"Received: '{spec.name}' stored as {info.file_format.value}"
         )
-    pieces = info.splits[source.split(part, count)].file_instructions
+    pieces = info.splits[source.split(part, count, start)].file_instructions
     paths = tf.constant([str(piece.filename) for piece in pieces])
     ranges = tf.constant([[piece.skip, piece.take] for piece in pieces], tf.int64)
 

@@ -477,15 +477,19 @@ RECIPES: dict[tuple[str, str], Recipe] = {
         for dataset in ("mnist", "cifar10", "cifar100")
     },
 }
-#: (network, kit) -> recipe of the kit's own study, which comes before `RECIPES`.
-_BY_KIT = {("lenet5", "mnf"): _MNF, ("wide_resnet", "static_hypernet"): _HYPERNETWORKS}
+#: (network, kit) -> the data set and the recipe of the kit's own study, which comes
+#: before `RECIPES`.
+_BY_KIT = {
+    ("lenet5", "mnf"): ("mnist", _MNF),
+    ("wide_resnet", "static_hypernet"): ("cifar10", _HYPERNETWORKS),
+}
 
 #: Name -> recipe, also of the second readings.
 NAMED_RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         *dict.fromkeys(RECIPES.values()),
-        *_BY_KIT.values(),
+        *(recipe for _, recipe in _BY_KIT.values()),
         _WRN_ORIGINAL,
         _WRN_SVHN_DROPOUT,
         _by_section_4_1(_RESNEXT_CIFAR10),
@@ -523,28 +527,24 @@ def recipe_for(network: str, dataset: str, kit: str | None = None) -> Recipe:
     check_text("dataset", dataset)
     if kit is not None:
         check_text("kit", kit)
-    own = _BY_KIT.get((network, kit or ""))
-    home = {"mnf": "mnist"}.get(own.name, "cifar10") if own else dataset
-    if own is None and (network, dataset) in RECIPES:
-        return RECIPES[network, dataset]
-    if own is not None and dataset == home:
-        return own
+    home, found = _BY_KIT.get(
+        (network, kit or ""), (dataset, RECIPES.get((network, dataset)))
+    )
+    if found is not None and home == dataset:
+        return found
     if dataset == "imagenet2012":
-        found = _IMAGENET
-        preparation = found.data
-    else:
-        known = [recipe for (name, _), recipe in RECIPES.items() if name == network]
-        found = own or (RECIPES.get((network, "cifar10")) or [*known, _WRN_CIFAR10][0])
-        of_set = [
-            recipe.data for (_, name), recipe in RECIPES.items() if name == dataset
+        return dataclasses.replace(_IMAGENET, stands_in_for=(network, dataset))
+    if found is None:
+        of_network = [
+            recipe for (name, _), recipe in RECIPES.items() if name == network
         ]
-        own_scale = dataclasses.replace(
-            found.data, mean=None, std=None, color_jitter=0.0, train_split=None
-        )
-        # One number for all channels is no statistic of a set.
-        one = found.data.mean is not None and len(found.data.mean) == 1
-        preparation = found.data if one else own_scale
-        preparation = [*of_set, preparation][0]
+        found = RECIPES.get((network, "cifar10"), [*of_network, _WRN_CIFAR10][0])
+    preparation = found.data
+    # Statistics are of one set; one number for all channels is no statistic.
+    if preparation.mean is not None and len(preparation.mean) > 1:
+        preparation = dataclasses.replace(preparation, mean=None, std=None)
+    preparation = dataclasses.replace(preparation, color_jitter=0.0, train_split=None)
+    of_set = [recipe.data for (_, name), recipe in RECIPES.items() if name == dataset]
     return dataclasses.replace(
-        found, data=preparation, stands_in_for=(network, dataset)
+        found, data=[*of_set, preparation][0], stands_in_for=(network, dataset)
     )
