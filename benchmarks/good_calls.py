@@ -71,6 +71,11 @@ def bayesian(units: int = 3) -> keras.Model:
     )
 
 
+def variational() -> tfhyper.Variational:
+    """Returns a classifier whose weights all have a posterior, not compiled."""
+    return tfhyper.Variational(plain(), len(INPUTS), seed=0)
+
+
 def compiled(model: keras.Model | None = None) -> keras.Model:
     """Returns a compiled classifier."""
     model = plain() if model is None else model
@@ -600,6 +605,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "steps": 5,
     },
     "training.CoupledDecaySGD": dict,
+    "training.IVON": dict,
     "training.KLSchedule": dict,
     "training.KLSchedule.factor": lambda: {
         "self": training.KLSchedule(),
@@ -654,6 +660,11 @@ GOOD: dict[str, Callable[[], dict]] = {
     "training.compile_adam_recipe": _recipe(),
     "training.compile_imagenet_recipe": _recipe(),
     "training.compile_recipe": _recipe(),
+    "training.compile_variational_recipe": lambda: {
+        "model": variational(),
+        "epochs": 4,
+        "steps_per_epoch": 5,
+    },
     "training.fit_in_workdir": lambda: {
         "workdir": workdir(),
         "build": compiled,
@@ -754,6 +765,7 @@ NOT_CALLED: dict[str, str] = {
     ),
     "layers.VariationalLayer": "a base class without arguments",
     "training.DivergedError": "an error",
+    "training.IVON.apply": "by Keras' training step",
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
 }
@@ -1205,6 +1217,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
     },
     "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
+    "training.IVON": {
+        "learning_rate": bv.number(least=0),
+        "beta_1": bv.number(least=0, below=1),
+        "beta_2": bv.number(least=0, below=1),
+    },
+    "training.compile_variational_recipe": {
+        "beta_2": bv.number(least=0, below=1, optional=True),
+    },
     "training.KLSchedule": {"factor": bv.number(least=0)},
     "training.Trainer.fit": {
         "after_call": bv.function(),

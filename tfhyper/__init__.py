@@ -31,6 +31,7 @@ from tfhyper.posterior import (
     RegressionPrediction,
     Rejection,
 )
+from tfhyper.variational import Variational
 from tfhyper.version import __version__
 
 # Parts that register nothing with Keras: imported when they are first used.
@@ -45,6 +46,7 @@ __all__ = [
     "Prediction",
     "RegressionPrediction",
     "Rejection",
+    "Variational",
     "__version__",
     "analysis",
     "convert",
