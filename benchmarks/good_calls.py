@@ -71,6 +71,11 @@ def bayesian(units: int = 3) -> keras.Model:
     )
 
 
+def variational() -> tfhyper.Variational:
+    """Returns a classifier whose weights all have a posterior, not compiled."""
+    return tfhyper.Variational(plain(), len(INPUTS), seed=0)
+
+
 def compiled(model: keras.Model | None = None) -> keras.Model:
     """Returns a compiled classifier."""
     model = plain() if model is None else model
@@ -604,6 +609,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "training.CoupledDecayAdam": dict,
     "training.CoupledDecaySGD": dict,
+    "training.IVON": dict,
     "training.KLSchedule": dict,
     "training.KLSchedule.factor": lambda: {
         "self": training.KLSchedule(),
@@ -665,6 +671,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "network": "wide_resnet",
         "dataset": "cifar10",
         "kit": "hyper",
+    },
+    "training.compile_variational_recipe": lambda: {
+        "model": variational(),
+        "epochs": 4,
+        "steps_per_epoch": 5,
     },
     "training.fit_in_workdir": lambda: {
         "workdir": workdir(),
@@ -778,6 +789,7 @@ NOT_CALLED: dict[str, str] = {
         ),
         "takes no arguments",
     ),
+    "training.IVON.apply": "by Keras' training step",
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
 }
@@ -1248,6 +1260,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "kit": bv.text(optional=True),
     },
     "training.SonderbyKLWarmup.factor": {"steps": bv.integer(optional=True)},
+    "training.IVON": {
+        "learning_rate": bv.number(least=0),
+        "beta_1": bv.number(least=0, below=1),
+        "beta_2": bv.number(least=0, below=1),
+    },
+    "training.compile_variational_recipe": {
+        "beta_2": bv.number(least=0, below=1, optional=True),
+    },
     "training.KLSchedule": {"factor": bv.number(least=0)},
     "training.Trainer.fit": {
         "after_call": bv.function(),

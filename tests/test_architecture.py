@@ -24,6 +24,8 @@ ALLOWED = {
     "alike": {"keras_private", "layers"},
     "channelwise": {"layers"},
     "keras_graph": {"alike", "keras_private", "layers"},
+    "divergence": set(),
+    "variational": {"checks", "divergence", "keras_graph", "keras_private", "layers"},
     "data": {"checks"},
     "metrics": {"checks", "keras_private"},
     "kits": {"checks", "keras_private", "layers"},
@@ -38,14 +40,17 @@ ALLOWED = {
         "metrics",
         "saving",
         "text",
+        "variational",
         "whole_files",
     },
     "training": {
         "checks",
+        "divergence",
         "keras_private",
         "layers",
         "posterior",
         "saving",
+        "variational",
         "whole_files",
     },
     "pruning": {
@@ -79,6 +84,7 @@ ANY_BACKEND = (
     "pruning",
     "saving",
     "tensor_types",
+    "variational",
 )
 # Where alone private names of Keras stand, each with a test of its own.
 KERAS_PRIVATE = ROOT / "keras_private.py"

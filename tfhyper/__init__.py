@@ -19,7 +19,16 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 import importlib
 from typing import Any
 
-from tfhyper import kits, layers, metrics, models, posterior, saving, training
+from tfhyper import (
+    kits,
+    layers,
+    metrics,
+    models,
+    posterior,
+    saving,
+    training,
+    variational,
+)
 from tfhyper.convert import convert
 from tfhyper.kits import LayerKit
 from tfhyper.posterior import (
@@ -31,6 +40,7 @@ from tfhyper.posterior import (
     RegressionPrediction,
     Rejection,
 )
+from tfhyper.variational import Variational
 from tfhyper.version import __version__
 
 # Parts that register nothing with Keras: imported when they are first used.
@@ -45,6 +55,7 @@ __all__ = [
     "Prediction",
     "RegressionPrediction",
     "Rejection",
+    "Variational",
     "__version__",
     "analysis",
     "convert",
@@ -58,6 +69,7 @@ __all__ = [
     "pruning",
     "saving",
     "training",
+    "variational",
 ]
 
 

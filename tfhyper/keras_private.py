@@ -215,6 +215,14 @@ def trained_variable(optimizer: keras.Optimizer, variable: Any) -> keras.Variabl
     return optimizer._trainable_variables[variable_index(optimizer, variable)]
 
 
+def trained_variables(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Returns the variables that a built optimizer trains, in their order.
+
+    Wraps `Optimizer._trainable_variables`, as in 3.0.
+    """
+    return optimizer._trainable_variables
+
+
 def share_initial_seed(
     generator: keras.random.SeedGenerator, other: keras.random.SeedGenerator
 ) -> None:

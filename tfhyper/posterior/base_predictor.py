@@ -32,6 +32,7 @@ from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty, check_rejection
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure
+from tfhyper.variational import Variational
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -659,7 +660,7 @@ class BasePredictor(abc.ABC):
 
     def __deepcopy__(self, memo: dict) -> "Self":
         models = [
-            model if isinstance(model, str) else keras_graph.duplicate(model)
+            model if isinstance(model, str) else _duplicate(model)
             for model in self.source.held_models()
         ]
         copied = self.of_models(models, self.settings)
@@ -703,3 +704,9 @@ class BasePredictor(abc.ABC):
         except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, cls.kind, error) from error
         return predictor
+
+
+def _duplicate(model: keras.Model) -> keras.Model:
+    if isinstance(model, Variational):
+        return model.duplicate()
+    return keras_graph.duplicate(model)

@@ -9,6 +9,7 @@ from tfhyper.checks import check_integer
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.networks.draws import Draw
+from tfhyper.posterior.networks.perturbed_network import PerturbedNetwork
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormStatistics
 from tfhyper.posterior.running.batches import Batches
@@ -22,6 +23,7 @@ from tfhyper.posterior.running.weight_cache import (
     draws_key,
 )
 from tfhyper.tensor_types import Structure
+from tfhyper.variational import Variational
 
 
 class DrawnEnsemble:
@@ -30,7 +32,7 @@ class DrawnEnsemble:
     A `DrawSource`: what `tfhyper.PosteriorPredictor` averages over.
 
     Args:
-        model: a functional or built Sequential model.
+        model: a functional or built Sequential model, or a `Variational` of one.
         settings: how draws are made. What is left to the model is settled here.
 
     Attributes:
@@ -75,6 +77,14 @@ class DrawnEnsemble:
             "sample_dropout": self.settings.dropout == "sample",
         }
         form = AVERAGING[self.settings.averaging]
+        if isinstance(self.model, Variational):
+            if self.settings.inside:
+                raise ValueError(
+                    '`averaging` must be "branching" for a `Variational` model, all of '
+                    "whose weights differ from draw to draw. Received: "
+                    f"averaging={self.settings.averaging!r}"
+                )
+            return PerturbedNetwork(self.model, **options, own=own)
         if self.settings.inside and form is not None:
             return form(self.model, self.settings.num_draws, **options)
         return PointNetwork(self.model, **options, own=own)

@@ -1,5 +1,6 @@
 """Training: recipes, optimizers, schedules, loops over devices and machines."""
 
+from tfhyper.divergence import DivergedError
 from tfhyper.training.fast_generator import use_fast_generator
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.folder_lock import WorkdirInUseError
@@ -20,14 +21,17 @@ from tfhyper.training.recipes import (
     compile_adam_recipe,
     compile_imagenet_recipe,
     compile_recipe,
+    compile_variational_recipe,
 )
 from tfhyper.training.schedules import step_schedule
 from tfhyper.training.strategies import is_chief, make_strategy
 from tfhyper.training.train_ensemble import train_ensemble
-from tfhyper.training.trainer import DivergedError, Trainer
+from tfhyper.training.trainer import Trainer
 from tfhyper.training.workdir import Workdir
+from tfhyper.variational.ivon import IVON
 
 __all__ = [
+    "IVON",
     "BlundellKL",
     "CoupledDecayAdam",
     "CoupledDecaySGD",
@@ -48,6 +52,7 @@ __all__ = [
     "compile_adam_recipe",
     "compile_imagenet_recipe",
     "compile_recipe",
+    "compile_variational_recipe",
     "fit_in_workdir",
     "for_multi_worker_fit",
     "is_chief",

@@ -15,9 +15,10 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
+from tfhyper.divergence import DivergedError
 from tfhyper.training import strategies
 from tfhyper.training.sigterm import SigtermStop
-from tfhyper.training.trainer import DivergedError, Trainer, check_callbacks
+from tfhyper.training.trainer import Trainer, check_callbacks
 from tfhyper.training.workdir import Checkpoint, Workdir
 
 if TYPE_CHECKING:

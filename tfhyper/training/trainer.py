@@ -18,6 +18,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_verbose,
 )
+from tfhyper.divergence import DivergedError
 from tfhyper.layers.variational import EpochBegin
 from tfhyper.tensor_types import Structure
 from tfhyper.training import fast_generator as fast
@@ -31,25 +32,6 @@ if TYPE_CHECKING:
 
 BatchNormForm: TypeAlias = Literal["synchronized", "per_replica"]
 BATCH_NORMS: tuple[BatchNormForm, ...] = get_args(BatchNormForm)
-
-
-class DivergedError(ValueError):
-    """A loss was NaN or infinite; `what` says which, and at which step.
-
-    Example:
-
-    >>> model.optimizer.learning_rate = float("nan")
-    >>> try:
-    ...     trainer = tfhyper.training.Trainer(model)
-    ...     trainer.fit(dataset, epochs=2, steps_per_epoch=4, verbose=0)
-    ... except tfhyper.training.DivergedError as error:
-    ...     print(error.what)
-    the loss is nan at step 2 of epoch 1
-    """
-
-    def __init__(self, what: str):
-        self.what = what
-        super().__init__(f"Training diverged: {what}. A lower learning rate may help.")
 
 
 def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -343,10 +343,14 @@ class PointNetwork:
     def values(self, draw: Draw) -> Iterator[tuple]:
         """Yields the variables of `network` that a draw fixes, and their values."""
         for copy, values in self.drawn_weights(draw):
-            yield from zip(drawn_variables(copy), values, strict=True)
+            yield from zip(self.drawn_variables(copy), values, strict=True)
         for name, (mean, variance) in draw.moments.items():
             yield self.batch_norms[name].moving_mean, mean
             yield self.batch_norms[name].moving_variance, variance
+
+    def drawn_variables(self, layer: keras.Layer) -> list[keras.Variable]:
+        """Returns the variables of a layer of `network` that a draw fixes."""
+        return drawn_variables(layer)
 
     def drawn_weights(self, draw: Draw) -> Iterator[tuple[keras.Layer, list]]:
         """Yields layers of `network`, their `drawn_variables`' values, one by one.
@@ -384,7 +388,7 @@ class PointNetwork:
             for original, copy in self.pairs()
             if isinstance(original, StochasticLayer)
         ]
-        variables = [x for layer in layers for x in drawn_variables(layer)]
+        variables = [x for layer in layers for x in self.drawn_variables(layer)]
         variables += [x for norm in self.batch_norms.values() for x in norm.weights]
         return 4 * max(1, sum(math.prod(x.shape) for x in variables))
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.point_network import PointNetwork, drawn_variables
+from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.tensor_types import Structure, Tensor
 
 # How many bytes of weights, those of all draws together, `DrawnWeights` keeps at most,
@@ -271,7 +271,7 @@ def values_of_draws(
     values: list[list[Tensor]] = [[] for _ in draws]
     for copy, weights in point.weights_of_draws(draws):
         place = copy.first_example if isinstance(copy, NoiseOfExamples) else None
-        for i, variable in enumerate(drawn_variables(copy)):
+        for i, variable in enumerate(point.drawn_variables(copy)):
             if variable is not place:
                 variables.append(variable)
                 for found, one in zip(values, weights, strict=True):

@@ -1,0 +1,168 @@
+"""The noise of all weights of a model, and its learned scale."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhyper.checks import check_number, check_positive_integer
+from tfhyper.layers.draw_counter import DrawCounter
+from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
+from tfhyper.layers.roles import POSTERIOR, give_role
+from tfhyper.layers.seeds import StatelessSeed, check_seed, make_key
+from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.tensor_types import Tensor
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class WeightNoise(DrawCounter, StochasticLayer, keras.layers.Layer):
+    """Gaussian noise of many weights at once, each with a scale of its own.
+
+    The weights of a draw are w = m + sigma eps, with m their means, eps from N(0, 1)
+    and, all of it weight by weight,
+
+        sigma^2 = 1 / (effective_sample_size (h + weight_decay)).
+
+    h, the `curvature`, is a trainable variable: the gradient of a loss with respect to
+    it is that of the reparameterization w = m + sigma(h) eps. Weights and noise are
+    one vector here, in the order of the model's variables.
+
+    Noise in training is a function of (`seed`, count); the count is a weight of the
+    layer, so that a saved and reloaded training goes on as it would have.
+
+    Args:
+        size: int > 0, the number of weights.
+        effective_sample_size: float > 0, lambda.
+        weight_decay: float > 0, delta.
+        initial_curvature: float > 0, with which h begins.
+        seed: int in 0 <= seed < 2**31, or `None` for a fresh one.
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> noise = tfhyper.variational.WeightNoise(3, 50.0, 0.5, 1.5, seed=0)
+    >>> noise.build()
+    >>> [round(float(x), 4) for x in noise.scale()]
+    [0.1, 0.1, 0.1]
+    """
+
+    noise_kind = NoiseKind.SEED
+
+    def __init__(
+        self,
+        size: int,
+        effective_sample_size: float,
+        weight_decay: float,
+        initial_curvature: float,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.size = check_positive_integer("size", size)
+        self.effective_sample_size = check_number(
+            "effective_sample_size", effective_sample_size, positive=True
+        )
+        # The prior's precision over lambda: without it some weights have no scale.
+        self.weight_decay = check_number("weight_decay", weight_decay, positive=True)
+        self.initial_curvature = check_number(
+            "initial_curvature", initial_curvature, positive=True
+        )
+        self.seed = check_seed(seed)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the curvature, and the count of the draws."""
+        self.curvature = self.add_weight(
+            shape=(self.size,),
+            initializer=keras.initializers.Constant(self.initial_curvature),
+            autocast=False,
+            name="curvature",
+        )
+        give_role(POSTERIOR, [self.curvature])
+        # An optimizer finds the noise by the variable.
+        self.curvature.tfhyper_weight_noise = self
+        self.build_counter()
+        self.built = True
+
+    def scale(self) -> Tensor:
+        """Returns sigma, the deviation of each weight: float32, (size,)."""
+        precision = ops.add(self.curvature, self.weight_decay)
+        return ops.rsqrt(self.effective_sample_size * precision)
+
+    def training_noise(self, count: Tensor) -> Tensor:
+        """Returns eps of draw number `count` in training: float32, (size,)."""
+        seed = StatelessSeed(self.seed, count)
+        return keras.random.normal((self.size,), dtype="float32", seed=seed)
+
+    def next_deviation(self) -> Tensor:
+        """Returns sigma eps of the next draw in training, and counts it as made."""
+        return self.scale() * self.training_noise(self.next_count(training=True))
+
+    def deviation_of(self, noise: Tensor) -> Tensor:
+        """Returns sigma eps of the noise of a draw: float32, (size,)."""
+        return self.scale() * generator_of(noise).normal((self.size,))
+
+    def split(self, vector: Tensor, variables: Sequence[keras.Variable]) -> list:
+        """Returns the parts of a vector that belong to variables, in their shapes."""
+        sizes = [int(np.prod(x.shape)) for x in variables]
+        parts = ops.split(vector, np.cumsum(sizes)[:-1].tolist())
+        return [
+            ops.reshape(part, x.shape) for part, x in zip(parts, variables, strict=True)
+        ]
+
+    def sampled_curvature(self, gradient: Tensor, curvature: Tensor) -> Tensor:
+        """Returns an estimate of the loss's curvature from a gradient with noise.
+
+            lambda (h + delta) (w - m) dL/dw  =  -2 lambda (h + delta)^2 dL/dh,
+
+        as w = m + sigma(h) eps has dw/dh = -(w - m) / (2 (h + delta)). The mean of
+        gradients of several draws gives the mean of their products, not the product
+        of means.
+
+        Args:
+            gradient: dL/dh, (size,).
+            curvature: h, (size,).
+        """
+        precision = ops.add(curvature, self.weight_decay)
+        return -2 * self.effective_sample_size * ops.square(precision) * gradient
+
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
+        """Returns the seed of NumPy's generator that draws eps, (1,)."""
+        return np.array([seed], "int64")
+
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
+        """Returns a key of eps, in tensors."""
+        return make_key(seed, count)
+
+    def mean_noise(self) -> np.ndarray | None:
+        """Returns the noise of the mean: none."""
+        return MEAN
+
+    def point_layer(self) -> None:
+        """Returns `None`: the noise is no layer of a draw's network."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the layer can be made from."""
+        config = super().get_config()
+        del config["dtype"]
+        return {
+            **config,
+            "size": self.size,
+            "effective_sample_size": self.effective_sample_size,
+            "weight_decay": self.weight_decay,
+            "initial_curvature": self.initial_curvature,
+            "seed": self.seed,
+        }
+
+
+def noise_of(variable: keras.Variable) -> WeightNoise | None:
+    """Returns the noise of which a variable is the curvature, if it is one."""
+    return getattr(variable, "tfhyper_weight_noise", None)
