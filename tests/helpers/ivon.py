@@ -47,21 +47,24 @@ def gradients(x, y, kernel, bias):
     return np.concatenate([(x.T @ error).ravel(), error.sum(axis=0)])
 
 
-def expected_steps(model, batches, rates, accumulated=1, counts=None):
+def expected_steps(model, batches, rates, noise_of=None):
     """Returns means and curvature after steps, in float64.
 
     Args:
         model: a linear model, as it begins. Its noise is taken as given.
         batches: lists of (x, y): the parts of each step.
         rates: the rate of each step.
+        noise_of: function of the step and the part's number; `None` for a draw after
+            the other.
     """
     mean = np.concatenate([to_numpy(x).ravel() for x in model.means])
     curvature, momentum = np.full(mean.size, CURVATURE), np.zeros(mean.size)
     size, count = N / TEMPERATURE, 0
     for step, (parts, rate) in enumerate(zip(batches, rates, strict=True)):
         found, products = [], []
-        for x, y in parts:
-            noise = to_numpy(model.noise.training_noise(count))
+        for i, (x, y) in enumerate(parts):
+            noise = model.noise.training_noise(count) if noise_of is None else None
+            noise = to_numpy(noise_of(step, i) if noise is None else noise)
             count += 1
             drawn = mean + noise / np.sqrt(size * (curvature + DECAY))
             gradient = gradients(x, y, drawn[:6].reshape(3, 2), drawn[6:])
@@ -111,3 +114,32 @@ def check_steps(tolerance):
     model.compile(optimizer, gaussian_nll)
     model.fit(x, y, batch_size=5, shuffle=False, verbose=0)
     check_values(model, expected, tolerance)
+
+
+def check_two_replicas(tolerance):
+    """Asserts that steps on two devices are those of the equations."""
+    import tensorflow as tf
+
+    from tfhyper.layers.replica_streams import replica_streams
+    from tfhyper.training import Trainer, make_strategy
+
+    x, y = linear_data()
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(10).repeat()
+    halves = [[(x[j : j + 5], y[j : j + 5]) for j in (i, i + 5)] for i in (0, 10, 20)]
+    noise, strategy = linear_model().noise, make_strategy("mirrored")
+    assert strategy.num_replicas_in_sync == 2
+    for own in (False, True):
+
+        def noise_of(step, replica, own=own):
+            with replica_streams(replica, own):
+                return noise.training_noise(step)
+
+        same = np.array_equal(to_numpy(noise_of(0, 0)), to_numpy(noise_of(0, 1)))
+        assert same != own
+        expected = expected_steps(linear_model(), halves, [RATE] * 3, noise_of)
+        with strategy.scope():
+            model = linear_model()
+            model.compile(IVON(RATE, BETA_1, BETA_2), gaussian_nll)
+        trainer = Trainer(model, per_replica_draws=own)
+        trainer.fit(dataset, epochs=1, steps_per_epoch=3, verbose=0)
+        check_values(model, expected, tolerance)
