@@ -55,7 +55,7 @@ def test_commands_are_found_with_their_flags():
     assert ("examples/train.py", {}) in found
     assert ("examples/evaluate.py", {"workdir": "runs/train", "draws": "64"}) in found
     (imagenet,) = [x for _, x in found if x.get("dataset") == "imagenet2012"]
-    assert imagenet["recipe"] == "imagenet" and imagenet["epochs"] == "90"
+    assert imagenet["network"] == "resnet" and imagenet["epochs"] == "90"
     assert len(found) > 10
 
 
