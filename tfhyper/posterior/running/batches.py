@@ -66,11 +66,11 @@ class Batches:
                 f"`{given}` out. Received: {given} of type "
                 f"{type(labels if labels is not None else weights).__name__}"
             )
-        check_source(name, inputs)
+        _check_readable(name, inputs)
 
     def _check_lengths(self) -> int:
         """Returns the number of examples, which is that of labels and weights too."""
-        check_source(self.name, self.inputs)
+        _check_examples(self.name, self.inputs)
         # Each name once: a model of several inputs has several arrays.
         arrays = keras.tree.flatten(self.inputs)
         lengths = [(f"`{self.name}`", array.shape[0]) for array in arrays]
@@ -154,14 +154,21 @@ def check_source(name: str, inputs: Structure) -> None:
         TypeError: for something that cannot be read more than once.
     """
     if _is_array(inputs):
-        shapes = [tuple(array.shape) for array in keras.tree.flatten(inputs)]
-        if not all(shape and shape[0] for shape in shapes):
-            found = shapes[0] if len(shapes) == 1 else shapes
-            raise ValueError(
-                f"`{name}` must hold at least one example. "
-                f"Received: {name}.shape={found}"
-            )
-        return
+        _check_examples(name, inputs)
+    else:
+        _check_readable(name, inputs)
+
+
+def _check_examples(name: str, arrays: Structure) -> None:
+    shapes = [tuple(array.shape) for array in keras.tree.flatten(arrays)]
+    if not all(shape and shape[0] for shape in shapes):
+        found = shapes[0] if len(shapes) == 1 else shapes
+        raise ValueError(
+            f"`{name}` must hold at least one example. Received: {name}.shape={found}"
+        )
+
+
+def _check_readable(name: str, inputs: Any) -> None:
     readable = isinstance(inputs, keras.utils.PyDataset) or (
         hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
     )
