@@ -339,7 +339,8 @@ def test_mc_batch_norm_refuses_a_model_without_batch_norm(tmp_path):
 
 
 def test_deep_ensemble_prints_the_scores_of_all_its_members(tmp_path):
-    flags = ["--network=lenet5", "--members=2", *TINY, "--draws=1", "--epochs=1"]
+    flags = ["--network=lenet5", "--recipe=cifar", "--members=2", *TINY]
+    flags += ["--draws=1", "--epochs=1"]
     process = run_script("deep_ensemble.py", f"--workdir={tmp_path}", *flags)
     assert process.returncode == 0, process.stderr
     data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
