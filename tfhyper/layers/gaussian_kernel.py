@@ -11,9 +11,9 @@ from keras import ops
 from tfhyper.checks import check_bool, check_choice, check_number
 from tfhyper.layers import priors
 from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
-from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
+from tfhyper.layers.noise import MEAN, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.seeds import make_key
+from tfhyper.layers.seeded_noise import SeededNoise
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
 from tfhyper.tensor_types import Tensor
@@ -38,7 +38,7 @@ INITIAL_SCALE = 0.03
 _TINY_VARIANCE = 1e-12
 
 
-class GaussianKernel(VariationalKernel):
+class GaussianKernel(SeededNoise, VariationalKernel):
     """Kernel ~ N(mean, softplus(rho)^2), each weight for itself: the layers Bayes*.
 
     The loss gains kl_weight * KL(q || p), summed over the weights, where q is
@@ -57,7 +57,6 @@ class GaussianKernel(VariationalKernel):
     and sigma are multiplied by a mask, and the KL sums over the weights it keeps.
     """
 
-    noise_kind = NoiseKind.SEED
     kernel_description = "whose kernel has a Gaussian posterior"
     streams = (
         "kernel",
@@ -203,14 +202,6 @@ class GaussianKernel(VariationalKernel):
         self.kernel_posterior.set_moped(delta)
         if self._bias_posterior is not None:
             self._bias_posterior.set_moped(delta)
-
-    def sample_noise(
-        self, seed: int, index: int = 0, ensemble_seed: int = 0
-    ) -> np.ndarray:
-        return np.array([seed], "int64")
-
-    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
-        return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
         return MEAN

@@ -17,9 +17,9 @@ from tfhyper.layers import priors
 from tfhyper.layers.gaussian_kernel import output_deviation
 from tfhyper.layers.gaussian_weights import inverse_softplus
 from tfhyper.layers.masked_flow import MaskedFlow
-from tfhyper.layers.noise import NoiseKind, generator_of
+from tfhyper.layers.noise import generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.seeds import make_key
+from tfhyper.layers.seeded_noise import SeededNoise
 from tfhyper.layers.stochastic import he_deviation
 from tfhyper.layers.variational_kernel import VariationalKernel
 from tfhyper.tensor_types import Tensor
@@ -35,7 +35,7 @@ INITIAL_SCALE = 1e-3
 MULTIPLIER_SCALE = math.sqrt(0.1)
 
 
-class MultiplicativeKernel(VariationalKernel):
+class MultiplicativeKernel(SeededNoise, VariationalKernel):
     """Kernel ~ N(z mean, softplus(rho)^2), z from a normalizing flow: layers MNF*.
 
     z has an entry for each slice of the kernel along `multiplier_axis`. It is the
@@ -56,7 +56,6 @@ class MultiplicativeKernel(VariationalKernel):
     z starts around 1, so that a network starts as one of stock layers would.
     """
 
-    noise_kind = NoiseKind.SEED
     streams = (
         "multiplier",
         "masks",
@@ -246,14 +245,6 @@ class MultiplicativeKernel(VariationalKernel):
         log_density = log_variance + shift * ops.exp(-log_variance)
         log_density = -0.5 * ops.sum(log_density + math.log(2.0 * math.pi))
         return log_density + log_det[0]
-
-    def sample_noise(
-        self, seed: int, index: int = 0, ensemble_seed: int = 0
-    ) -> np.ndarray:
-        return np.array([seed], "int64")
-
-    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
-        return make_key(seed, count)
 
     def point_weights(self, noise: Tensor) -> list:
         return self.with_bias(self._sample_kernel(_DrawNoise(noise)))

@@ -9,15 +9,15 @@ from keras import ops
 
 from tfhyper.checks import check_number, check_positive_integer
 from tfhyper.layers.draw_counter import DrawCounter
-from tfhyper.layers.noise import MEAN, NoiseKind, generator_of
+from tfhyper.layers.noise import MEAN, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
-from tfhyper.layers.seeds import StatelessSeed, check_seed, make_key
-from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.seeded_noise import SeededNoise
+from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.tensor_types import Tensor
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class WeightNoise(DrawCounter, StochasticLayer, keras.layers.Layer):
+class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
     """Gaussian noise of many weights at once, each with a scale of its own.
 
     The weights of a draw are w = m + sigma eps, with m their means, eps from N(0, 1)
@@ -50,8 +50,6 @@ class WeightNoise(DrawCounter, StochasticLayer, keras.layers.Layer):
     >>> [round(float(x), 4) for x in noise.scale()]
     [0.1, 0.1, 0.1]
     """
-
-    noise_kind = NoiseKind.SEED
 
     def __init__(
         self,
@@ -130,16 +128,6 @@ class WeightNoise(DrawCounter, StochasticLayer, keras.layers.Layer):
         """
         precision = ops.add(curvature, self.weight_decay)
         return -2 * self.effective_sample_size * ops.square(precision) * gradient
-
-    def sample_noise(
-        self, seed: int, index: int = 0, ensemble_seed: int = 0
-    ) -> np.ndarray:
-        """Returns the seed of NumPy's generator that draws eps, (1,)."""
-        return np.array([seed], "int64")
-
-    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
-        """Returns a key of eps, in tensors."""
-        return make_key(seed, count)
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise of the mean: none."""
