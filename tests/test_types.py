@@ -3,12 +3,11 @@
 import ast
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
 import tfhyper
+from tests.helpers.processes import run_python
 
 PACKAGE = pathlib.Path(tfhyper.__file__).parent
 ROOT = PACKAGE.parent
@@ -97,11 +96,6 @@ def test_what_is_ignored_says_which_error_and_why():
 
 
 def test_the_marker_of_types_is_packaged(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", tmp_path],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    words = ("--quiet", "build_py", "--build-lib", tmp_path)
+    result = run_python("setup.py", *words, fresh=True, check=True)
     assert (tmp_path / "tfhyper" / "py.typed").is_file(), result.stderr

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from types import UnionType
 from typing import Any
@@ -48,6 +49,11 @@ def check_number(
     if below != math.inf:
         rule = f"in 0 {'<' if positive else '<='} {name} < {below:g}"
     raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
+def check_learning_rate(value: Any) -> Any:
+    """Returns a schedule, or a rate that is a number of at least 0."""
+    return value if callable(value) else check_number("learning_rate", value)
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -129,6 +135,15 @@ def check_path(name: str, value: Any) -> str:
             f"Received: {name}={value!r}"
         )
     return path
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Warns the one who calls the function that calls this of a name of before."""
+    warnings.warn(
+        f"`{old}` is called `{new}`; the next version has that name alone.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 @contextlib.contextmanager

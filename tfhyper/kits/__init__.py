@@ -1,9 +1,8 @@
 """Kits: which layers fill a network's skeleton."""
 
-import warnings
 from collections.abc import Callable
 
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, warn_of_old_name
 from tfhyper.kits.bayes import bayes
 from tfhyper.kits.bayesian_hypernet import bayesian_hypernet
 from tfhyper.kits.deterministic import deterministic
@@ -41,12 +40,7 @@ __all__ = [
 
 def __getattr__(name: str) -> dict:
     if name == "STRATEGIES":
-        warnings.warn(
-            "`tfhyper.kits.STRATEGIES` is called `SHARING`; the next version has that "
-            "name alone.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        warn_of_old_name("tfhyper.kits.STRATEGIES", "SHARING")
         return SHARING
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,13 +1,12 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
-import warnings
 import zlib
 from typing import Any
 
 import keras
 
 from tfhyper import layers
-from tfhyper.checks import check_choice
+from tfhyper.checks import check_choice, warn_of_old_name
 from tfhyper.kits.kit import (
     Apply,
     LayerKit,
@@ -82,11 +81,7 @@ def hyper(
     """
     if strategy is not None:
         check_choice("strategy", strategy, SHARING)
-        warnings.warn(
-            "`strategy` is called `sharing`; the next version has that name alone.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        warn_of_old_name("strategy", "sharing")
         sharing = strategy
     group_of = SHARING[check_choice("sharing", sharing, SHARING)]
     seed = check_seed(seed)

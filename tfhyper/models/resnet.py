@@ -1,13 +1,17 @@
 """ResNet-50, -101, -152 and their kin, for large images."""
 
 import functools
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
-from tfhyper.checks import check_choice, check_number, check_positive_integer
+from tfhyper.checks import (
+    check_choice,
+    check_number,
+    check_positive_integer,
+    warn_of_old_name,
+)
 from tfhyper.kits import LayerKit
 from tfhyper.models import blocks
 from tfhyper.models.residual import residual_network
@@ -97,10 +101,5 @@ def resnet(
 
 def resnet50(**options: Any) -> keras.Model:
     """Returns `resnet(50, ...)`; the next version has that name alone."""
-    warnings.warn(
-        "`tfhyper.models.resnet50` is called `resnet`; the next version has that name "
-        "alone.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
+    warn_of_old_name("tfhyper.models.resnet50", "resnet")
     return resnet(**options)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_bool, check_positive_integer
-from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.member_models import MemberModels
@@ -122,7 +121,7 @@ class DeepEnsemble(BasePredictor):
         settings = DrawSettings(
             num_draws=draws_per_member,
             batch_norm=batch_norm,
-            seed=check_seed(seed),
+            seed=seed,
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,

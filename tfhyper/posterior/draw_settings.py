@@ -30,7 +30,7 @@ class DrawSettings:
     num_draws: int | None = None
     averaging: Averaging = "branching"
     batch_norm: BatchNormMoments = "reestimate"
-    seed: int = 0
+    seed: int | None = 0
     deterministic: bool = False
     batch_size: int | None = None
     dropout: Dropout | None = None
@@ -69,4 +69,5 @@ class SettledDraws(DrawSettings):
     """The settings of draws that are there: none of them is left open."""
 
     num_draws: int = 1
+    seed: int = 0
     dropout: Dropout = "off"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_function
-from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -136,7 +135,7 @@ class PosteriorPredictor(BasePredictor):
             num_draws=num_draws,
             averaging=averaging,
             batch_norm=batch_norm,
-            seed=check_seed(seed),
+            seed=seed,
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,

@@ -7,7 +7,13 @@ import keras
 from keras import ops
 
 from tfhyper import keras_private
-from tfhyper.checks import check_bool, check_instance, check_number, check_text
+from tfhyper.checks import (
+    check_bool,
+    check_instance,
+    check_learning_rate,
+    check_number,
+    check_text,
+)
 from tfhyper.layers.roles import GENERATOR, POSTERIOR, ROLES, role_of
 from tfhyper.tensor_types import Tensor
 
@@ -124,8 +130,7 @@ class CoupledDecaySGD(CoupledDecay, keras.optimizers.SGD):
         name: str = "coupled_decay_sgd",
         **kwargs: Any,
     ):
-        if not callable(learning_rate):
-            check_number("learning_rate", learning_rate)
+        check_learning_rate(learning_rate)
         if check_number("momentum", momentum) > 1:
             raise ValueError(
                 f"`momentum` must be in [0, 1]. Received: momentum={momentum!r}"
@@ -188,8 +193,7 @@ class CoupledDecayAdam(CoupledDecay, keras.optimizers.Adam):
         name: str = "coupled_decay_adam",
         **kwargs: Any,
     ):
-        if not callable(learning_rate):
-            check_number("learning_rate", learning_rate)
+        check_learning_rate(learning_rate)
         check_text("name", name)
         super().__init__(learning_rate, name=name, **kwargs)
         self._set_decay(coupled_decay, no_decay, no_decay_roles)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_private
-from tfhyper.checks import check_number, check_text
+from tfhyper.checks import check_learning_rate, check_number, check_text
 from tfhyper.tensor_types import Tensor
 from tfhyper.variational.weight_noise import WeightNoise, noise_of
 
@@ -84,8 +84,7 @@ class IVON(keras.optimizers.Optimizer):
         name: str = "ivon",
         **kwargs: Any,
     ):
-        if not callable(learning_rate):
-            check_number("learning_rate", learning_rate)
+        check_learning_rate(learning_rate)
         check_text("name", name)
         for argument, reason in _REFUSED.items():
             if kwargs.get(argument):
