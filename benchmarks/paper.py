@@ -19,9 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 
 from absl import app, flags
-from paper_runs import SCALES, Lab, Run
-from paper_tables import TABLES, figure_path
-from report import markdown_table, provenance, write_figure, write_json
+from paper_runs import SCALES, Lab
+from paper_tables import TABLES, figure_path, listing
+from report import provenance, write_figure, write_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("list", False, "Print the trainings and their recipes, and end.")
@@ -32,32 +32,6 @@ flags.DEFINE_string("data_note", "CIFAR-10 (JPEG)", "How the JSON calls the data
 flags.DEFINE_string("workdir", "runs/paper", "Where trainings and draws are kept.")
 flags.DEFINE_string("output_dir", "benchmarks/results", "Where the results go.")
 flags.DEFINE_integer("verbose", 2, "As of model.fit.")
-
-
-def listing(lab: Lab, names: list[str]) -> str:
-    """Returns the trainings of some tables with their recipes, and these in full."""
-    users: dict[Run, list[str]] = {}
-    for name in names:
-        for run in TABLES[name].runs(lab.sizes):
-            users.setdefault(run, []).append(name)
-    rows, recipes = [], {}
-    for run, tables in users.items():
-        recipe = lab.recipe(run)
-        recipes[recipe.name] = recipe
-        decay = recipe.weight_decay if run.weight_decay is None else run.weight_decay
-        rows.append(
-            [
-                run.name,
-                str(lab.epochs(run)),
-                str(lab.batch(run)),
-                f"{decay:g}",
-                recipe.name,
-                " ".join(dict.fromkeys(tables)),
-            ]
-        )
-    header = ["training", "epochs", "batch", "decay", "recipe", "for"]
-    texts = [recipe.describe(sources=True) for recipe in recipes.values()]
-    return "\n\n".join([markdown_table(header, rows), *texts])
 
 
 def main(argv):

@@ -484,3 +484,29 @@ TABLES = {
 def figure_path(folder: str, scale: str, name: str) -> str:
     """Returns where the figure of a table goes."""
     return os.path.join(folder, f"paper_{scale}_{name}.png")
+
+
+def listing(lab: Lab, names: list[str]) -> str:
+    """Returns the trainings of some tables with their recipes, and these in full."""
+    users: dict[Run, list[str]] = {}
+    for name in names:
+        for run in TABLES[name].runs(lab.sizes):
+            users.setdefault(run, []).append(name)
+    rows, recipes = [], {}
+    for run, tables in users.items():
+        recipe = lab.recipe(run)
+        recipes[recipe.name] = recipe
+        decay = recipe.weight_decay if run.weight_decay is None else run.weight_decay
+        rows.append(
+            [
+                run.name,
+                str(lab.epochs(run)),
+                str(lab.batch(run)),
+                f"{decay:g}",
+                recipe.name,
+                " ".join(dict.fromkeys(tables)),
+            ]
+        )
+    header = ["training", "epochs", "batch", "decay", "recipe", "for"]
+    texts = [recipe.describe(sources=True) for recipe in recipes.values()]
+    return "\n\n".join([markdown_table(header, rows), *texts])

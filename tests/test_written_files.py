@@ -20,7 +20,7 @@ EXCEPTIONS = {
     "examples/serve/attack.py": (1, "a counter of Linux"),
     "examples/serve/local_server.py": (3, "folders of a test's server, and its log"),
     "examples/serve/page/screenshot.py": (1, "run by hand; tfhyper need not be there"),
-    "benchmarks/bad_calls.py": (1, "lines that grow; a cut one is left out"),
+    "benchmarks/judged_calls.py": (1, "lines that grow; a cut one is left out"),
     "benchmarks/distributed_run.py": (1, "a log that grows"),
     "benchmarks/export_time.py": (1, "in a temporary folder"),
     "benchmarks/load_exported.py": (1, "in a temporary folder, without tfhyper"),

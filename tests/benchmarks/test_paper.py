@@ -13,7 +13,6 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import paper  # noqa: E402
 import paper_runs  # noqa: E402
 import paper_tables  # noqa: E402
 
@@ -116,7 +115,7 @@ def test_kept_draws_of_another_recipe_are_refused(lab, monkeypatch):
 
 def test_the_list_has_each_training_with_its_recipe():
     lab = paper_runs.Lab("paper", None, "nowhere")
-    text = paper.listing(lab, list(paper_tables.TABLES))
+    text = paper_tables.listing(lab, list(paper_tables.TABLES))
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.splitlines()
