@@ -126,10 +126,8 @@ def test_generated_kernels_are_made_of_generators_with_noise():
     for index, draw in enumerate(predictor.draws):
         deviation = model.noise.deviation_of(draw.noise["weights"])
         plain.set_weights(model.model.get_weights())
-        for variable, part in zip(
-            plain.trainable_variables,
-            model.noise.split(deviation, model.means),
-            strict=True,
+        for variable, (_, part) in zip(
+            plain.trainable_variables, model.noise.split(deviation), strict=True
         ):
             variable.assign(variable + part)
         codes = {name: x for name, x in draw.noise.items() if name != "weights"}

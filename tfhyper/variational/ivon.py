@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfhyper import keras_private
@@ -36,7 +35,8 @@ class IVON(keras.optimizers.Optimizer):
         m <- m - rate (g / (1 - beta_1^t) + delta m) / (h + delta)
 
     weight by weight. h + delta never falls below a half of what it was, so that it
-    stays positive. lambda and delta are the model's.
+    stays positive. lambda and delta are the model's. Weights without noise have the
+    first h throughout: that is SGD with momentum.
 
     It takes gradients with respect to m and h, as backpropagation gives them: dL/dm
     is g', and dL/dh is h' but for a factor that is known. So a mean over replicas,
@@ -110,8 +110,9 @@ class IVON(keras.optimizers.Optimizer):
             return
         variables = list(variables)
         noise = noise_of(variables[0]) if variables else None
-        sizes = [int(np.prod(x.shape)) for x in variables[1:]]
-        if noise is None or sum(sizes) != noise.size:
+        places = [] if noise is None else list(map(noise.place_of, variables[1:]))
+        covered = sum(end - start for start, end in filter(None, places))
+        if noise is None or covered != noise.size:
             raise ValueError(
                 "`IVON` needs the trainable variables of a `tfhyper.Variational`, its "
                 "curvature first: compile tfhyper.Variational(model, num_examples), "
@@ -121,8 +122,7 @@ class IVON(keras.optimizers.Optimizer):
         super().build(variables)
         # In a function: a layer is no part of an optimizer, and not saved with it.
         self._noise = lambda: noise
-        ends = np.cumsum([0, *sizes]).tolist()
-        self._places = list(zip(ends[:-1], ends[1:], strict=True))
+        self._places = places
         self.momentums = [
             self.add_variable_from_reference(variable, name="momentum")
             for variable in variables[1:]
@@ -163,15 +163,20 @@ class IVON(keras.optimizers.Optimizer):
         # By functions: that of an embedding may be one of some rows.
         average = ops.add(average, ops.multiply(gradient, 1 - self.beta_1))
         self.assign(momentum, ops.cast(average, momentum.dtype))
-        start, end = self._places[index - 1]
-        curvature = keras_private.trained_variables(self)[0]
-        precision = ops.convert_to_tensor(curvature)[start:end] + noise.weight_decay
-        precision = ops.reshape(precision, momentum.shape)
+        precision = self._precision(index - 1, momentum.shape)
         step = ops.cast(self.iterations + 1, "float32")
         average = average / (1 - ops.power(ops.cast(self.beta_1, "float32"), step))
         mean = ops.cast(ops.convert_to_tensor(variable), "float32")
         change = rate * (average + noise.weight_decay * mean) / precision
         self.assign_sub(variable, ops.cast(change, variable.dtype))
+
+    def _precision(self, number: int, shape: tuple[int, ...]) -> Tensor | float:
+        """Returns h + delta of a mean; of one without noise, with the first h."""
+        noise, place = self._noise(), self._places[number]
+        if place is None:
+            return noise.initial_curvature + noise.weight_decay
+        curvature = ops.convert_to_tensor(keras_private.trained_variables(self)[0])
+        return ops.reshape(curvature[slice(*place)] + noise.weight_decay, shape)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the optimizer can be made from."""

@@ -10,8 +10,14 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_graph
-from tfhyper.checks import check_instance, check_number, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_instance,
+    check_number,
+    check_positive_integer,
+)
 from tfhyper.divergence import DivergedError
+from tfhyper.layers.roles import GENERATOR, role_of
 from tfhyper.layers.variational import variational_layers
 from tfhyper.tensor_types import Structure
 from tfhyper.variational.ivon import IVON
@@ -63,6 +69,11 @@ class Variational(keras.Model):
         initial_curvature: float > 0, h at the start. With N it sets the first scale,
             sigma = 1 / sqrt(lambda (h + delta)), which should be about a tenth of He's
             deviation of a kernel, and with the rate the first steps.
+        generator_noise: bool, whether the weights theta of hypernetworks have noise
+            too. Without it they are learned as by SGD with momentum, and a generated
+            kernel w = m + g(z; theta) + sigma eps has that of its mean kernel m, which
+            is of full rank. theta has many more numbers than the kernels, so that
+            steps are quicker without.
         temperature: float > 0, T. Below 1 the posterior is colder, narrower: lambda,
             the effective sample size, is N / T.
         seed: int in 0 <= seed < 2**31 of the noise in training, `None` for a fresh
@@ -105,6 +116,7 @@ class Variational(keras.Model):
         *,
         weight_decay: float = 5e-4,
         initial_curvature: float = 0.5,
+        generator_noise: bool = True,
         temperature: float = 1.0,
         seed: int | None = None,
         **kwargs: Any,
@@ -112,6 +124,7 @@ class Variational(keras.Model):
         check_instance("model", model, keras.Model, "a Keras model")
         num_examples = check_positive_integer("num_examples", num_examples)
         temperature = check_number("temperature", temperature, positive=True)
+        generator_noise = check_bool("generator_noise", generator_noise)
         _check_model(model)
         kwargs.setdefault("name", f"{model.name}_variational")
         # Whether Keras scales the loss is decided by the policy.
@@ -120,12 +133,13 @@ class Variational(keras.Model):
         # Means and noise are float32; the model casts what it needs.
         self.autocast = False
         means = list(model.trainable_variables)
+        noisy = [x for x in means if generator_noise or role_of(x) != GENERATOR]
         # In a function: they are the model's.
         self._means: Callable[[], list[keras.Variable]] = lambda: means
         # Before the model: so its curvature comes before the means, and is updated
         # before them.
         self.noise = WeightNoise(
-            sum(math.prod(x.shape) for x in means),
+            sum(math.prod(x.shape) for x in noisy),
             num_examples / temperature,
             weight_decay,
             initial_curvature,
@@ -133,8 +147,10 @@ class Variational(keras.Model):
             name="noise",
         )
         self.noise.build()
+        self.noise.belong_to(noisy)
         self.model = model
         self.num_examples, self.temperature = num_examples, temperature
+        self.generator_noise = generator_noise
         self.built = True
 
     @property
@@ -169,12 +185,8 @@ class Variational(keras.Model):
         if not training:
             return self.model(inputs, training=training)
         self.check_training()
-        means, others = self.means, self.model.non_trainable_variables
-        deviations = self.noise.split(self.noise.next_deviation(), means)
-        drawn = [
-            (mean, ops.add(mean, ops.cast(deviation, mean.dtype)))
-            for mean, deviation in zip(means, deviations, strict=True)
-        ]
+        drawn = self.noise.drawn(self.noise.next_deviation())
+        others = self.model.non_trainable_variables
         known = [*drawn, *((x, x.value) for x in others)]
         scope = keras.StatelessScope(known, collect_losses=True)
         before = [scope.get_current_value(x) for x, _ in known]
@@ -184,7 +196,7 @@ class Variational(keras.Model):
             new = scope.get_current_value(variable)
             if new is before[i]:
                 continue
-            if i < len(means):
+            if i < len(drawn):
                 raise ValueError(
                     "`model` must not change its trainable weights itself. Received: "
                     f"a model that assigns to '{variable.path}' in training"
@@ -283,6 +295,7 @@ class Variational(keras.Model):
             "num_examples": self.num_examples,
             "weight_decay": self.noise.weight_decay,
             "initial_curvature": self.noise.initial_curvature,
+            "generator_noise": self.generator_noise,
             "temperature": self.temperature,
             "seed": self.noise.seed,
         }

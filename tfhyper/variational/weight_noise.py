@@ -1,6 +1,6 @@
 """The noise of all weights of a model, and its learned scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -72,6 +72,7 @@ class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
             "initial_curvature", initial_curvature, positive=True
         )
         self.seed = check_seed(seed)
+        self._places: Callable[[], list[tuple[keras.Variable, int, int]]] = list
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the curvature, and the count of the draws."""
@@ -105,12 +106,59 @@ class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
         """Returns sigma eps of the noise of a draw: float32, (size,)."""
         return self.scale() * generator_of(noise).normal((self.size,))
 
-    def split(self, vector: Tensor, variables: Sequence[keras.Variable]) -> list:
-        """Returns the parts of a vector that belong to variables, in their shapes."""
-        sizes = [int(np.prod(x.shape)) for x in variables]
-        parts = ops.split(vector, np.cumsum(sizes)[:-1].tolist())
+    def belong_to(self, means: Sequence[keras.Variable]) -> None:
+        """Tells whose the noise is: the variables of the means, in its order.
+
+        Args:
+            means: variables of `size` numbers together.
+
+        Raises:
+            ValueError: if they have another number.
+        """
+        ends = np.cumsum([0, *(int(np.prod(x.shape)) for x in means)]).tolist()
+        if ends[-1] != self.size:
+            raise ValueError(
+                f"`means` must have {self.size} numbers together. Received: "
+                f"{ends[-1]} in {len(means)} variables"
+            )
+        places = list(zip(means, ends[:-1], ends[1:], strict=True))
+        # In a function: a layer's variables are its own.
+        self._places = lambda: places
+
+    def place_of(self, mean: keras.Variable) -> tuple[int, int] | None:
+        """Returns where in the vector the noise of a mean begins and ends, if any."""
+        for variable, start, end in self._places():
+            if variable is mean:
+                return start, end
+        return None
+
+    @property
+    def means(self) -> list[keras.Variable]:
+        """The means of the weights that have noise, in its order."""
+        return [mean for mean, _, _ in self._places()]
+
+    def split(self, vector: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        """Returns each mean with its part of a vector of all weights, in its shape.
+
+        Args:
+            vector: (size,).
+        """
+        ends = [end for _, _, end in self._places()]
+        parts = ops.split(vector, ends[:-1])
         return [
-            ops.reshape(part, x.shape) for part, x in zip(parts, variables, strict=True)
+            (mean, ops.reshape(part, mean.shape))
+            for mean, part in zip(self.means, parts, strict=True)
+        ]
+
+    def drawn(self, deviation: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        """Returns each mean with the weights of a draw, mean + deviation.
+
+        Args:
+            deviation: (size,), as of `next_deviation`.
+        """
+        return [
+            (mean, ops.add(mean, ops.cast(part, mean.dtype)))
+            for mean, part in self.split(deviation)
         ]
 
     def sampled_curvature(self, gradient: Tensor, curvature: Tensor) -> Tensor:

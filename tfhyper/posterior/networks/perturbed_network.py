@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import keras
-from keras import ops
 
 from tfhyper import keras_graph
 from tfhyper.layers import StochasticLayer
@@ -14,11 +13,11 @@ from tfhyper.variational import Variational
 
 
 class PerturbedNetwork(PointNetwork):
-    """A network of stock layers all of whose trained weights a draw fixes.
+    """A network of stock layers whose trained weights with noise a draw fixes.
 
     A draw holds, beside what the layers of the model draw themselves, the noise of
-    all weights: a seed. Generated kernels are made of generators with the weights of
-    the draw.
+    all weights that have any: a seed. Generated kernels are made of generators with
+    the weights of the draw.
 
     Args:
         variational: a `tfhyper.Variational` of a functional or built Sequential model.
@@ -32,12 +31,13 @@ class PerturbedNetwork(PointNetwork):
 
     def __init__(self, variational: Variational, **options: bool):
         variational.check_finite()
-        self._noise, self._means = variational.noise, variational.means
+        self._noise = variational.noise
         super().__init__(variational.model, **options)
         # What is drawn of the layers that do not draw themselves: id of what stands
         # for one -> its variables, and the means that they stand for.
         self._drawn: dict[int, tuple[list[keras.Variable], list[keras.Variable]]] = {}
-        known = {id(mean) for mean in self._means}
+        noisy = variational.noise.means
+        known = {id(mean) for mean in noisy}
         placed = set()
         for original, copy in self.pairs():
             if isinstance(original, StochasticLayer):
@@ -54,7 +54,7 @@ class PerturbedNetwork(PointNetwork):
                     placed |= {id(mean) for mean in means}
         for layer in self._noise_layers.values():
             placed |= {id(x) for x in getattr(layer, "trainable_variables", ())}
-        for mean in self._means:
+        for mean in noisy:
             if id(mean) not in placed:
                 raise ValueError(
                     "`model` must have its trained weights in the layers of its graph, "
@@ -92,11 +92,7 @@ class PerturbedNetwork(PointNetwork):
     def _values_of(self, noise: Tensor) -> dict[int, tuple[keras.Variable, Tensor]]:
         """Returns id of a mean -> the mean, and the weight of a draw."""
         deviation = self._noise.deviation_of(noise)
-        parts = self._noise.split(deviation, self._means)
-        return {
-            id(mean): (mean, ops.add(mean, ops.cast(part, mean.dtype)))
-            for mean, part in zip(self._means, parts, strict=True)
-        }
+        return {id(pair[0]): pair for pair in self._noise.drawn(deviation)}
 
     def _stochastic_weights(
         self,
