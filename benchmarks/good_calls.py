@@ -232,6 +232,7 @@ USUAL = {"sample_weight": UNCERTAINTY}
 
 # Class of a layer -> its good arguments, and the shape of inputs.
 LAYERS: dict[str, tuple[dict, tuple]] = {
+    "Augment": ({"views": [None, keras.layers.Identity()]}, (2, 6, 6, 2)),
     "BayesConv1D": (_CONV, (2, 6, 2)),
     "BayesConv2D": (_CONV, (2, 6, 6, 2)),
     "BayesConv2DTranspose": (_CONV, (2, 6, 6, 2)),
@@ -241,6 +242,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "BayesHyperConv2D": (_CONV, (2, 6, 6, 2)),
     "BayesHyperDense": ({"units": 3}, (2, 4)),
     "Dropout": ({"rate": 0.5}, (2, 4)),
+    "Flip": ({}, (2, 6, 6, 2)),
     "HyperConv1D": (_CONV, (2, 6, 2)),
     "HyperConv2D": (_CONV, (2, 6, 6, 2)),
     "HyperConv2DTranspose": (_CONV, (2, 6, 6, 2)),
@@ -252,6 +254,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "MCDropout": ({"rate": 0.5}, (2, 4)),
     "MNFConv2D": (_CONV, (2, 6, 6, 2)),
     "MNFDense": ({"units": 3}, (2, 4)),
+    "Shift": ({"rows": 1, "columns": -1}, (2, 6, 6, 2)),
     "StaticHyperConv2D": (_CONV, (2, 6, 6, 2)),
 }
 
@@ -1123,6 +1126,12 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "kits.hyper": {"prior": bv.choice()},
     "layers.": {
         **_LAYER,
+        "columns": bv.integer(-(2**15), 2**15),
+        "fill": bv.choice(),
+        "flips": bv.boolean(),
+        "pixels": bv.integer(),
+        "rows": bv.integer(-(2**15), 2**15),
+        "views": bv.sequence(text=bv.TEXT, empty=[], entries=["a"]),
         "prior": bv.instance("prior"),
         "block": bv.sizes(),
         "noise_shape": bv.sequence(
@@ -1221,6 +1230,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         ),
     },
     "posterior.": {
+        "augment": bv.instance("augment"),
         "dropout": bv.choice(),
         "noise_variance": bv.number(least=0),
         "models": bv.sequence(

@@ -78,6 +78,20 @@ for i in range(3):
     for j in range(i):
         assert np.abs(members[i] - members[j]).max() > 1e-4
 
+# Half of the draws see mirror images.
+flips = tfhyper.layers.Augment.flips()
+both = tfhyper.PosteriorPredictor(model, num_draws=2, seed=2, augment=flips)
+both.estimate_batch_norm(x, batch_size=8, verbose=0)
+for i, seen in enumerate((x, np.ascontiguousarray(x[:, :, ::-1]))):
+    draw = tfhyper.Draw(
+        {k: v for k, v in both.draws[i].noise.items() if k != flips.name},
+        both.draws[i].moments,
+    )
+    found = keras.ops.softmax(predictor.materialize(draw)(seen))
+    np.testing.assert_allclose(
+        both.predict(x).members[i], keras.ops.convert_to_numpy(found), atol=1e-5
+    )
+
 predictor.save(folder + "/predictor.tfhyper")
 loaded = tfhyper.PosteriorPredictor.load(folder + "/predictor.tfhyper")
 np.testing.assert_allclose(loaded.predict(x).members, members, atol=1e-6)

@@ -18,7 +18,9 @@ Make: TypeAlias = Callable[[keras.Operation, str], Any]
 
 
 def rebuild(
-    model: keras.Model, call: Callable[..., Structure]
+    model: keras.Model,
+    call: Callable[..., Structure],
+    begin: Callable[[Structure], Structure] | None = None,
 ) -> tuple[Structure, Structure]:
     """Walks a model's graph anew on fresh inputs, nested models included.
 
@@ -30,6 +32,8 @@ def rebuild(
             always the first of `args`. Returns the tensors that take the place
             of the operation's outputs. It must not call the original
             operation: that would tie it into both graphs.
+        begin: what makes, of the new inputs, that which the graph begins with;
+            `None` for the inputs themselves.
 
     Returns:
         The new inputs, and the outputs, in the structure of `model`'s.
@@ -67,7 +71,7 @@ def rebuild(
             return keras_private.run_through_graph(operation, args[0], visit_inner)
         return call(operation, *args, **kwargs)
 
-    return inputs, visit(model, inputs)
+    return inputs, visit(model, inputs if begin is None else begin(inputs))
 
 
 def clone(

@@ -12,8 +12,10 @@ kernel is, and one of its kit, which is that of the paper:
 
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
+`Augment` draws how the inputs are seen, in `views`: `Flip`, `Shift` and others.
 """
 
+from tfhyper.layers.augment import Augment
 from tfhyper.layers.bayes_conv1d import BayesConv1D
 from tfhyper.layers.bayes_conv2d import BayesConv2D
 from tfhyper.layers.bayes_conv2d_transpose import BayesConv2DTranspose
@@ -41,8 +43,10 @@ from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
+from tfhyper.layers.views import Flip, Shift
 
 __all__ = [
+    "Augment",
     "BayesConv1D",
     "BayesConv2D",
     "BayesConv2DTranspose",
@@ -52,6 +56,7 @@ __all__ = [
     "BayesHyperConv2D",
     "BayesHyperDense",
     "Dropout",
+    "Flip",
     "HyperConv1D",
     "HyperConv2D",
     "HyperConv2DTranspose",
@@ -65,6 +70,7 @@ __all__ = [
     "MNFDense",
     "MovingAveragesWarning",
     "NoiseKind",
+    "Shift",
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",

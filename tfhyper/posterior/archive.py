@@ -144,6 +144,11 @@ def _text(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a string. Received: {name}={value!r:.80}")
 
 
+def _config(name: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"`{name}` must be a config. Received: {name}={value!r:.80}")
+
+
 def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -151,6 +156,7 @@ def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 # Name of a setting -> what raises ValueError unless a value is of its type. Whether
 # it is one that the classes take, they say.
 _CHECKS = {
+    "augment": _optional(_config),
     "averaging": _text,
     "batch_norm": _text,
     "batch_size": _optional(check_positive_integer),

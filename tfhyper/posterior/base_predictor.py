@@ -18,6 +18,7 @@ from tfhyper.checks import (
     check_reading,
     check_verbose,
 )
+from tfhyper.layers import Augment
 from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
@@ -89,7 +90,7 @@ class BasePredictor(abc.ABC):
 
     def draw_settings(self) -> dict[str, Any]:
         """Returns the arguments of the source, by this class's names: JSON values."""
-        return dataclasses.asdict(self.source.settings)
+        return self.source.settings.to_json()
 
     @property
     def num_draws(self) -> int:
@@ -135,6 +136,11 @@ class BasePredictor(abc.ABC):
     def deterministic(self) -> bool:
         """Whether there is one network, at the posterior's mean."""
         return self.source.settings.deterministic
+
+    @property
+    def augment(self) -> Augment | None:
+        """How draws see the inputs: see the argument."""
+        return self.source.settings.augment
 
     @property
     def dropout(self) -> str:

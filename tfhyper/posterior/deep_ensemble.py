@@ -1,12 +1,12 @@
 """Averaging predictions over networks that were trained apart."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.layers import Augment
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.member_models import MemberModels
@@ -66,6 +66,8 @@ class DeepEnsemble(BasePredictor):
         dropout: `"off"`, `"sample"` or `None`, as for `PosteriorPredictor`.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
             `fit_rejection` chooses it.
+        augment: how draws see the inputs, as for `PosteriorPredictor`: draw i of each
+            model sees view i, so that `draws_per_member` is to be their number.
 
     Attributes:
         num_members: int, M.
@@ -110,6 +112,7 @@ class DeepEnsemble(BasePredictor):
         noise_variance: float = 0.0,
         dropout: Dropout | None = None,
         rejection: Rejection | None = None,
+        augment: Augment | keras.Layer | None = None,
     ):
         check_positive_integer("draws_per_member", draws_per_member)
         check_bool("deterministic", deterministic)
@@ -125,6 +128,7 @@ class DeepEnsemble(BasePredictor):
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,
+            augment=augment,
         )
 
         def task(model: keras.Model) -> Task:
@@ -142,7 +146,7 @@ class DeepEnsemble(BasePredictor):
 
     def draw_settings(self) -> dict[str, Any]:
         """Returns the arguments of the draws, by their names here: JSON values."""
-        found = dataclasses.asdict(self.source.settings)
+        found = self.source.settings.to_json()
         found["draws_per_member"] = found.pop("num_draws")
         del found["averaging"]  # networks that were trained apart have one form
         return found

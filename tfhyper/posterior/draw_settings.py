@@ -1,9 +1,17 @@
 """The arguments by which draws are made, in one place."""
 
 import dataclasses
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from tfhyper.checks import check_bool, check_choice, check_positive_integer
+import keras
+
+from tfhyper.checks import (
+    check_bool,
+    check_choice,
+    check_instance,
+    check_positive_integer,
+)
+from tfhyper.layers import Augment
 from tfhyper.layers.seeds import check_seed
 from tfhyper.posterior.networks.averaging import AVERAGING, Averaging
 from tfhyper.posterior.running.batch_norm_statistics import (
@@ -34,6 +42,7 @@ class DrawSettings:
     deterministic: bool = False
     batch_size: int | None = None
     dropout: Dropout | None = None
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         check_bool("deterministic", self.deterministic)
@@ -47,16 +56,28 @@ class DrawSettings:
             )
         if self.dropout is not None:
             check_choice("dropout", self.dropout, DROPOUT)
+        object.__setattr__(self, "augment", _check_augment(self.augment))
         object.__setattr__(self, "seed", check_seed(self.seed))
         size = check_batch_norm(self.batch_norm, self.batch_size, self.deterministic)
         object.__setattr__(self, "batch_size", size)
 
     def settle(self) -> "SettledDraws":
         """Returns them with what they leave to a source of draws: its defaults."""
-        given = dataclasses.asdict(self)
+        given = self._values()
         given["num_draws"] = self.num_draws or (1 if self.deterministic else 16)
         given["dropout"] = self.dropout or "off"
         return SettledDraws(**given)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the arguments by their names, JSON values all."""
+        found = self._values()
+        if self.augment is not None:
+            found["augment"] = keras.saving.serialize_keras_object(self.augment)
+        return found
+
+    def _values(self) -> dict[str, Any]:
+        # Not those of `asdict`, which copies a layer.
+        return {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
 
     @property
     def inside(self) -> bool:
@@ -71,3 +92,19 @@ class SettledDraws(DrawSettings):
     num_draws: int = 1
     seed: int = 0
     dropout: Dropout = "off"
+
+
+def _check_augment(augment: Any) -> Augment | None:
+    """Returns an `Augment`: the one given, of a layer that draws, or of JSON values."""
+    if isinstance(augment, dict):  # of a file or a copy
+        try:
+            augment = keras.saving.deserialize_keras_object(augment)
+        except Exception as error:  # which one depends on what is wrong
+            raise ValueError(
+                "`augment` must be the config of a `tfhyper.layers.Augment`. Received: "
+                f"augment={str(augment):.80}"
+            ) from error
+    if augment is None or isinstance(augment, Augment):
+        return augment
+    rule = "a `tfhyper.layers.Augment`, or a Keras layer that draws"
+    return Augment([check_instance("augment", augment, keras.Layer, rule)])

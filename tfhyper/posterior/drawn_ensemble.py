@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -66,15 +67,18 @@ class DrawnEnsemble:
         if not self.settings.inside and not self._varies():
             self._check_one_draw(settings.num_draws)
             self.settings = dataclasses.replace(self.settings, num_draws=1)
+        elif settings.num_draws is None and (views := self._num_views()):
+            self.settings = dataclasses.replace(self.settings, num_draws=views)
         self.draws = self._sample()
         self._looked_at = self._look()
 
     def _make_point(self, own: bool = True) -> PointNetwork:
         """Returns the network that draws are given to, made anew."""
-        options = {
+        options: dict[str, Any] = {
             # Those of a model that is frozen as a whole have nothing else to draw.
             "frozen_norms": self.settings.batch_norm == "minibatch",
             "sample_dropout": self.settings.dropout == "sample",
+            "augment": self.settings.augment,
         }
         form = AVERAGING[self.settings.averaging]
         if isinstance(self.model, Variational):
@@ -108,6 +112,16 @@ class DrawnEnsemble:
     def _varies(self) -> bool:
         """Whether one draw differs from another."""
         return self.settings.batch_norm == "minibatch" or self.point.is_random
+
+    def _num_views(self) -> int | None:
+        """Returns how many draws differ, if views are all that they differ in."""
+        augment = self.settings.augment
+        if augment is None or augment.draws or self.settings.deterministic:
+            return None
+        others = self.settings.batch_norm == "minibatch" or any(
+            layer is not augment for layer in self.point.random_layers
+        )
+        return None if others else len(augment.views)
 
     def _check_one_draw(self, given: int | None) -> None:
         if given is not None and given > 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_function
+from tfhyper.layers import Augment
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -86,6 +87,12 @@ class PosteriorPredictor(BasePredictor):
             examples. `None` for `"off"`, if no layer is called with `training=True`.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
             `fit_rejection` chooses it.
+        augment: `tfhyper.layers.Augment`, the views of the inputs that draws take
+            turns in: its `flips()`, say, for images and their mirror images. Or a
+            Keras layer that draws, such as `keras.layers.RandomTranslation`, with one
+            noise in a draw. `None`: all draws see the inputs as they are, and so does
+            the mean. The model has one input then, and `num_draws` is left out as the
+            number of views if nothing else draws.
 
     A layer of another class that draws in prediction, from `keras.random` with a
     `SeedGenerator` of its own, has one noise a draw, the same for all examples.
@@ -130,6 +137,7 @@ class PosteriorPredictor(BasePredictor):
         noise_variance: float = 0.0,
         dropout: Dropout | None = None,
         rejection: Rejection | None = None,
+        augment: Augment | keras.Layer | None = None,
     ):
         settings = DrawSettings(
             num_draws=num_draws,
@@ -139,6 +147,7 @@ class PosteriorPredictor(BasePredictor):
             deterministic=deterministic,
             batch_size=batch_size,
             dropout=dropout,
+            augment=augment,
         )
         source = DrawnEnsemble(model, settings)
         task = make_task(model, outputs, link=link, noise_variance=noise_variance)

@@ -1,6 +1,7 @@
 """The plain network of a draw whose weights all have noise."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -29,7 +30,7 @@ class PerturbedNetwork(PointNetwork):
             layers of the graph; or if training diverged.
     """
 
-    def __init__(self, variational: Variational, **options: bool):
+    def __init__(self, variational: Variational, **options: Any):
         variational.check_finite()
         self._noise = variational.noise
         super().__init__(variational.model, **options)

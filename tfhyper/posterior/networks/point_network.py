@@ -9,7 +9,7 @@ from keras import ops
 
 from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool
-from tfhyper.layers import StochasticLayer
+from tfhyper.layers import Augment, StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import NoiseKind, is_mean
 from tfhyper.layers.seeds import derive_seed
@@ -38,13 +38,15 @@ class PointNetwork:
             all of them are frozen.
         sample_dropout: bool, make dropout draw that is off in prediction, wherever it
             is: see `foreign_noise`.
+        augment: `tfhyper.layers.Augment` that stands in front of the network, or
+            `None`. The model has one input then.
         own: bool, True for a network that shares no variable with the model, and can
             be `set`. (A layer that cannot be copied, because its config leaves
             something out, is used all the same.) False for one whose other layers are
             the model's own: it always has their present weights.
 
     Attributes:
-        options: the first two of these arguments.
+        options: the three of these arguments before `own`.
         network: the plain `keras.Model`.
         stand_ins: the `StandIns` for what draws and is no `StochasticLayer`.
         batch_norms: name -> BatchNorm layer, those left out that keep their averages
@@ -70,12 +72,17 @@ class PointNetwork:
         model: keras.Model,
         frozen_norms: bool = False,
         sample_dropout: bool = False,
+        augment: Augment | None = None,
         own: bool = True,
     ):
         check_bool("frozen_norms", frozen_norms)
         check_bool("sample_dropout", sample_dropout)
         self.model = model
-        self.options = {"frozen_norms": frozen_norms, "sample_dropout": sample_dropout}
+        self.options: dict[str, Any] = {
+            "frozen_norms": frozen_norms,
+            "sample_dropout": sample_dropout,
+            "augment": augment,
+        }
         self.stand_ins = StandIns(sample_dropout)
         self._own = check_bool("own", own)
         self._copies = keras_graph.Copies(self._copy)
@@ -88,7 +95,8 @@ class PointNetwork:
         # ids of copies that are called with training=False
         self._held: set[int] = set()
         self._norms = batch_norm.NormCalls()
-        inputs, outputs = keras_graph.rebuild(model, self._call)
+        begin = None if augment is None else self._augmented
+        inputs, outputs = keras_graph.rebuild(model, self._call, begin)
         outputs = self._finish(outputs)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         # What stands for a BatchNorm in the graph, and the layer that has its moments.
@@ -107,6 +115,17 @@ class PointNetwork:
         self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()
+
+    def _augmented(self, inputs: Structure) -> Structure:
+        """Returns the inputs as a draw sees them."""
+        augment = self.options["augment"]
+        if len(keras.tree.flatten(inputs)) != 1:
+            raise ValueError(
+                "`augment` needs a model of one input. Received: "
+                f"model={self.model.name!r} with {len(self.model.inputs)}"
+            )
+        augment.build(self.model.inputs[0].shape)
+        return keras.tree.map_structure(lambda x: self._call(augment, x), inputs)
 
     def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
@@ -156,7 +175,12 @@ class PointNetwork:
     @property
     def is_random(self) -> bool:
         """Whether the network of one draw differs from that of another."""
-        return any(layer.is_random for layer in self._noise_layers.values())
+        return bool(self.random_layers)
+
+    @property
+    def random_layers(self) -> list[StochasticLayer]:
+        """The layers in which one draw differs from another."""
+        return [x for x in self._noise_layers.values() if x.is_random]
 
     def pairs(self) -> Iterator[tuple]:
         """Yields operations and what stands for them, in the order of the graph."""

@@ -29,7 +29,7 @@ class Calls:
         drawn_weights: how many weights the layers that draw have in one draw.
     """
 
-    def __init__(self, model: keras.Model, **options: bool):
+    def __init__(self, model: keras.Model, **options: Any):
         self.model = model
         recorder = _Recorder(model, **options)
         self._calls = recorder.calls
@@ -83,7 +83,7 @@ class Calls:
 class _Recorder(PointNetwork):
     """Notes (number, whether it draws, operation, inputs, outputs) of each call."""
 
-    def __init__(self, model: keras.Model, **options: bool):
+    def __init__(self, model: keras.Model, **options: Any):
         self.calls: list[Call] = []
         self._number = -1
         super().__init__(model, **options, own=False)

@@ -70,7 +70,7 @@ class StackedNetwork(PointNetwork):
     averaging = ""  # the form's name
     mixes = False
 
-    def __init__(self, model: keras.Model, num_draws: int, **options: bool):
+    def __init__(self, model: keras.Model, num_draws: int, **options: Any):
         self.num_copies = num_draws
         # (id of an operation, how it is called) -> _StandIn
         self._made: dict[tuple[int, str], _StandIn] = {}
