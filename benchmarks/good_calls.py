@@ -260,6 +260,13 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
 
 # Name of a public callable -> a function that gives good arguments.
 GOOD: dict[str, Callable[[], dict]] = {
+    "variational.Variational": lambda: {"model": plain(), "num_examples": 8},
+    "variational.WeightNoise": lambda: {
+        "size": 3,
+        "effective_sample_size": 50.0,
+        "weight_decay": 0.5,
+        "initial_curvature": 1.5,
+    },
     "convert": lambda: {"model": plain(), "kit": "hyper", "keep": ["logits"]},
     # Analyses.
     "analysis.complexity": lambda: {"model": plain()},
@@ -793,12 +800,28 @@ NOT_CALLED: dict[str, str] = {
         "takes no arguments",
     ),
     "training.IVON.apply": "by Keras' training step",
+    "variational.IVON": "is training.IVON",
+    "variational.Variational.fit": "takes what Keras' `fit` takes",
+    "variational.IVON.apply": "by Keras' training step",
+    **dict.fromkeys(
+        (
+            "variational.Variational.check_finite",
+            "variational.Variational.check_training",
+            "variational.Variational.duplicate",
+        ),
+        "takes no arguments",
+    ),
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
 }
 # Methods that Keras calls, or one part of this package in another, with what they
 # have checked.
-INNER_CLASSES = ("posterior.PointNetwork", "layers.", "kits.LayerKit")
+INNER_CLASSES = (
+    "posterior.PointNetwork",
+    "layers.",
+    "kits.LayerKit",
+    "variational.WeightNoise",
+)
 INNER_METHODS = {
     "build",
     "call",
@@ -1274,6 +1297,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "learning_rate": bv.number(least=0),
         "beta_1": bv.number(least=0, below=1),
         "beta_2": bv.number(least=0, below=1),
+    },
+    "variational.": {
+        "effective_sample_size": bv.number(above=0),
+        "initial_curvature": bv.number(above=0),
+        "num_examples": bv.integer(),
+        "size": bv.integer(),
+        "temperature": bv.number(above=0),
+        "weight_decay": bv.number(above=0),
     },
     "training.compile_variational_recipe": {
         "beta_2": bv.number(least=0, below=1, optional=True),

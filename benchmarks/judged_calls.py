@@ -34,6 +34,7 @@ MODULES = (
     "posterior",
     "pruning",
     "training",
+    "variational",
 )
 OUTCOMES = ("named", "unnamed", "accepted", "nan", "hang", "crash")
 # Kinds of values that do not fit another argument, which may be named as well.
@@ -198,8 +199,9 @@ def perform(name: str, values: dict[str, Any]) -> Any:
         result = function(**values)
     else:
         result = function(values.pop("self"), **values)
-    if isinstance(result, keras.Layer) and not isinstance(result, keras.Model):
-        _, shape = good_calls.LAYERS[name.partition(".")[2]]
+    layer = good_calls.LAYERS.get(name.partition(".")[2])
+    if isinstance(result, keras.Layer) and layer is not None:
+        _, shape = layer
         inputs = [np.ones(shape, "float32")]
         if isinstance(result, tfhyper.layers.StaticHyperConv2D):
             inputs.append(tfhyper.layers.KernelGenerator(2)(inputs[0]))

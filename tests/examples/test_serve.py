@@ -38,7 +38,11 @@ def saved_model(tmp_path_factory):
     model = tfhyper.models.wide_resnet(
         10, 1, input_shape=(28, 28, 1), kit=make_kit("hyper")
     )
-    predictor = tfhyper.PosteriorPredictor(model, 2).calibrate(images, verbose=0)
+    # All that one draw may have: a code, noise of all weights, a view of the image.
+    model = tfhyper.Variational(model, num_examples=1000, seed=0)
+    flips = tfhyper.layers.Augment.flips()
+    predictor = tfhyper.PosteriorPredictor(model, 2, augment=flips)
+    predictor.estimate_batch_norm(images, verbose=0)
     # So that some of the images that are sent are unknown, and some are not.
     sent = ((IMAGES / 255 - SPEC.mean) / SPEC.std).astype("float32")
     predictor.fit_rejection(sent, coverage=0.6)

@@ -10,7 +10,8 @@ from keras import ops
 
 from tfhyper.analysis._blocks import block_of
 from tfhyper.checks import check_function
-from tfhyper.posterior import PointNetwork, PosteriorPredictor
+from tfhyper.posterior import PosteriorPredictor
+from tfhyper.posterior.networks.perturbed_network import network_of_draws
 from tfhyper.posterior.running import loop
 
 
@@ -40,7 +41,7 @@ class DrawnWeights:
         if blocks is not None:
             check_function("blocks", blocks)
         self.model = model.model if isinstance(model, PosteriorPredictor) else model
-        self._point = PointNetwork(self.model)
+        self._point = network_of_draws(self.model)
         grouped: dict[str, list] = {}
         draw = self._point.sample(seed=0, index=0)
         for layer, values in self._point.drawn_weights(draw):

@@ -10,7 +10,7 @@ from tfhyper.checks import check_integer
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.perturbed_network import PerturbedNetwork
+from tfhyper.posterior.networks.perturbed_network import network_of_draws
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormStatistics
 from tfhyper.posterior.running.batches import Batches
@@ -81,17 +81,15 @@ class DrawnEnsemble:
             "augment": self.settings.augment,
         }
         form = AVERAGING[self.settings.averaging]
+        if not self.settings.inside or form is None:
+            return network_of_draws(self.model, **options, own=own)
         if isinstance(self.model, Variational):
-            if self.settings.inside:
-                raise ValueError(
-                    '`averaging` must be "branching" for a `Variational` model, all of '
-                    "whose weights differ from draw to draw. Received: "
-                    f"averaging={self.settings.averaging!r}"
-                )
-            return PerturbedNetwork(self.model, **options, own=own)
-        if self.settings.inside and form is not None:
-            return form(self.model, self.settings.num_draws, **options)
-        return PointNetwork(self.model, **options, own=own)
+            raise ValueError(
+                '`averaging` must be "branching" for a `Variational` model, all of '
+                "whose weights differ from draw to draw. Received: "
+                f"averaging={self.settings.averaging!r}"
+            )
+        return form(self.model, self.settings.num_draws, **options)
 
     def _check_dropout(self, given: str | None) -> None:
         stand_ins = self.point.stand_ins

@@ -125,3 +125,19 @@ class PerturbedNetwork(PointNetwork):
                     "whose config does not say all that it is"
                 )
         super().set(draw)
+
+
+def network_of_draws(model: keras.Model, **options: Any) -> PointNetwork:
+    """Returns the network that draws of a model are given to.
+
+    Args:
+        model: a functional or built Sequential model, or a `Variational` of one.
+        **options: as for `PointNetwork`.
+
+    Raises:
+        TypeError: if the model's graph is not known.
+        ValueError: as the classes.
+    """
+    if isinstance(model, Variational):
+        return PerturbedNetwork(model, **options)
+    return PointNetwork(model, **options)
