@@ -1,6 +1,7 @@
 """Which trainings rows need, a process's part of them, and the work itself."""
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from one_training_lab import Lab
 from one_training_rows import ROWS, Row, Training
@@ -11,6 +12,9 @@ from tfhyper.training import WorkdirInUseError
 
 # Each training with the ways to draw from it, in their order.
 Jobs = dict[Training, list[str]]
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def chosen(names: list[str]) -> list[Row]:
@@ -37,7 +41,7 @@ def needed(setting: Setting, rows: Iterable[Row]) -> Jobs:
     return found
 
 
-def part_of(jobs: Jobs, shard: str) -> Jobs:
+def part_of(jobs: dict[Key, Value], shard: str) -> dict[Key, Value]:
     """Returns the part of one of several processes: every n-th training.
 
     Args:
