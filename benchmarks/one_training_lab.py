@@ -1,5 +1,6 @@
 """Trainings and predictions of `one_training.py`, kept in a folder and taken up."""
 
+import copy
 import dataclasses
 import functools
 import os
@@ -213,7 +214,8 @@ class Lab:
         folder: tfhyper_training.Workdir,
     ) -> dict[str, Any]:
         path = folder.file("few.tfhyper")
-        predictor.save(path, overwrite=True)
+        # A copy's model has no optimizer, whose state the file would hold.
+        copy.deepcopy(predictor).save(path, overwrite=True)
         size = os.path.getsize(path)
         os.remove(path)
         return {

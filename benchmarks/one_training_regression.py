@@ -157,49 +157,84 @@ METHODS = {
 }
 
 
-def members(
-    method: Method,
-    part: protocol.Part,
-    noise: float,
-    epochs: int,
-    draws: int,
-    seed: int,
-) -> np.ndarray:
-    """Trains, and returns what draws predict of the test rows, in the targets' unit.
+class Network:
+    """One network of a method, compiled once, which begins anew for each training.
 
-    Args:
-        method: the method.
-        part: training and test rows.
-        noise: variance of the standardised targets around their mean.
-        epochs: of each training.
-        draws: of each network that has more than one.
-        seed: of the first network; those of the next count on.
-
-    Returns:
-        Means (draws, test rows).
+    Its noise in training is that of the first seed; weights, and the order of the
+    rows, are those of each.
     """
-    found = []
-    x_train, x_test = np.float32(part.x_train), np.float32(part.x_test)
-    for i in range(method.networks):
-        keras.utils.set_random_seed(seed + i)
-        fit = Fit(x_train.shape[1], len(x_train), epochs, noise, seed + i)
-        model = method.compile(fit)
-        model.fit(
+
+    def __init__(self, method: Method, fit: Fit, draws: int):
+        self.method = method
+        self.model = method.compile(fit)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.first = [ops.copy(x.value) for x in self.model.optimizer.variables]
+        self.predictor = tfhyper.PosteriorPredictor(
+            self.model,
+            draws if method.random else 1,
+            outputs="mean",
+            **method.predictor,
+        )
+
+    def members(self, part: protocol.Part, fit: Fit) -> np.ndarray:
+        """Trains, and returns what draws predict of the test rows, standardised."""
+        keras.utils.set_random_seed(fit.seed)
+        new = self.method.compile(fit)
+        for variable, value in zip(self.model.variables, new.variables, strict=True):
+            variable.assign(value)
+        for variable, value in zip(
+            self.model.optimizer.variables, self.first, strict=True
+        ):
+            variable.assign(value)
+        x_train, x_test = np.float32(part.x_train), np.float32(part.x_test)
+        self.model.fit(
             x_train,
             np.float32(part.y_train),
             batch_size=BATCH_SIZE,
-            epochs=epochs,
+            epochs=fit.epochs,
             verbose=0,
         )
-        predictor = tfhyper.PosteriorPredictor(
-            model, draws if method.random else 1, outputs="mean", **method.predictor
-        )
-        if predictor.batch_norm == "minibatch":
-            predictor.estimate_batch_norm(x_train, verbose=0)
-        drawn = predictor.predict(x_test, batch_size=len(x_test)).members
-        found.append(part.scale.undo(drawn))
-        keras.backend.clear_session(free_memory=False)
-    return np.concatenate(found)
+        # It also takes the weights as they are now.
+        self.predictor.estimate_batch_norm(x_train, verbose=0)
+        return self.predictor.predict(x_test, batch_size=len(x_test)).members
+
+
+class Trainings:
+    """The trainings of one cell, which share networks of the same method and size.
+
+    Args:
+        epochs: of each training.
+        draws: of each network that has more than one.
+    """
+
+    def __init__(self, epochs: int, draws: int):
+        self.epochs, self.draws = epochs, draws
+        self.networks: dict[tuple, Network] = {}
+
+    def members(
+        self, method: Method, part: protocol.Part, noise: float, seed: int
+    ) -> np.ndarray:
+        """Trains, and returns what draws predict of the test rows, in their unit.
+
+        Args:
+            method: the method.
+            part: training and test rows.
+            noise: variance of the standardised targets around their mean.
+            seed: of the first network; those of the next count on.
+
+        Returns:
+            Means (draws, test rows).
+        """
+        found = []
+        rows, features = part.x_train.shape
+        for i in range(method.networks):
+            fit = Fit(features, rows, self.epochs, noise, seed + i)
+            key = (method.compile, rows, noise)
+            if key not in self.networks:
+                self.networks[key] = Network(method, fit, self.draws)
+            drawn = self.networks[key].members(part, fit)
+            found.append(part.scale.undo(drawn))
+        return np.concatenate(found)
 
 
 def run_cell(table: data.Table, split: int, epochs: int, draws: int) -> dict:
@@ -209,18 +244,19 @@ def run_cell(table: data.Table, split: int, epochs: int, draws: int) -> dict:
     rows = data.fold_rows(len(train), protocol.FOLDS, protocol.FOLD_SEED)
     folds = [protocol.Part.of(rest, *pair) for pair in rows]
     whole = protocol.Part.of(table, train, test)
-    noise = _noise(folds, epochs, split)
+    trainings = Trainings(epochs, draws)
+    noise = _noise(trainings, folds, split)
     found: dict[str, Any] = {"noise": noise, "methods": {}}
     for name, method in METHODS.items():
         held_out = np.concatenate(
             [
-                members(method, part, noise, epochs, draws, 1000 * split + 10 * i)
+                trainings.members(method, part, noise, 1000 * split + 10 * i)
                 for i, part in enumerate(folds)
             ],
             axis=1,
         )
         targets = np.concatenate([part.y_test for part in folds])
-        drawn = members(method, whole, noise, epochs, draws, 1000 * split + 500)
+        drawn = trainings.members(method, whole, noise, 1000 * split + 500)
         found["methods"][name] = {
             by: protocol.score(table.y[test], drawn, **variances)
             for by, variances in protocol.fitted_noise(targets, held_out).items()
@@ -228,12 +264,12 @@ def run_cell(table: data.Table, split: int, epochs: int, draws: int) -> dict:
     return found
 
 
-def _noise(folds: list[protocol.Part], epochs: int, split: int) -> float:
+def _noise(trainings: Trainings, folds: list[protocol.Part], split: int) -> float:
     """Returns the plain network's mean squared error on the folds, standardised."""
     errors = []
     for i, part in enumerate(folds):
         seed = 1000 * split + 900 + i
-        drawn = members(METHODS["map"], part, FIRST_NOISE, epochs, 1, seed)
+        drawn = trainings.members(METHODS["map"], part, FIRST_NOISE, seed)
         unit = part.scale.std**2
         errors.append(np.mean((drawn[0] - part.y_test) ** 2) / unit)
     return float(np.mean(errors))

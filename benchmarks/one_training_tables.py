@@ -158,7 +158,9 @@ def figure(found: dict[str, Any], title: str) -> Figure:
             left.axhline(nll, color="0.6", linewidth=0.8, linestyle=style)
             text = found[name]["title"].strip("*")
             left.annotate(text, (1, nll), fontsize=6, color="0.4", va="bottom")
+    counts = sorted({int(n) for x in curves.values() for n in x["median"]["draws"]})
     left.set_xscale("log", base=2)
+    left.set_xticks(counts, [str(n) for n in counts])
     left.set(xlabel="draws", ylabel="NLL, nats", title="Test images")
     if curves:
         left.legend(frameon=False, fontsize=6)
@@ -176,7 +178,7 @@ def figure(found: dict[str, Any], title: str) -> Figure:
     right.tick_params(axis="y", labelsize=6)
     right.invert_yaxis()
     right.set(
-        xlabel="AUROC by the mutual information, of one network by the entropy",
+        xlabel="AUROC by mutual information (of one network: entropy)",
         title="Foreign images",
     )
     right.legend(frameon=False, fontsize=6)
