@@ -23,8 +23,6 @@ BATCH_SIZE = 32
 DROPOUT_RATE = 0.05
 # Of the standardised targets, while it is not known.
 FIRST_NOISE = 0.1
-# Steps in one call of the backend: a step of these networks is shorter than a call.
-STEPS_PER_CALL = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,20 +105,22 @@ def _adam(model: keras.Model, fit: Fit) -> keras.Model:
     rate = keras.optimizers.schedules.CosineDecay(3e-3, fit.steps)
     # The prior N(0, 1) of each weight, as IVON's.
     optimizer = training.CoupledDecayAdam(rate, coupled_decay=1 / fit.rows)
-    model.compile(optimizer, GaussianNLL(fit.noise), steps_per_execution=STEPS_PER_CALL)
+    model.compile(optimizer, GaussianNLL(fit.noise), jit_compile=False)
     return model
 
 
 def _ivon(model: keras.Model, fit: Fit) -> keras.Model:
+    # The curvature is that of the loss, 1 / noise times squared activations.
     around = tfhyper.Variational(
-        model, fit.rows, weight_decay=1 / fit.rows, seed=fit.seed
+        model,
+        fit.rows,
+        weight_decay=1 / fit.rows,
+        initial_curvature=1 / fit.noise,
+        seed=fit.seed,
     )
-    rate = around.noise.initial_curvature / 5
-    schedule = keras.optimizers.schedules.CosineDecay(rate, fit.steps)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, fit.steps)
     optimizer = training.IVON(schedule, beta_2=max(0.0, 1 - 2 / fit.steps))
-    around.compile(
-        optimizer, GaussianNLL(fit.noise), steps_per_execution=STEPS_PER_CALL
-    )
+    around.compile(optimizer, GaussianNLL(fit.noise), jit_compile=False)
     return around
 
 
