@@ -279,6 +279,11 @@ def fit_noise(method: str, found: Found, folds: list[Part], settings: Settings) 
         axis=1,
     )
     targets = np.concatenate([part.y_test for part in folds])
+    return fitted_noise(targets, members)
+
+
+def fitted_noise(targets: np.ndarray, members: np.ndarray) -> dict:
+    """Returns 1 / tau of draws (draws, examples) and of their twin, by each score."""
     floor = _SMALLEST_NOISE * np.var(targets)
     return {
         score: {

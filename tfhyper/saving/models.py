@@ -1,6 +1,7 @@
 """Keras models from files that anybody may have made."""
 
 import copy
+import functools
 import math
 import os
 import re
@@ -126,7 +127,7 @@ def _check_sizes(
     compiled = (config.get("compile_config") or {}) if compile else {}
     needed, trained = _variable_bytes(config, compiled)
     if compiled.get("optimizer") is not None:
-        needed += trained * _slots(compiled["optimizer"])
+        needed += math.ceil(trained * _slots(compiled["optimizer"]))
     if needed > stored + unsaved:
         raise ValueError(
             f"its configuration makes variables of {needed} bytes, and its weights "
@@ -215,11 +216,21 @@ def _item_size(dtype: str) -> int:
     return -(-int(bits[0]) // 8) if bits else 1
 
 
-def _slots(config: dict[str, Any]) -> int:
+@functools.singledispatch
+def trial_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns a few small variables that an optimizer can be built for.
+
+    What it keeps for them says how much it keeps for others. Optimizers of certain
+    variables alone register what they take.
+    """
+    return [keras.Variable("zeros", shape=(8, 8))]
+
+
+def _slots(config: dict[str, Any]) -> float:
     """Returns how many numbers an optimizer keeps for each that it trains."""
     optimizer = keras.optimizers.get(copy.deepcopy(config))
     known = {id(variable) for variable in optimizer.variables}
-    weight = keras.Variable("zeros", shape=(8, 8))
-    optimizer.build([weight])
+    variables = trial_variables(getattr(optimizer, "inner_optimizer", optimizer))
+    optimizer.build(variables)
     added = [x for x in optimizer.variables if id(x) not in known]
-    return math.ceil(_total(added) / _total([weight]))
+    return _total(added) / _total(variables)

@@ -8,6 +8,7 @@ from keras import ops
 
 from tfhyper import keras_private
 from tfhyper.checks import check_learning_rate, check_number, check_text
+from tfhyper.saving.models import trial_variables
 from tfhyper.tensor_types import Tensor
 from tfhyper.variational.weight_noise import WeightNoise, noise_of
 
@@ -182,3 +183,11 @@ class IVON(keras.optimizers.Optimizer):
         """Returns what the optimizer can be made from."""
         betas = {"beta_1": self.beta_1, "beta_2": self.beta_2}
         return {**super().get_config(), **betas}
+
+
+@trial_variables.register
+def _of_noise(optimizer: IVON) -> list[keras.Variable]:
+    """Returns a curvature, and a mean that belongs to it."""
+    noise = WeightNoise(64, 1.0, 1.0, 1.0, seed=0)
+    noise.build()
+    return [noise.curvature, keras.Variable("zeros", shape=(8, 8))]

@@ -1,0 +1,24 @@
+"""The rows of `one_training.py`: a method is one file, and a line here.
+
+A file says how a network is trained (`METHODS`, name -> function from a `Job` to a
+compiled model), how its draws are made (`DRAWINGS`, name -> function from the trained
+model to a predictor), and which rows of the table come of them (`ROWS`).
+"""
+
+from one_training_rows import (
+    bayes,
+    dropout,
+    hyper,
+    ivon,
+    mcbn,
+    plain,
+)
+from one_training_rows.row import Drawing, Job, Method, Row, Training
+
+__all__ = ["DRAWINGS", "METHODS", "ROWS", "Drawing", "Job", "Method", "Row", "Training"]
+
+_FILES = (plain, dropout, mcbn, bayes, hyper, ivon)
+
+METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()}
+DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}
+ROWS: dict[str, Row] = {row.name: row for x in _FILES for row in x.ROWS}

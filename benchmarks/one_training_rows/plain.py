@@ -1,0 +1,43 @@
+"""MAP estimation, ensembles of it, and two trainings of half the length."""
+
+import keras
+
+import tfhyper
+from one_training_rows.row import Job, Row
+from tfhyper import kits, training
+
+
+def train_map(job: Job) -> keras.Model:
+    """SGD with Nesterov momentum, its rate in steps, and weight decay."""
+    return training.compile_recipe(
+        job.network(kits.deterministic()),
+        job.epochs,
+        job.steps_per_epoch,
+        weight_decay=job.setting.weight_decay,
+    )
+
+
+def as_it_is(
+    model: keras.Model, draws: int, seed: int, batch_size: int
+) -> tfhyper.PosteriorPredictor:
+    """The network alone, with the moving averages of BatchNorm."""
+    return tfhyper.PosteriorPredictor(model, 1, batch_norm="moving_average", seed=seed)
+
+
+METHODS = {"map": train_map}
+DRAWINGS = {"as_it_is": as_it_is}
+ROWS = (
+    Row("map", "MAP", "map", "as_it_is", random=False),
+    Row(
+        "half",
+        "two trainings of half the length",
+        "map",
+        "as_it_is",
+        networks=2,
+        share=0.5,
+        random=False,
+    ),
+    Row("two", "*two trainings*", "map", "as_it_is", networks=2, random=False),
+    Row("three", "*three trainings*", "map", "as_it_is", networks=3, random=False),
+    Row("four", "*four trainings*", "map", "as_it_is", networks=4, random=False),
+)
