@@ -1,4 +1,4 @@
-"""Learned noise on all weights: of the plain network and of the hypernetwork."""
+"""Learned noise on weights: of the plain network and of the hypernetwork."""
 
 import keras
 
@@ -7,16 +7,30 @@ from one_training_rows.row import Job, Method, Row
 from tfhyper import kits, training
 
 
-def around(kit: str) -> Method:
-    """Returns the method with noise on all weights of a kit's network."""
+# Name -> how the table calls it, the kit, and arguments of `Variational`.
+FORMS: dict[str, tuple[str, str, dict]] = {
+    "ivon": ("IVON", "deterministic", {}),
+    "ivon_cold": ("IVON, temperature 1/2", "deterministic", {"temperature": 0.5}),
+    "hyper_ivon": ("hypernetwork with IVON", "hyper", {}),
+    "hyper_ivon_kernels": (
+        "hypernetwork with IVON, noise on kernels alone",
+        "hyper",
+        {"generator_noise": False},
+    ),
+}
+
+
+def around(kit: str, options: dict) -> Method:
+    """Returns the method with noise on the weights of a kit's network."""
 
     def train(job: Job) -> keras.Model:
-        options = {"seed": job.seed} if kit == "hyper" else {}
+        seed = {"seed": job.seed} if kit == "hyper" else {}
         model = tfhyper.Variational(
-            job.network(kits.KITS[kit](**options)),
+            job.network(kits.KITS[kit](**seed)),
             job.num_examples,
             weight_decay=job.setting.weight_decay,
             seed=job.seed,
+            **options,
         )
         return training.compile_variational_recipe(
             model, job.epochs, job.steps_per_epoch
@@ -32,10 +46,9 @@ def at_the_mean(
     return tfhyper.PosteriorPredictor(model, deterministic=True, seed=seed)
 
 
-METHODS = {"ivon": around("deterministic"), "hyper_ivon": around("hyper")}
+METHODS = {name: around(kit, options) for name, (_, kit, options) in FORMS.items()}
 DRAWINGS = {"at_the_mean": at_the_mean}
 ROWS = (
-    Row("ivon", "IVON", "ivon", "of_weights"),
+    *(Row(name, title, name, "of_weights") for name, (title, *_) in FORMS.items()),
     Row("ivon_mean", "IVON, at its mean", "ivon", "at_the_mean", random=False),
-    Row("hyper_ivon", "hypernetwork with IVON", "hyper_ivon", "of_weights"),
 )
