@@ -6,7 +6,6 @@ import tfhyper
 from one_training_rows.row import Job, Method, Row
 from tfhyper import kits, training
 
-
 # Name -> how the table calls it, the kit, and arguments of `Variational`.
 FORMS: dict[str, tuple[str, str, dict]] = {
     "ivon": ("IVON", "deterministic", {}),
