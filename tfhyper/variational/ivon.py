@@ -190,4 +190,6 @@ def _of_noise(optimizer: IVON) -> list[keras.Variable]:
     """Returns a curvature, and a mean that belongs to it."""
     noise = WeightNoise(64, 1.0, 1.0, 1.0, seed=0)
     noise.build()
-    return [noise.curvature, keras.Variable("zeros", shape=(8, 8))]
+    mean = keras.Variable("zeros", shape=(8, 8))
+    noise.belong_to([mean])
+    return [noise.curvature, mean]
