@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 import common
 import keras
@@ -26,7 +27,6 @@ import tfhyper
 from tfhyper import layers, metrics, training
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("seeds", 3, "Trainings of each cell, with seeds 0, 1, ...")
 flags.DEFINE_integer("epochs", 5, "Epochs of each training.")
 flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
 flags.DEFINE_bool(
@@ -35,10 +35,12 @@ flags.DEFINE_bool(
     "The grid of the defaults: train on four fifths of the training images, score on "
     "the rest.",
 )
+common.define_seeds()
 FLAGS.set_default("dataset", "fashion_mnist_small")
 FLAGS.set_default("data_note", "images in the package (Fashion-MNIST)")
 FLAGS.set_default("workdir", "runs/dropins")
 
+Arrays = tuple[np.ndarray, np.ndarray]  # images and labels
 POOLS = {
     1: keras.layers.GlobalAveragePooling1D,
     2: keras.layers.GlobalAveragePooling2D,
@@ -100,9 +102,7 @@ NETWORKS: dict[str, Callable] = {
     "DepthwiseConv2D": depthwise,
     "Dense": dense,
 }
-# Those whose defaults were chosen here; and others, slower and looked at with one seed.
-CHECKED = ("MNF", "BayesHyper", "StaticHyper")
-POSTERIORS = ("", "Hyper", "Bayes", *CHECKED)
+POSTERIORS = ("", "Hyper", "Bayes", "MNF", "BayesHyper", "StaticHyper")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,6 @@ class Cell:
     posterior: str  # start of the drop-ins' names; "" for the plain layer
     options: dict = dataclasses.field(default_factory=dict)
     warmup_epochs: int = 0  # of the KL divergence, where its weight is given
-    screening: bool = False  # one seed only
 
     @property
     def kind(self) -> str:
@@ -138,9 +137,7 @@ class Cell:
 def default_cells() -> list[Cell]:
     """Returns the plain layers and every drop-in, with its defaults."""
     cells = [
-        Cell(network, posterior, screening=posterior in CHECKED)
-        for network in NETWORKS
-        for posterior in POSTERIORS
+        Cell(network, posterior) for network in NETWORKS for posterior in POSTERIORS
     ]
     return [x for x in cells if not x.posterior or hasattr(layers, x.layer)]
 
@@ -152,18 +149,11 @@ def mean_kernel(prior: str, scale: float) -> dict:
 
 # What the layers find by themselves with `kl_weight=None`, after an epoch without KL.
 KL = {"kl_weight": "1/N"}
-# Network and posterior -> options, epochs without KL. Three seeds for the first ones,
-# one for the others.
-FINALISTS = {
+# Network and posterior -> options, epochs without KL.
+GRID: dict[tuple[str, str], list[tuple[dict, int]]] = {
     ("Conv2D", ""): [({}, 0)],
-    ("Conv2D", "Hyper"): [(mean_kernel("uniform", 0.3), 0)],
-    ("Conv2D", "Bayes"): [({"initial_scale": 0.03, **KL}, 1)],
-    ("Dense", ""): [({}, 0)],
-    ("Dense", "Hyper"): [(mean_kernel("uniform", 0.3), 0)],
-    ("Dense", "Bayes"): [({"initial_scale": 0.03, **KL}, 1)],
-}
-SCREENED = {
     ("Conv2D", "Hyper"): [
+        (mean_kernel("uniform", 0.3), 0),
         ({"mean_kernel": False, "prior": "normal"}, 0),
         ({"mean_kernel": False, "prior": "uniform"}, 0),
         (mean_kernel("uniform", 0.1), 0),
@@ -172,18 +162,24 @@ SCREENED = {
         (mean_kernel("normal", 0.3), 0),
     ],
     ("Conv2D", "Bayes"): [
+        ({"initial_scale": 0.03, **KL}, 1),
         ({"initial_scale": 0.1, "kl_weight": 1.0}, 0),
         ({"initial_scale": 0.1, **KL}, 0),
         ({"initial_scale": 0.1, **KL}, 1),
         ({"initial_scale": 0.03, **KL}, 0),
     ],
-    ("Dense", "Bayes"): [({"initial_scale": 0.1, **KL}, 1)],
+    ("Dense", ""): [({}, 0)],
+    ("Dense", "Hyper"): [(mean_kernel("uniform", 0.3), 0)],
+    ("Dense", "Bayes"): [
+        ({"initial_scale": 0.03, **KL}, 1),
+        ({"initial_scale": 0.1, **KL}, 1),
+    ],
 }
 for _network in ("Conv2D", "Dense"):
-    SCREENED[_network, "MNF"] = [
+    GRID[_network, "MNF"] = [
         ({"multiplier_scale": scale, **KL}, 1) for scale in (0.316, 0.1)
     ]
-    SCREENED[_network, "BayesHyper"] = [
+    GRID[_network, "BayesHyper"] = [
         ({"initial_scale": scale, **KL}, 1) for scale in (0.1, 0.03)
     ]
 
@@ -191,10 +187,7 @@ for _network in ("Conv2D", "Dense"):
 def grid_cells() -> list[Cell]:
     """Returns the cells that the defaults were chosen by."""
     cells = [
-        Cell(*place, *entry, screening=rows is SCREENED)
-        for rows in (FINALISTS, SCREENED)
-        for place, entries in rows.items()
-        for entry in entries
+        Cell(*place, *entry) for place, entries in GRID.items() for entry in entries
     ]
     order = list(NETWORKS)
     return sorted(cells, key=lambda cell: (order.index(cell.network), cell.posterior))
@@ -217,7 +210,7 @@ def make_model(cell: Cell, num_train: int) -> keras.Model:
     return compile_model(keras.Sequential([keras.Input((28, 28, 1)), *stack]))
 
 
-def static_network(cell):
+def static_network(cell: Cell) -> keras.Model:
     """Returns the network whose convolutions share a generator of kernels."""
     inputs = keras.Input((28, 28, 1))
     code = layers.KernelGenerator(3)(inputs)
@@ -228,7 +221,7 @@ def static_network(cell):
     return keras.Model(inputs, x)
 
 
-def compile_model(model):
+def compile_model(model: keras.Model) -> keras.Model:
     """Compiles a network and returns it."""
     model.compile(
         "adam",
@@ -238,7 +231,7 @@ def compile_model(model):
     return model
 
 
-def train_and_score(cell: Cell, seed: int, train, held_out) -> dict:
+def train_and_score(cell: Cell, seed: int, train: Arrays, held_out: Arrays) -> dict:
     """Returns the scores of one training: those of one call, and those of x N."""
     (x_train, y_train), (x, y) = train, held_out
     keras.utils.set_random_seed(seed)
@@ -274,17 +267,32 @@ def train_and_score(cell: Cell, seed: int, train, held_out) -> dict:
     return scores
 
 
-def load_split():
+def load_split() -> tuple[Arrays, Arrays]:
     """Returns what to train on and what to score on."""
     train, test = tfhyper.data.load_arrays(
         FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
         train_examples=FLAGS.train_examples,
         test_examples=FLAGS.test_examples,
     )
     if not FLAGS.validation:
         return train, test
-    cut = len(train[0]) * 4 // 5
-    return tuple(a[:cut] for a in train), tuple(a[cut:] for a in train)
+    size = len(train[0])
+    held_out = size // 5
+    data = common.load_data(
+        1000,
+        augment=False,
+        train_examples=size - held_out,
+        validation_examples=held_out,
+    )
+    return arrays_of(data.train_plain), arrays_of(data.validation)
+
+
+def arrays_of(batches: Any) -> Arrays:
+    """Returns the images and labels of a dataset, in its order."""
+    parts = zip(*((x.numpy(), y.numpy()) for x, y in batches), strict=True)
+    images, labels = (np.concatenate(part) for part in parts)
+    return images, labels
 
 
 def summary(scores: list[dict], key: str, name: str) -> tuple[float, float]:
@@ -319,7 +327,7 @@ def options_text(cell: Cell) -> str:
     return ", ".join(parts) or "-"
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     cells = {x.key: x for x in (grid_cells() if FLAGS.validation else default_cells())}
@@ -333,16 +341,12 @@ def main(argv):
         "_validation" if FLAGS.validation else ""
     )
     part = "validation" if FLAGS.validation else "test"
-    for seed in range(FLAGS.seeds):
+    for seed in common.seeds():
         for key, cell in cells.items():
-            if cell.screening and seed:
-                continue
-            config = dataclasses.asdict(cell)
-            del config["screening"]
             scores = common.run_cell(
                 os.path.join(part, key.replace("/", "_"), str(seed)),
                 f"{key}, seed {seed}",
-                {**settings, "seed": seed, **config},
+                {**settings, "seed": seed, **dataclasses.asdict(cell)},
                 lambda _, cell=cell, seed=seed: train_and_score(
                     cell, seed, train, held_out
                 ),

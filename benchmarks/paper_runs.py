@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 import tfhyper
 from tfhyper import analysis, kits, metrics, models, training
 from tfhyper.whole_files import whole_file
+
+
+class MissingRun(LookupError):
+    """A training that a table needs is not there, and none is to be started."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Run:
         units: hidden units and size of the codes.
         weight_decay: 0 for maximum likelihood; `None`: the recipe's.
         dataset: of TensorFlow Datasets.
+        weight_sets: draws in a step of training, each for its part of the batch.
         seed: of weights, codes and data order.
     """
 
@@ -34,6 +40,7 @@ class Run:
     units: int = 32
     weight_decay: float | None = None
     dataset: str = "cifar10"
+    weight_sets: int = 1
     seed: int = 0
 
     @property
@@ -46,7 +53,16 @@ class Run:
             parts.append(self.kit)
         if self.weight_decay is not None:
             parts.append(f"decay{self.weight_decay:g}")
+        if self.weight_sets > 1:
+            parts.append(f"draws{self.weight_sets}")
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what it depends on, for its folder."""
+        settings = dataclasses.asdict(self)
+        if self.weight_sets == 1:
+            del settings["weight_sets"]  # as folders of before have it
+        return settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,8 +256,10 @@ class Lab:
 
         workdir = self.folder(run)
         print(f"== {run.name}")
+        # Other backends than TensorFlow have no such option.
+        more = {"weight_sets": run.weight_sets} if run.weight_sets > 1 else {}
         model, _ = training.fit_in_workdir(
-            workdir, build, data, epochs, verbose=self.verbose
+            workdir, build, data, epochs, verbose=self.verbose, **more
         )
         return model
 
@@ -251,7 +269,7 @@ class Lab:
         So what was made by another recipe is not taken for what this one gives.
         """
         settings = {
-            **dataclasses.asdict(run),
+            **run.settings(),
             "scale": self.scale,
             "epochs": self.epochs(run),
             "batch_size": self.batch(run),

@@ -1,12 +1,15 @@
 r"""MLE, MAP and hypernetworks on one network: error, NLL, ECE of x1 and xN.
 
 The comparison of Ukai et al. (2019), Table IV, at a budget of your choice, with
-both forms of the generator and both treatments of BatchNorm beside it:
+both forms of the generator and both treatments of BatchNorm beside it, means and
+deviations over --seeds:
 
     python benchmarks/regularization.py --data_dir=DIR \
         --train_examples=10000 --epochs=30 --depth=10 --width=2
 
-Resumes by itself, cell by cell and epoch by epoch, from --workdir.
+Defaults are chosen with --validation_examples, by images that are held out of the
+training, and not by the test images. Resumes by itself, cell by cell and epoch by
+epoch, from --workdir.
 """
 
 import os
@@ -16,9 +19,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 import functools
 import time
+from typing import Any
 
 import common
 import keras
+import numpy as np
 from absl import app, flags
 from report import markdown_table, provenance, show_own_flags, write_json
 
@@ -33,6 +38,8 @@ flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
 flags.DEFINE_bool(
     "augmented_pass", False, "BatchNorm passes over augmented instead of plain images."
 )
+common.define_seeds()
+common.define_validation()
 FLAGS.set_default("workdir", "runs/regularization")
 FLAGS.set_default("output", "benchmarks/results/regularization.json")
 
@@ -85,8 +92,8 @@ METHODS.update(
 PASS_SIZES = (128, 512, 2048)
 
 
-def run_method(name: str, method: Method, settings: dict) -> dict:
-    """Trains, or takes up, one method; returns its scores."""
+def run_method(name: str, method: Method, settings: dict) -> list[dict]:
+    """Trains, or takes up, one method for each seed; returns its scores."""
     settings = {**settings, **dataclasses.asdict(method)}
     del settings["title"], settings["published"]
     if method.kl_factor is None:
@@ -95,30 +102,30 @@ def run_method(name: str, method: Method, settings: dict) -> dict:
             # Folders from before the generators' weights decayed are refused.
             settings["decay_generator"] = True
     compute = functools.partial(train_and_score, method)
-    return common.run_cell(name, method.title, settings, compute)
+    return common.run_seeds(name, method.title, settings, compute)
 
 
-def make_kit(method: Method, num_train: int) -> kits.LayerKit:
+def make_kit(method: Method, num_train: int, seed: int) -> kits.LayerKit:
     """Returns the kit of a method."""
     if method.kit is None:
         return kits.deterministic()
     if method.kl_factor is None:
-        return kits.hyper(**method.kit, seed=FLAGS.seed)
-    return kits.bayes(num_train, **method.kit, seed=FLAGS.seed)
+        return kits.hyper(**method.kit, seed=seed)
+    return kits.bayes(num_train, **method.kit, seed=seed)
 
 
-def train_and_score(method: Method, workdir: training.Workdir) -> dict:
+def train_and_score(method: Method, seed: int, workdir: training.Workdir) -> dict:
     """Returns the scores of one method, with both treatments of BatchNorm."""
-    data = common.load_data(FLAGS.batch_size)
+    data = common.load_data(FLAGS.batch_size, seed=seed)
 
-    def build():
-        keras.utils.set_random_seed(FLAGS.seed)
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(seed)
         network = models.wide_resnet(
             FLAGS.depth,
             FLAGS.width,
             num_classes=data.spec.num_classes,
             input_shape=data.spec.image_shape,
-            kit=make_kit(method, data.num_train),
+            kit=make_kit(method, data.num_train, seed),
         )
         return training.compile_recipe(
             network,
@@ -142,38 +149,41 @@ def train_and_score(method: Method, workdir: training.Workdir) -> dict:
     if method.kl_factor is not None:
         scores["kl"] = history["kl"][-1]
     draws = 1 if method.kit is None else FLAGS.draws
-    labels = common.test_labels(data)
+    scored = common.scored(data)
+    labels = common.labels_of(scored)
     for batch_norm in ("reestimate", "moving_average"):
         predictor = tfhyper.PosteriorPredictor(
-            model, num_draws=draws, batch_norm=batch_norm, seed=FLAGS.seed
+            model, num_draws=draws, batch_norm=batch_norm, seed=seed
         )
         if batch_norm == "reestimate":
             predictor.estimate_batch_norm(passed_images(data))
-        members = predictor.predict(data.test, verbose=1).members
+        members = predictor.predict(scored, verbose=1).members
         scores[batch_norm] = common.score(labels, members)
         if draws > 1:
             faults = metrics.fault_counts(labels, members[:4])
             scores[batch_norm]["faults_of_four"] = faults.tolist()
     if draws > 1:
-        scores["pass_sizes"] = pass_sizes(model, data, labels)
+        scores["pass_sizes"] = pass_sizes(model, data, labels, seed)
     return scores
 
 
-def passed_images(data):
+def passed_images(data: tfhyper.data.Data) -> Any:
     """Returns the training images that BatchNorm's moments are taken from."""
     return data.epoch(0) if FLAGS.augmented_pass else data.train_plain
 
 
-def pass_sizes(model, data, labels) -> dict:
+def pass_sizes(
+    model: keras.Model, data: tfhyper.data.Data, labels: np.ndarray, seed: int
+) -> dict:
     """Returns x4 scores for BatchNorm passes over the first so many images."""
     scores = {}
     for size in PASS_SIZES:
         if size >= data.num_train:
             continue
         batches = -(-size // data.batch_size)
-        predictor = tfhyper.PosteriorPredictor(model, num_draws=4, seed=FLAGS.seed)
+        predictor = tfhyper.PosteriorPredictor(model, num_draws=4, seed=seed)
         predictor.estimate_batch_norm(passed_images(data).take(batches), verbose=0)
-        members = predictor.predict(data.test).members
+        members = predictor.predict(common.scored(data)).members
         scores[str(size)] = metrics.classification_report(labels, members)
     return scores
 
@@ -181,16 +191,20 @@ def pass_sizes(model, data, labels) -> dict:
 def table(results: dict) -> str:
     """Returns the results as a Markdown table, errors in per cent."""
     rows = []
-    for name, scores in results.items():
-        many = f"x{FLAGS.draws}"
+    many = f"x{FLAGS.draws}"
+    for name, seeds in results.items():
+        by_form = {
+            form: [scores[form] for scores in seeds]
+            for form in ("reestimate", "moving_average")
+        }
         rows.append(
             [
                 METHODS[name].title,
-                f"{scores['train_accuracy']:.2f}",
-                common.format_scores(scores["reestimate"], "x1"),
-                common.format_scores(scores["reestimate"], many),
-                common.format_scores(scores["moving_average"], "x1"),
-                common.format_scores(scores["moving_average"], many),
+                common.spread([s["train_accuracy"] for s in seeds], 2),
+                common.format_scores(by_form["reestimate"], "x1"),
+                common.format_scores(by_form["reestimate"], many),
+                common.format_scores(by_form["moving_average"], "x1"),
+                common.format_scores(by_form["moving_average"], many),
                 METHODS[name].published,
             ]
         )
@@ -206,7 +220,7 @@ def table(results: dict) -> str:
     return markdown_table(header, rows) + "\n\n*: an ensemble of 16 trainings"
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     names = common.chosen(METHODS)
@@ -218,7 +232,7 @@ def main(argv):
     content = {
         "what": "MLE, MAP and hypernetworks: error, NLL (nats), ECE of x1 and xN",
         "data": FLAGS.data_note,
-        "settings": settings,
+        "settings": {**settings, "seeds": FLAGS.seeds},
         **provenance(),
         "results": results,
     }

@@ -38,3 +38,20 @@ def test_runs_resumes_and_writes_its_json(tmp_path):
     assert "== Dense-Hyper, seed 1" in first
     again = run()
     assert "==" not in again and row in again
+
+
+def test_every_cell_has_all_seeds_and_the_grid_is_scored_on_held_out_images(tmp_path):
+    code = """
+import sys
+import numpy as np
+sys.path.insert(0, "benchmarks")
+import dropins, tfhyper
+dropins.FLAGS(["dropins.py", "--validation"])
+(x, y), (x_held, y_held) = dropins.load_split()
+(x_all, y_all), _ = tfhyper.data.load_arrays("fashion_mnist_small")
+assert x.shape == (8000, 28, 28, 1) and x_held.shape == (2000, 28, 28, 1)
+np.testing.assert_allclose(np.concatenate([x, x_held]), x_all, atol=1e-6)
+np.testing.assert_array_equal(np.concatenate([y, y_held]), y_all)
+assert len(dropins.grid_cells()) == 25 and dropins.FLAGS.seeds == 3
+"""
+    run_python("-c", code, check=True)
