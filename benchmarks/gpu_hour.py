@@ -19,6 +19,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 import dataclasses
 import functools
 import gc
+import math
 import re
 import threading
 import time
@@ -56,6 +57,7 @@ flags.DEFINE_float("peak", None, "10^12 operations per second in bfloat16, if un
 flags.DEFINE_string("dataset", "fashion_mnist_small", "What the epochs train on.")
 flags.DEFINE_string("data_dir", None, "Folder of its .npz: see npz_data.py.")
 flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
+flags.DEFINE_integer("max_epochs", None, "So many at most; by default all that fit.")
 flags.DEFINE_string("output", "benchmarks/results/gpu_hour.json", "The JSON.")
 
 # Dense products by the makers' data sheets, 10^12 operations per second: in bfloat16,
@@ -72,7 +74,7 @@ PEAKS = {
 }
 SETTINGS = (
     "minutes train_minutes networks units precisions batch_size size rounds steps "
-    "draws images matmul dataset train_examples"
+    "draws images matmul dataset train_examples max_epochs"
 ).split()
 PASSES = 3  # forward, and backward to inputs and to weights
 MIB = 2**20
@@ -373,7 +375,11 @@ def epochs(network: Network, report: Report) -> dict:
     begin = time.monotonic()
     # What is behind the last epoch: the draws of the test images.
     budget = 0.75 * (report.end - begin)
-    while (gone := (time.monotonic() - begin) / budget) < 1:
+    most = math.inf if FLAGS.max_epochs is None else FLAGS.max_epochs
+    while len(found["epochs"]) < most:
+        gone = (time.monotonic() - begin) / budget
+        if gone > 1:
+            break
         rate = recipe.rates[sum(gone >= drop for drop in recipe.drops)]
         state.optimizer[place] = jnp.asarray(rate, state.optimizer[place].dtype)
         start = time.monotonic()

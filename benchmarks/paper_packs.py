@@ -21,6 +21,7 @@ from paper_cost import cost
 from paper_runs import Lab, Run
 
 from tfhyper import keras_private, layers, saving, training
+from tfhyper.layers.generated_kernel import GeneratedKernel
 from tfhyper.training.workdir import Checkpoint
 
 
@@ -118,10 +119,15 @@ def _model_at(lab: Lab, run: Run, folder: training.Workdir, epoch: int) -> keras
     return saving.load_model(checkpoint.path, compile=True)
 
 
-def _codes(model: keras.Model) -> list[layers.LatentCode]:
-    """Returns the layers that draw, in one order."""
+def _codes(model: keras.Model) -> list[layers.LatentCode | GeneratedKernel]:
+    """Returns the layers that have the seed of a code, in one order.
+
+    A generated kernel has one for a code of its own, which is not drawn here, but
+    stands in its config.
+    """
     found = keras_private.flatten_layers(model)
-    return [layer for layer in found if isinstance(layer, layers.LatentCode)]
+    kinds = layers.LatentCode | GeneratedKernel
+    return [layer for layer in found if isinstance(layer, kinds)]
 
 
 @contextlib.contextmanager

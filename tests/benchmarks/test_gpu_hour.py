@@ -9,15 +9,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 # What a lent machine does not have.
 BLOCKED = """
 import runpy, sys
-for name in ("tensorflow", "tensorflow_probability", "tensorflow_datasets", "torch"):
+for name in ("tensorflow", "tensorflow_probability", "tensorflow_datasets"):
     sys.modules[name] = None
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 SMALL = [
-    "--networks=10-1,10-1",
-    "--units=4,4",
+    "--networks=10-1",
+    "--units=4",
     "--size=8",
     "--batch_size=16",
     "--rounds=3",
@@ -26,6 +26,7 @@ SMALL = [
     "--images=40",
     "--matmul=64",
     "--train_examples=64",
+    "--max_epochs=2",
 ]
 
 
@@ -39,9 +40,9 @@ def gpu_hour(path, *arguments):
 
 
 def test_all_parts_without_tensorflow(tmp_path):
-    options = ["--minutes=1.6", "--train_minutes=0.2", "--precisions=float32"]
+    options = ["--minutes=7.5", "--train_minutes=0.2", "--precisions=float32"]
     found, printed = gpu_hour(tmp_path / "found.json", *options)
-    assert found["seconds"] < 96 and not found["left_out"], found["left_out"]
+    assert found["seconds"] < 450 and not found["left_out"], found["left_out"]
     parts = found["parts"]
     product = parts["matrix product, float32"]
     assert product["operations_per_second"] > 0 and product["published"] is None
@@ -63,7 +64,7 @@ def test_all_parts_without_tensorflow(tmp_path):
     assert parts["x3 of WRN-10-1, float32"]["ratio"] > 0
     epochs = parts["epochs of WRN-10-1, float32"]
     rates = [epoch["rate"] for epoch in epochs["epochs"]]
-    assert rates == sorted(rates, reverse=True) and rates[0] == 0.1
+    assert rates == [0.1, 0.1]
     assert epochs["epochs"][0]["loss"] < 3.0
     assert set(epochs["test_error"]) == {"x1", "x3"}
     assert "steps of WRN-10-1, float32, hypernetwork" in printed
