@@ -843,6 +843,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "error": bv.number(least=0, optional=True),
     "every": bv.integer(),
     "rejected": bv.sequence(text=bv.TEXT, numbers=[1.0, 2.0], empty=[], nones=[None]),
+    "rho_initializer": bv.identifier(optional=True),
     "rejection": bv.domain("rejection", text=bv.TEXT, number=3, mapping={"a": 1}),
     "train_inputs": bv.sequence(text=bv.TEXT, empty=np.zeros((0, 4), "float32")),
     "validation_data": bv.domain("validation", text=bv.TEXT, number=3),

@@ -14,18 +14,9 @@ import keras
 from paper_claims import Claim, ClaimLostError, Claims
 from paper_runs import Lab, Run
 from paper_tables import TABLES
+from paper_tables.table import Need
 
 from tfhyper import training
-
-# What each sharing is averaged by in Figure 6.
-FORMS = {
-    "all_in_one": "branching",
-    "block_wise": "parallelizing",
-    "layer_wise": "widening",
-}
-# Tables that ask for something else than the draws of a network.
-OF_FORMS = {"figure6"}
-OF_MODELS = {"figure9", "correlations", "slides_scatter"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +25,13 @@ class Work:
 
     Attributes:
         run: what is trained.
-        tables: their names.
+        tables: the names of those.
+        needs: what they ask a `Lab` for.
     """
 
     run: Run
     tables: tuple[str, ...]
+    needs: tuple[Need, ...]
 
     @property
     def name(self) -> str:
@@ -46,21 +39,21 @@ class Work:
         return self.run.name
 
     @property
-    def form(self) -> str | None:
-        """The form of averaging that is asked for, or `None`."""
-        return FORMS[self.run.sharing] if OF_FORMS & set(self.tables) else None
+    def forms(self) -> list[str]:
+        """The forms of averaging that are asked for."""
+        return [need.form for need in self.needs if need.form is not None]
 
     @property
     def draws(self) -> bool:
         """Whether the predictions of draws are asked for."""
-        return bool(set(self.tables) - OF_FORMS - OF_MODELS)
+        return any(need.method == "members" for need in self.needs)
 
     def is_done(self, lab: Lab) -> bool:
         """Returns whether all of it is kept."""
         return (
             lab.is_trained(self.run)
             and (not self.draws or lab.has_members(self.run))
-            and (self.form is None or lab.has_form(self.run, self.form))
+            and all(lab.has_form(self.run, form) for form in self.forms)
         )
 
     def do(self, lab: Lab) -> None:
@@ -69,17 +62,22 @@ class Work:
         if self.draws:
             lab.members(self.run)
             lab.labels(self.run)
-        if self.form is not None:
-            lab.form_curve(self.run, self.form)
+        for form in self.forms:
+            lab.form_curve(self.run, form)
 
 
 def work_of(lab: Lab, names: Iterable[str]) -> list[Work]:
     """Returns the runs behind some tables, each once, in the order of the tables."""
     users: dict[Run, list[str]] = {}
+    needs: dict[Run, list[Need]] = {}
     for name in names:
-        for run in TABLES[name].runs(lab.sizes):
-            users.setdefault(run, []).append(name)
-    return [Work(run, tuple(dict.fromkeys(names))) for run, names in users.items()]
+        for need in TABLES[name].needs(lab.sizes):
+            users.setdefault(need.run, []).append(name)
+            needs.setdefault(need.run, []).append(need)
+    return [
+        Work(run, tuple(dict.fromkeys(users[run])), tuple(dict.fromkeys(needs[run])))
+        for run in users
+    ]
 
 
 def units_of(work: list[Work], most: int = 1) -> list[list[Work]]:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import paper_runs  # noqa: E402
 import paper_tables  # noqa: E402
 
-from tfhyper import kits, models, training  # noqa: E402
+from tfhyper import analysis, kits, models, training  # noqa: E402
 
 LABELS = np.arange(50) % 10
 
@@ -39,7 +39,7 @@ class Invented(paper_runs.Lab):
     def form_curve(self, run, form):
         members = self.members(run)
         errors = [[np.mean(members[:n].mean(0).argmax(-1) != LABELS) for n in (1, 2)]]
-        return paper_tables.analysis.ErrorCurve(
+        return analysis.ErrorCurve(
             np.array([1, 2]), np.array(errors[0]), np.array(errors), "Error"
         )
 
@@ -75,7 +75,7 @@ def test_table(invented, name, tmp_path):
 
 def test_errors_are_medians_of_seeds_and_groups(invented):
     run = paper_runs.Run()
-    curve = paper_tables.curves(invented, [run])
+    curve = paper_tables.cells.Cell("").curve(invented, run)
     errors = [(m.argmax(-1) != LABELS).mean() for m in invented.members(run)]
     assert set(curve.scores[:, 0].round(6)) <= set(np.round(errors, 6))
     assert curve.median[0] == np.median(curve.scores[:, 0])
@@ -154,5 +154,6 @@ def test_names_tell_runs_apart():
         paper_runs.Run(kit="deterministic", weight_decay=0.0),
         paper_runs.Run(kit="bayesian_hypernet"),
         paper_runs.Run(dataset="svhn_cropped"),
+        paper_runs.Run(weight_sets=2),
     ]
     assert len({run.name for run in runs}) == len(runs)

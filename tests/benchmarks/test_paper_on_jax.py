@@ -61,7 +61,7 @@ try:
 except KeyboardInterrupt:
     pass
 assert [packed.epochs_done(one) for one in runs] == [1, 1]
-work = [[paper_shards.Work(one, ("correlations",)) for one in runs]]
+work = [[paper_shards.Work(one, ("correlations",), ()) for one in runs]]
 claims = Claims(folder + "/claims", 60.0)
 assert paper_shards.do_all(packed, work, [], claims) == {}
 compare(runs[1])

@@ -172,7 +172,7 @@ def test_what_a_table_asks_for_is_what_a_shard_keeps(name):
         pass  # those after the first are not asked for
     work = {one.run: one for one in paper_shards.work_of(lab, [name])}
     for run, what in lab.asked:
-        kept = {"model", work[run].form} | ({"members"} if work[run].draws else set())
+        kept = {"model", *work[run].forms} | ({"members"} if work[run].draws else set())
         assert what in kept, (run, what)
     assert lab.asked or not work  # not work: of networks that the scale has not
 

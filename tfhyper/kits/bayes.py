@@ -28,6 +28,8 @@ def bayes(
     prior: Any = None,
     trainable_prior_scale: bool = False,
     initial_scale: float = INITIAL_SCALE,
+    kernel_initializer: defaults.Initializer = None,
+    rho_initializer: defaults.Initializer = None,
     bias_posterior: defaults.BiasPosterior = defaults.BIAS_POSTERIOR,
     seed: int | None = None,
 ) -> LayerKit:
@@ -47,6 +49,9 @@ def bayes(
         prior: a `tfp.distributions` distribution in its place.
         trainable_prior_scale: bool, whether each layer learns its prior's scale.
         initial_scale: float > 0, of the posterior, times sqrt(2 / fan_in).
+        kernel_initializer: initializer of the means, with other values in each layer;
+            `None`: the network's, He's method.
+        rho_initializer: initializer of rho in place of `initial_scale`, likewise.
         bias_posterior: `"point"` or `"gaussian"`.
         seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
             derived, or `None` for a fresh one.
@@ -63,6 +68,16 @@ def bayes(
     >>> len(tfhyper.layers.variational_layers(model))
     5
 
+    Random scales at the start, as in the code of the Bayesian CNN:
+
+    >>> normal = keras.initializers.RandomNormal
+    >>> kit = tfhyper.kits.bayes(
+    ...     num_examples=50_000,
+    ...     kernel_initializer=normal(stddev=0.1),
+    ...     rho_initializer=normal(-5, 0.1),
+    ... )
+    >>> model = tfhyper.models.lenet5(kit=kit)
+
     Reference:
         Blundell et al.: Weight uncertainty in neural networks, ICML 2015.
     """
@@ -74,6 +89,8 @@ def bayes(
         "trainable_prior_scale": trainable_prior_scale,
         "kl_weight": weight_of_kl("bayes", num_examples),
         "initial_scale": initial_scale,
+        "kernel_initializer": kernel_initializer,
+        "rho_initializer": rho_initializer,
         "bias_posterior": bias_posterior,
     }
     # Bad arguments are refused here, at the door, not when a network is built.

@@ -180,19 +180,25 @@ def variational_kit(
     Args:
         name: of the kit.
         classes: layers with a `point_class`, which they stand for.
-        options: their arguments, besides those of the stock layers.
+        options: their arguments, besides those of the stock layers. `None` as
+            `kernel_initializer` is the stock layer's; that of a kernel by another
+            name goes by this one.
         seed: int, from which the seeds of all layers are derived.
     """
 
     def replace(layer: keras.Layer, path: str) -> keras.Layer:
         cls = counterpart(layer, classes)
+        own = {name: _fresh(value) for name, value in options.items()}
+        initializer = own.pop("kernel_initializer", None)
+        if initializer is not None:
+            own[f"{cls.kernel_argument}_initializer"] = initializer
         return cls.from_config(
             {
                 **live_config(layer),
                 # The prior takes the place of a regularizer.
                 f"{cls.kernel_argument}_regularizer": None,
                 "seed": derive_seed(seed, zlib.crc32(path.encode())),
-                **options,
+                **own,
             }
         )
 
@@ -204,3 +210,9 @@ def variational_kit(
         replace=replace,
         replaces=tuple(cls.point_class for cls in classes),
     )
+
+
+def _fresh(option: Any) -> Any:
+    """Returns an initializer's copy: one gives layers of one shape the same values."""
+    is_shared = isinstance(option, keras.initializers.Initializer)
+    return option.clone() if is_shared else option

@@ -55,6 +55,10 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
             found in training, as above.
         initial_scale: float > 0, the posterior's standard deviation at the start
             of training, times sqrt(2 / fan_in), that of He's kernel.
+        rho_initializer: initializer of rho in place of `initial_scale`, of the kernel
+            and of a Gaussian bias. The code of the Bayesian CNN (Shridhar et al.,
+            2019) has `RandomNormal(-5, 0.1)`, and `RandomNormal(stddev=0.1)` for the
+            mean. `None`: one scale for all weights.
         bias_posterior: `"point"`, a plain variable, or `"gaussian"`, as the
             kernel.
         pruned: bool, whether the kernel has a mask, as `tfhyper.pruning.prune`

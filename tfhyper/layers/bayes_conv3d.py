@@ -17,7 +17,7 @@ class BayesConv3D(GaussianKernel, ConvOperation, keras.layers.Conv3D):
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv3D`.
         estimator, prior_scale, prior, trainable_prior_scale, prior_mean,
-            kl_weight, initial_scale, bias_posterior, pruned, seed: see
+            kl_weight, initial_scale, rho_initializer, bias_posterior, pruned, seed: see
             `tfhyper.layers.BayesConv2D`.
 
     Call arguments:

@@ -20,7 +20,7 @@ class BayesDense(GaussianKernel, DenseOperation, keras.layers.Dense):
     Args:
         *args, **kwargs: the arguments of `keras.layers.Dense`.
         estimator, prior_scale, prior, trainable_prior_scale, prior_mean,
-            kl_weight, initial_scale, bias_posterior, pruned, seed: see
+            kl_weight, initial_scale, rho_initializer, bias_posterior, pruned, seed: see
             `tfhyper.layers.BayesConv2D`.
 
     Call arguments:

@@ -19,7 +19,7 @@ class BayesDepthwiseConv2D(
     Args:
         *args, **kwargs: the arguments of `keras.layers.DepthwiseConv2D`.
         estimator, prior_scale, prior, trainable_prior_scale, prior_mean,
-            kl_weight, initial_scale, bias_posterior, pruned, seed: see
+            kl_weight, initial_scale, rho_initializer, bias_posterior, pruned, seed: see
             `tfhyper.layers.BayesConv2D`.
 
     Call arguments:

@@ -15,6 +15,7 @@ from tfhyper.layers.noise import MEAN, generator_of
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeded_noise import SeededNoise
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
+from tfhyper.layers.stock_arguments import known_to_keras
 from tfhyper.layers.variational_kernel import VariationalKernel
 from tfhyper.tensor_types import Tensor
 
@@ -22,6 +23,7 @@ Estimator: TypeAlias = Literal[
     "reparameterization", "local_reparameterization", "flipout"
 ]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+Initializer: TypeAlias = str | dict[str, Any] | keras.initializers.Initializer | None
 BiasPosterior: TypeAlias = Literal["point", "gaussian"]
 BIAS_POSTERIORS: tuple[BiasPosterior, ...] = get_args(BiasPosterior)
 PriorMean: TypeAlias = Literal["zero", "weight"]
@@ -77,6 +79,7 @@ class GaussianKernel(SeededNoise, VariationalKernel):
         trainable_prior_scale: bool = False,
         prior_mean: PriorMean = "zero",
         initial_scale: float = INITIAL_SCALE,
+        rho_initializer: Initializer = None,
         bias_posterior: BiasPosterior = BIAS_POSTERIOR,
         pruned: bool = False,
         **kwargs: Any,
@@ -89,6 +92,7 @@ class GaussianKernel(SeededNoise, VariationalKernel):
             "trainable_prior_scale", trainable_prior_scale
         )
         self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
+        self.rho_initializer = known_to_keras("rho_initializer", rho_initializer)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
@@ -221,6 +225,7 @@ class GaussianKernel(SeededNoise, VariationalKernel):
             "prior": self.prior,
             "trainable_prior_scale": self.trainable_prior_scale,
             "prior_mean": self.prior_mean,
+            "rho_initializer": keras.initializers.serialize(self.rho_initializer),
             "bias_posterior": self.bias_posterior,
             "pruned": self.pruned,
         }

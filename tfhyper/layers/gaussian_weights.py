@@ -23,7 +23,8 @@ class GaussianWeights:
         shape: tuple of ints.
         options: arguments of `add_weight` for the mean.
         scale: standard deviation at the start, or `None` for `initial_scale`
-            times that of He's kernel of this shape.
+            times that of He's kernel of this shape. The `rho_initializer` of the
+            layer, if there is one, takes its place.
         pruned: bool, whether there is a mask.
 
     Attributes:
@@ -51,7 +52,8 @@ class GaussianWeights:
         self.mean = add_weight(name=f"{name}_mean", **options)
         self.rho = add_weight(
             name=f"{name}_rho",
-            initializer=keras.initializers.Constant(inverse_softplus(scale)),
+            initializer=layer.rho_initializer
+            or keras.initializers.Constant(inverse_softplus(scale)),
         )
         give_role(POSTERIOR, [self.mean, self.rho])
         self.prior_mean: keras.Variable | None = None

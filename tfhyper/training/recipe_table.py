@@ -392,8 +392,9 @@ _BAYESIAN_CNN_CODE = dataclasses.replace(
         "out: add keras.callbacks.ReduceLROnPlateau(patience=6) for that",
         "the code divides by all 50,000 images where it trains on 40,000, and its KL "
         "divergence has its arguments swapped; here it is KL(q || p) / N",
-        "the code's first posterior, mean N(0, 0.1) and rho N(-5, 0.1), is not the "
-        "layers': kits.bayes(initial_scale=...) sets one scale for a layer",
+        "the code's first posterior is mean N(0, 0.1) and rho N(-5, 0.1): kits.bayes("
+        "kernel_initializer=normal(0, 0.1), rho_initializer=normal(-5, 0.1)) with "
+        "normal = keras.initializers.RandomNormal",
     ),
 )
 

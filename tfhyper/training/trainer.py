@@ -49,11 +49,15 @@ class Trainer:
     BatchNorm the weights are those of one device with the same batches, but for
     rounding, on any number of replicas and machines.
 
-    A generated network draws one weight set for a batch, the same on all replicas, as
-    in Ukai et al. (2019). `weight_sets=S` splits the part of a replica into S, each
-    with a draw of its own; with `per_replica_draws` each replica has others. Noise
-    that belongs to examples (flipout, local reparameterization, MC dropout) always
-    differs between replicas.
+    A generated network draws one weight set for a batch, the same on all replicas. Ukai
+    et al. (2019, section 3.1) write the objective for N draws w_n of a step and train
+    with N = 1. `weight_sets=S` has S of them: it splits the part of a replica into S,
+    each with a draw of its own, and the loss is the mean over the parts. Its
+    expectation is that of N = 1 and its gradient has less noise, at the price of
+    generating S times; an example goes through one network, so that the mean over n is
+    of log p(y | x, w_n), not inside the logarithm. With `per_replica_draws` each
+    replica has others. Noise that belongs to examples (flipout, local
+    reparameterization, MC dropout) always differs between replicas.
 
     Args:
         model: compiled; on several replicas made and compiled in the scope of
