@@ -1,185 +1,25 @@
-"""The trainings behind the tables of Ukai et al. (2019), at three scales."""
+"""Where the trainings of Ukai et al. (2019) are made, and what they give is kept."""
 
 import dataclasses
 import functools
 import os
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import keras
+import npz_data
 import numpy as np
+from paper_scales import SCALES, MissingRun, Run, Scale
 
 import tfhyper
 from tfhyper import analysis, kits, metrics, models, training
 from tfhyper.whole_files import whole_file
 
-
-class MissingRun(LookupError):
-    """A training that a table needs is not there, and none is to be started."""
+__all__ = ["SCALES", "Lab", "MissingRun", "Run", "Scale", "make_kit"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training: what it depends on, besides the scale.
-
-    Attributes:
-        network: as the paper calls it, a key of `Scale.networks`.
-        kit: a key of `tfhyper.kits.KITS`.
-        prior: of the codes.
-        sharing: which layers share them.
-        units: hidden units and size of the codes.
-        weight_decay: 0 for maximum likelihood; `None`: the recipe's.
-        dataset: of TensorFlow Datasets.
-        weight_sets: draws in a step of training, each for its part of the batch.
-        seed: of weights, codes and data order.
-    """
-
-    network: str = "WRN-28-4"
-    kit: str = "hyper"
-    prior: str = "normal"
-    sharing: str = "all_in_one"
-    units: int = 32
-    weight_decay: float | None = None
-    dataset: str = "cifar10"
-    weight_sets: int = 1
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        """What its folder is called."""
-        parts = [self.network]
-        if self.kit == "hyper":
-            parts += [self.prior, self.sharing, str(self.units)]
-        else:
-            parts.append(self.kit)
-        if self.weight_decay is not None:
-            parts.append(f"decay{self.weight_decay:g}")
-        if self.weight_sets > 1:
-            parts.append(f"draws{self.weight_sets}")
-        return "-".join([*parts, self.dataset, f"seed{self.seed}"])
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what it depends on, for its folder."""
-        settings = dataclasses.asdict(self)
-        if self.weight_sets == 1:
-            del settings["weight_sets"]  # as folders of before have it
-        return settings
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """How large the networks, the data and the number of runs are.
-
-    Attributes:
-        networks: the paper's name -> (builder in `tfhyper.models`, its options).
-        epochs: of every training; `None`: as the recipes say.
-        train_examples: first so many training images; `None` for all.
-        test_examples: likewise.
-        seeds: trainings whose median is printed.
-        sharing_seeds: of those with each sharing, as the forms of averaging cost
-            more than the training.
-        draws: drawn from each training: groups of N are made of them. The largest N
-            is 16, or `draws` if that is less.
-        groups: groups of N whose median is printed, the paper's five runs.
-        members: of the ensembles of trained networks.
-        units: of the figure over hidden units.
-        unit_seeds: the trainings with other numbers of units.
-        weight_draws: of correlations. Those of 10,000 draws of independent weights
-            are 0.008 in the mean by chance.
-        form_draws: the N of averaging inside of the network.
-        form_groups: networks of each of them.
-        form_examples: training images for BatchNorm's moments of those; `None` for
-            all.
-    """
-
-    networks: dict[str, tuple[str, dict]]
-    epochs: int | None
-    train_examples: int | None
-    test_examples: int | None
-    seeds: tuple[int, ...]
-    draws: int
-    groups: int = 5
-    members: int = 16
-    units: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
-    unit_seeds: tuple[int, ...] = (0, 1, 2)
-    sharing_seeds: tuple[int, ...] = (0, 1, 2)
-    weight_draws: int = 10_000
-    form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
-    form_groups: int = 5
-    form_examples: int | None = None
-
-
-SCALES = {
-    # Every line of code, in a few minutes.
-    "smoke": Scale(
-        networks={
-            "WRN-28-10": ("wide_resnet", {"depth": 10, "width": 1}),
-            "WRN-28-4": ("wide_resnet", {"depth": 10, "width": 1}),
-            "WRN-16-4": ("wide_resnet", {"depth": 10, "width": 1}),
-            "ResNeXt-29-8x64d": (
-                "resnext",
-                {"depth": 11, "cardinality": 2, "base_width": 4},
-            ),
-            "PyramidNet-110-48": ("pyramidnet", {"depth": 8, "alpha": 6}),
-        },
-        epochs=1,
-        train_examples=256,
-        test_examples=200,
-        seeds=(0,),
-        draws=4,
-        groups=2,
-        members=2,
-        units=(8, 32),
-        unit_seeds=(0,),
-        sharing_seeds=(0,),
-        weight_draws=100,
-        form_draws=(1, 2),
-        form_groups=1,
-    ),
-    # An hour or two on two cores.
-    "cpu": Scale(
-        networks={
-            "WRN-28-10": ("wide_resnet", {"depth": 10, "width": 2}),
-            "WRN-28-4": ("wide_resnet", {"depth": 10, "width": 1}),
-            "WRN-16-4": ("wide_resnet", {"depth": 10, "width": 1}),
-            "ResNeXt-29-8x64d": (
-                "resnext",
-                {"depth": 11, "cardinality": 4, "base_width": 4},
-            ),
-            "PyramidNet-110-48": ("pyramidnet", {"depth": 14, "alpha": 32}),
-        },
-        epochs=30,
-        train_examples=5000,
-        test_examples=5000,
-        seeds=(0, 1),
-        draws=16,
-        members=4,
-        units=(8, 32, 128),
-        unit_seeds=(0,),
-        sharing_seeds=(0,),
-        form_draws=(1, 2, 4, 8),
-        form_groups=1,
-        form_examples=2048,
-    ),
-    "paper": Scale(
-        networks={
-            "WRN-28-10": ("wide_resnet", {"depth": 28, "width": 10}),
-            "WRN-28-4": ("wide_resnet", {"depth": 28, "width": 4}),
-            "WRN-28-1": ("wide_resnet", {"depth": 28, "width": 1}),
-            "WRN-16-4": ("wide_resnet", {"depth": 16, "width": 4}),
-            "ResNeXt-29-8x64d": (
-                "resnext",
-                {"depth": 29, "cardinality": 8, "base_width": 64},
-            ),
-            "PyramidNet-110-48": ("pyramidnet", {"depth": 110, "alpha": 48}),
-            "ResNet-50": ("resnet", {"depth": 50}),
-        },
-        epochs=None,
-        train_examples=None,
-        test_examples=None,
-        seeds=(0, 1, 2),
-        draws=80,
-    ),
-}
+def _nothing() -> None:
+    """Checks nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +28,16 @@ class Lab:
 
     Attributes:
         scale: key of `SCALES`.
-        data_dir: folder of prepared data sets.
+        data_dir: folder of prepared data sets, or of `NAME.npz`: see `npz_data`.
         workdir: folder of the trainings.
         batch_size: images in a batch; `None`: as the recipes say.
         verbose: of `model.fit`.
+        precision: "float32", or "bfloat16" for mixed precision.
+        jit_compile: of `model.compile`; on Torch steps are compiled if it is true.
+        computes: whether what is not kept is computed; else it is a `MissingRun`.
+        save_every: epochs from one checkpoint to the next.
+        check: called after each epoch and before anything is kept; what it raises ends
+            the work on a run.
     """
 
     scale: str
@@ -199,6 +45,11 @@ class Lab:
     workdir: str
     batch_size: int | None = None
     verbose: int = 2
+    precision: Literal["float32", "bfloat16"] = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    computes: bool = True
+    save_every: int = 1
+    check: Callable[[], None] = _nothing
 
     @property
     def sizes(self) -> Scale:
@@ -221,9 +72,21 @@ class Lab:
         """Returns how many images a batch of a run has."""
         return self.batch_size or self.recipe(run).batch_size
 
-    def data(self, run: Run) -> tfhyper.data.Data:
+    def from_npz(self, run: Run) -> bool:
+        """Returns whether the data of a run are read without TensorFlow.
+
+        A file `NAME.npz` comes first, on every backend. The set of the package is
+        read by TensorFlow where that is the backend.
+        """
+        if os.path.exists(os.path.join(self.data_dir or "", f"{run.dataset}.npz")):
+            return True
+        there = npz_data.is_there(run.dataset, self.data_dir)
+        return there and keras.backend.backend() != "tensorflow"
+
+    def data(self, run: Run) -> tfhyper.data.Data | npz_data.NpzData:
         """Returns the data of a run, prepared as its recipe says."""
         return _load(
+            self.from_npz(run),
             run.dataset,
             self.data_dir,
             self.batch(run),
@@ -233,59 +96,105 @@ class Lab:
             self.recipe(run).data,
         )
 
+    def network(
+        self, run: Run, num_classes: int, image_shape: tuple[int, ...], num_train: int
+    ) -> keras.Model:
+        """Returns the network of a run, with the first weights of its layers."""
+        builder, options = self.sizes.networks[run.network]
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision]
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            return models.NETWORKS[builder](
+                num_classes=num_classes,
+                input_shape=image_shape,
+                kit=make_kit(run, num_train),
+                **{**self.recipe(run).network_options, **options},
+            )
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    def build(self, run: Run) -> keras.Model:
+        """Returns the compiled model of a run, not trained."""
+        data, recipe = self.data(run), self.recipe(run)
+        keras.utils.set_random_seed(run.seed)
+        shape = data.spec.image_shape
+        network = self.network(run, data.spec.num_classes, shape, data.num_train)
+        return recipe.compile(
+            recipe.initialize(network, run.seed),
+            self.epochs(run),
+            data.steps_per_epoch,
+            batch_size=self.batch(run),
+            weight_decay=run.weight_decay,
+            jit_compile=self.jit_compile,
+        )
+
     def model(self, run: Run) -> keras.Model:
         """Trains a run, takes it up where it was stopped, or reads what it gave."""
-        data, recipe, epochs = self.data(run), self.recipe(run), self.epochs(run)
-
-        def build():
-            keras.utils.set_random_seed(run.seed)
-            builder, options = self.sizes.networks[run.network]
-            network = models.NETWORKS[builder](
-                num_classes=data.spec.num_classes,
-                input_shape=data.spec.image_shape,
-                kit=make_kit(run, data.num_train),
-                **{**recipe.network_options, **options},
-            )
-            return recipe.compile(
-                recipe.initialize(network, run.seed),
-                epochs,
-                data.steps_per_epoch,
-                batch_size=self.batch(run),
-                weight_decay=run.weight_decay,
-            )
-
-        workdir = self.folder(run)
+        if not self.computes and not self.is_trained(run):
+            raise MissingRun(f"{run.name} is not trained")
         print(f"== {run.name}")
         # Other backends than TensorFlow have no such option.
         more = {"weight_sets": run.weight_sets} if run.weight_sets > 1 else {}
         model, _ = training.fit_in_workdir(
-            workdir, build, data, epochs, verbose=self.verbose, **more
+            self.folder(run),
+            functools.partial(self.build, run),
+            self.data(run),
+            self.epochs(run),
+            save_every=self.save_every,
+            callbacks=[_CheckEachEpoch(self.check)],
+            verbose=self.verbose,
+            **more,
         )
         return model
+
+    def epochs_done(self, run: Run) -> int:
+        """Returns after how many epochs the newest checkpoint of a run was written."""
+        if not os.path.isdir(self._file(run, "")):
+            return 0
+        return max((c.epoch for c in self.folder(run).checkpoints()), default=0)
+
+    def is_trained(self, run: Run) -> bool:
+        """Returns whether a run has come to its end."""
+        return self.epochs_done(run) >= self.epochs(run)
 
     def folder(self, run: Run) -> training.Workdir:
         """Returns the folder of a run, or raises ValueError if it is another one's.
 
         So what was made by another recipe is not taken for what this one gives.
         """
-        settings = {
+        settings: dict[str, Any] = {
             **run.settings(),
             "scale": self.scale,
             "epochs": self.epochs(run),
             "batch_size": self.batch(run),
             "recipe": self.recipe(run).settings(),
         }
+        # Named where they are others than those of TensorFlow, in float32.
+        if keras.backend.backend() != "tensorflow":
+            settings["backend"] = keras.backend.backend()
+        if self.precision != "float32":
+            settings["precision"] = self.precision
+        if self.from_npz(run):
+            settings["data"] = "npz"
         return training.Workdir(self._file(run, ""), settings)
 
     def labels(self, run: Run) -> np.ndarray:
         """Returns the labels of the test images of a run."""
-        return np.concatenate([y for _, y in self.data(run).test])
+
+        def read() -> np.ndarray:
+            return np.concatenate([y for _, y in self.data(run).test])
+
+        path = os.path.join(self.workdir, f"labels-{run.dataset}.npy")
+        if not self.computes and not os.path.exists(path):
+            raise MissingRun(f"no labels of {run.dataset} are kept yet")
+        return self._load_or(path, read, run)
 
     def members(self, run: Run) -> np.ndarray:
         """Returns the probabilities (draws, examples, classes) of a run's draws."""
-        draws = 1 if run.kit == "deterministic" else self.sizes.draws
+        draws = self.draws(run)
 
-        def predict():
+        def predict() -> np.ndarray:
             data = self.data(run)
             batch_norm = "moving_average" if draws == 1 else "reestimate"
             predictor = tfhyper.PosteriorPredictor(
@@ -296,7 +205,11 @@ class Lab:
                 predictor.estimate_batch_norm(data.epoch(0))
             return predictor.predict(data.test, verbose=1).members
 
-        return self._kept(run, f"members_{draws}", predict)
+        return self._kept(run, _members(draws), predict)
+
+    def draws(self, run: Run) -> int:
+        """Returns how many draws are made of a run."""
+        return 1 if run.kit == "deterministic" else self.sizes.draws
 
     def form_curve(self, run: Run, form: str) -> analysis.ErrorCurve:
         """Returns the error by N of a form of averaging."""
@@ -319,24 +232,63 @@ class Lab:
             for i, count in enumerate(sizes.form_draws):
                 probs = self._kept(
                     run,
-                    f"{form}_{count}_group{group}",
+                    _form(form, count, group),
                     functools.partial(predict, count, group),
                 )
                 scores[group, i] = metrics.error(labels, probs)
         median = np.median(scores, axis=0)
         return analysis.ErrorCurve(np.array(sizes.form_draws), median, scores, "Error")
 
-    def _kept(self, run, name, compute) -> np.ndarray:
+    def has_members(self, run: Run) -> bool:
+        """Returns whether the draws of a run are kept."""
+        return self._has(run, [_members(self.draws(run))])
+
+    def has_form(self, run: Run, form: str) -> bool:
+        """Returns whether all of a form of averaging is kept."""
+        sizes = self.sizes
+        groups = range(sizes.form_groups)
+        names = [_form(form, n, group) for n in sizes.form_draws for group in groups]
+        return self._has(run, names)
+
+    def _has(self, run: Run, names: Iterable[str]) -> bool:
+        if not os.path.isdir(self._file(run, "")):
+            return False
+        folder = self.folder(run)
+        return all(os.path.exists(folder.file(f"{name}.npy")) for name in names)
+
+    def _kept(
+        self, run: Run, name: str, compute: Callable[[], np.ndarray]
+    ) -> np.ndarray:
         """Returns what was computed before for a run, or computes it."""
-        path = self.folder(run).file(f"{name}.npy")
+        if not self.computes and not self._has(run, [name]):
+            raise MissingRun(f"{run.name} has no {name} yet")
+        return self._load_or(self.folder(run).file(f"{name}.npy"), compute, run)
+
+    def _load_or(
+        self, path: str, compute: Callable[[], np.ndarray], run: Run
+    ) -> np.ndarray:
         if not os.path.exists(path):
             value = compute()
-            with whole_file(path) as temporary, open(temporary, "wb") as file:
+            self.check()
+            # In the run's own folder meanwhile, where nobody else writes.
+            folder = self.folder(run).path
+            with whole_file(path, folder) as temporary, open(temporary, "wb") as file:
                 np.save(file, value)
         return np.load(path)
 
     def _file(self, run, name):
         return os.path.join(self.workdir, run.name, name)
+
+
+class _CheckEachEpoch(keras.callbacks.Callback):
+    """Calls a function after each epoch, before that is saved."""
+
+    def __init__(self, check: Callable[[], None]):
+        super().__init__()
+        self.check = check
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.check()
 
 
 def make_kit(run: Run, num_train: int) -> kits.LayerKit:
@@ -355,11 +307,27 @@ def make_kit(run: Run, num_train: int) -> kits.LayerKit:
     return kits.KITS[run.kit](num_train, seed=run.seed)
 
 
+def _members(draws: int) -> str:
+    return f"members_{draws}"
+
+
+def _form(form: str, count: int, group: int) -> str:
+    return f"{form}_{count}_group{group}"
+
+
 @functools.lru_cache(maxsize=2)
 def _load(
-    dataset, data_dir, batch_size, train_examples, test_examples, seed, preparation
+    from_npz,
+    dataset,
+    data_dir,
+    batch_size,
+    train_examples,
+    test_examples,
+    seed,
+    preparation,
 ):
-    return tfhyper.data.load(
+    load = npz_data.load if from_npz else tfhyper.data.load
+    return load(
         dataset,
         data_dir=data_dir,
         batch_size=batch_size,

@@ -46,6 +46,7 @@ def fit_in_workdir(
     *,
     strategy: tf.distribute.Strategy | None = None,
     keep: int | None = None,
+    save_every: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 1,
     **trainer_options: Any,
@@ -66,8 +67,8 @@ def fit_in_workdir(
     such weights is written.
 
     On TensorFlow it trains with `tfhyper.training.Trainer`. On other backends it trains
-    with `model.fit`, on one device, and a run that gets SIGTERM goes on from the epoch
-    before.
+    with `model.fit`, on one device, and a run that gets SIGTERM goes on from the last
+    epoch that was saved.
 
     Args:
         workdir: the folder. Of several workers the chief has one with `chief=True`, and
@@ -80,6 +81,9 @@ def fit_in_workdir(
         epochs: int > 0, all the epochs of the training.
         strategy: from `tfhyper.training.make_strategy`; `None`: one device.
         keep: int > 0, checkpoints to keep from now on; `None`: as the folder has it.
+        save_every: int > 0, epochs from one checkpoint to the next, where saving a
+            large model takes as long as training it; what was killed goes on from the
+            last of them. The last epoch is always saved.
         callbacks: more Keras callbacks.
         verbose: as in `model.fit`.
         **trainer_options: more arguments of `tfhyper.training.Trainer`.
@@ -114,6 +118,7 @@ def fit_in_workdir(
     if keep is not None:
         workdir.keep = check_positive_integer("keep", keep)
     check_positive_integer("epochs", epochs)
+    check_positive_integer("save_every", save_every)
     check_function("build", build)
     _check_data(data)
     strategies.check_no_keras_distribution()
@@ -137,9 +142,8 @@ def fit_in_workdir(
         if start.epoch < epochs:
             workdir.check_writable()
             # Saved last: with the logs that the others add.
-            saving = _SaveEachEpoch(workdir, history)
-            callbacks = [*callbacks, saving]
-            run.fit(model, data, epochs, start, callbacks, verbose, history, stop)
+            saving = _SaveEpochs(workdir, history, save_every, epochs, stop)
+            run.fit(model, data, epochs, start, callbacks, verbose, saving, stop)
     return model, history
 
 
@@ -188,7 +192,7 @@ class _Run:
         start: Checkpoint,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: int,
-        history: dict[str, list[float]],
+        saving: _SaveEpochs,
         stop: SigtermStop,
     ) -> None:
         model.fit(
@@ -196,7 +200,7 @@ class _Run:
             steps_per_epoch=data.steps_per_epoch,
             initial_epoch=start.epoch,
             epochs=epochs,
-            callbacks=[_StopBetweenSteps(self.workdir, stop), *callbacks],
+            callbacks=[_StopBetweenSteps(self.workdir, stop), *callbacks, saving],
             shuffle=False,  # the dataset has its own order
             verbose=verbose,
         )
@@ -249,7 +253,7 @@ class _DistributedRun:
         start: Checkpoint,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: int,
-        history: dict[str, list[float]],
+        saving: _SaveEpochs,
         stop: SigtermStop,
     ) -> None:
         trainer = Trainer(model, **self.options)
@@ -263,9 +267,11 @@ class _DistributedRun:
             signals = strategies.sum_over_workers(self.strategy, [int(stop.requested)])
             if not signals[0]:
                 return
-            if step < data.steps_per_epoch:  # else the epoch is saved anyway
-                state = trainer.metrics_state()
-                self.workdir.save(model, epoch, history, step, state)
+            if step == data.steps_per_epoch:
+                saving.ends = True  # with the epoch, whose metrics come next
+                return
+            state = trainer.metrics_state()
+            self.workdir.save(model, epoch, saving.history, step, state)
             stop.requested = True
             stop.check()
 
@@ -277,7 +283,7 @@ class _DistributedRun:
                 initial_epoch=start.epoch,
                 initial_step=start.step,
                 initial_metrics=state,
-                callbacks=callbacks,
+                callbacks=[*callbacks, saving],
                 verbose=verbose,
                 after_call=after_call,
             )
@@ -286,19 +292,39 @@ class _DistributedRun:
         strategies.sum_over_workers(self.strategy, [0])  # until the chief has saved
 
 
-class _SaveEachEpoch(keras.callbacks.Callback):
-    """Saves after each epoch."""
+class _SaveEpochs(keras.callbacks.Callback):
+    """Saves after epochs, and ends the process there if that was agreed on.
 
-    def __init__(self, workdir: Workdir, history: dict[str, list[float]]):
+    Attributes:
+        ends: set by all workers alike, in the last steps of an epoch.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        history: dict[str, list[float]],
+        every: int,
+        epochs: int,
+        stop: SigtermStop,
+    ):
         super().__init__()
         self.workdir = workdir
         self.history = history
+        self.every, self.epochs, self.stop = every, epochs, stop
+        self.ends = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
-        self.workdir.save(self.model, epoch + 1, self.history)
+        done = epoch + 1
+        # A callback may have ended the training here.
+        last = done == self.epochs or self.model.stop_training
+        if done % self.every == 0 or last or self.ends:
+            self.workdir.save(self.model, done, self.history)
+        if self.ends:
+            self.stop.requested = True
+            self.stop.check()
 
 
 class _StopBetweenSteps(keras.callbacks.Callback):
