@@ -1332,6 +1332,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "workdir": bv.instance("workdir"),
         "data": bv.instance("data"),
         "keep": bv.integer(),
+        "save_every": bv.integer(),
     },
     "training.make_strategy": {"name": bv.choice()},
     "training.step_schedule": {

@@ -25,10 +25,9 @@ from paper_tables import (
     table4,
     table5,
 )
-from paper_tables.listing import listing_of
 from paper_tables.table import Found, Table
 
-__all__ = ["TABLES", "Found", "Table", "figure_path", "listing"]
+__all__ = ["TABLES", "Found", "Table", "figure_path"]
 
 TABLES: dict[str, Table] = {
     "table1": table1.TABLE,
@@ -52,8 +51,3 @@ TABLES: dict[str, Table] = {
 def figure_path(folder: str, scale: str, name: str) -> str:
     """Returns where the figure of a table goes."""
     return os.path.join(folder, f"paper_{scale}_{name}.png")
-
-
-def listing(lab: Lab, names: list[str]) -> str:
-    """Returns the trainings of some tables with their recipes, and these in full."""
-    return listing_of(lab, {name: TABLES[name] for name in names})
