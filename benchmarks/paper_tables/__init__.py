@@ -6,8 +6,6 @@ over the seeds and the published number; one whose trainings are missing is empt
 
 import os
 
-from paper_runs import Lab
-
 from paper_tables import (
     complexity,
     correlations,
