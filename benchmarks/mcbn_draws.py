@@ -12,6 +12,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from typing import Any
+
 import common
 import keras
 import numpy as np
@@ -29,6 +31,7 @@ flags.DEFINE_list("draw_sizes", ["8", "32", "128"], "Images in a draw's batch.")
 flags.DEFINE_string(
     "figure", "benchmarks/results/mcbn_draws.png", "The figure of the curves."
 )
+common.define_seeds()
 FLAGS.set_default("draws", 32)
 FLAGS.set_default("workdir", "runs/mcbn_draws")
 FLAGS.set_default("output", "benchmarks/results/mcbn_draws.json")
@@ -37,12 +40,14 @@ WEIGHT_DECAY = 2e-4  # of the source
 REPEATS = 8  # groups of draws at each point of a curve
 
 
-def train(settings: dict) -> tuple[keras.Model, tfhyper.data.Data, dict]:
-    """Returns the trained network, its data and the history."""
-    data = common.load_data(FLAGS.batch_size)
+def train(
+    settings: dict[str, Any], seed: int
+) -> tuple[keras.Model, tfhyper.data.Data, dict]:
+    """Returns the trained network of a seed, its data and the history."""
+    data = common.load_data(FLAGS.batch_size, seed=seed)
 
-    def build():
-        keras.utils.set_random_seed(FLAGS.seed)
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(seed)
         model = models.resnet_cifar(
             FLAGS.depth,
             num_classes=data.spec.num_classes,
@@ -57,21 +62,24 @@ def train(settings: dict) -> tuple[keras.Model, tfhyper.data.Data, dict]:
             weight_decay=WEIGHT_DECAY,
         )
 
-    workdir = training.Workdir(os.path.join(FLAGS.workdir, "network"), settings)
+    path = os.path.join(FLAGS.workdir, "network", f"seed{seed}")
+    workdir = training.Workdir(path, {**settings, "seed": seed})
     model, history = training.fit_in_workdir(
         workdir, build, data, FLAGS.epochs, verbose=2
     )
     return model, data, history
 
 
-def draw(model, data, batch_size: int) -> np.ndarray:
+def draw(
+    model: keras.Model, data: tfhyper.data.Data, batch_size: int, seed: int
+) -> np.ndarray:
     """Returns the members' probabilities with mini-batches of a size."""
     predictor = tfhyper.PosteriorPredictor(
         model,
         num_draws=FLAGS.draws,
         batch_norm="minibatch",
         batch_size=batch_size,
-        seed=FLAGS.seed,
+        seed=seed,
     )
     # Augmented, as in training.
     images = data.epoch(0).unbatch()
@@ -79,9 +87,9 @@ def draw(model, data, batch_size: int) -> np.ndarray:
     return predictor.predict(data.test, verbose=1).members
 
 
-def score(labels: np.ndarray, members: np.ndarray) -> dict:
+def score(labels: np.ndarray, members: np.ndarray) -> dict[str, Any]:
     """Returns the curves by the number of draws, and the scores of all."""
-    found = {"report": metrics.classification_report(labels, members)}
+    found: dict[str, Any] = {"report": metrics.classification_report(labels, members)}
     for metric in ("log_likelihood", "error"):
         repeats = min(REPEATS, len(members))
         curve = analysis.error_curve(labels, members, metric, repeats=repeats)
@@ -93,23 +101,26 @@ def score(labels: np.ndarray, members: np.ndarray) -> dict:
     return found
 
 
-def plot(results: dict, plain: dict) -> None:
-    """Writes the figure of the log-likelihood by the number of draws."""
-    curves = {
-        title: analysis.ErrorCurve(
-            np.array(found["log_likelihood"]["sizes"]),
-            np.array(found["log_likelihood"]["median"]),
-            np.array(found["log_likelihood"]["scores"]),
+Results = dict[str, list[dict[str, Any]]]  # by the size of a draw's batch, of each seed
+
+
+def plot(results: Results, plain: list[dict[str, float]]) -> None:
+    """Writes the figure of the log-likelihood by the number of draws, of all seeds."""
+    curves = {}
+    for title, seeds in results.items():
+        found = [one["log_likelihood"] for one in seeds]
+        curves[title] = analysis.ErrorCurve(
+            np.array(found[0]["sizes"]),
+            np.median([one["median"] for one in found], axis=0),
+            np.concatenate([one["scores"] for one in found]),
             "Predictive log-likelihood (nats)",
         )
-        for title, found in results.items()
-    }
     figure = analysis.error_curve_plot(
         curves, f"MCBN, ResNet-{FLAGS.depth}, {FLAGS.data_note}"
     )
     axes = figure.axes[0]
     axes.axhline(
-        -plain["nll"],
+        -float(np.median([one["nll"] for one in plain])),
         color="0.35",
         linestyle="--",
         linewidth=1,
@@ -119,64 +130,74 @@ def plot(results: dict, plain: dict) -> None:
     write_figure(FLAGS.figure, figure, 150)
 
 
-def table(results: dict, plain: dict) -> str:
-    """Returns the results as a Markdown table."""
-    sizes = next(iter(results.values()))["log_likelihood"]["sizes"]
-    rows = [
-        [
-            title,
-            *(f"{value:.4f}" for value in found["log_likelihood"]["median"]),
-            f"{100 * found['report']['error']:.2f}",
-            f"{found['report']['ece']:.3f}",
+def table(results: Results, plain: list[dict[str, float]]) -> str:
+    """Returns the results as a Markdown table: means and deviations over the seeds."""
+    sizes = next(iter(results.values()))[0]["log_likelihood"]["sizes"]
+
+    def last(reports: list[dict[str, float]]) -> list[str]:
+        return [
+            common.spread([one["error"] for one in reports], 2, 100.0),
+            common.spread([one["ece"] for one in reports], 3),
         ]
-        for title, found in results.items()
-    ]
-    rows.append(
-        [
-            "moving averages, one pass",
-            f"{-plain['nll']:.4f}",
-            *["-"] * (len(sizes) - 1),
-            f"{100 * plain['error']:.2f}",
-            f"{plain['ece']:.3f}",
-        ]
-    )
+
+    rows = []
+    for title, seeds in results.items():
+        medians = np.array([one["log_likelihood"]["median"] for one in seeds])
+        likelihoods = [common.spread(values, 4) for values in medians.T]
+        rows.append([title, *likelihoods, *last([one["report"] for one in seeds])])
+    likelihood = common.spread([-one["nll"] for one in plain], 4)
+    empty = ["-"] * (len(sizes) - 1)
+    rows.append(["moving averages, one pass", likelihood, *empty, *last(plain)])
     header = ["statistics of", *(f"PLL, {n}" for n in sizes), "error %, all", "ECE"]
     return markdown_table(header, rows)
 
 
-def main(argv):
+def run_seed(
+    seed: int, settings: dict[str, Any], draw_sizes: list[int], results: Results
+) -> tuple[dict[str, float], float]:
+    """Adds what one seed gives; returns the scores of one pass and train accuracy."""
+    model, data, history = train(settings, seed)
+    labels = common.test_labels(data)
+    plain = tfhyper.PosteriorPredictor(
+        model, num_draws=1, batch_norm="moving_average"
+    ).evaluate(data.test)
+    for size in draw_sizes:
+        found = common.run_cell(
+            os.path.join(f"batches_of_{size}", f"seed{seed}"),
+            f"{FLAGS.draws} draws, batches of {size}, seed {seed}",
+            {**common.flag_values(), **settings, "seed": seed, "draw_size": size},
+            lambda _, size=size: score(labels, draw(model, data, size, seed)),
+        )
+        results.setdefault(f"batches of {size}", []).append(found)
+    return plain, history["accuracy"][-1]
+
+
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     try:
         draw_sizes = [int(size) for size in FLAGS.draw_sizes]
     except ValueError as error:
         raise app.UsageError(f"--draw_sizes takes integers: {error}") from None
-    names = "dataset train_examples seed depth epochs batch_size".split()
+    names = "dataset train_examples depth epochs batch_size".split()
     settings = {name: FLAGS[name].value for name in names}
-    model, data, history = train(settings)
-    labels = common.test_labels(data)
-    plain = tfhyper.PosteriorPredictor(
-        model, num_draws=1, batch_norm="moving_average"
-    ).evaluate(data.test)
-    results = {}
-    for size in draw_sizes:
-        cell = {**settings, **common.flag_values(), "draw_size": size}
-        found = common.run_cell(
-            f"batches_of_{size}",
-            f"{FLAGS.draws} draws, batches of {size}",
-            cell,
-            lambda _, size=size: score(labels, draw(model, data, size)),
-        )
-        results[f"batches of {size}"] = found
+    results: Results = {}
+    pairs = [run_seed(seed, settings, draw_sizes, results) for seed in common.seeds()]
+    plain = [scores for scores, _ in pairs]
     print(table(results, plain))
     plot(results, plain)
     content = {
         "what": "MCBN: predictive log-likelihood (nats, mean over test images) by the "
         "number of draws, medians of groups of draws, and scores of all draws",
         "data": FLAGS.data_note,
-        "settings": {**common.flag_values(), **settings, "draw_sizes": draw_sizes},
+        "settings": {
+            **common.flag_values(),
+            **settings,
+            "seeds": FLAGS.seeds,
+            "draw_sizes": draw_sizes,
+        },
         **provenance(),
-        "train_accuracy": history["accuracy"][-1],
+        "train_accuracy": [accuracy for _, accuracy in pairs],
         "moving_average": plain,
         "results": results,
     }

@@ -12,6 +12,7 @@ from tests.helpers.processes import run_python
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
     "--splits=2",
+    "--methods=mcbn,mc_dropout",
     "--batch_sizes=8,1000",
     "--dropout_rates=0.1",
     "--l2=1e-4",
@@ -102,6 +103,35 @@ def test_runs_resumes_and_writes_its_json(tmp_path):
     other = run(tmp_path, *TINY[:-1])
     assert other.returncode != 0
     assert "runs was 2, now 1" in other.stderr
+
+
+def test_normalizing_flows_are_in_the_table_with_the_divergence_over_the_rows():
+    code = """
+import sys
+sys.path.insert(0, "benchmarks")
+import mcbn_protocol as protocol
+import mcbn_uci
+import numpy as np
+mcbn_uci.FLAGS(["mcbn_uci.py", "--data_dir=nowhere"])
+assert mcbn_uci.FLAGS.methods == ["mcbn", "mc_dropout", "mnf"]
+method, settings = protocol.METHODS["mnf"], mcbn_uci.read_settings()
+assert getattr(settings, method.flag) == (1.0, 0.1, 0.01)
+assert method.batch_size(1.0) == 100
+for factor in (1.0, 0.1):
+    layers = method.build(3, factor, 250).layers[1:]
+    assert [layer.kl_weight for layer in layers] == [factor / 250] * 3
+    assert [layer.units for layer in layers] == [50, 50, 1]
+score = {"mean": 1.0, "standard_error": None, "p": None}
+names = ("crps", "pll", "crps_constant", "pll_constant")
+scores = {name: score for name in ("rmse", "crps_normalized", "pll_normalized", *names)}
+print(mcbn_uci.markdown({"yacht": {"mc_dropout": scores, "mnf": scores}}))
+"""
+    output = run_python("-c", code, check=True).stdout
+    rows = [line for line in output.splitlines() if line.startswith("| yacht")]
+    dropout, flows = ([cell.strip() for cell in r.split("|")[1:-1]] for r in rows)
+    assert dropout[1] == "MC dropout"
+    assert dropout[-2:] == ["0.67 ± 0.05", "-1.25 ± 0.01"]
+    assert flows[1] == "Normalizing flows" and flows[-2:] == ["-", "-"]
 
 
 @pytest.mark.parametrize(
