@@ -67,7 +67,7 @@ class Flip(_View):
     Example:
 
     >>> image = keras.ops.reshape(keras.ops.arange(3), (1, 1, 3, 1))
-    >>> tfhyper.layers.Flip()(image)[0, 0, :, 0].tolist()
+    >>> [int(x) for x in tfhyper.layers.Flip()(image)[0, 0, :, 0]]
     [2, 1, 0]
     """
 
@@ -100,7 +100,7 @@ class Shift(_View):
     Example:
 
     >>> image = keras.ops.reshape(keras.ops.arange(1, 4), (1, 1, 3, 1))
-    >>> tfhyper.layers.Shift(0, 1)(image)[0, 0, :, 0].tolist()
+    >>> [int(x) for x in tfhyper.layers.Shift(0, 1)(image)[0, 0, :, 0]]
     [0, 1, 2]
     """
 
