@@ -35,7 +35,8 @@ _MERGING = {
     keras.layers.Multiply,
     keras.layers.Subtract,
 }
-# Of each channel's positions; Keras' layers without a `data_format` have channels last.
+# Layers that act on the positions of each channel. Those without a `data_format` have
+# the channels last.
 _SPATIAL = {
     getattr(keras.layers, f"{name}{rank}D")
     for name in (

@@ -107,7 +107,7 @@ def convert(
 
     def make(operation: keras.Operation, name: str) -> keras.Operation | Apply:
         if id(operation) in replaced:
-            # Of the class of a stock layer, whose config is all that it is.
+            # Its class is a stock layer's: the config is all that it is.
             return _replace(kit, keras_graph.renamed(operation, name), name, moped)
         return keras_graph.copy_or_use(operation, name)
 

@@ -134,7 +134,8 @@ def fault_plot(
     shades = np.linspace(0.2, 0.85, len(table.times))
     for times, column, shade in zip(table.times, table.per_10000.T, shades):
         label = f"{times} of {len(table.times)}"
-        # By place: two methods' bars must not fall together, whatever their names.
+        # Bars are placed by number: two methods' must not fall together, whatever
+        # their names.
         places = range(len(bottom))
         axes.bar(places, column, 0.6, bottom=bottom, color=f"{shade:.3f}", label=label)
         bottom = bottom + column

@@ -15,15 +15,16 @@ from tfhyper.checks import check_number
 
 #: Standard deviation of the PCA noise of AlexNet.
 LIGHTING = 0.1
-# Of the RGB values of ImageNet's training images: eigenvalues, and eigenvectors in the
-# columns. The numbers of fb.resnet.torch, which other libraries have taken over.
+# The principal components of the RGB values of ImageNet's training images: eigenvalues,
+# and eigenvectors in the columns. The numbers are those of fb.resnet.torch, which other
+# libraries have taken over.
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = (
     (-0.5675, 0.7192, 0.4009),
     (-0.5808, -0.0045, -0.8140),
     (-0.5836, -0.6948, 0.4203),
 )
-# Of red, green and blue in the luminance of ITU-R BT.601.
+# The parts of red, green and blue in the luminance of ITU-R BT.601.
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 

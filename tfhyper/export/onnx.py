@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfhyper.export.comparison import Run
     from tfhyper.export.module import Exported
 
-# Of 2022: ONNX Runtime has had it since 1.14.
+# Opset 18 is of 2022: ONNX Runtime has had it since 1.14.
 _OPSET = 18
 # Tensors below it stay float32: they are moments, scales and biases.
 _LEAST = 1024

@@ -270,7 +270,8 @@ def weighted_mean(values: np.ndarray, sample_weight: np.ndarray | None) -> float
     """
     if sample_weight is None:
         return float(np.mean(values))
-    # By a power of two, which changes no digit: tiny weights times values are not 0.
+    # Weights are scaled by a power of two, which changes no digit, so that tiny ones
+    # times values are not 0.
     weights = np.ldexp(sample_weight, -np.frexp(np.max(sample_weight))[1])
     return float(np.sum(weights * values) / np.sum(weights))
 

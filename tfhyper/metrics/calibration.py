@@ -302,7 +302,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         if y_pred.shape[-1] == 1:
             p = y_pred[:, 0]
             p = ops.sigmoid(p) if self.from_logits else p
-            # Of two equal probabilities the first is the prediction, as in argmax.
+            # The first of two equal probabilities is the prediction, as in argmax.
             return ops.maximum(p, 1.0 - p), ops.cast(p > 1.0 - p, "int32")
         probs = ops.softmax(y_pred, axis=-1) if self.from_logits else y_pred
         return largest(probs), ops.cast(ops.argmax(probs, axis=-1), "int32")

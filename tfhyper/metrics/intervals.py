@@ -65,7 +65,7 @@ def gaussian_interval(
     """
     mean = check_vector("mean", mean)
     variance = check_variance("variance", variance, mean.shape)
-    # By the lower tail, whose probability is not 0 for any level below one.
+    # The lower tail is taken, whose probability is not 0 for any level below one.
     half = -NormalDist().inv_cdf((1 - _check_level(level)) / 2) * np.sqrt(variance)
     return PredictiveInterval(mean - half, mean + half)
 

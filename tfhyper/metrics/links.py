@@ -45,7 +45,7 @@ def normalized_softplus(logits: ArrayLike) -> np.ndarray:
             "`logits` must have the axes (..., classes), with at least one class. "
             f"Received: logits.shape={array.shape}"
         )
-    # By the logarithm of softplus, which does not vanish far below zero.
+    # Logarithms are normalised: that of softplus does not vanish far below zero.
     softplus = np.logaddexp(0.0, np.maximum(array, _LINEAR_BELOW))
     logs = np.where(array < _LINEAR_BELOW, array, np.log(softplus))
     scaled = np.exp(logs - np.max(logs, axis=-1, keepdims=True))

@@ -36,7 +36,8 @@ FORMATS = {
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
 _MAX_SETTINGS = 2**16
 _MAX_DRAWS, _MAX_MODELS = 2**16, 2**8
-# Of the forms whose one network holds all draws, and has their weights when it is made.
+# The most draws of a form whose one network holds them all: it has their weights as
+# soon as it is made.
 _MAX_INSIDE = 2**8
 
 

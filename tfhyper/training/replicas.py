@@ -11,7 +11,7 @@ from tfhyper.layers import variational_layers
 from tfhyper.layers.replica_streams import replica_streams
 from tfhyper.tensor_types import Structure
 
-# By which the error of a batch that cannot be divided is known.
+# The text that errors of such a batch have in common, so that they are recognised.
 UNEVEN = "a batch that the replicas do not divide evenly"
 
 

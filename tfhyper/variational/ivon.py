@@ -161,7 +161,7 @@ class IVON(keras.optimizers.Optimizer):
         momentum = self.momentums[index - 1]
         rate = ops.cast(learning_rate, "float32")
         average = self.beta_1 * ops.cast(momentum, "float32")
-        # By functions: that of an embedding may be one of some rows.
+        # Functions and no operators: an embedding's gradient may hold some rows alone.
         average = ops.add(average, ops.multiply(gradient, 1 - self.beta_1))
         self.assign(momentum, ops.cast(average, momentum.dtype))
         precision = self._precision(index - 1, momentum.shape)

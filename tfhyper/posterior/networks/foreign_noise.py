@@ -181,7 +181,7 @@ def _try_out(layer: keras.Layer, args: tuple, kwargs: dict[str, Any]) -> keras.L
 def _made_up(x: Structure) -> Any:
     if not isinstance(x, keras.KerasTensor):
         return x
-    # Of unknown sizes, the first is that of the batch.
+    # An unknown first size is that of the batch.
     shape = [
         size or (_SIZE if axis else _EXAMPLES) for axis, size in enumerate(x.shape)
     ]

@@ -32,8 +32,8 @@ from tfhyper.posterior.running.weight_cache import (
 )
 from tfhyper.tensor_types import Structure, Tensor
 
-# Of the weights that are held as constants. TensorFlow needs some ten times as much
-# memory for each of at most two graphs.
+# Weights of so many bytes at most are held as constants. TensorFlow needs some ten
+# times as much memory for each of at most two graphs.
 _CONSTANT_BYTES = 3 * 2**24
 
 

@@ -42,7 +42,7 @@ Link: TypeAlias = Literal["softmax", "normalized_softplus"]
 # Link -> the function of symbolic logits that gives the class probabilities.
 _SYMBOLIC_LINKS: dict[Link, Callable[[Tensor], Tensor]] = {
     "softmax": ops.softmax,
-    # By the logarithm of softplus, l itself far below zero, as `metrics` has it.
+    # The softmax of log softplus(l), which is l itself far below zero: as in `metrics`.
     "normalized_softplus": lambda x: ops.softmax(
         ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
     ),

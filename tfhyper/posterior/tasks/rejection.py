@@ -13,7 +13,7 @@ UNKNOWN = -1
 # What predictions of some task can be rejected by.
 Uncertainty: TypeAlias = Literal["total", "aleatoric", "epistemic", "confidence"]
 SCORES: tuple[Uncertainty, ...] = get_args(Uncertainty)
-# Of those what every task has.
+# The parts of the uncertainty that predictions of every task have.
 Part: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
 
