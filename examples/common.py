@@ -44,6 +44,13 @@ flags.DEFINE_enum(
     "The uncertainty by which an image is unknown.",
 )
 
+flags.DEFINE_enum(
+    "views",
+    "none",
+    ["none", "flips"],
+    "How draws see the images: flips, every second one sees their mirror images.",
+)
+
 # A single draw is judged by the median of so many (Ukai et al., 2019, 4.1).
 SINGLES = 5
 # From so many classes on the top-5 error is customary, as on ImageNet.
@@ -136,15 +143,17 @@ def load_data(settings: dict) -> tfhyper.data.Data:
 
 def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None:
     """Reports on the draws of a trained network, as `report_predictor` does."""
-    draws = any(
+    augment = tfhyper.layers.Augment.flips() if FLAGS.views == "flips" else None
+    draws = isinstance(model, tfhyper.Variational) or any(
         isinstance(layer, tfhyper.layers.StochasticLayer) and layer.is_random
         for layer in model.layers
     )
     predictor = tfhyper.PosteriorPredictor(
         model,
-        num_draws=FLAGS.draws if draws else 1,
+        num_draws=FLAGS.draws if draws or augment else 1,
         averaging=averaging,
         seed=FLAGS.draw_seed,
+        augment=augment,
     )
     predictor.summary()
     predictor.estimate_batch_norm(calibration_data(data))

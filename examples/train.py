@@ -66,6 +66,27 @@ flags.DEFINE_bool(
     "go on with --nodecay_generator.",
 )
 
+flags.DEFINE_bool(
+    "learned_noise",
+    False,
+    "A Gaussian posterior of all weights beside what the kit draws, learned by IVON: "
+    "see tfhyper.Variational. The rate falls by a cosine from --learning_rate, or 0.5.",
+)
+flags.DEFINE_float(
+    "temperature",
+    1.0,
+    "Of that posterior: below 1 it is narrower. To be chosen on validation data.",
+    lower_bound=1e-6,
+)
+flags.DEFINE_bool(
+    "generator_noise",
+    False,
+    "With --learned_noise: the weights of hypernetworks have such noise, too.",
+)
+flags.DEFINE_bool(
+    "crops", True, "Crop the training images; by --nocrops they are flipped alone."
+)
+
 for name in ("batch_size", "learning_rate", "color_jitter"):
     FLAGS.set_default(name, None)
     FLAGS[name].help += " The recipe's own by default."
@@ -95,6 +116,12 @@ def settings_of_flags() -> dict[str, Any]:
         values = chosen.settings()["data"]
         values = {**values, "batch_size": chosen.batch_size}
         settings["recipe"] = chosen.name
+    # Only what is not usual: folders of before have none of these.
+    if FLAGS.learned_noise:
+        for name in ("learned_noise", "temperature", "generator_noise"):
+            settings[name] = FLAGS[name].value
+    if not FLAGS.crops:
+        settings["crop_padding"] = "none"
     given = {name for name in values if settings.get(name) is not None}
     return {**settings, **{n: v for n, v in values.items() if n not in given}}
 
@@ -134,8 +161,13 @@ def make_model(data: tfhyper.data.Data, seed: int) -> keras.Model:
 
 
 def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
-    """Compiles a network with the recipe that the flags name, and returns it."""
+    """Compiles a network with the recipe that the flags name, and returns it.
+
+    With --learned_noise it is the `tfhyper.Variational` of the network.
+    """
     sizes = FLAGS.epochs, data.steps_per_epoch
+    if FLAGS.learned_noise:
+        return compile_variational(model, data)
     options = {"decay_generator": FLAGS.decay_generator}
     for name in ("learning_rate", "weight_decay"):
         if FLAGS[name].value is not None:
@@ -147,6 +179,32 @@ def compile_model(model: keras.Model, data: tfhyper.data.Data) -> keras.Model:
         options["batch_size"] = data.batch_size
         return training.compile_imagenet_recipe(model, *sizes, **options)
     return training.compile_recipe(model, *sizes, **options)
+
+
+def compile_variational(
+    model: keras.Model, data: tfhyper.data.Data
+) -> tfhyper.Variational:
+    """Returns the network with a posterior of all weights, compiled."""
+    options = {}
+    decay = recipe().weight_decay if recipe() else None
+    if FLAGS.weight_decay is not None:
+        decay = FLAGS.weight_decay
+    if decay is not None:
+        options["weight_decay"] = decay
+    variational = tfhyper.Variational(
+        model,
+        data.num_train,
+        generator_noise=FLAGS.generator_noise,
+        temperature=FLAGS.temperature,
+        seed=FLAGS.seed,
+        **options,
+    )
+    return training.compile_variational_recipe(
+        variational,
+        FLAGS.epochs,
+        data.steps_per_epoch,
+        learning_rate=FLAGS.learning_rate,
+    )
 
 
 def make_callbacks() -> list[keras.callbacks.Callback]:

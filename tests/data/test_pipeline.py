@@ -139,6 +139,18 @@ def test_each_training_image_is_a_flipped_window_of_its_padded_source(
     assert np.any(images != sources)
 
 
+def test_without_crops_training_images_are_flipped_alone(plain):
+    options = {"batch_size": 32, "train_examples": 100, "seed": 7}
+    images, labels = collect(load(NAME, crop_padding="none", **options).epoch(1))
+    sources, source_labels = collect(plain.epoch(1))
+    np.testing.assert_array_equal(labels, source_labels)
+    as_it_is = (images == sources).all(axis=(1, 2, 3))
+    mirrored = (images == sources[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert np.all(as_it_is | mirrored)
+    # As above, five standard deviations.
+    assert abs(mirrored.sum() - 50) <= 25
+
+
 def test_augmentation_differs_from_batch_to_batch():
     # Batches of one example: the crops must not repeat with the step.
     data = load(NAME, batch_size=1, train_examples=16)

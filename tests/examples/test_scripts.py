@@ -83,6 +83,27 @@ def test_other_flags_in_the_same_workdir_are_refused(trained):
     assert {path: path.read_bytes() for path in files} == before
 
 
+def test_learned_noise_and_views(tmp_path):
+    flags = ["--learned_noise", "--temperature=0.5", "--nocrops", "--views=flips"]
+    process = run_script("train.py", f"--workdir={tmp_path / 'run'}", *TINY, *flags)
+    assert process.returncode == 0, process.stderr
+    path = tmp_path / "run" / "predictor.tfhyper"
+    predictor = tfhyper.PosteriorPredictor.load(path)
+    model = predictor.model
+    assert isinstance(model, tfhyper.Variational)
+    assert (model.num_examples, model.temperature) == (256, 0.5)
+    assert not model.generator_noise
+    views = [int(draw.noise[predictor.augment.name][0, 0]) for draw in predictor.draws]
+    assert views == [0, 1, 0]
+    assert np.ptp(keras.ops.convert_to_numpy(model.noise.curvature)) > 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["learned_noise"] is True
+    assert settings["crop_padding"] == "none"
+    evaluated = run_script("evaluate.py", f"--workdir={tmp_path / 'run'}", "--draws=2")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert 0 < printed_scores(evaluated.stdout, "x2")[0] < 1
+
+
 def test_evaluate_averages_inside_of_the_network(trained):
     folder, _ = trained
     flags = ["--draws=2", "--averaging=widening", "--calibration_examples=100"]

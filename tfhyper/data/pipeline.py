@@ -188,7 +188,8 @@ def load(
             0.4.
         crop_padding: What is beyond the edge of an image that is cropped: `"mean"`,
             the mean colour; `"reflect"`, the image mirrored at its outermost pixels;
-            or `"black"`. Images that are resized, ImageNet's, are not padded.
+            or `"black"`. `"none"`: images are not cropped, and flipped alone. Images
+            that are resized, ImageNet's, are not padded.
         resize_method: How ImageNet's images are resized: `"bilinear"`, or
             `"bicubic"` as in fb.resnet.torch; both without aliasing.
         train_split: Names of the splits to train on, joined by `"+"`:

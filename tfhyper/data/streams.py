@@ -7,7 +7,7 @@ epoch can be made again without running those before it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +19,8 @@ from tfhyper.data.specs import DatasetSpec
 PADDING = 4
 #: What is beyond the edge of an image that is cropped: the mean colour, the image
 #: mirrored, or black.
-CropPadding = Literal["mean", "reflect", "black"]
-CROP_PADDINGS: tuple[CropPadding, ...] = ("mean", "reflect", "black")
+CropPadding = Literal["mean", "reflect", "black", "none"]
+CROP_PADDINGS: tuple[CropPadding, ...] = get_args(CropPadding)
 #: Examples that a set read from disk shuffles at a time. Two such blocks are held, of
 #: about 0.25 GB each for ImageNet's compressed images.
 SHUFFLE_BLOCK = 2048
@@ -131,7 +131,7 @@ class Stream:
             # Images that were resized have had a random window already.
             if augmented and spec.resize is not None:
                 images = colors.random_lighting(images, draw(_LIGHTING))
-            crops = augmented and spec.resize is None
+            crops = augmented and spec.resize is None and self._crop_padding != "none"
             if crops and self._crop_padding == "black":
                 images = augment.random_crop(images, PADDING, draw(_CROPS))
             images = augment.normalize(images, mean, std)

@@ -40,7 +40,8 @@ class Preparation:
     Attributes:
         augment: bool, whether training images are cropped and flipped. Sets whose
             images change their class when mirrored are never flipped.
-        crop_padding: what is beyond the edge of an image that is cropped.
+        crop_padding: what is beyond the edge of an image that is cropped, or `"none"`
+            for no crops.
         mean: of each channel, or one for all, in units of 0 to 1; `None`: what is
             known of the set.
         std: likewise.
@@ -56,7 +57,7 @@ class Preparation:
     """
 
     augment: bool = True
-    crop_padding: Literal["mean", "reflect", "black"] = "mean"
+    crop_padding: Literal["mean", "reflect", "black", "none"] = "mean"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     color_jitter: float = 0.0
