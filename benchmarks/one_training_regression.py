@@ -74,12 +74,12 @@ def plain(fit: Fit) -> keras.Model:
 
 def dropout(fit: Fit) -> keras.Model:
     """Dropout before each layer, with Adam."""
-    return _adam(protocol.dropout_network(fit.features, DROPOUT_RATE), fit)
+    return _adam(protocol.dropout_network(fit.features, DROPOUT_RATE, fit.rows), fit)
 
 
 def batch_norm(fit: Fit) -> keras.Model:
     """BatchNorm behind each hidden layer, with Adam."""
-    return _adam(protocol.batch_norm_network(fit.features, BATCH_SIZE), fit)
+    return _adam(protocol.batch_norm_network(fit.features, BATCH_SIZE, fit.rows), fit)
 
 
 def ivon(fit: Fit) -> keras.Model:
