@@ -97,7 +97,7 @@ ANY_BACKEND = (
 KERAS_PRIVATE = ROOT / "keras_private.py"
 # Private names of others than Keras: how often a tensor of torch was changed, and what
 # an MLServer (of `examples/serve`) is made of.
-OTHERS = {"_version"}
+OTHERS = {"_exit", "_version"}  # os._exit
 OTHERS |= {"_data_plane", "_model_registry", "_model_repository"}
 OTHERS |= {"_metrics_server", "_rest_server", "_settings"}
 # The one place that imports TensorFlow Probability, when it is first needed.

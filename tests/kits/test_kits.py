@@ -45,7 +45,7 @@ def codes_of(model):
     ("kit", "layer", "others"),
     [
         # The kit starts from wider posteriors than the layer by itself.
-        ("bayes", BayesDense, {"initial_scale"}),
+        ("bayes", BayesDense, {"initial_scale", "kernel_initializer"}),
         ("bayesian_hypernet", BayesHyperDense, set()),
         ("hyper", HyperConv2D, set()),
         ("mnf", MNFDense, set()),
