@@ -260,7 +260,7 @@ def run_here(name: str, call: Call | None) -> tuple[str, str]:
             return "fault", f"{type(raised).__name__}: {raised}"
         try:
             result, error = perform(name, values), None
-        except Exception as raised:  # noqa: BLE001 - that is what is asked
+        except Exception as raised:  # that is what is asked
             result, error = None, raised
         outcome = judge(call, result, error)
         shown = f"{type(error).__name__}: {error}" if error else repr(result)

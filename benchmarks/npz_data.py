@@ -57,7 +57,8 @@ class NpzData:
         batch_size: examples in a batch; the last one of an epoch may be short.
         seed: of order and augmentation.
         augment: whether training images are cropped, and flipped where `spec` has it.
-        crop_padding: what is beyond the edge: "mean", "reflect" or "black".
+        crop_padding: what is beyond the edge: "mean", "reflect" or "black"; or "none"
+            for no crops.
     """
 
     spec: data.DatasetSpec
@@ -141,13 +142,15 @@ class NpzData:
         """Returns crops of padded images, normalised, half of them flipped."""
         rng = np.random.default_rng(key)
         count, height, width, _ = images.shape
-        sides = [(0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)]
-        if self.crop_padding == "mean":
+        # Without a margin, the one window there is is the image.
+        margin = 0 if self.crop_padding == "none" else PADDING
+        sides = [(0, 0), (margin, margin), (margin, margin), (0, 0)]
+        if self.crop_padding in ("mean", "none"):
             padded = np.pad(self._normalize(images), sides)  # zeros are the mean here
         else:
             mode = {"reflect": "reflect", "black": "constant"}[self.crop_padding]
             padded = self._normalize(np.pad(images, sides, mode))
-        corners = rng.integers(0, 2 * PADDING + 1, (2, count, 1))
+        corners = rng.integers(0, 2 * margin + 1, (2, count, 1))
         rows = corners[0] + np.arange(height)
         columns = corners[1] + np.arange(width)
         if self.spec.flip:

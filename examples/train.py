@@ -185,12 +185,10 @@ def compile_variational(
     model: keras.Model, data: tfhyper.data.Data
 ) -> tfhyper.Variational:
     """Returns the network with a posterior of all weights, compiled."""
-    options = {}
-    decay = recipe().weight_decay if recipe() else None
-    if FLAGS.weight_decay is not None:
-        decay = FLAGS.weight_decay
-    if decay is not None:
-        options["weight_decay"] = decay
+    chosen, decay = recipe(), FLAGS.weight_decay
+    if decay is None and chosen is not None:
+        decay = chosen.weight_decay
+    options = {} if decay is None else {"weight_decay": decay}
     variational = tfhyper.Variational(
         model,
         data.num_train,

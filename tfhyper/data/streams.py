@@ -18,7 +18,7 @@ from tfhyper.data.specs import DatasetSpec
 
 PADDING = 4
 #: What is beyond the edge of an image that is cropped: the mean colour, the image
-#: mirrored, or black.
+#: mirrored, or black; or no crops.
 CropPadding = Literal["mean", "reflect", "black", "none"]
 CROP_PADDINGS: tuple[CropPadding, ...] = get_args(CropPadding)
 #: Examples that a set read from disk shuffles at a time. Two such blocks are held, of

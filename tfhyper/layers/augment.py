@@ -97,19 +97,16 @@ class Augment(StochasticLayer, keras.layers.Layer):
         pixels = check_positive_integer("pixels", pixels)
         check_bool("flips", flips)
         steps = [(-pixels, 0), (pixels, 0), (0, -pixels), (0, pixels)]
-        moved: list[View] = [None, *(Shift(*step) for step in steps)]
-        if not flips:
-            return cls(moved)
-        mirrored = [
-            Flip() if view is None else keras.Sequential([Flip(), Shift(*step)])
-            for view, step in zip(moved, [(0, 0), *steps], strict=True)
-        ]
-        return cls([*moved, *mirrored])
+        views: list[View] = [None, *(Shift(*step) for step in steps)]
+        if flips:
+            views.append(Flip())
+            views += [keras.Sequential([Flip(), Shift(*step)]) for step in steps]
+        return cls(views)
 
     @property
     def draws(self) -> bool:
         """Whether a view draws, so that there are more draws than views."""
-        return any(map(generator_states, self.views))
+        return any(self._counts)
 
     @property
     def is_random(self) -> bool:
@@ -117,9 +114,14 @@ class Augment(StochasticLayer, keras.layers.Layer):
         return len(self.views) > 1 or self.draws
 
     @property
+    def _counts(self) -> list[int]:
+        """How many generators each view has."""
+        return [len(generator_states(view)) for view in self.views]
+
+    @property
     def _noise_shape(self) -> tuple[int, int]:
         # What view it is, and the states of the generators of all views.
-        return 1 + sum(len(generator_states(view)) for view in self.views), 2
+        return 1 + sum(self._counts), 2
 
     def build(self, input_shape: Shape) -> None:
         spec = keras.KerasTensor((2, *input_shape[1:]), dtype=self.compute_dtype)
@@ -166,8 +168,7 @@ class Augment(StochasticLayer, keras.layers.Layer):
 
     def _owners(self) -> np.ndarray:
         """Returns, for each generator of the views, the number of its view."""
-        counts = [len(generator_states(view)) for view in self.views]
-        return np.repeat(np.arange(len(counts)), counts)
+        return np.repeat(np.arange(len(self.views)), self._counts)
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise of the inputs as they are."""
@@ -178,7 +179,7 @@ class Augment(StochasticLayer, keras.layers.Layer):
 
     def point_weights(self, noise: Tensor) -> list:
         keys = keys_of(noise, self._noise_shape)
-        ends = np.cumsum([1, *(len(generator_states(x)) for x in self.views)])
+        ends = np.cumsum([1, *self._counts])
         states = [keys[start:end] for start, end in itertools.pairwise(ends.tolist())]
         return [keys[0, 0], *(x for x in states if x.shape[0])]
 
