@@ -9,6 +9,7 @@ time of this version over that of the one before. Memory is the highest resident
 of a process that does nothing but one part.
 """
 
+import functools
 import os
 import pathlib
 import resource
@@ -39,76 +40,71 @@ flags.DEFINE_bool("work", False, "Be the process of one version.")
 BATCH = 32
 
 
-def make_parts() -> dict:
-    """Returns what is timed, by name: functions without arguments."""
-    import keras
-    import tensorflow as tf
+class Workload:
+    """Networks of a process, which are made when they are first needed."""
 
-    import tfhyper
+    def __init__(self) -> None:
+        import keras
+        import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(8 * BATCH, 32, 32, 3)).astype("float32")
-    y = np.arange(len(x)) % 10
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).repeat()
+        keras.utils.set_random_seed(0)
+        rng = np.random.default_rng(0)
+        self.x = rng.normal(size=(8 * BATCH, 32, 32, 3)).astype("float32")
+        y = np.arange(len(self.x)) % 10
+        data = tf.data.Dataset.from_tensor_slices((self.x, y))
+        self.data = data.batch(BATCH).repeat()
 
-    def network():
-        shape = {"input_shape": (32, 32, 3)}
-        kit = tfhyper.kits.hyper()
-        model = tfhyper.models.wide_resnet(FLAGS.depth, FLAGS.width, kit=kit, **shape)
+    def network(self):
+        """Returns a compiled network of generated kernels."""
+        import tfhyper
+
+        shape, kit = (32, 32, 3), tfhyper.kits.hyper()
+        model = tfhyper.models.wide_resnet(
+            FLAGS.depth, FLAGS.width, input_shape=shape, kit=kit
+        )
         return tfhyper.training.compile_recipe(model, 10, 100)
 
-    made = {}
+    @functools.cached_property
+    def model(self):
+        """A network for `fit`."""
+        return self.network()
 
-    def once(name, make):
-        if name not in made:
-            made[name] = make()
-        return made[name]
+    @functools.cached_property
+    def trainer(self):
+        """A network in a `Trainer`."""
+        import tfhyper
 
-    def predictor():
-        found = tfhyper.PosteriorPredictor(once("model", network), num_draws=8)
-        return found.calibrate(x, verbose=0)
+        return tfhyper.training.Trainer(self.network())
 
-    def fit():
-        once("trained", network).fit(
-            data, epochs=1, steps_per_epoch=FLAGS.steps, verbose=0
-        )
+    @functools.cached_property
+    def predictor(self):
+        """Draws of a network, with their moments, by a name that all versions know."""
+        import tfhyper
 
-    def train():
-        trainer = once("trainer", lambda: tfhyper.training.Trainer(network()))
-        trainer.fit(data, epochs=1, steps_per_epoch=FLAGS.steps, verbose=0)
+        found = tfhyper.PosteriorPredictor(self.network(), num_draws=8)
+        return found.calibrate(self.x, verbose=0)
 
-    def predict(count):
-        return lambda: once("predictor", predictor).predict(x[:count])
-
-    return {
-        "fit": fit,
-        "Trainer.fit": train,
-        "predict, 256 images": predict(256),
-        "predict, 8 images": predict(8),
-        "estimate_batch_norm": lambda: once("predictor", predictor).calibrate(
-            x, verbose=0
-        ),
-    }
+    def train(self, by) -> None:
+        """Trains some steps, by a model or a trainer."""
+        by.fit(self.data, epochs=1, steps_per_epoch=FLAGS.steps, verbose=0)
 
 
-PARTS = (
-    "fit",
-    "Trainer.fit",
-    "predict, 256 images",
-    "predict, 8 images",
-    "estimate_batch_norm",
-)
+# Name -> what is timed.
+PARTS = {
+    "fit": lambda work: work.train(work.model),
+    "Trainer.fit": lambda work: work.train(work.trainer),
+    "predict, 256 images": lambda work: work.predictor.predict(work.x),
+    "predict, 8 images": lambda work: work.predictor.predict(work.x[:8]),
+    "estimate_batch_norm": lambda work: work.predictor.calibrate(work.x, verbose=0),
+}
 
 
 def work() -> None:
     """Does the parts that are named on standard input, and answers with numbers."""
-    parts = make_parts()
-    if set(parts) != set(PARTS):
-        raise RuntimeError(f"Parts are {sorted(parts)}")
+    workload = Workload()
     for line in sys.stdin:
         start = time.perf_counter()
-        parts[line.strip()]()
+        PARTS[line.strip()](workload)
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(f"did {seconds} {peak}", flush=True)

@@ -311,13 +311,16 @@ def _several(step: Any, state: State, x: Any, y: Any) -> Callable[[], None]:
 
 def peak(report: Report, precision: str) -> float | None:
     """Returns the published peak of the card."""
-    part = report.content["parts"].get(f"matrix product, {precision}", {})
-    return part.get("published")
+    return _product(report, precision).get("published")
+
+
+def _product(report: Report, precision: str) -> dict:
+    """Returns what was measured of the matrix product, if it was."""
+    return report.content["parts"].get(f"matrix product, {precision}", {})
 
 
 def _of(report: Report, precision: str, row: dict) -> float | None:
-    part = report.content["parts"].get(f"matrix product, {precision}", {})
-    rate = part.get("operations_per_second")
+    rate = _product(report, precision).get("operations_per_second")
     return None if rate is None else row["operations_per_second"] / rate
 
 

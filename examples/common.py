@@ -150,7 +150,8 @@ def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None
     )
     predictor = tfhyper.PosteriorPredictor(
         model,
-        num_draws=FLAGS.draws if draws or augment else 1,
+        # Where nothing else draws, more of them than views would be the same again.
+        num_draws=FLAGS.draws if draws else len(augment.views) if augment else 1,
         averaging=averaging,
         seed=FLAGS.draw_seed,
         augment=augment,

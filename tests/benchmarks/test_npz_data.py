@@ -90,6 +90,22 @@ def test_crops_are_windows_of_the_padded_image(folder, padding):
     assert moved > 60
 
 
+def test_without_crops_images_are_flipped_alone(folder):
+    pairs = zip(
+        load(folder, crop_padding="none").epoch(0),
+        load(folder, augment=False).epoch(0),
+        strict=True,
+    )
+    flips = []
+    for (found, labels), (images, same) in pairs:
+        np.testing.assert_array_equal(labels, same)
+        flipped = (found == images[:, :, ::-1]).all(axis=(1, 2, 3))
+        assert np.all(flipped | (found == images).all(axis=(1, 2, 3)))
+        flips += flipped.tolist()
+    # 70 draws of probability 1/2: five standard deviations are 21.
+    assert abs(sum(flips) - 35) <= 21
+
+
 def test_splits_are_joined_as_a_recipe_says(folder):
     recipe = RECIPES["wide_resnet", "svhn_cropped"]
     found = load(folder, "svhn_cropped", **recipe.data.load_options())
