@@ -79,6 +79,8 @@ setup(
         "test": [
             *EXPORT,
             *SERVE,
+            # `benchmarks/gpu_hour.py` and the other backend that users choose most.
+            "jax",
             "matplotlib",
             "mypy",
             "pydot",
