@@ -150,6 +150,11 @@ def _config(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a config. Received: {name}={value!r:.80}")
 
 
+def _numbers(name: str, value: Any) -> None:
+    for number in value if isinstance(value, list) else [value]:
+        check_number(name, number)
+
+
 def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -166,8 +171,11 @@ _CHECKS = {
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "dropout": _optional(_text),
     "format": _text,
+    "ignore_class": _optional(
+        lambda name, value: check_integer(name, value, -(2**31), 2**31 - 1)
+    ),
     "link": _text,
-    "noise_variance": check_number,
+    "noise_variance": _numbers,
     "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
     "outputs": _optional(_text),

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import keras_graph, metrics
 from tfhyper.checks import (
+    check_bool,
     check_choice,
     check_integer,
     check_number,
@@ -19,7 +20,6 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.layers import Augment
-from tfhyper.metrics._checks import check_sample_weight
 from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
 from tfhyper.posterior import archive
@@ -30,6 +30,7 @@ from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.registry import option_values
 from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty, check_rejection
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure
@@ -80,8 +81,7 @@ class BasePredictor(abc.ABC):
             **self.draw_settings(),
             # What is not certain yet is for the file's reader to find out, too.
             "outputs": task.name if task.known else None,
-            "link": task.link,
-            "noise_variance": task.noise_variance,
+            **option_values(task),
             "rejection": None,
         }
         if self.rejection is not None:
@@ -113,9 +113,14 @@ class BasePredictor(abc.ABC):
         return self.task.link
 
     @property
-    def noise_variance(self) -> float:
+    def noise_variance(self) -> float | Sequence[float]:
         """Variance of the targets around the mean: see the argument."""
         return self.task.noise_variance
+
+    @property
+    def ignore_class(self) -> int | None:
+        """The label that counts in no score: see the argument."""
+        return self.task.ignore_class
 
     @property
     def batch_norm(self) -> BatchNormMoments:
@@ -370,11 +375,7 @@ class BasePredictor(abc.ABC):
                 "`confidence` must be in 0 < confidence <= 1. "
                 f"Received: confidence={confidence}"
             )
-        if not self.task.decides:
-            raise ValueError(
-                "`predict_anytime` is for classifiers: a regression decides nothing. "
-                f"Received: outputs={self.outputs!r}"
-            )
+        self.task.check_decides()
         if self.num_networks == 1:
             raise ValueError(
                 "`predict_anytime` needs two draws or more, each a network of its own "
@@ -444,6 +445,7 @@ class BasePredictor(abc.ABC):
         batch_size: int = 128,
         verbose: int = 0,
         sample_weight: ArrayLike | None = None,
+        per_target: bool = False,
     ) -> "Self":
         """Chooses `noise_variance`, that of the targets, by held-out data.
 
@@ -459,6 +461,8 @@ class BasePredictor(abc.ABC):
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
             sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
+            per_target: bool, choose one variance for each target of the last axis, or
+                each channel of an image, and not one for all.
 
         Returns:
             The predictor.
@@ -469,8 +473,9 @@ class BasePredictor(abc.ABC):
         """
         self.task.check_fits_noise()
         check_choice("score", score, SCORES)
+        check_bool("per_target", per_target)
         found = self._labelled(x, y, sample_weight, batch_size, verbose)
-        self.task.fit_noise(*found, score)
+        self.task.fit_noise(*found, score, per_target)
         return self
 
     def fit_rejection(
@@ -542,16 +547,19 @@ class BasePredictor(abc.ABC):
         labels, prediction, weights = self._labelled(
             x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
         )
-        options: dict[str, Any] = {}
-        if error is not None:
-            options = {"labels": labels, "probs": prediction.mean}
+        if confidence is not None and prediction.uncertainty(score).ndim > 1:
+            raise ValueError(
+                "`confidence` must be None where an example has several answers, which "
+                "are not independent of each other. "
+                f"Received: confidence={confidence}"
+            )
         threshold = metrics.rejection_threshold(
-            prediction.uncertainty(score),
             coverage=coverage,
             error=error,
             confidence=confidence,
-            sample_weight=weights,
-            **options,
+            **self.task.rejection_data(
+                prediction, score, labels, weights, decided=error is not None
+            ),
         )
         self.rejection = Rejection(threshold, score)
         return self
@@ -624,24 +632,27 @@ class BasePredictor(abc.ABC):
         """
         check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
+        task = self.task
         if data.labels is not None:
             # At the door, before the draws predict.
-            data.labels = self.task.check_labels(data.labels)
-        elif data.fixed and needs_labels:
+            data.labels = task.check_labels(data.labels)
+            data.weights = task.check_weights(data.weights, data.labels.shape)
+        elif data.weights is not None:
+            data.weights = task.check_weights(data.weights, data.weights.shape)
+        if data.labels is None and data.fixed and needs_labels:
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
-        if data.weights is not None:
-            data.weights = check_sample_weight(data.weights, len(data.weights))
-        keep_members = self.task.keeps_members
-        prediction, labels, weights = self._predict(data, keep_members, verbose)
+        prediction, labels, weights = self._predict(data, task.keeps_members, verbose)
         if labels is None:
             if not needs_labels:
-                return None, prediction, weights
+                shape = prediction.uncertainty().shape
+                return None, prediction, task.check_weights(weights, shape)
             raise ValueError(
                 "`y` must hold the labels where `x` brings none. Received: y=None"
             )
-        return self.task.check_labels(labels), prediction, weights
+        labels = task.check_labels(labels)
+        return labels, prediction, task.check_weights(weights, labels.shape)
 
     def _predict(
         self, data: Batches, keep_members: bool, verbose: int

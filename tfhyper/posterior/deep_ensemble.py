@@ -109,10 +109,11 @@ class DeepEnsemble(BasePredictor):
         link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
-        noise_variance: float = 0.0,
+        noise_variance: float | Sequence[float] = 0.0,
         dropout: Dropout | None = None,
         rejection: Rejection | None = None,
         augment: Augment | keras.Layer | None = None,
+        ignore_class: int | None = None,
     ):
         check_positive_integer("draws_per_member", draws_per_member)
         check_bool("deterministic", deterministic)
@@ -132,7 +133,13 @@ class DeepEnsemble(BasePredictor):
         )
 
         def task(model: keras.Model) -> Task:
-            return make_task(model, outputs, link=link, noise_variance=noise_variance)
+            return make_task(
+                model,
+                outputs,
+                link=link,
+                noise_variance=noise_variance,
+                ignore_class=ignore_class,
+            )
 
         source = MemberModels(models, settings, task)
         super().__init__(source, source.task, rejection)

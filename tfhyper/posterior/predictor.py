@@ -134,10 +134,11 @@ class PosteriorPredictor(BasePredictor):
         link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
-        noise_variance: float = 0.0,
+        noise_variance: float | Sequence[float] = 0.0,
         dropout: Dropout | None = None,
         rejection: Rejection | None = None,
         augment: Augment | keras.Layer | None = None,
+        ignore_class: int | None = None,
     ):
         settings = DrawSettings(
             num_draws=num_draws,
@@ -150,7 +151,13 @@ class PosteriorPredictor(BasePredictor):
             augment=augment,
         )
         source = DrawnEnsemble(model, settings)
-        task = make_task(model, outputs, link=link, noise_variance=noise_variance)
+        task = make_task(
+            model,
+            outputs,
+            link=link,
+            noise_variance=noise_variance,
+            ignore_class=ignore_class,
+        )
         super().__init__(source, task, rejection)
 
     @classmethod

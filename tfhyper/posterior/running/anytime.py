@@ -22,6 +22,10 @@ class AnytimePrediction:
     were: good for the decision, but a little surer than `Prediction.mean`. For
     probabilities and uncertainties use `predict`.
 
+    Where an example has several labels, for its tokens, pixels or tags, the arrays
+    have these axes too, as `Prediction.mean` and `label` have. Each stops by itself; an
+    example is sent through a draw as long as one of its labels is not decided.
+
     Attributes:
         mean: float32 of shape (examples, classes), over the draws used.
         label: int64 of shape (examples,), the class of the highest mean.
@@ -30,6 +34,7 @@ class AnytimePrediction:
         confidence: float in (0, 1], that a label is the one of the full average.
         full_mean: float32 of shape (examples, classes), the full average; `None`
             without `check`.
+        full_label: int64 of shape (examples,), its labels; `None` without `check`.
 
     Example:
 
@@ -44,6 +49,7 @@ class AnytimePrediction:
     total_draws: int
     confidence: float
     full_mean: np.ndarray | None = None
+    full_label: np.ndarray | None = None
 
     @property
     def agreement(self) -> float:
@@ -52,12 +58,12 @@ class AnytimePrediction:
         Raises:
             ValueError: if the full average was not taken.
         """
-        if self.full_mean is None:
+        if self.full_label is None:
             raise ValueError(
                 "`agreement` needs the full average: call `predict_anytime` with "
                 "`check=True`. Received: a prediction without it"
             )
-        return float(np.mean(self.label == self.full_mean.argmax(-1)))
+        return float(np.mean(self.label == self.full_label))
 
 
 def predict(
@@ -91,15 +97,23 @@ def predict(
     first: list[int | None] | None = None
     waiting: np.ndarray | float = 0.0
     full: np.ndarray | float = 0.0
+    shape: tuple[int, ...] = ()  # of the labels
     for i, run in enumerate(runs, 1):
-        wanted = None if check or race is None else race.running
+        wanted: np.ndarray | None = None
+        if race is not None and not check:
+            # An example goes on as long as one of its labels does.
+            wanted = np.asarray(race.running.reshape(shape[0], -1).any(-1))
         probs, first = _read(run, data, task, wanted, first)
         if race is None:
-            size, classes = probs.shape
-            race = Race(size, classes, num_draws // draws_in_row, confidence)
+            *lead, choices = probs.shape
+            shape = tuple(lead)
+            rounds = num_draws // draws_in_row
+            race = Race(probs[..., 0].size, choices, rounds, confidence)
+        rows = probs.reshape(-1, probs.shape[-1])
         if check:
-            full = full + probs.astype(np.float64)
-            probs = probs[race.running]
+            full = full + rows.astype(np.float64)
+        sent = race.running.reshape(shape[0], -1)
+        probs = rows[(sent if wanted is None else sent[wanted]).reshape(-1)]
         waiting = waiting + probs
         if i % draws_in_row == 0:
             race.add(np.asarray(waiting) / draws_in_row, i >= min_draws)
@@ -108,13 +122,23 @@ def predict(
             break
     if race is None:
         raise ValueError("`runs` must be the networks of one draw or more.")
+
+    def mean_of(rows: np.ndarray) -> np.ndarray:
+        return task.of_choices(rows.reshape(*shape, -1))
+
+    full_mean = full_label = None
+    if check:
+        full_mean = np.asarray(full / num_draws, np.float32)
+        full_label = full_mean.argmax(-1).reshape(shape)
+        full_mean = mean_of(full_mean)
     return AnytimePrediction(
-        mean=race.mean,
-        label=race.label,
-        num_draws=race.rounds * draws_in_row,
+        mean=mean_of(race.mean),
+        label=race.label.reshape(shape),
+        num_draws=(race.rounds * draws_in_row).reshape(shape),
         total_draws=num_draws,
         confidence=confidence,
-        full_mean=np.asarray(full / num_draws, np.float32) if check else None,
+        full_mean=full_mean,
+        full_label=full_label,
     )
 
 
@@ -125,7 +149,7 @@ def _read(
     wanted: np.ndarray | None,
     first: list[int | None] | None,
 ) -> tuple[np.ndarray, list[int | None]]:
-    """Returns the probabilities of the inputs wanted, and checksums of all data.
+    """Returns the choices of the inputs wanted, and checksums of all data.
 
     `wanted` is bool (inputs,), or `None` for all of them; `first` the checksums of
     the first reading, or `None` if this is it.
@@ -134,8 +158,7 @@ def _read(
     seen: list[int | None] = []
 
     def send(batch: Structure, start: int = 0) -> np.ndarray:
-        (probs,) = task.read(run(batch, start))
-        return _check_probabilities(probs)
+        return _check_probabilities(task.choices(task.read(run(batch, start))))
 
     def parts() -> Iterator[Structure]:
         for batch in data:

@@ -1,4 +1,4 @@
-"""Classification: class probabilities, from logits or as the network gives them."""
+"""Classification: class probabilities, of examples, tokens, pixels or voxels."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
-from tfhyper.metrics._checks import SUM_TOLERANCE, check_labels, sum_tolerance
+from tfhyper.metrics._checks import SUM_TOLERANCE, sum_tolerance
 from tfhyper.metrics.uncertainty import entropy
-from tfhyper.posterior.tasks import output_kind
+from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
     Rejection,
@@ -21,6 +21,7 @@ from tfhyper.posterior.tasks.rejection import (
     is_rejected,
 )
 from tfhyper.posterior.tasks.task import (
+    Member,
     MemberSum,
     Task,
     finite,
@@ -68,6 +69,9 @@ class Prediction:
     the same way (see `tfhyper.metrics.variance_decomposition`); `covariance()`
     gives the whole matrices.
 
+    Where a network gives (batch, ..., classes), a class for each token or pixel, all
+    that is (batch,) here is (batch, ...), and each position is an input of its own.
+
     Attributes:
         mean: float32 of shape (batch, classes), pbar.
         total: float64 of shape (batch,), in nats.
@@ -79,6 +83,7 @@ class Prediction:
             were not kept.
         rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
             That of the predictor, see `fit_rejection`; `reject` gives another.
+        ignore_class: the label that counts in no score, or `None`.
 
     Example:
 
@@ -96,6 +101,7 @@ class Prediction:
     variance: metrics.VarianceDecomposition
     members: np.ndarray | None = None
     rejection: Rejection | None = None
+    ignore_class: int | None = None
 
     def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.
@@ -175,14 +181,25 @@ class Prediction:
 
         Args:
             labels: integers of shape (batch,).
-            sample_weight: weights (batch,), finite and >= 0, or `None`.
+            sample_weight: weights (batch,), finite and >= 0, or `None`. Of labels
+                with more axes one for each example, or one for each label.
 
         Raises:
             ValueError: for labels of another shape or out of range.
             TypeError: for labels that are no integers.
         """
+        mean = sum_to_one(self.mean)
+        labels = positions.check_class_labels(
+            labels, mean.ndim, mean.shape[-1], self.ignore_class, name="labels"
+        )
+        weights = positions.check_weights(sample_weight, labels.shape)
+        said = np.concatenate([mean, self.rejected[..., None]], axis=-1)
+        rows = positions.rows_that_count(labels, said, weights, self.ignore_class)
         return metrics.selective_report(
-            labels, sum_to_one(self.mean), self.rejected, sample_weight=sample_weight
+            rows.labels,
+            rows.values[:, :-1],
+            rows.values[:, -1].astype(bool),
+            sample_weight=rows.weights,
         )
 
     def covariance(self) -> metrics.CovarianceDecomposition:
@@ -199,26 +216,32 @@ class Prediction:
                 "`covariance` needs the members: call `predict` with "
                 "`keep_members=True`. Received: a prediction without members"
             )
-        return metrics.covariance_decomposition(self.members)
+        draws, *lead, classes = self.members.shape
+        found = metrics.covariance_decomposition(
+            self.members.reshape(draws, -1, classes)
+        )
+        return metrics.CovarianceDecomposition(
+            *(part.reshape(*lead, classes, classes) for part in found)
+        )
 
 
 class PredictionSum(MemberSum):
     """Adds up members, one at a time, so that they need not all be kept."""
 
-    def __init__(self, keep_members: bool):
-        self.count = 0
+    def __init__(self, keep_members: bool, ignore_class: int | None = None):
+        self.count, self._ignore_class = 0, ignore_class
         self.probs: np.ndarray = np.zeros(0)
         self.squares: np.ndarray = np.zeros(0)
         self.entropies: np.ndarray = np.zeros(0)
         self.members: list[np.ndarray] | None = [] if keep_members else None
 
     def add(self, *member: np.ndarray) -> None:
-        """Adds the probabilities of one draw, of shape (batch, classes)."""
+        """Adds the probabilities of one draw, of shape (batch, ..., classes)."""
         (probs,) = member
         wide = probs.astype(np.float64)
         if not self.count:
             self.probs, self.squares = np.zeros((2, *wide.shape))
-            self.entropies = np.zeros(len(wide))
+            self.entropies = np.zeros(wide.shape[:-1])
         self.count += 1
         self.probs += wide
         self.squares += np.square(wide)
@@ -244,56 +267,55 @@ class PredictionSum(MemberSum):
                 epistemic=np.maximum(squares - np.square(mean), 0.0),
             ),
             members=None if self.members is None else np.stack(self.members),
+            ignore_class=self._ignore_class,
         )
 
 
 class Classification(Task):
-    """The task of a classifier: logits or probabilities, (batch, classes).
+    """The task of a classifier: logits or probabilities, (batch, ..., classes).
+
+    One class of several, for each example, or for each position of it: the tokens of a
+    text, the pixels of an image.
 
     Args:
         model: the model, for what its graph and its loss say of its outputs.
-        outputs: `"logits"`, `"probabilities"`, or `None` to see for itself.
+        outputs: `"logits"` or `"probabilities"`.
         link: a name of `LINKS`.
+        ignore_class: int, the label that counts in no score, which is no class; or
+            `None`, for that of the loss that the model was compiled with.
 
     Attributes:
         known: bool, whether it is certain what the model gives. What neither its graph
-            nor its loss tells, the first numbers may.
+            nor its loss tells, the first numbers may, see `make_task`.
 
     Raises:
         ValueError: for another model, or a link that does not go with it.
     """
 
     names = ("logits", "probabilities")
-    takes = ("link",)
+    takes = ("link", "ignore_class")
     uncertainties = CLASS_UNCERTAINTIES
 
     link: Link
     decides = True
 
     def __init__(
-        self, model: keras.Model, outputs: str | None = None, link: Link = "softmax"
+        self,
+        model: keras.Model,
+        outputs: str = "logits",
+        link: Link = "softmax",
+        ignore_class: int | None = None,
     ):
         shapes = output_shapes(model)
-        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] in (None, 1):
+        if len(shapes) != 1 or len(shapes[0]) < 2 or shapes[0][-1] in (None, 1):
             raise ValueError(
-                "`model` must have one output, (batch, classes) with two classes or "
-                'more; for a regression give `outputs="mean"` or "mean_and_variance". '
+                "`model` must have one output, (batch, ..., classes) with two classes "
+                'or more; for a regression give `outputs="mean"` or '
+                '"mean_and_variance", for labels each by itself "label_logits" or '
+                '"label_probabilities". '
                 f"Received: a model with outputs of the shapes {shapes}"
             )
-        self.classes = shapes[0][1]
-        # Until the first numbers, if neither the graph nor the loss says it.
-        self.known = outputs is not None
-        if outputs is None:
-            found = output_kind.kind_of(model)
-            if found == output_kind.SIGMOIDS:
-                raise ValueError(
-                    "`model` must give the classes' logits, or probabilities that sum "
-                    "to one. Received: a model that ends in a sigmoid for each column, "
-                    "as for several labels. (`outputs` says what it gives, if this is "
-                    "not so.)"
-                )
-            self.known = found is not None
-            outputs = found or "logits"
+        self.rank, self.classes = len(shapes[0]), shapes[0][-1]
         self.name = outputs
         self.link = check_choice("link", link, LINKS)
         if outputs == "probabilities" and link != "softmax":
@@ -301,9 +323,23 @@ class Classification(Task):
                 '`link` must be "softmax" where the model gives probabilities: it is '
                 f"for logits. Received: link={link!r}"
             )
+        if ignore_class is None:
+            ignore_class = output_kind.evidence_of(model).ignore_class
+        self.ignore_class = positions.check_ignored(ignore_class, self.classes)
+
+    @classmethod
+    def found_in(cls, evidence: output_kind.Evidence) -> tuple[str, bool] | None:
+        """Returns "logits" or "probabilities" for two columns or more.
+
+        Columns without a softmax and a loss may be other things, and are taken for
+        logits. Where an unknown layer made them, that is not certain.
+        """
+        if evidence.columns in (None, 1) or evidence.kind == output_kind.SIGMOIDS:
+            return None
+        return evidence.kind or "logits", evidence.kind is not None
 
     def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
-        """Returns the probabilities (batch, classes) of a batch, in a tuple.
+        """Returns the probabilities (batch, ..., classes) of a batch, in a tuple.
 
         Raises:
             ValueError: for outputs that are not finite, probabilities that are none,
@@ -327,7 +363,7 @@ class Classification(Task):
         return (found,)
 
     def tensor(self, raw: Structure) -> Tensor:
-        """Returns probabilities (batch, classes) in float32, as `read`, of tensors."""
+        """Returns probabilities in float32, as `read`, of tensors."""
         if not self.known:
             raise ValueError(
                 '`outputs` must be given, "logits" or "probabilities": neither the '
@@ -342,7 +378,7 @@ class Classification(Task):
 
     def new_sum(self, keep_members: bool) -> PredictionSum:
         """Returns what adds up the probabilities of draws."""
-        return PredictionSum(keep_members)
+        return PredictionSum(keep_members, self.ignore_class)
 
     def report(
         self,
@@ -351,19 +387,37 @@ class Classification(Task):
         weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Returns error, nll, brier and ece of a prediction, its examples weighted."""
+        rows = self._rows(labels, prediction, weights)
         return metrics.classification_report(
-            labels, sum_to_one(prediction.mean), sample_weight=weights
+            rows.labels, rows.values, sample_weight=rows.weights
         )
 
+    def _rows(
+        self, labels: np.ndarray, prediction: Prediction, weights: np.ndarray | None
+    ) -> positions.Rows:
+        mean = sum_to_one(prediction.mean)
+        return positions.rows_that_count(labels, mean, weights, self.ignore_class)
+
     def check_labels(self, labels: ArrayLike) -> np.ndarray:
-        """Returns labels as integers (examples,), of any form that Keras' have.
+        """Returns labels as integers (examples, ...), of any form that Keras' have.
 
         Raises:
             ValueError: for another shape, or labels out of range or not whole.
             TypeError: for labels that are no numbers.
         """
-        labels = np.asarray(labels)
-        return check_labels(labels, len(labels), self.classes, name="y")
+        return positions.check_class_labels(
+            labels, self.rank, self.classes, self.ignore_class
+        )
+
+    def check_weights(
+        self, weights: ArrayLike | None, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """Returns weights, one for each example or for each label."""
+        return positions.check_weights(weights, shape)
+
+    def choices(self, member: Member) -> np.ndarray:
+        """Returns the probabilities of the classes."""
+        return sum_to_one(member[0])
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""
@@ -380,7 +434,7 @@ class Classification(Task):
         }
 
     def member_outputs(self, members: Tensor) -> dict[str, Any]:
-        """Returns the probabilities of each draw, (batch, draws, classes)."""
+        """Returns the probabilities of each draw, (batch, draws, ..., classes)."""
         return {"members": members}
 
     def expected_outputs(self, prediction: Prediction) -> dict[str, np.ndarray]:
@@ -399,7 +453,11 @@ class Classification(Task):
 
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
-        return metrics.classification_report(labels, found["members"].swapaxes(0, 1))
+        mean = found["members"].mean(axis=1, dtype=np.float64)
+        rows = positions.rows_that_count(
+            self.check_labels(labels), mean, None, self.ignore_class
+        )
+        return metrics.classification_report(rows.labels, rows.values)
 
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `Prediction.uncertainty(score)` from what a file gives."""
@@ -426,7 +484,7 @@ def _why_not_probabilities(rows: np.ndarray) -> str | None:
     """Returns what of rows is not as in probabilities, `None` if nothing is."""
     if rows.min() < 0:
         return f"a value of {rows.min()}"
-    sums = rows.sum(-1, dtype=np.float64)
+    sums = rows.sum(-1, dtype=np.float64).reshape(-1)
     worst = sums[np.abs(sums - 1).argmax()]
     # More room for what was rounded to half precision.
     if abs(worst - 1) > SUM_TOLERANCE and abs(worst - 1) > sum_tolerance(rows):

@@ -1,5 +1,6 @@
-"""Whether a classifier gives logits or probabilities: what its graph and loss say."""
+"""What a model gives, logits or probabilities or targets: by its graph and its loss."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -10,6 +11,8 @@ from keras import ops
 from tfhyper import keras_private
 
 LOGITS, PROBABILITIES, SIGMOIDS = "logits", "probabilities", "sigmoids"
+# What a loss is of: one class of several, labels each by itself, or numbers.
+CLASSES, LABELS, TARGETS = "classes", "labels", "targets"
 # Nested models that a tensor is inside of, with the tensors that they are called with.
 Nested: TypeAlias = tuple[tuple[keras.Model, Sequence[keras.KerasTensor]], ...]
 # What tells the kinds of an operation's inputs.
@@ -19,12 +22,18 @@ Kinds: TypeAlias = Callable[[], Sequence[str | None]]
 _TRANSPARENT = (
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
     keras.layers.Dropout,
     keras.layers.Flatten,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
     keras.layers.Identity,
     keras.layers.Reshape,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
+    keras.layers.UpSampling3D,
 )
 # Sums and differences: logits again, of logits alone.
 _ARITHMETIC = (keras.layers.Add, keras.layers.Subtract)
@@ -40,20 +49,74 @@ _LINEAR = (
 )
 
 
-def kind_of(model: keras.Model) -> str | None:
-    """Returns what a model with one output gives.
+# Losses, as classes and functions of Keras, and what each is of.
+_LOSSES = {
+    CLASSES: (
+        "categorical_crossentropy",
+        "categorical_focal_crossentropy",
+        "kl_divergence",
+        "sparse_categorical_crossentropy",
+    ),
+    LABELS: ("binary_crossentropy", "binary_focal_crossentropy"),
+    TARGETS: (
+        "huber",
+        "log_cosh",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_error",
+        "mean_squared_logarithmic_error",
+    ),
+}
 
-    By the graph, where it tells: what the last operations are, back to those that
-    make logits or probabilities. Else by `from_logits` of the loss that the model was
-    compiled with.
 
-    Returns:
-        `"logits"`, `"probabilities"`, `"sigmoids"` for columns that a sigmoid made each
-        by itself, or `None` where neither tells.
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a model's graph, and the loss that it was compiled with, say.
+
+    Attributes:
+        shapes: of the model's outputs, in their order.
+        kind: `"logits"`, `"probabilities"`, `"sigmoids"` for columns that a sigmoid
+            made each by itself, or `None` where neither graph nor loss tells.
+        loss: `"classes"`, `"labels"` or `"targets"`: what the loss is of; or `None`.
+        ignore_class: the label that the loss leaves out, or `None`.
     """
-    (output,) = model.outputs
-    found = _of_tensor(output, ())
-    return found if found is not None else _of_loss(model)
+
+    shapes: tuple[tuple[int | None, ...], ...]
+    kind: str | None = None
+    loss: str | None = None
+    ignore_class: int | None = None
+
+    @property
+    def columns(self) -> int | None:
+        """The size of the last axis of the only output, `None` if there are more."""
+        if len(self.shapes) != 1 or len(self.shapes[0]) < 2:
+            return None
+        return self.shapes[0][-1]
+
+
+def evidence_of(model: keras.Model) -> Evidence:
+    """Returns what a model says of its outputs.
+
+    The kind is that of the graph, where it tells: what the last operations are, back
+    to those that make logits or probabilities. Else it is that of `from_logits` of the
+    loss.
+    """
+    shapes = tuple(tuple(output.shape) for output in model.outputs)
+    if len(shapes) != 1:
+        return Evidence(shapes)
+    loss = _only_loss(model)
+    found = _of_tensor(model.outputs[0], ())
+    return Evidence(
+        shapes,
+        found if found is not None else _of_loss(loss),
+        _subject(loss),
+        _ignored(loss),
+    )
+
+
+def kind_of(model: keras.Model) -> str | None:
+    """Returns the `kind` of the evidence of a model with one output."""
+    return evidence_of(model).kind
 
 
 def _of_tensor(tensor: keras.KerasTensor, models: Nested) -> str | None:
@@ -118,9 +181,11 @@ def _of_operation(
 ) -> str | None:
     """Returns what an operation gives, from what its inputs are."""
     if isinstance(operation, keras.layers.Softmax):
-        return PROBABILITIES if operation.axis in (-1, 1) else None
+        return PROBABILITIES if _is_last(operation.axis, tensor) else None
+    if type(operation) is keras.layers.TimeDistributed:
+        return _of_layer_after(operation.layer, lambda: _same(of_inputs()))
     if (name := keras_private.function_name(operation)) is not None:
-        return _of_function(name, operation, of_inputs)
+        return _of_function(name, operation, tensor, of_inputs)
     if type(operation) is keras.layers.Activation:
         found = _of_activation(operation.activation)
         return _same(of_inputs()) if found == LOGITS else found
@@ -137,10 +202,20 @@ def _of_operation(
     return None
 
 
-def _of_function(name: str, operation: keras.Operation, of_inputs: Kinds) -> str | None:
+def _is_last(axis: int, tensor: keras.KerasTensor | None) -> bool:
+    """Returns whether an axis is the last one; of what is not known, if it may be."""
+    return axis == -1 or axis == (1 if tensor is None else len(tensor.shape) - 1)
+
+
+def _of_function(
+    name: str,
+    operation: keras.Operation,
+    tensor: keras.KerasTensor | None,
+    of_inputs: Kinds,
+) -> str | None:
     """Returns what a function of `keras.ops` gives, by the name of its class."""
     if name == "Softmax":
-        return PROBABILITIES if operation.axis in (-1, 1) else None
+        return PROBABILITIES if _is_last(operation.axis, tensor) else None
     if name == "Sigmoid":
         return SIGMOIDS
     if name == "LogSoftmax":
@@ -166,8 +241,8 @@ def _same(kinds: Sequence[str | None]) -> str | None:
     return kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else None
 
 
-def _of_loss(model: keras.Model) -> str | None:
-    """Returns what the loss that a model was compiled with takes."""
+def _only_loss(model: keras.Model) -> Any:
+    """Returns the loss that a model with one output was compiled with, or `None`."""
     loss = getattr(model, "loss", None)
     if isinstance(loss, dict | list | tuple):
         losses = list(loss.values()) if isinstance(loss, dict) else list(loss)
@@ -179,6 +254,31 @@ def _of_loss(model: keras.Model) -> str | None:
             return None
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         loss = loss()
+    return loss
+
+
+def _subject(loss: Any) -> str | None:
+    """Returns what a loss of Keras is of, `None` for another."""
+    for subject, names in _LOSSES.items():
+        functions = [keras.losses.get(name) for name in names]
+        if any(loss is function for function in functions):
+            return subject
+        # The classes of Keras wrap these functions.
+        is_keras = isinstance(loss, keras.losses.Loss)
+        if is_keras and any(getattr(loss, "fn", None) is f for f in functions):
+            return subject
+    return None
+
+
+def _ignored(loss: Any) -> int | None:
+    """Returns the `ignore_class` of a loss, if it has one."""
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        return loss.ignore_class
+    return None
+
+
+def _of_loss(loss: Any) -> str | None:
+    """Returns whether a loss takes logits or probabilities, `None` if neither."""
     # The one loss of Keras that takes probabilities alone.
     is_object = isinstance(loss, keras.losses.KLDivergence)
     if is_object or loss is keras.losses.kl_divergence:

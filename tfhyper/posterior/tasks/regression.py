@@ -1,4 +1,4 @@
-"""Regression: a mean for each example, and perhaps a variance."""
+"""Regression: a mean for each target, and perhaps a variance."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
-from tfhyper.metrics._checks import check_sample_weight, check_vector, weighted_mean
+from tfhyper.metrics._checks import check_vector, weighted_mean
 from tfhyper.metrics.bounds import Score
+from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import Part, Rejection, is_rejected
 from tfhyper.posterior.tasks.task import (
+    Member,
     MemberSum,
     Task,
     finite,
@@ -38,6 +40,10 @@ class RegressionPrediction:
         aleatoric = mean_t v_t                    what the data leave open
         epistemic = mean_t (m_t - mean)^2         what the weights leave open
         variance  = aleatoric + epistemic
+
+    Of several targets, (batch, ..., targets) as the network gives them, all that is
+    (batch,) here has that shape, and each target is an answer of its own; `covariance`
+    says how they go together.
 
     Attributes:
         mean: float64 of shape (batch,), in the unit of the targets.
@@ -67,7 +73,7 @@ class RegressionPrediction:
     rejection: Rejection | None = None
 
     def uncertainty(self, score: Part = "total") -> np.ndarray:
-        """Returns one variance for each input, float64 (batch,).
+        """Returns one variance for each input and target, float64 (batch,).
 
         Args:
             score: `"total"`, which is `variance`, `"aleatoric"` or `"epistemic"`.
@@ -127,17 +133,36 @@ class RegressionPrediction:
             ValueError: for targets of another shape, or not finite.
             TypeError: for targets that are no real numbers.
         """
-        targets = check_vector("targets", targets, len(self.mean))
-        kept = ~self.rejected
-        weights = check_sample_weight(sample_weight, len(targets))
-        if weights is None:
-            weights = np.ones(len(targets))
+        targets = _check_targets("targets", targets, (None, *self.mean.shape[1:]))
+        said = np.stack([self.mean, self.rejected], axis=-1)
+        checked = positions.check_weights(sample_weight, targets.shape)
+        rows = positions.rows_that_count(targets, said, checked, None)
+        kept = rows.values[:, 1] == 0
+        weights = np.ones(len(kept)) if rows.weights is None else rows.weights
         scores = {"coverage": weighted_mean(kept, weights)}
         if scores["coverage"]:
             scores["selective_rmse"] = metrics.rmse(
-                targets[kept], self.mean[kept], sample_weight=weights[kept]
+                rows.labels[kept], rows.values[kept, 0], sample_weight=weights[kept]
             )
         return scores
+
+    def covariance(self) -> np.ndarray:
+        """Returns how targets go together: float64 (batch, ..., targets, targets).
+
+        mean_t (m_t - mean) (m_t - mean)^T, what the weights leave open, with the
+        variances v_t, averaged, on the diagonal, which is `variance`: noise is not
+        common to targets. Of one target, (batch,), it is (batch, 1, 1).
+
+        Raises:
+            ValueError: if the members were not kept.
+        """
+        members = kept(self.members).astype(np.float64)
+        lead = self.mean.shape[:-1] if self.mean.ndim > 1 else self.mean.shape
+        members = members.reshape(len(members), *lead, -1)
+        away = members - members.mean(axis=0)
+        found = np.einsum("t...i,t...j->...ij", away, away) / len(members)
+        noise = self.aleatoric.reshape(*lead, -1)
+        return found + noise[..., None] * np.eye(noise.shape[-1])
 
     @property
     def std(self) -> np.ndarray:
@@ -150,7 +175,10 @@ class RegressionPrediction:
         Args:
             level: float in (0, 1), the probability inside.
         """
-        return metrics.gaussian_interval(self.mean, self.variance, level)
+        found = metrics.gaussian_interval(
+            self.mean.reshape(-1), self.variance.reshape(-1), level
+        )
+        return metrics.PredictiveInterval(*(x.reshape(self.mean.shape) for x in found))
 
 
 class RegressionSum(MemberSum):
@@ -164,13 +192,13 @@ class RegressionSum(MemberSum):
         )
 
     def add(self, *member: np.ndarray) -> None:
-        """Adds one draw's means and variances, each of shape (batch,)."""
+        """Adds one draw's means and variances, both (batch,) or (batch, ...)."""
         mean, variance = member
         wide = mean.astype(np.float64)
         if not self.count:
             # Differences from the first member, so that squares do not cancel.
             self.first = wide
-            self.shift, self.squares, self.noise = np.zeros((3, len(wide)))
+            self.shift, self.squares, self.noise = np.zeros((3, *wide.shape))
         self.count += 1
         self.shift += wide - self.first
         self.squares += np.square(wide - self.first)
@@ -197,14 +225,19 @@ class RegressionSum(MemberSum):
 
 
 class Regression(Task):
-    """The task of a regression: a mean, and perhaps a variance, for each example.
+    """The task of a regression: a mean, and perhaps a variance, for each target.
+
+    One number for each example, or several: a vector, an image, a sequence. Of
+    (batch, 1) predictions, targets and weights have the shape (batch,), else the
+    network's own.
 
     Args:
-        model: a model whose output is (batch, 1), or for `"mean_and_variance"`
-            two of these, or one (batch, 2).
+        model: a model whose output is (batch, ..., targets), or for
+            `"mean_and_variance"` two of these, or one (batch, ..., 2 targets), the
+            means first.
         outputs: `"mean"` or `"mean_and_variance"`.
         noise_variance: float >= 0, variance of the targets around the mean, for
-            `"mean"`.
+            `"mean"`; or a sequence of these, one for each target of the last axis.
 
     Raises:
         ValueError: for another model or an argument out of range.
@@ -216,54 +249,75 @@ class Regression(Task):
     keeps_members = True
 
     def __init__(
-        self, model: keras.Model, outputs: str = "mean", noise_variance: float = 0.0
+        self,
+        model: keras.Model,
+        outputs: str = "mean",
+        noise_variance: float | Sequence[float] = 0.0,
     ):
         self.name = outputs
         shapes = output_shapes(model)
-        allowed = [[1]] if outputs == "mean" else [[2], [1, 1]]
-        if [shape[-1] for shape in shapes] not in allowed or any(
-            len(shape) != 2 for shape in shapes
-        ):
+        if not _fits(shapes, outputs):
             rule = {
-                "mean": "one output (batch, 1)",
-                "mean_and_variance": "one output (batch, 2) or two (batch, 1)",
+                "mean": "one output (batch, ..., targets)",
+                "mean_and_variance": "one output (batch, ..., 2 targets) or two "
+                "(batch, ..., targets)",
             }[outputs]
             raise ValueError(
                 f'`model` must have {rule} for `outputs="{outputs}"`. '
                 f"Received: a model with outputs of the shapes {shapes}"
             )
         self._keys = _check_names(model, outputs)
-        self.noise_variance = check_number("noise_variance", noise_variance)
-        if noise_variance and outputs == "mean_and_variance":
+        half = outputs != "mean" and len(shapes) == 1
+        self.targets = shapes[0][-1] // 2 if half else shapes[0][-1]
+        shape = (*shapes[0][:-1], self.targets)
+        # One number for each example has no axis of targets.
+        self._single = len(shape) == 2 and self.targets == 1
+        self._shape = shape[:1] if self._single else shape
+        self.noise_variance = _check_noise(noise_variance, self.targets)
+        if np.any(self.noise_variance) and outputs == "mean_and_variance":
             raise ValueError(
                 '`noise_variance` is for `outputs="mean"`: the network gives a '
                 f"variance itself. Received: noise_variance={noise_variance!r}"
             )
 
-    def read(self, raw: Structure) -> tuple[np.ndarray, ...]:
-        """Returns means and variances of a batch, each (batch,)."""
+    @classmethod
+    def found_in(cls, evidence: output_kind.Evidence) -> tuple[str, bool] | None:
+        """Returns "mean" for a loss of targets, but behind a softmax."""
+        if evidence.columns is None or evidence.kind == output_kind.PROBABILITIES:
+            return None
+        return ("mean", True) if evidence.loss == output_kind.TARGETS else None
+
+    def read(self, raw: Structure) -> Member:
+        """Returns means and variances of a batch, (batch,) or (batch, ...) each."""
+        parts = [finite(x) for x in self._ordered(raw)]
         if self.name == "mean":
-            (mean,) = finite(raw).T
-            return mean, np.full_like(mean, self.noise_variance)
-        mean, variance = finite(np.concatenate(self._ordered(raw), -1)).T
-        if not (variance > 0).all():
-            raise ValueError(
-                "The variance that the model gives must be above 0: end it in a "
-                f"softplus or exp. Received: a variance of {variance.min()}"
+            (mean,) = parts
+            variance = np.broadcast_to(
+                np.asarray(self.noise_variance, np.float32), mean.shape
             )
-        return mean, variance
+        else:
+            mean, variance = parts if len(parts) == 2 else np.split(parts[0], 2, -1)
+            if not (variance > 0).all():
+                raise ValueError(
+                    "The variance that the model gives must be above 0: end it in a "
+                    f"softplus or exp. Received: a variance of {variance.min()}"
+                )
+        if self._single:
+            return mean[..., 0], np.array(variance[..., 0])
+        return mean, np.array(variance)
 
     def tensor(self, raw: Structure) -> Tensor:
-        """Returns mean and variance (batch, 2) in float32, as `read`, of tensors."""
+        """Returns means, then variances, (batch, ..., 2 targets), as `read`."""
         parts = [in_float32(x) for x in self._ordered(raw)]
         if self.name == "mean":
-            parts.append(ops.full_like(parts[0], self.noise_variance))
+            noise = np.broadcast_to(self.noise_variance, (self.targets,))
+            parts.append(ops.zeros_like(parts[0]) + noise.astype("float32"))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
     def average(self, outputs: Sequence) -> list:
-        """Returns mean and variance, each (batch, 1), of networks' symbolic outputs."""
-        members = ops.stack([self.tensor(x) for x in outputs])  # (draws, batch, 2)
-        means, variances = members[..., :1], members[..., 1:]
+        """Returns mean and variance of networks' symbolic outputs."""
+        members = ops.stack([self.tensor(x) for x in outputs])
+        means, variances = self._halves(members)
         mean = ops.mean(means, axis=0)
         variance = ops.mean(ops.square(means - mean), axis=0)
         return [mean, variance + ops.mean(variances, axis=0)]
@@ -274,6 +328,10 @@ class Regression(Task):
             return [raw[key] for key in self._keys or raw]
         return keras.tree.flatten(raw)
 
+    def _halves(self, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the means and the variances of what `tensor` gave."""
+        return members[..., : self.targets], members[..., self.targets :]
+
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the means and variances of draws."""
         return RegressionSum(keep_members)
@@ -281,7 +339,7 @@ class Regression(Task):
     @property
     def has_likelihood(self) -> bool:
         """Whether the targets have noise, chosen or given by the network."""
-        return self.name != "mean" or self.noise_variance > 0
+        return self.name != "mean" or bool(np.all(np.asarray(self.noise_variance) > 0))
 
     def check_scores(self) -> None:
         """Raises ValueError if the targets have no noise, and so no likelihood."""
@@ -298,25 +356,29 @@ class Regression(Task):
         prediction: RegressionPrediction,
         weights: np.ndarray | None = None,
     ) -> dict[str, float]:
-        """Returns rmse, crps, nll, coverage_90 and width_90 of a prediction."""
+        """Returns rmse, crps, nll, coverage_90 and width_90 of all targets together."""
+        positions.check_positions("y", targets, prediction.mean.shape)
         return metrics.regression_report(
-            targets,
-            kept(prediction.members),
-            kept(prediction.member_variance),
-            sample_weight=weights,
+            targets.reshape(-1),
+            _rows(kept(prediction.members)),
+            _rows(kept(prediction.member_variance)),
+            sample_weight=positions.weights_of_rows(weights, targets.shape),
         )
 
     def check_labels(self, targets: ArrayLike) -> np.ndarray:
-        """Returns targets (examples,) in float64, of that shape or (examples, 1).
+        """Returns targets (examples, ...) in float64, of the shape of predictions.
 
         Raises:
             ValueError: for another shape, or targets that are not finite.
             TypeError: for targets that are no real numbers.
         """
-        targets = np.asarray(targets)
-        if targets.ndim == 2 and targets.shape[1] == 1:
-            targets = targets[:, 0]
-        return check_vector("y", targets)
+        return _check_targets("y", targets, self._shape)
+
+    def check_weights(
+        self, weights: ArrayLike | None, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """Returns weights, one for each example or for each target."""
+        return positions.check_weights(weights, shape)
 
     def check_fits_noise(self) -> None:
         """Raises ValueError if the network gives a variance itself."""
@@ -329,39 +391,50 @@ class Regression(Task):
         prediction: RegressionPrediction,
         weights: np.ndarray | None,
         score: Score,
+        per_target: bool = False,
     ) -> None:
         """Sets `noise_variance` to what scores best with members that were kept.
 
         Raises:
             ValueError: if there is no noise at all.
         """
-        found = metrics.fit_noise_variance(
-            targets, kept(prediction.members), score, sample_weight=weights
-        )
-        # Draws that scatter enough by themselves leave none, and no likelihood.
-        found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
-        if found == 0:
-            raise ValueError(
-                "`y` must differ from the prediction, or between examples. Received: "
-                f"y={targets[0]} throughout, which every draw predicts"
+        positions.check_positions("y", targets, prediction.mean.shape)
+        members = kept(prediction.members)
+        weights = positions.weights_of_rows(weights, targets.shape)
+        columns = self.targets if per_target else 1
+        shaped = None if weights is None else weights.reshape(-1, columns)
+        found = [
+            _best_noise(
+                targets.reshape(-1, columns)[:, i],
+                members.reshape(len(members), -1, columns)[..., i],
+                None if shaped is None else shaped[:, i],
+                score,
             )
-        self.noise_variance = found
+            for i in range(columns)
+        ]
+        self.noise_variance = found if per_target else found[0]
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `RegressionPrediction` has them."""
-        mean = ops.mean(members, axis=1)
-        spread = ops.square(members[..., 0] - mean[:, None, 0])
-        epistemic = ops.mean(spread, axis=1)
-        return {
-            "mean": mean[:, 0],
-            "variance": mean[:, 1] + epistemic,
-            "aleatoric": mean[:, 1],
+        means, variances = self._halves(members)
+        mean, aleatoric = ops.mean(means, axis=1), ops.mean(variances, axis=1)
+        epistemic = ops.mean(ops.square(means - mean[:, None]), axis=1)
+        found = {
+            "mean": mean,
+            "variance": aleatoric + epistemic,
+            "aleatoric": aleatoric,
             "epistemic": epistemic,
         }
+        if self._single:
+            return {name: x[..., 0] for name, x in found.items()}
+        return found
 
     def member_outputs(self, members: Tensor) -> dict[str, Any]:
-        """Returns mean and variance of each draw, each (batch, draws)."""
-        return {"members": members[..., 0], "member_variance": members[..., 1]}
+        """Returns means and variances of each draw, (batch, draws, ...) each."""
+        means, variances = self._halves(members)
+        if self._single:
+            means, variances = means[..., 0], variances[..., 0]
+        return {"members": means, "member_variance": variances}
 
     def expected_outputs(
         self, prediction: RegressionPrediction
@@ -379,7 +452,10 @@ class Regression(Task):
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
         moments = (found[name] for name in ("members", "member_variance"))
-        return metrics.regression_report(labels, *(x.swapaxes(0, 1) for x in moments))
+        return metrics.regression_report(
+            self.check_labels(labels).reshape(-1),
+            *(_rows(x.swapaxes(0, 1)) for x in moments),
+        )
 
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `RegressionPrediction.uncertainty(score)` from what a file gives."""
@@ -405,3 +481,76 @@ def _check_names(model: keras.Model, outputs: str) -> list[str] | None:
             f"Received: a model with the outputs {sorted(output)}"
         )
     return ["mean", "variance"]
+
+
+def _fits(shapes: list[tuple], outputs: str) -> bool:
+    """Returns whether outputs of these shapes can be what `outputs` says."""
+    if any(len(shape) < 2 or shape[-1] is None for shape in shapes):
+        return False
+    if outputs == "mean":
+        return len(shapes) == 1
+    if len(shapes) == 1:
+        return shapes[0][-1] % 2 == 0
+    return len(shapes) == 2 and shapes[0] == shapes[1]
+
+
+def _check_noise(value: Any, targets: int) -> float | list[float]:
+    """Returns one noise variance, or a list with one for each target."""
+    if not isinstance(value, list | tuple | np.ndarray) or np.ndim(value) == 0:
+        return check_number("noise_variance", value)
+    found = [check_number("noise_variance", x) for x in value]
+    if len(found) != targets:
+        raise ValueError(
+            f"`noise_variance` must be a number, or one for each of {targets} targets. "
+            f"Received: noise_variance={value!r}"
+        )
+    return found
+
+
+def _check_targets(name: str, targets: ArrayLike, shape: tuple) -> np.ndarray:
+    """Returns finite float64 targets of a shape, whose axes may be `None`.
+
+    One number for each example may come as (examples, 1), too.
+    """
+    array = np.asarray(targets)
+    if len(shape) == 1:
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        return check_vector(name, array)
+    fits = array.ndim == len(shape) and all(
+        size in (None, found)
+        for size, found in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits or not array.size:
+        raise ValueError(
+            f"`{name}` must have the shape {('examples', *shape[1:])}, a number for "
+            f"each target. Received: {name}.shape={array.shape}"
+        )
+    return check_vector(name, array.reshape(-1)).reshape(array.shape)
+
+
+def _rows(members: np.ndarray) -> np.ndarray:
+    """Returns members (draws, ...) as (draws, rows)."""
+    return members.reshape(len(members), -1)
+
+
+def _best_noise(
+    targets: np.ndarray,
+    members: np.ndarray,
+    weights: np.ndarray | None,
+    score: Score,
+) -> float:
+    """Returns the noise variance that scores best.
+
+    Raises:
+        ValueError: if there is no noise at all.
+    """
+    found = metrics.fit_noise_variance(targets, members, score, sample_weight=weights)
+    # Draws that scatter enough by themselves leave none, and no likelihood.
+    found = max(found, _SMALLEST_NOISE * float(np.var(targets)))
+    if found == 0:
+        raise ValueError(
+            "`y` must differ from the prediction, or between examples. Received: "
+            f"y={targets[0]} throughout, which every draw predicts"
+        )
+    return found

@@ -65,9 +65,9 @@ class Rejection:
 
 
 def is_rejected(prediction: Any) -> np.ndarray:
-    """Returns bools (examples,): where a prediction's own rule leaves no answer."""
+    """Returns bools (examples, ...): where a prediction's rule leaves no answer."""
     if prediction.rejection is None:
-        return np.zeros(len(prediction.mean), bool)
+        return np.zeros(np.shape(prediction.uncertainty()), bool)
     score = prediction.rejection.score
     return prediction.rejection.rejects(prediction.uncertainty(score))
 

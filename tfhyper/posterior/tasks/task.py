@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.metrics.bounds import Score
+from tfhyper.posterior.tasks import positions
+from tfhyper.posterior.tasks.output_kind import Evidence
 from tfhyper.tensor_types import Structure, Tensor
 
 # A number for each example and draw: arrays (examples, ...) of one draw.
@@ -58,9 +60,23 @@ class Task(abc.ABC):
     name: str
     known: bool = True
 
-    # Defaults of what only some tasks take.
+    # Defaults of what only some tasks take, see `registry`.
     link: str = "softmax"
-    noise_variance: float = 0.0
+    noise_variance: float | Sequence[float] = 0.0
+    ignore_class: int | None = None
+
+    @classmethod
+    def found_in(cls, evidence: Evidence) -> tuple[str, bool] | None:
+        """Returns the one of `names` that a model's graph and loss speak for.
+
+        Args:
+            evidence: what they say.
+
+        Returns:
+            The name, and whether it is certain; `None` where they do not speak for
+            this task.
+        """
+        return None
 
     @abc.abstractmethod
     def read(self, raw: Structure) -> Member:
@@ -110,6 +126,22 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
+    def check_weights(
+        self, weights: ArrayLike | None, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """Returns weights as float64, one for each example or for each label.
+
+        Args:
+            weights: (examples,), (examples, 1), or of the shape of the labels; finite
+                and >= 0. Where labels are masked, the weights are 0.
+            shape: that of the labels, or of what has one label each.
+
+        Raises:
+            ValueError: for another shape, or weights out of range.
+            TypeError: for weights that are no real numbers.
+        """
+
+    @abc.abstractmethod
     def report(
         self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None = None
     ) -> dict[str, float]:
@@ -126,6 +158,56 @@ class Task(abc.ABC):
         """Whether a prediction says how likely every label is, as scores need it."""
         return True
 
+    def choices(self, member: Member) -> np.ndarray:
+        """Returns the probabilities of what is decided between, along the last axis.
+
+        Args:
+            member: one draw's answer for a batch, of `read`, of a task that decides.
+        """
+        return member[0]
+
+    def check_decides(self) -> None:
+        """Raises ValueError for a task that decides nothing."""
+        if not self.decides:
+            raise ValueError(
+                "`predict_anytime` is for classifiers: a regression decides nothing. "
+                f"Received: outputs={self.name!r}"
+            )
+
+    def of_choices(self, mean: np.ndarray) -> np.ndarray:
+        """Returns a mean of `choices` as a prediction's `mean`."""
+        return mean
+
+    def rejection_data(
+        self,
+        prediction: Any,
+        score: str,
+        labels: np.ndarray | None,
+        weights: np.ndarray | None,
+        decided: bool,
+    ) -> dict[str, Any]:
+        """Returns what `tfhyper.metrics.rejection_threshold` takes of a prediction.
+
+        Args:
+            prediction: what `new_sum` gave.
+            score: one of `uncertainties`.
+            labels: as `check_labels` returns them, or `None`.
+            weights: as `check_weights` returns them, or `None`.
+            decided: whether it takes labels, and what is said of them.
+        """
+        uncertainty = prediction.uncertainty(score)
+        if labels is None:
+            weights = positions.weights_of_rows(weights, uncertainty.shape)
+            return {"uncertainty": uncertainty.reshape(-1), "sample_weight": weights}
+        said = uncertainty[..., None]
+        if decided:
+            said = np.concatenate([said, self.choices((prediction.mean,))], axis=-1)
+        rows = positions.rows_that_count(labels, said, weights, self.ignore_class)
+        found = {"uncertainty": rows.values[:, 0], "sample_weight": rows.weights}
+        if decided:
+            found.update(labels=rows.labels, probs=rows.values[:, 1:])
+        return found
+
     def check_scores(self) -> None:
         """Raises ValueError if there are no scores yet."""
 
@@ -135,8 +217,9 @@ class Task(abc.ABC):
         prediction: Any,
         weights: np.ndarray | None,
         score: Score,
+        per_target: bool = False,
     ) -> None:
-        """Chooses `noise_variance` by held-out data.
+        """Chooses `noise_variance` by held-out data, one or one for each target.
 
         Raises:
             ValueError: for a task that has none.

@@ -1,0 +1,468 @@
+"""Labels each by itself: one, as of a spam filter, or several, as tags of an image."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from tfhyper import metrics
+from tfhyper.checks import check_choice
+from tfhyper.metrics._checks import as_float_array
+from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.classification import CLASS_UNCERTAINTIES
+from tfhyper.posterior.tasks.rejection import (
+    UNKNOWN,
+    Rejection,
+    Uncertainty,
+    is_rejected,
+)
+from tfhyper.posterior.tasks.task import (
+    Member,
+    MemberSum,
+    Task,
+    finite,
+    in_float32,
+    kept,
+    only,
+    output_shapes,
+)
+from tfhyper.tensor_types import Structure, Tensor
+
+# Below it p log p is 0 in float32.
+_TINY = 1e-30
+# log 2, and what entropies of probabilities in float32 may be above it.
+_LARGEST_ENTROPY = 0.6932
+# How far out of [0, 1] probabilities may be: what half precision rounds.
+_ROOM = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsPrediction:
+    """Average over draws of labels that are each 0 or 1, with its uncertainty.
+
+    With p_t the probability of draw t that a label is 1, pbar the mean of these, and
+    h(p) = -p log p - (1 - p) log (1 - p),
+
+        total     = h(pbar)                       entropy, in nats, at most log 2
+        aleatoric = mean_t h(p_t)                 what the data leave open
+        epistemic = total - aleatoric             what the weights leave open
+
+    label by label: several labels have an entropy each, and none in common. `variance`
+    splits pbar (1 - pbar), the variance of the label, in the same way.
+
+    Every array has the shape of what the network gives, (batch, labels) or (batch, ...,
+    labels); of one label (batch, 1).
+
+    Attributes:
+        mean: float32, pbar.
+        total: float64, in nats.
+        aleatoric: float64, in nats.
+        epistemic: float64, in nats: the mutual information of label and weights.
+        variance: three float64 arrays.
+        members: float32 (draws, ...), or `None` if they were not kept.
+        rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
+        ignore_class: the value that counts in no score, or `None`.
+
+    Example:
+
+    >>> predictor = tfhyper.PosteriorPredictor(tagger, num_draws=4)
+    >>> prediction = predictor.predict(np.zeros((5, 3)))
+    >>> prediction.mean.shape, prediction.label.shape  # of two labels
+    ((5, 2), (5, 2))
+    >>> bool((prediction.label == (prediction.mean > 0.5)).all())
+    True
+    """
+
+    mean: np.ndarray
+    total: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+    variance: metrics.VarianceDecomposition
+    members: np.ndarray | None = None
+    rejection: Rejection | None = None
+    ignore_class: int | None = None
+
+    def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
+        """Returns one number for each label, float64, larger for less sure.
+
+        Args:
+            score: `"total"`, `"aleatoric"` or `"epistemic"`, nats; or `"confidence"`:
+                the mean probability of the less likely value.
+
+        Raises:
+            ValueError: for another score.
+        """
+        check_choice("score", score, CLASS_UNCERTAINTIES)
+        if score == "confidence":
+            wide = self.mean.astype(np.float64)
+            return np.minimum(wide, 1.0 - wide)
+        return getattr(self, score)
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Whether a label is too uncertain to be told: bool, of the shape of `mean`.
+
+        All are False without a `rejection`.
+        """
+        return is_rejected(self)
+
+    @property
+    def label(self) -> np.ndarray:
+        """1 where `mean` is above 1/2, else 0, and -1 where rejected: int64."""
+        return self.labels_above(0.5)
+
+    def labels_above(self, threshold: ArrayLike) -> np.ndarray:
+        """Returns 1 where `mean` is above a threshold, else 0, -1 where rejected.
+
+        Args:
+            threshold: float in 0 <= threshold <= 1, or one for each label of the last
+                axis.
+
+        Raises:
+            ValueError: for a threshold out of range, or another number of them.
+            TypeError: for what is no number.
+
+        Example:
+
+        >>> predictor = tfhyper.PosteriorPredictor(tagger, num_draws=4)
+        >>> prediction = predictor.predict(np.zeros((5, 3)))
+        >>> found = prediction.labels_above([0.5, 0.9])
+        >>> bool((found[:, 1] == (prediction.mean[:, 1] > 0.9)).all())
+        True
+        """
+        found = as_float_array("threshold", threshold, np.float64)
+        labels = self.mean.shape[-1]
+        if found.shape not in ((), (labels,)) or not (
+            np.all(found >= 0) and np.all(found <= 1)
+        ):
+            raise ValueError(
+                f"`threshold` must be in 0 <= threshold <= 1, one or {labels} of "
+                f"them. Received: threshold={threshold!r}"
+            )
+        above = (self.mean > found).astype(np.int64)
+        return np.where(self.rejected, UNKNOWN, above)
+
+    def reject(
+        self, threshold: float, score: Uncertainty = "total"
+    ) -> "LabelsPrediction":
+        """Returns the same prediction, unknown where it is more uncertain than that.
+
+        A label is rejected where `uncertainty(score) > threshold`. All else stays.
+
+        Args:
+            threshold: float >= 0, in the unit of the score: nats, at most log 2; with
+                `"confidence"` a probability.
+            score: as for `uncertainty`.
+
+        Raises:
+            ValueError: for a threshold that is not finite or out of this range, or
+                another score.
+
+        Example:
+
+        >>> predictor = tfhyper.PosteriorPredictor(tagger, num_draws=4)
+        >>> sure = predictor.predict(np.zeros((5, 3))).reject(0.5)
+        >>> bool(((sure.label == -1) == (sure.total > 0.5)).all())
+        True
+        """
+        rejection = Rejection(threshold, score)
+        if score != "confidence" and rejection.threshold > _LARGEST_ENTROPY:
+            raise ValueError(
+                "`threshold` must be at most log 2 = 0.6931 nats: no entropy of a "
+                f"label is above it. Received: threshold={threshold}"
+            )
+        return dataclasses.replace(self, rejection=rejection)
+
+    def selective_scores(
+        self, labels: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Returns how many labels are told, and how many of these are wrong.
+
+        Args:
+            labels: 0 or 1, of the shape of `mean`, or (batch,) of one label.
+            sample_weight: weights (batch,), or of the shape of `mean`; or `None`.
+
+        Returns:
+            "coverage" and "selective_error", which is left out if none is told.
+
+        Raises:
+            ValueError: for labels of another shape or out of range.
+            TypeError: for labels that are no integers.
+        """
+        found = _check_labels(labels, self.mean.shape, self.ignore_class, "labels")
+        weights = positions.check_weights(sample_weight, found.shape)
+        said = np.stack([self.mean, self.rejected], axis=-1)
+        rows = positions.rows_that_count(found, said, weights, self.ignore_class)
+        probs, rejected = rows.values.T
+        return metrics.selective_report(
+            rows.labels,
+            _two_classes(probs),
+            rejected.astype(bool),
+            sample_weight=rows.weights,
+        )
+
+
+class LabelsSum(MemberSum):
+    """Adds up the probabilities of labels, one draw at a time."""
+
+    def __init__(self, keep_members: bool, ignore_class: int | None):
+        self.count, self._ignore_class = 0, ignore_class
+        self.probs = self.squares = self.entropies = np.zeros(0)
+        self.members: list[np.ndarray] | None = [] if keep_members else None
+
+    def add(self, *member: np.ndarray) -> None:
+        """Adds the probabilities of one draw, of shape (batch, ..., labels)."""
+        (probs,) = member
+        wide = probs.astype(np.float64)
+        if not self.count:
+            self.probs, self.squares, self.entropies = np.zeros((3, *wide.shape))
+        self.count += 1
+        self.probs += wide
+        self.squares += np.square(wide)
+        self.entropies += _entropies(wide)
+        if self.members is not None:
+            self.members.append(probs)
+
+    def result(self) -> LabelsPrediction:
+        """Returns the prediction of the draws added so far."""
+        mean, squares = self.probs / self.count, self.squares / self.count
+        total, aleatoric = _entropies(mean), self.entropies / self.count
+        return LabelsPrediction(
+            mean=mean.astype(np.float32),
+            total=total,
+            aleatoric=aleatoric,
+            # Both differences are below zero by rounding alone.
+            epistemic=np.maximum(total - aleatoric, 0.0),
+            variance=metrics.VarianceDecomposition(
+                total=mean * (1.0 - mean),
+                aleatoric=mean - squares,
+                epistemic=np.maximum(squares - np.square(mean), 0.0),
+            ),
+            members=None if self.members is None else np.stack(self.members),
+            ignore_class=self._ignore_class,
+        )
+
+
+class Labels(Task):
+    """The task of labels each by itself: a logit or a probability for each.
+
+    A network with one column tells two classes apart; one with several gives tags, any
+    number of which may be there.
+
+    Args:
+        model: a model whose output is (batch, ..., labels).
+        outputs: `"label_logits"`, or `"label_probabilities"`, as a sigmoid gives.
+        ignore_class: int besides 0 and 1, the value of a label that is not known; or
+            `None`.
+
+    Raises:
+        ValueError: for another model or an argument out of range.
+    """
+
+    names = ("label_logits", "label_probabilities")
+    takes = ("ignore_class",)
+    uncertainties = CLASS_UNCERTAINTIES
+    decides = True
+
+    def __init__(
+        self,
+        model: keras.Model,
+        outputs: str = "label_logits",
+        ignore_class: int | None = None,
+    ):
+        shapes = output_shapes(model)
+        if len(shapes) != 1 or len(shapes[0]) < 2 or shapes[0][-1] is None:
+            raise ValueError(
+                f'`model` must have one output (batch, ..., labels) for `outputs="'
+                f'{outputs}"`. Received: a model with outputs of the shapes {shapes}'
+            )
+        self.name, self._shape = outputs, shapes[0]
+        self.ignore_class = positions.check_ignored(ignore_class, 2)
+
+    @classmethod
+    def found_in(cls, evidence: output_kind.Evidence) -> tuple[str, bool] | None:
+        """Returns a name for columns of sigmoids, or a loss of labels."""
+        if evidence.columns is None or evidence.kind is None:
+            return None
+        if evidence.kind == output_kind.SIGMOIDS:
+            is_labels = evidence.loss in (None, output_kind.LABELS)
+        else:
+            is_labels = evidence.loss == output_kind.LABELS
+        if not is_labels:
+            return None
+        logits = evidence.kind == output_kind.LOGITS
+        return ("label_logits" if logits else "label_probabilities"), True
+
+    def read(self, raw: Structure) -> Member:
+        """Returns the probabilities (batch, ..., labels) of a batch, in a tuple.
+
+        Raises:
+            ValueError: for outputs that are not finite, or no probabilities.
+        """
+        found = finite(raw)
+        if self.name == "label_logits":
+            # As of `scipy.special.expit`, without a product that overflows.
+            return ((0.5 * (1.0 + np.tanh(0.5 * found))).astype(np.float32),)
+        low, high = found.min(), found.max()
+        if low < -_ROOM or high > 1 + _ROOM:
+            raise ValueError(
+                '`outputs="label_probabilities"` needs a model that gives '
+                f"probabilities. Received: numbers from {low} to {high}"
+            )
+        return (np.clip(found, 0.0, 1.0),)
+
+    def tensor(self, raw: Structure) -> Tensor:
+        """Returns probabilities in float32, as `read`, of tensors."""
+        found = in_float32(only(raw))
+        return ops.sigmoid(found) if self.name == "label_logits" else found
+
+    def average(self, outputs: Sequence) -> Structure:
+        """Returns the mean probabilities of networks' symbolic outputs."""
+        return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+
+    def new_sum(self, keep_members: bool) -> LabelsSum:
+        """Returns what adds up the probabilities of draws."""
+        return LabelsSum(keep_members, self.ignore_class)
+
+    def check_labels(self, labels: ArrayLike) -> np.ndarray:
+        """Returns 0 and 1 as integers, of the shape of the network's output.
+
+        Raises:
+            ValueError: for another shape, or labels other than 0 and 1.
+            TypeError: for labels that are no numbers.
+        """
+        return _check_labels(labels, self._shape, self.ignore_class, "y")
+
+    def check_weights(
+        self, weights: ArrayLike | None, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """Returns weights, one for each example or for each label."""
+        return positions.check_weights(weights, shape)
+
+    def report(
+        self,
+        labels: np.ndarray,
+        prediction: LabelsPrediction,
+        weights: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """Returns error, nll, brier and ece of all labels together."""
+        return self._scores(labels, prediction.mean, weights)
+
+    def _scores(
+        self, labels: np.ndarray, mean: np.ndarray, weights: np.ndarray | None
+    ) -> dict[str, float]:
+        rows = positions.rows_that_count(labels, mean, weights, self.ignore_class)
+        scores = metrics.classification_report(
+            rows.labels, _two_classes(rows.values), sample_weight=rows.weights
+        )
+        # (p - y)^2, as it is told of one column: half of the sum over both classes.
+        scores["brier"] /= 2
+        return scores
+
+    def choices(self, member: Member) -> np.ndarray:
+        """Returns the probabilities of 0 and of 1 along a last axis."""
+        return _two_classes(member[0])
+
+    def of_choices(self, mean: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of 1."""
+        return mean[..., 1]
+
+    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
+        """Returns what `LabelsPrediction` has: probabilities, labels, uncertainties."""
+        mean = ops.mean(members, axis=1)
+        total = _symbolic_entropies(mean)
+        aleatoric = ops.mean(_symbolic_entropies(members), axis=1)
+        return {
+            "probabilities": mean,
+            "label": ops.cast(mean > 0.5, "int64"),
+            "total": total,
+            "aleatoric": aleatoric,
+            # Below zero by rounding alone.
+            "epistemic": ops.maximum(total - aleatoric, 0.0),
+        }
+
+    def member_outputs(self, members: Tensor) -> dict[str, Any]:
+        """Returns the probabilities of each draw, (batch, draws, ..., labels)."""
+        return {"members": members}
+
+    def expected_outputs(self, prediction: LabelsPrediction) -> dict[str, np.ndarray]:
+        """Returns the outputs of a file, but the labels, of a prediction."""
+        return {
+            "probabilities": prediction.mean,
+            "total": prediction.total,
+            "aleatoric": prediction.aleatoric,
+            "epistemic": prediction.epistemic,
+            "members": kept(prediction.members).swapaxes(0, 1),
+        }
+
+    def expected_decisions(self, found: dict) -> dict[str, np.ndarray]:
+        """Returns the labels of the probabilities that a file gave."""
+        return {"label": (found["probabilities"] > 0.5).astype(np.int64)}
+
+    def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
+        """Returns the scores of the members that a file gave."""
+        mean = found["members"].mean(axis=1, dtype=np.float64)
+        return self._scores(self.check_labels(labels), mean, None)
+
+    def output_uncertainty(self, found: dict, score: str) -> Tensor:
+        """Returns `LabelsPrediction.uncertainty(score)` from what a file gives."""
+        if score == "confidence":
+            mean = found["probabilities"]
+            return ops.minimum(mean, 1.0 - mean)
+        return found[score]
+
+
+def _two_classes(probs: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of 0 and of 1 along a new last axis."""
+    wide = np.asarray(probs, np.float64)
+    return np.stack([1.0 - wide, wide], axis=-1)
+
+
+def _entropies(probs: np.ndarray) -> np.ndarray:
+    """Returns h(p) in nats of each probability of a label."""
+    from scipy.special import entr
+
+    return entr(probs) + entr(1.0 - probs)
+
+
+def _symbolic_entropies(probs: Tensor) -> Tensor:
+    """Returns h(p) in nats of each probability of a label, in float32."""
+    other = 1.0 - probs
+    return -(
+        probs * ops.log(ops.maximum(probs, _TINY))
+        + other * ops.log(ops.maximum(other, _TINY))
+    )
+
+
+def _check_labels(
+    labels: ArrayLike, shape: tuple, ignore_class: int | None, name: str
+) -> np.ndarray:
+    """Returns int64 labels of the shape of the network's output.
+
+    Args:
+        labels: 0 and 1, bools or whole numbers; (examples,) too, of one label.
+        shape: (batch, ..., labels), `None` for an axis of any size.
+        ignore_class: the value that counts in no score, or `None`.
+        name: the argument's name in error messages.
+    """
+    array = np.asarray(labels)
+    if array.ndim == len(shape) - 1 and shape[-1] == 1:
+        array = array[..., None]
+    fits = len(array.shape) == len(shape) and all(
+        size in (None, found)
+        for size, found in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}` must have the shape {('examples', *shape[1:])}, a 0 or a 1 for "
+            f"each label. Received: {name}.shape={np.shape(labels)}"
+        )
+    if array.dtype.kind == "b":
+        array = array.astype(np.int64)
+    flat = array.reshape(-1)
+    found = positions.check_class_labels(flat, 2, 2, ignore_class, name=name)
+    return found.reshape(array.shape)
