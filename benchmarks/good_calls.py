@@ -107,6 +107,12 @@ ensemble = functools.cache(fresh_ensemble)
 
 
 @functools.cache
+@functools.cache
+def tagger() -> tfhyper.PosteriorPredictor:
+    """Returns a predictor of three labels, each by itself."""
+    return tfhyper.PosteriorPredictor(bayesian(), 2, outputs="label_logits")
+
+
 def regression_ensemble() -> tfhyper.DeepEnsemble:
     """Returns a deep ensemble of numbers."""
     models = []
@@ -527,6 +533,25 @@ GOOD: dict[str, Callable[[], dict]] = {
         "self": predictor().predict(INPUTS).reject(0.5),
         "labels": LABELS,
     },
+    "posterior.LabelsPrediction.reject": lambda: {
+        "self": tagger().predict(INPUTS),
+        "threshold": 0.5,
+    },
+    "posterior.LabelsPrediction.uncertainty": lambda: {
+        "self": tagger().predict(INPUTS),
+        "score": "total",
+    },
+    "posterior.LabelsPrediction.labels_above": lambda: {
+        "self": tagger().predict(INPUTS),
+        "threshold": 0.5,
+    },
+    "posterior.LabelsPrediction.selective_scores": lambda: {
+        "self": tagger().predict(INPUTS).reject(0.5),
+        "labels": tagger().predict(INPUTS).label,
+    },
+    "posterior.RegressionPrediction.covariance": lambda: {
+        "self": regressor().predict(INPUTS)
+    },
     "posterior.RegressionPrediction.reject": lambda: {
         "self": regressor().predict(INPUTS),
         "threshold": 0.5,
@@ -749,6 +774,7 @@ NOT_CALLED: dict[str, str] = {
             "metrics.VarianceDecomposition",
             "posterior.AnytimePrediction",
             "posterior.Draw",
+            "posterior.LabelsPrediction",
             "posterior.Prediction",
             "posterior.RegressionPrediction",
             "pruning.BeforeAfter",
@@ -907,6 +933,9 @@ BY_NAME: dict[str, bv.Domain] = {
     "initial_scale": bv.number(above=0),
     "initial_step": bv.integer(0, 2),
     "input_shape": bv.image_shape(),
+    "ignore_class": bv.domain(
+        "integer", fraction=0.5, inside=1, text=bv.TEXT, optional=True
+    ),
     "inputs": bv.data(),
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),

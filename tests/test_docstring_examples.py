@@ -107,6 +107,14 @@ def regression():
     return model
 
 
+def tagger():
+    """Returns a small network of two labels, each by itself."""
+    keras.utils.set_random_seed(2)
+    hidden = tfhyper.layers.BayesDense(4, activation="tanh")
+    head = keras.layers.Dense(2, activation="sigmoid")
+    return keras.Sequential([keras.Input((3,)), hidden, head])
+
+
 def residual():
     """Returns a small residual network with generated kernels."""
     keras.utils.set_random_seed(3)
@@ -156,6 +164,7 @@ VALUES = {
     "paths": paths,
     "predictor": predictor,
     "regression": regression,
+    "tagger": tagger,
     "residual": residual,
     "tf": lambda: tf,
     "tfhyper": lambda: tfhyper,

@@ -137,16 +137,63 @@ def test_what_is_not_known_yet_is_not_known_to_the_file(tmp_path):
     assert predictor.settings["outputs"] == "logits"
 
 
-def test_columns_of_a_sigmoid_are_no_classes():
-    model = functional(lambda x: L.Dense(4, activation="sigmoid")(x))
-    with pytest.raises(ValueError, match="ends in a sigmoid for each column"):
-        PosteriorPredictor(model)
-    one = functional(lambda x: L.Dense(1, activation="sigmoid")(x))
-    with pytest.raises(ValueError, match="two classes or more.*Received"):
-        PosteriorPredictor(one)
+def test_columns_of_a_sigmoid_are_labels_each_by_itself():
+    for columns in (1, 4):
+        head = L.Dense(columns, activation="sigmoid")
+        model = functional(lambda x, head=head: head(x))
+        assert PosteriorPredictor(model).outputs == "label_probabilities"
+        # With a loss of classes nothing is certain.
+        model.compile("sgd", "categorical_crossentropy")
+        with pytest.raises(ValueError, match="`outputs` must say what the model gives"):
+            PosteriorPredictor(model)
     found = PosteriorPredictor(model, outputs="probabilities")
     with pytest.raises(ValueError, match="sum to one. Received: a row"):
         found.predict(X)
+
+
+LOSSES = {
+    "mse": "mean",
+    "huber": "mean",
+    keras.losses.MeanAbsoluteError(): "mean",
+    keras.losses.BinaryCrossentropy(from_logits=True): "label_logits",
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True): "logits",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_a_loss_says_what_columns_are(loss):
+    model = functional(L.Dense(4))
+    assert PosteriorPredictor(model).outputs == "logits"
+    model.compile("sgd", loss)
+    predictor = PosteriorPredictor(model)
+    assert predictor.outputs == LOSSES[loss]
+    assert predictor.settings["outputs"] == LOSSES[loss]
+
+
+def test_the_label_that_a_loss_ignores_is_ignored():
+    model = functional(L.Dense(4))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True, 255))
+    assert PosteriorPredictor(model).ignore_class == 255
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True, 0))
+    with pytest.raises(ValueError, match=r"`ignore_class` must be no class.*=0"):
+        PosteriorPredictor(model)
+    with pytest.raises(ValueError, match="`ignore_class` is for classes and labels"):
+        PosteriorPredictor(model, outputs="mean", ignore_class=255)
+
+
+def test_one_column_without_a_loss_is_ambiguous():
+    with pytest.raises(ValueError, match=r"one of \['label_logits'.*\(None, 1\)"):
+        PosteriorPredictor(functional(L.Dense(1)))
+    timed = functional(
+        lambda x: L.TimeDistributed(L.Dense(3, activation="softmax"))(
+            L.Reshape((3, 2))(x)
+        )
+    )
+    assert PosteriorPredictor(timed).outputs == "probabilities"
+    # A softmax along another axis is none of classes.
+    other = functional(lambda x: L.Softmax(axis=1)(L.Dense(3)(L.Reshape((3, 2))(x))))
+    with pytest.raises(ValueError, match="sum to one"):
+        PosteriorPredictor(other, outputs="probabilities").predict(X)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

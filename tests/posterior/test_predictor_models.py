@@ -266,16 +266,13 @@ def test_logits_called_probabilities_are_refused():
         predictor.predict(images())
 
 
-@pytest.mark.parametrize("shape", ["one unit", "map", "two outputs"])
-def test_models_that_do_not_classify_are_refused(shape):
+def test_models_of_two_outputs_are_refused():
     x = keras.Input((4, 2))
-    outputs = {
-        "one unit": keras.layers.Dense(1, "sigmoid")(keras.layers.Flatten()(x)),
-        "map": keras.layers.Dense(3)(x),
-        "two outputs": [keras.layers.Dense(3)(keras.layers.Flatten()(x))] * 2,
-    }[shape]
-    with pytest.raises(ValueError, match=r"`model` must have one output.*shapes"):
+    outputs = [keras.layers.Dense(3)(keras.layers.Flatten()(x))] * 2
+    with pytest.raises(ValueError, match="`outputs` must say what the model gives"):
         PosteriorPredictor(keras.Model(x, outputs))
+    with pytest.raises(ValueError, match=r"`model` must have one output.*shapes"):
+        PosteriorPredictor(keras.Model(x, outputs), outputs="logits")
 
 
 @pytest.mark.parametrize("structure", ["dict", "list"])

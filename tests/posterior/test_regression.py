@@ -312,9 +312,8 @@ def test_scores_need_a_noise_variance():
 @pytest.mark.parametrize(
     "heads, outputs, rule",
     [
-        ("two", "mean", r"one output \(batch, 1\)"),
-        ("both", "mean", r"one output \(batch, 1\)"),
-        ("one", "mean_and_variance", r"one output \(batch, 2\) or two \(batch, 1\)"),
+        ("two", "mean", r"one output \(batch, ..., targets\)"),
+        ("one", "mean_and_variance", r"one output \(batch, ..., 2 targets\) or two"),
     ],
 )
 def test_models_with_other_outputs_are_refused(heads, outputs, rule):
@@ -322,11 +321,28 @@ def test_models_with_other_outputs_are_refused(heads, outputs, rule):
         PosteriorPredictor(network(heads), outputs=outputs)
 
 
-def test_outputs_with_other_axes_are_refused():
-    inputs = keras.Input((3, 2))
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    with pytest.raises(ValueError, match=r"`model` must have.*\(None, 3, 1\)"):
-        PosteriorPredictor(model, outputs="mean")
+def test_noise_is_one_or_one_for_each_target():
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
+    x = rng.normal(size=(400, 3)).astype("float32")
+    noise = rng.normal(size=(400, 2)) * [0.5, 2.0]
+    y = model.predict(x, verbose=0) + noise
+    # Of one draw the most likely variance is the mean square.
+    squares = np.square(noise)
+    for per_target, expected in [(False, squares.mean()), (True, squares.mean(0))]:
+        predictor = PosteriorPredictor(model, outputs="mean")
+        predictor.fit_noise(x, y, score="log_likelihood", per_target=per_target)
+        noise = np.broadcast_to(predictor.noise_variance, 2)
+        np.testing.assert_allclose(noise, expected, rtol=1e-3)
+        variance = predictor.predict(x[:5]).variance
+        np.testing.assert_allclose(variance, np.tile(noise, (5, 1)), rtol=1e-6)
+        again = PosteriorPredictor(model, **predictor.settings)
+        assert again.noise_variance == predictor.noise_variance
+    with pytest.raises(ValueError, match="one for each of 2 targets"):
+        PosteriorPredictor(model, outputs="mean", noise_variance=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"`y` must have the shape \('examples', 2\)"):
+        predictor.evaluate(x, y[:, 0])
 
 
 def test_a_link_is_for_classifiers():

@@ -239,9 +239,9 @@ class BasePredictor(abc.ABC):
         """Returns one plain Keras model that gives the averaged prediction.
 
         All the networks of the draws side by side, and the mean of what they give:
-        class probabilities (batch, classes) in float32, or of a regression a list of
-        mean and variance, (batch, 1) each. It needs nothing of tfhyper to load, but
-        where dropout draws (see `materialize`). It rejects nothing.
+        probabilities of classes or labels in float32, or of a regression a list of
+        mean and variance, in the network's shape. It needs nothing of tfhyper to load,
+        but where dropout draws (see `materialize`). It rejects nothing.
 
         Raises:
             ValueError: if `estimate_batch_norm` is due.
@@ -275,8 +275,9 @@ class BasePredictor(abc.ABC):
     ) -> Any:
         """Returns the mean over the draws, and its uncertainty.
 
-        A `Prediction` of a classifier, a `RegressionPrediction` of a regression; with
-        a `rejection`, it says what is unknown.
+        A `Prediction` of a classifier, a `LabelsPrediction` of labels each by itself, a
+        `RegressionPrediction` of a regression, in the shape of what the network gives;
+        with a `rejection`, it says what is unknown.
 
         The draws' kernels are generated once and kept for the next call, if those of
         all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
@@ -405,22 +406,25 @@ class BasePredictor(abc.ABC):
     ) -> dict[str, float]:
         """Returns the scores of the averaged prediction.
 
-        Of a classifier error, nll (nats), brier and ece; of a regression rmse,
-        crps, nll (nats), coverage_90 and width_90. With weights w_b a score that is
-        a mean over examples is sum_b w_b s_b / sum_b w_b. With a `rejection` also what
-        that leaves: coverage, the fraction that is not rejected, and the
+        Of a classifier, and of labels each by itself, error, nll (nats), brier and
+        ece; of a regression rmse, crps, nll (nats), coverage_90 and width_90. Every
+        label or target counts as one, each pixel, token or column. With weights w_b a
+        score that is a mean over these is sum_b w_b s_b / sum_b w_b. With a `rejection`
+        also what that leaves: coverage, the fraction that is not rejected, and the
         selective_error (or selective_rmse) among these, which is left out if all are
         rejected. The other scores are those of all examples.
 
         Args:
             x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
                 labels, sample weights).
-            y: labels of classes, where `x` is an array: integers (examples,) or
-                (examples, 1), the same as whole floats, or one-hot rows (examples,
-                classes). Of a regression, targets (examples,) or (examples, 1).
+            y: labels of classes, where `x` is an array: integers (examples, ...) or
+                (examples, ..., 1), the same as whole floats, or one-hot rows (examples,
+                ..., classes). Labels each by itself, 0 or 1, and targets have the shape
+                of what the network gives; of one column (examples,) too.
             batch_size: int > 0, for arrays.
             verbose: 0 for silence, 1 for a progress bar.
-            sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
+            sample_weight: weights, finite and >= 0, (examples,) or one for each label,
+                where `x` is an array. A mask is of this kind, 0 for what is left out.
 
         Raises:
             ValueError: as `predict`; where labels are missing or out of range, or

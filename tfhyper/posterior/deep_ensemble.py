@@ -62,12 +62,13 @@ class DeepEnsemble(BasePredictor):
             `PosteriorPredictor`; `draws_per_member` is 1 then.
         batch_size: int > 1, of the mini-batches of `"minibatch"`.
         noise_variance: float >= 0, variance of the targets around the mean, for
-            `outputs="mean"`. `fit_noise` chooses it.
+            `outputs="mean"`, or one for each target. `fit_noise` chooses it.
         dropout: `"off"`, `"sample"` or `None`, as for `PosteriorPredictor`.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
             `fit_rejection` chooses it.
         augment: how draws see the inputs, as for `PosteriorPredictor`: draw i of each
             model sees view i, so that `draws_per_member` is to be their number.
+        ignore_class: the label that counts in no score, as for `PosteriorPredictor`.
 
     Attributes:
         num_members: int, M.

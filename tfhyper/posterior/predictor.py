@@ -49,8 +49,8 @@ class PosteriorPredictor(BasePredictor):
     `"widening"` with layer-wise; all forms take all networks whose layers draw.
 
     Args:
-        model: a trained functional or Sequential Keras model, whose output is
-            (batch, classes). The predictor takes its weights as they are now:
+        model: a trained functional or Sequential Keras model with one output, (batch,
+            ..., values). The predictor takes its weights as they are now:
             after more training, make another, or call `estimate_batch_norm` again.
         num_draws: int > 0, N; `None` for 16, or for 1 if `deterministic` or if
             nothing in the model draws.
@@ -65,10 +65,15 @@ class PosteriorPredictor(BasePredictor):
             whole; so do layers that are called with `training=False`.
         seed: int in 0 <= seed < 2**31, from which the draws are made, or `None` for a
             fresh one.
-        outputs: what the model gives: of a classifier `"logits"` or
-            `"probabilities"`, `None` to take the latter if its last layer ends in
-            a softmax; of a regression `"mean"`, (batch, 1), or
-            `"mean_and_variance"`, (batch, 2) or two outputs (batch, 1).
+        outputs: what the model gives:
+            `"logits"` or `"probabilities"` of classes, (batch, ..., classes);
+            `"label_logits"` or `"label_probabilities"` of labels each by itself,
+            (batch, ..., labels), one for two classes in a column;
+            `"mean"` of targets, (batch, ..., targets);
+            `"mean_and_variance"`, two of these or one (batch, ..., 2 targets).
+            `None` for what its last layer and the loss that it was compiled with say:
+            a softmax or a sigmoid, a cross-entropy, a squared error. Two columns or
+            more of which nothing is said are logits.
         link: how logits l become probabilities: `"softmax"`, or
             `"normalized_softplus"`, softplus(l_c) / sum_k softplus(l_k).
         deterministic: bool, True for the network at the posterior's mean, which
@@ -77,7 +82,8 @@ class PosteriorPredictor(BasePredictor):
         batch_size: int > 1, of the mini-batches of `batch_norm="minibatch"`:
             that of training. The smaller, the wider the posterior.
         noise_variance: float >= 0, variance of the targets around the mean,
-            1 / tau, for `outputs="mean"`. `fit_noise` chooses it.
+            1 / tau, for `outputs="mean"`; or a sequence, one for each target of the
+            last axis. `fit_noise` chooses it.
         dropout: `"off"`: dropout drops nothing, as in Keras' `predict`; or
             `"sample"`: it draws, wherever its rate is above 0, but with
             `deterministic`. `keras.layers.Dropout`, `SpatialDropout1D` ... `3D` and
@@ -93,6 +99,9 @@ class PosteriorPredictor(BasePredictor):
             noise in a draw. `None`: all draws see the inputs as they are, and so does
             the mean. The model has one input then, and `num_draws` is left out as the
             number of views if nothing else draws.
+        ignore_class: int, the label that counts in no score, for void pixels, padding
+            or labels that are not known; it is no class. `None` for that of the
+            loss, if it is Keras' and has one.
 
     A layer of another class that draws in prediction, from `keras.random` with a
     `SeedGenerator` of its own, has one noise a draw, the same for all examples.

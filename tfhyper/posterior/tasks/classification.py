@@ -194,7 +194,9 @@ class Prediction:
         )
         weights = positions.check_weights(sample_weight, labels.shape)
         said = np.concatenate([mean, self.rejected[..., None]], axis=-1)
-        rows = positions.rows_that_count(labels, said, weights, self.ignore_class)
+        rows = positions.rows_that_count(
+            labels, said, weights, self.ignore_class, "labels"
+        )
         return metrics.selective_report(
             rows.labels,
             rows.values[:, :-1],
@@ -298,6 +300,8 @@ class Classification(Task):
 
     link: Link
     decides = True
+    # The axes of what the network gives.
+    rank = 2
 
     def __init__(
         self,

@@ -196,7 +196,9 @@ class LabelsPrediction:
         found = _check_labels(labels, self.mean.shape, self.ignore_class, "labels")
         weights = positions.check_weights(sample_weight, found.shape)
         said = np.stack([self.mean, self.rejected], axis=-1)
-        rows = positions.rows_that_count(found, said, weights, self.ignore_class)
+        rows = positions.rows_that_count(
+            found, said, weights, self.ignore_class, "labels"
+        )
         probs, rejected = rows.values.T
         return metrics.selective_report(
             rows.labels,

@@ -145,6 +145,7 @@ def rows_that_count(
     values: np.ndarray,
     weights: np.ndarray | None,
     ignore_class: int | None,
+    name: str = "y",
 ) -> Rows:
     """Returns labels, what is said of them and weights, laid out in rows.
 
@@ -153,11 +154,12 @@ def rows_that_count(
         values: (examples, ..., more), what is said of each label.
         weights: (examples,) or of the shape of the labels, or `None`.
         ignore_class: the label whose rows are left out, or `None`.
+        name: the labels' name in error messages.
 
     Raises:
         ValueError: if labels are none of these values'.
     """
-    check_positions("y", labels, values.shape[: labels.ndim])
+    check_positions(name, labels, values.shape[: labels.ndim])
     flat = labels.reshape(-1)
     rows = values.reshape(flat.size, *values.shape[labels.ndim :])
     found = weights_of_rows(weights, labels.shape)

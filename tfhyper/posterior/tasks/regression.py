@@ -136,7 +136,7 @@ class RegressionPrediction:
         targets = _check_targets("targets", targets, (None, *self.mean.shape[1:]))
         said = np.stack([self.mean, self.rejected], axis=-1)
         checked = positions.check_weights(sample_weight, targets.shape)
-        rows = positions.rows_that_count(targets, said, checked, None)
+        rows = positions.rows_that_count(targets, said, checked, None, "targets")
         kept = rows.values[:, 1] == 0
         weights = np.ones(len(kept)) if rows.weights is None else rows.weights
         scores = {"coverage": weighted_mean(kept, weights)}
