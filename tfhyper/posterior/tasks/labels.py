@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
-from tfhyper.metrics._checks import as_float_array
+from tfhyper.metrics._checks import as_array, as_float_array, check_no_bools
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.classification import CLASS_UNCERTAINTIES
 from tfhyper.posterior.tasks.rejection import (
@@ -134,7 +134,8 @@ class LabelsPrediction:
         >>> bool((found[:, 1] == (prediction.mean[:, 1] > 0.9)).all())
         True
         """
-        found = as_float_array("threshold", threshold, np.float64)
+        given = check_no_bools("threshold", as_array("threshold", threshold))
+        found = as_float_array("threshold", given, np.float64)
         labels = self.mean.shape[-1]
         if found.shape not in ((), (labels,)) or not (
             np.all(found >= 0) and np.all(found <= 1)
@@ -451,14 +452,14 @@ def _check_labels(
         ignore_class: the value that counts in no score, or `None`.
         name: the argument's name in error messages.
     """
-    array = np.asarray(labels)
+    array = as_array(name, labels)
     if array.ndim == len(shape) - 1 and shape[-1] == 1:
         array = array[..., None]
     fits = len(array.shape) == len(shape) and all(
         size in (None, found)
         for size, found in zip(shape[1:], array.shape[1:], strict=True)
     )
-    if not fits:
+    if not fits or not array.size:
         raise ValueError(
             f"`{name}` must have the shape {('examples', *shape[1:])}, a 0 or a 1 for "
             f"each label. Received: {name}.shape={np.shape(labels)}"

@@ -69,7 +69,7 @@ def check_class_labels(
             ignored.
         TypeError: for labels that are no numbers.
     """
-    labels = np.asarray(labels)
+    labels = _checks.as_array(name, labels)
     lead, rows = labels.shape, labels
     if rank > 2:
         if labels.ndim == rank and labels.shape[-1] in (1, classes):
@@ -115,7 +115,8 @@ def check_weights(
     """
     if weights is None:
         return None
-    found = np.shape(weights)
+    array = _checks.as_array("sample_weight", weights)
+    found = array.shape
     if len(shape) > 1 and found not in ((shape[0],), (shape[0], 1), shape):
         raise ValueError(
             f"`sample_weight` must have the shape {shape[:1]}, a weight for each "
@@ -123,10 +124,9 @@ def check_weights(
             f"Received: sample_weight.shape={found}"
         )
     if len(shape) > 1 and found == shape:
-        array = _checks.as_array("sample_weight", weights).reshape(-1)
-        checked = _checks.check_sample_weight(array, array.size)
+        checked = _checks.check_sample_weight(array.reshape(-1), array.size)
         return None if checked is None else checked.reshape(shape)
-    return _checks.check_sample_weight(weights, shape[0])
+    return _checks.check_sample_weight(array, shape[0])
 
 
 def weights_of_rows(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
-from tfhyper.metrics._checks import check_vector, weighted_mean
+from tfhyper.metrics._checks import as_array, check_vector, weighted_mean
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import Part, Rejection, is_rejected
@@ -512,7 +512,7 @@ def _check_targets(name: str, targets: ArrayLike, shape: tuple) -> np.ndarray:
 
     One number for each example may come as (examples, 1), too.
     """
-    array = np.asarray(targets)
+    array = as_array(name, targets)
     if len(shape) == 1:
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
