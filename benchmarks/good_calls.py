@@ -371,6 +371,11 @@ GOOD: dict[str, Callable[[], dict]] = {
     "layers.scale_mixture": dict,
     "layers.variational_layers": lambda: {"model": bayesian()},
     # Metrics.
+    "metrics.ClassificationScores": dict,
+    "metrics.ClassificationScores.update": lambda: {
+        "self": metrics.ClassificationScores(),
+        **_LABELLED,
+    },
     "metrics.ExpectedCalibrationError": dict,
     "metrics.ExpectedCalibrationError.update_state": lambda: {
         "self": metrics.ExpectedCalibrationError(),
@@ -943,6 +948,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "name": bv.text(),
     "noise_variance": bv.numbers(scalar=True, tied=0, least=0, name="variance"),
     "num": bv.integer(1, 6),
+    "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1, bool=True),
     "num_bins": bv.integer(),
     "num_classes": bv.integer(),
     "num_couplings": bv.integer(0),

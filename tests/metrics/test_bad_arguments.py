@@ -40,6 +40,7 @@ RIGHT = {
     "constant": 1.0,
     "optimal": 2.0,
     "sample_weight": np.arange(BATCH),
+    "ignore_label": 255,
     "rejected": np.arange(BATCH) > 3,
     "coverage": 0.5,
 }

@@ -20,6 +20,7 @@ MODULES = (
     "regression",
     "rejection",
     "report",
+    "running",
     "selective",
     "uncertainty",
 )

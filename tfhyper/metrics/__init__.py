@@ -56,6 +56,7 @@ from tfhyper.metrics.report import (
     regression_report,
     single_draw_report,
 )
+from tfhyper.metrics.running import ClassificationScores
 from tfhyper.metrics.selective import (
     RiskCoverageCurve,
     aurc,
@@ -73,6 +74,7 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "ClassificationScores",
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
