@@ -220,6 +220,7 @@ def _recipe(**more):
 
 
 _LABELLED = {"labels": LABELS, "probs": PROBS}
+_MAPS = {"labels": LABELS.reshape(1, 2, 3), "predicted": LABELS.reshape(1, 2, 3) // 2}
 _TARGETS = {"targets": TARGETS, "mean": MEAN}
 _GAUSSIAN = {**_TARGETS, "variance": VARIANCE}
 _REGRESSION = {"targets": TARGETS, "members": SAMPLES, "noise_variance": VARIANCE}
@@ -384,13 +385,19 @@ GOOD: dict[str, Callable[[], dict]] = {
         "sample_weight": UNCERTAINTY,
     },
     "metrics.aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.ause": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
     "metrics.best_constant_variance": lambda: _TARGETS,
+    "metrics.boundary_f1": lambda: {**_MAPS, "num_classes": 3},
     "metrics.brier_score": lambda: _LABELLED,
+    "metrics.class_accuracy": lambda: {"matrix": np.eye(3)},
+    "metrics.class_mean": lambda: {"scores": UNCERTAINTY},
     "metrics.classification_report": lambda: {"labels": LABELS, "probs": MEMBERS},
+    "metrics.confusion_matrix": lambda: {**_MAPS, "num_classes": 3},
     "metrics.covariance_decomposition": lambda: {"members": MEMBERS},
     "metrics.coverage_curve": lambda: {**_GAUSSIAN, "levels": [0.5, 0.9]},
     "metrics.crps_gaussian": lambda: _GAUSSIAN,
     "metrics.crps_samples": lambda: {"targets": TARGETS, "samples": SAMPLES},
+    "metrics.dice_score": lambda: {"matrix": np.eye(3)},
     "metrics.disagreement": lambda: {"members": MEMBERS},
     "metrics.error": lambda: _LABELLED,
     "metrics.excess_aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
@@ -400,6 +407,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.fit_noise_variance": lambda: {"targets": TARGETS, "members": SAMPLES},
     "metrics.gaussian_interval": lambda: {"mean": MEAN, "variance": VARIANCE},
     "metrics.gaussian_log_likelihood": lambda: _GAUSSIAN,
+    "metrics.intersection_over_union": lambda: {"matrix": np.eye(3)},
     "metrics.interval_coverage": lambda: {
         "targets": TARGETS,
         "interval": (MEAN - 1.0, MEAN + 1.0),
@@ -423,6 +431,14 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "metrics.optimal_crps": lambda: _TARGETS,
     "metrics.optimal_log_likelihood": lambda: _TARGETS,
+    "metrics.patch_counts": lambda: {
+        **_MAPS,
+        "num_classes": 3,
+        "uncertainty": UNCERTAINTY.reshape(1, 2, 3),
+        "thresholds": [0.2, 0.5],
+        "patch_size": 2,
+    },
+    "metrics.pixel_accuracy": lambda: {"matrix": np.eye(3)},
     "metrics.predictive_entropy": lambda: {"members": MEMBERS},
     "metrics.predictive_log_likelihood": lambda: _REGRESSION,
     "metrics.predictive_moments": lambda: {
@@ -437,7 +453,12 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "metrics.rmse": lambda: _TARGETS,
     "metrics.sample_interval": lambda: {"samples": SAMPLES},
+    "metrics.segmentation_report": lambda: {"matrix": np.eye(3)},
     "metrics.single_draw_report": lambda: {"labels": LABELS, "members": MEMBERS},
+    "metrics.sparsification_curve": lambda: {
+        "losses": VARIANCE,
+        "uncertainty": UNCERTAINTY,
+    },
     "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
     "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
     "metrics.variance_decomposition": lambda: {"members": MEMBERS},
@@ -749,7 +770,9 @@ NOT_CALLED: dict[str, str] = {
             "metrics.CoverageCurve",
             "metrics.PredictiveInterval",
             "metrics.PredictiveMoments",
+            "metrics.PatchCounts",
             "metrics.ReliabilityCurve",
+            "metrics.SparsificationCurve",
             "metrics.RiskCoverageCurve",
             "metrics.VarianceDecomposition",
             "posterior.AnytimePrediction",
@@ -848,6 +871,14 @@ _LAYER = {
 _FLOW = {"prior_mean": bv.number(least=0)}
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
+    "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
+    "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
+    "matrix": bv.numbers(least=0),
+    "patch_size": bv.integer(),
+    "points": bv.integer(),
+    "predicted": bv.labels(),
+    "scores": bv.domain("scores", text=bv.TEXT, empty=[], infinite=[np.inf]),
+    "thresholds": bv.domain("thresholds", text=bv.TEXT, empty=[], nan=[np.nan]),
     "activation": bv.choice(),
     "activity_regularizer": bv.identifier(),
     "alpha": bv.number(above=0),

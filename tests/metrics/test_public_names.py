@@ -8,6 +8,7 @@ import pytest
 from tfhyper import metrics
 
 MODULES = (
+    "boundaries",
     "bounds",
     "calibration",
     "classification",
@@ -17,11 +18,14 @@ MODULES = (
     "likelihood",
     "links",
     "noise",
+    "patches",
     "regression",
     "rejection",
     "report",
     "running",
+    "segmentation",
     "selective",
+    "sparsification",
     "uncertainty",
 )
 

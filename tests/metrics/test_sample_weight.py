@@ -45,6 +45,10 @@ SCORES = {
     "single_draw_report": lambda i, **w: list(
         metrics.single_draw_report(LABELS[i], MEMBERS[:, i], 10, **w).values()
     ),
+    "confusion_matrix": lambda i, **w: (
+        metrics.confusion_matrix(LABELS[i], PROBS[i].argmax(1), 4, **w)
+        / np.sum(w.get("sample_weight", len(i)))
+    ),
     "selective_report": lambda i, **w: list(
         metrics.selective_report(LABELS[i], PROBS[i], REJECTED[i], **w).values()
     ),

@@ -7,6 +7,7 @@ For a regression members have the axes `(draws, batch)`, its prediction and the 
 `(batch,)`.
 """
 
+from tfhyper.metrics.boundaries import boundary_f1
 from tfhyper.metrics.bounds import (
     best_constant_variance,
     normalized_score,
@@ -43,6 +44,7 @@ from tfhyper.metrics.likelihood import (
 )
 from tfhyper.metrics.links import normalized_softplus
 from tfhyper.metrics.noise import fit_noise_variance
+from tfhyper.metrics.patches import PatchCounts, patch_counts
 from tfhyper.metrics.regression import (
     PredictiveMoments,
     crps_gaussian,
@@ -57,11 +59,25 @@ from tfhyper.metrics.report import (
     single_draw_report,
 )
 from tfhyper.metrics.running import ClassificationScores
+from tfhyper.metrics.segmentation import (
+    class_accuracy,
+    class_mean,
+    confusion_matrix,
+    dice_score,
+    intersection_over_union,
+    pixel_accuracy,
+    segmentation_report,
+)
 from tfhyper.metrics.selective import (
     RiskCoverageCurve,
     aurc,
     excess_aurc,
     risk_coverage_curve,
+)
+from tfhyper.metrics.sparsification import (
+    SparsificationCurve,
+    ause,
+    sparsification_curve,
 )
 from tfhyper.metrics.uncertainty import (
     CovarianceDecomposition,
@@ -78,19 +94,27 @@ __all__ = [
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
+    "PatchCounts",
     "PredictiveInterval",
     "PredictiveMoments",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "SparsificationCurve",
     "VarianceDecomposition",
     "aurc",
+    "ause",
     "best_constant_variance",
+    "boundary_f1",
     "brier_score",
+    "class_accuracy",
+    "class_mean",
     "classification_report",
+    "confusion_matrix",
     "covariance_decomposition",
     "coverage_curve",
     "crps_gaussian",
     "crps_samples",
+    "dice_score",
     "disagreement",
     "error",
     "excess_aurc",
@@ -100,6 +124,7 @@ __all__ = [
     "fit_noise_variance",
     "gaussian_interval",
     "gaussian_log_likelihood",
+    "intersection_over_union",
     "interval_coverage",
     "interval_width",
     "misclassification_detection",
@@ -110,6 +135,8 @@ __all__ = [
     "ood_detection",
     "optimal_crps",
     "optimal_log_likelihood",
+    "patch_counts",
+    "pixel_accuracy",
     "predictive_entropy",
     "predictive_log_likelihood",
     "predictive_moments",
@@ -119,8 +146,10 @@ __all__ = [
     "risk_coverage_curve",
     "rmse",
     "sample_interval",
+    "segmentation_report",
     "selective_report",
     "single_draw_report",
+    "sparsification_curve",
     "top_k_accuracy",
     "top_k_error",
     "variance_decomposition",

@@ -19,6 +19,8 @@ SUM_TOLERANCE = 1e-3
 HALF_TOLERANCES = {8: 4 * 2.0**-7, 11: 4 * 2.0**-10}  # bfloat16 and float16
 # The largest number whose square, summed over many examples, is a float64.
 LARGEST_NUMBER = 1e150
+# The matrix of more is too large for a memory.
+_MOST_CLASSES = 10_000
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -243,7 +245,11 @@ def _shape_rule(
 
 
 def check_indices(
-    array: np.ndarray, classes: int, name: str, ignore_label: int | None = None
+    array: np.ndarray,
+    classes: int,
+    name: str,
+    ignore_label: int | None = None,
+    of_classes: str = "the number of classes that the probabilities have",
 ) -> np.ndarray:
     """Returns class indices of any shape as int64.
 
@@ -276,8 +282,7 @@ def check_indices(
     if known.size and (known.min() < 0 or known.max() >= classes):
         besides = "" if ignore_label is None else f" or be {ignore_label}, ignored"
         raise ValueError(
-            f"`{name}` must lie in [0, {classes}), the number of classes that the "
-            f"probabilities have{besides}. "
+            f"`{name}` must lie in [0, {classes}), {of_classes}{besides}. "
             f"Received: {name} from {known.min()} to {known.max()}"
         )
     return array.astype(np.int64)
@@ -294,6 +299,54 @@ def _check_one_hot(labels: np.ndarray, name: str) -> np.ndarray:
             f"row {reprlib.repr(labels[wrong][0].tolist())}"
         )
     return np.argmax(rows, axis=-1).astype(np.int64)
+
+
+class ClassMaps(NamedTuple):
+    """Labels and predicted classes of the same places.
+
+    Attributes:
+        labels: int64 `(batch, ...)`, each in `[0, classes)`; 0 where not counted.
+        predicted: int64 of the same shape, each in `[0, classes)`.
+        counts: bool of the same shape: whether the label is not ignored.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    counts: np.ndarray
+
+
+def read_class_maps(
+    labels: Any, predicted: Any, num_classes: Any, ignore_label: Any, min_axes: int = 1
+) -> ClassMaps:
+    """Returns labels and predicted classes `(batch, ...)`, checked.
+
+    Raises:
+        ValueError: if the shapes differ or have less than `min_axes` axes, a value is
+            not whole or no class, or `ignore_label` is one.
+        TypeError: if an argument does not hold real numbers.
+    """
+    num_classes = check_integer("num_classes", num_classes, 1, _MOST_CLASSES)
+    ignore_label = check_ignore_label(ignore_label, num_classes)
+    found, classes = as_array("labels", labels), as_array("predicted", predicted)
+    if found.ndim < min_axes:
+        known = {1: "(batch, ...)", 2: "(batch, time) or (batch, height, width)"}
+        axes = known.get(min_axes, "(batch, height, width)")
+        raise ValueError(
+            f"`labels` must have the axes {axes}. Received: labels.shape={found.shape}"
+        )
+    if found.shape != classes.shape:
+        raise ValueError(
+            "`predicted` must hold one class index for each of `labels`, in their "
+            f"shape. Received: predicted.shape={classes.shape}, "
+            f"labels.shape={found.shape}"
+        )
+    rule = "`num_classes` classes"
+    found = check_indices(found, num_classes, "labels", ignore_label, rule)
+    classes = check_indices(classes, num_classes, "predicted", None, rule)
+    if ignore_label is None:
+        return ClassMaps(found, classes, np.ones(found.shape, bool))
+    counts = found != ignore_label
+    return ClassMaps(np.where(counts, found, 0), classes, counts)
 
 
 class Labelled(NamedTuple):
@@ -534,6 +587,56 @@ def check_vector(name: str, value: Any, batch: int | None = None) -> np.ndarray:
             f"example. Received: {name}.shape={array.shape}"
         )
     return _check_numbers(name, array)
+
+
+def check_map(
+    name: str, value: Any, shape: tuple[int, ...] | None = None, like: str = ""
+) -> np.ndarray:
+    """Returns finite float64 values `(batch, ...)`, of any such shape by default.
+
+    Args:
+        name: the argument's name in error messages.
+        value: the numbers.
+        shape: their shape, or `None`.
+        like: the argument that has this shape.
+    """
+    array = as_float_array(name, value, np.float64)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"`{name}` must have the shape (batch, ...), with at least one value. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    if shape is not None and array.shape != shape:
+        raise ValueError(
+            f"`{name}` must have the shape {shape} of `{like}`. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    return _check_numbers(name, array)
+
+
+def check_mask(
+    value: Any, shape: tuple[int, ...], like: str, name: str = "mask"
+) -> np.ndarray:
+    """Returns bools of a shape, all `True` for `None`.
+
+    Raises:
+        ValueError: for another shape.
+        TypeError: for anything but bools.
+    """
+    if value is None:
+        return np.ones(shape, bool)
+    array = as_array(name, value)
+    if array.dtype.kind != "b":
+        raise TypeError(
+            f"`{name}` must hold bools, True for what counts. "
+            f"Received: {_received(name, value)} of the dtype {array.dtype}"
+        )
+    if array.shape != shape:
+        raise ValueError(
+            f"`{name}` must have the shape {shape} of `{like}`. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    return array
 
 
 def check_samples(
