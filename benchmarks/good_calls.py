@@ -220,6 +220,7 @@ def _recipe(**more):
 
 
 _LABELLED = {"labels": LABELS, "probs": PROBS}
+_ONES = np.array([[0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0]])
 _MAPS = {"labels": LABELS.reshape(1, 2, 3), "predicted": LABELS.reshape(1, 2, 3) // 2}
 _TARGETS = {"targets": TARGETS, "mean": MEAN}
 _GAUSSIAN = {**_TARGETS, "variance": VARIANCE}
@@ -387,6 +388,13 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
     "metrics.ause": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
     "metrics.best_constant_variance": lambda: _TARGETS,
+    "metrics.MultilabelScores": dict,
+    "metrics.MultilabelScores.update": lambda: {
+        "self": metrics.MultilabelScores(),
+        "labels": _ONES,
+        "probs": PROBS,
+    },
+    "metrics.binary_report": lambda: {"labels": _ONES[:, 0], "probs": PROBS[:, 0]},
     "metrics.boundary_f1": lambda: {**_MAPS, "num_classes": 3},
     "metrics.brier_score": lambda: _LABELLED,
     "metrics.class_accuracy": lambda: {"matrix": np.eye(3)},
@@ -413,10 +421,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "interval": (MEAN - 1.0, MEAN + 1.0),
     },
     "metrics.interval_width": lambda: {"interval": (MEAN - 1.0, MEAN + 1.0)},
+    "metrics.label_scores": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.misclassification_detection": lambda: {
         **_LABELLED,
         "uncertainty": UNCERTAINTY,
     },
+    "metrics.multilabel_report": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.mutual_information": lambda: {"members": MEMBERS},
     "metrics.negative_log_likelihood": lambda: _LABELLED,
     "metrics.normalized_score": lambda: {
@@ -458,6 +468,11 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.sparsification_curve": lambda: {
         "losses": VARIANCE,
         "uncertainty": UNCERTAINTY,
+    },
+    "metrics.threshold_curve": lambda: {
+        "labels": _ONES[:, 0],
+        "probs": PROBS[:, 0],
+        "thresholds": [0.2, 0.5],
     },
     "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
     "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
@@ -773,6 +788,7 @@ NOT_CALLED: dict[str, str] = {
             "metrics.PatchCounts",
             "metrics.ReliabilityCurve",
             "metrics.SparsificationCurve",
+            "metrics.ThresholdCurve",
             "metrics.RiskCoverageCurve",
             "metrics.VarianceDecomposition",
             "posterior.AnytimePrediction",

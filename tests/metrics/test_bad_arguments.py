@@ -47,6 +47,7 @@ RIGHT = {
     "matrix": np.eye(CLASSES),
     "scores": np.arange(CLASSES),
     "tolerance": 1.5,
+    "threshold": 0.5,
     "thresholds": [0.1, 0.5],
     "patch_size": 2,
     "accuracy": 0.25,
@@ -111,6 +112,10 @@ def right_arguments(name):
         found["members"] = DRAWS
     if name == "normalized_score":
         found["score"] = 1.5
+    if name in ("binary_report", "threshold_curve"):
+        found |= {"labels": np.arange(BATCH) % 2, "probs": PROBABILITIES[0, :, 0]}
+    if name in ("label_scores", "multilabel_report"):
+        found |= {"labels": PROBABILITIES[1] > 0.2, "probs": PROBABILITIES[0]}
     if name in ("ause", "sparsification_curve"):
         found["losses"] = np.abs(TARGETS)
     if name in ("boundary_f1", "patch_counts"):

@@ -8,6 +8,7 @@ import pytest
 from tfhyper import metrics
 
 MODULES = (
+    "binary",
     "boundaries",
     "bounds",
     "calibration",

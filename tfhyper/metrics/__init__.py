@@ -7,6 +7,13 @@ For a regression members have the axes `(draws, batch)`, its prediction and the 
 `(batch,)`.
 """
 
+from tfhyper.metrics.binary import (
+    ThresholdCurve,
+    binary_report,
+    label_scores,
+    multilabel_report,
+    threshold_curve,
+)
 from tfhyper.metrics.boundaries import boundary_f1
 from tfhyper.metrics.bounds import (
     best_constant_variance,
@@ -58,7 +65,7 @@ from tfhyper.metrics.report import (
     regression_report,
     single_draw_report,
 )
-from tfhyper.metrics.running import ClassificationScores
+from tfhyper.metrics.running import ClassificationScores, MultilabelScores
 from tfhyper.metrics.segmentation import (
     class_accuracy,
     class_mean,
@@ -94,16 +101,19 @@ __all__ = [
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
+    "MultilabelScores",
     "PatchCounts",
     "PredictiveInterval",
     "PredictiveMoments",
     "ReliabilityCurve",
     "RiskCoverageCurve",
     "SparsificationCurve",
+    "ThresholdCurve",
     "VarianceDecomposition",
     "aurc",
     "ause",
     "best_constant_variance",
+    "binary_report",
     "boundary_f1",
     "brier_score",
     "class_accuracy",
@@ -127,7 +137,9 @@ __all__ = [
     "intersection_over_union",
     "interval_coverage",
     "interval_width",
+    "label_scores",
     "misclassification_detection",
+    "multilabel_report",
     "mutual_information",
     "negative_log_likelihood",
     "normalized_score",
@@ -150,6 +162,7 @@ __all__ = [
     "selective_report",
     "single_draw_report",
     "sparsification_curve",
+    "threshold_curve",
     "top_k_accuracy",
     "top_k_error",
     "variance_decomposition",
