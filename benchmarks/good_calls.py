@@ -226,6 +226,8 @@ def _recipe(**more):
 
 
 _LABELLED = {"labels": LABELS, "probs": PROBS}
+_ONES = np.array([[0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0]])
+_MAPS = {"labels": LABELS.reshape(1, 2, 3), "predicted": LABELS.reshape(1, 2, 3) // 2}
 _TARGETS = {"targets": TARGETS, "mean": MEAN}
 _GAUSSIAN = {**_TARGETS, "variance": VARIANCE}
 _REGRESSION = {"targets": TARGETS, "members": SAMPLES, "noise_variance": VARIANCE}
@@ -377,6 +379,11 @@ GOOD: dict[str, Callable[[], dict]] = {
     "layers.scale_mixture": dict,
     "layers.variational_layers": lambda: {"model": bayesian()},
     # Metrics.
+    "metrics.ClassificationScores": dict,
+    "metrics.ClassificationScores.update": lambda: {
+        "self": metrics.ClassificationScores(),
+        **_LABELLED,
+    },
     "metrics.ExpectedCalibrationError": dict,
     "metrics.ExpectedCalibrationError.update_state": lambda: {
         "self": metrics.ExpectedCalibrationError(),
@@ -385,13 +392,26 @@ GOOD: dict[str, Callable[[], dict]] = {
         "sample_weight": UNCERTAINTY,
     },
     "metrics.aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.ause": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
     "metrics.best_constant_variance": lambda: _TARGETS,
+    "metrics.MultilabelScores": dict,
+    "metrics.MultilabelScores.update": lambda: {
+        "self": metrics.MultilabelScores(),
+        "labels": _ONES,
+        "probs": PROBS,
+    },
+    "metrics.binary_report": lambda: {"labels": _ONES[:, 0], "probs": PROBS[:, 0]},
+    "metrics.boundary_f1": lambda: {**_MAPS, "num_classes": 3},
     "metrics.brier_score": lambda: _LABELLED,
+    "metrics.class_accuracy": lambda: {"matrix": np.eye(3)},
+    "metrics.class_mean": lambda: {"scores": UNCERTAINTY},
     "metrics.classification_report": lambda: {"labels": LABELS, "probs": MEMBERS},
+    "metrics.confusion_matrix": lambda: {**_MAPS, "num_classes": 3},
     "metrics.covariance_decomposition": lambda: {"members": MEMBERS},
     "metrics.coverage_curve": lambda: {**_GAUSSIAN, "levels": [0.5, 0.9]},
     "metrics.crps_gaussian": lambda: _GAUSSIAN,
     "metrics.crps_samples": lambda: {"targets": TARGETS, "samples": SAMPLES},
+    "metrics.dice_score": lambda: {"matrix": np.eye(3)},
     "metrics.disagreement": lambda: {"members": MEMBERS},
     "metrics.error": lambda: _LABELLED,
     "metrics.excess_aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
@@ -401,15 +421,18 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.fit_noise_variance": lambda: {"targets": TARGETS, "members": SAMPLES},
     "metrics.gaussian_interval": lambda: {"mean": MEAN, "variance": VARIANCE},
     "metrics.gaussian_log_likelihood": lambda: _GAUSSIAN,
+    "metrics.intersection_over_union": lambda: {"matrix": np.eye(3)},
     "metrics.interval_coverage": lambda: {
         "targets": TARGETS,
         "interval": (MEAN - 1.0, MEAN + 1.0),
     },
     "metrics.interval_width": lambda: {"interval": (MEAN - 1.0, MEAN + 1.0)},
+    "metrics.label_scores": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.misclassification_detection": lambda: {
         **_LABELLED,
         "uncertainty": UNCERTAINTY,
     },
+    "metrics.multilabel_report": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.mutual_information": lambda: {"members": MEMBERS},
     "metrics.negative_log_likelihood": lambda: _LABELLED,
     "metrics.normalized_score": lambda: {
@@ -424,6 +447,14 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "metrics.optimal_crps": lambda: _TARGETS,
     "metrics.optimal_log_likelihood": lambda: _TARGETS,
+    "metrics.patch_counts": lambda: {
+        **_MAPS,
+        "num_classes": 3,
+        "uncertainty": UNCERTAINTY.reshape(1, 2, 3),
+        "thresholds": [0.2, 0.5],
+        "patch_size": 2,
+    },
+    "metrics.pixel_accuracy": lambda: {"matrix": np.eye(3)},
     "metrics.predictive_entropy": lambda: {"members": MEMBERS},
     "metrics.predictive_log_likelihood": lambda: _REGRESSION,
     "metrics.predictive_moments": lambda: {
@@ -438,7 +469,17 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "metrics.rmse": lambda: _TARGETS,
     "metrics.sample_interval": lambda: {"samples": SAMPLES},
+    "metrics.segmentation_report": lambda: {"matrix": np.eye(3)},
     "metrics.single_draw_report": lambda: {"labels": LABELS, "members": MEMBERS},
+    "metrics.sparsification_curve": lambda: {
+        "losses": VARIANCE,
+        "uncertainty": UNCERTAINTY,
+    },
+    "metrics.threshold_curve": lambda: {
+        "labels": _ONES[:, 0],
+        "probs": PROBS[:, 0],
+        "thresholds": [0.2, 0.5],
+    },
     "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
     "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
     "metrics.variance_decomposition": lambda: {"members": MEMBERS},
@@ -769,7 +810,10 @@ NOT_CALLED: dict[str, str] = {
             "metrics.CoverageCurve",
             "metrics.PredictiveInterval",
             "metrics.PredictiveMoments",
+            "metrics.PatchCounts",
             "metrics.ReliabilityCurve",
+            "metrics.SparsificationCurve",
+            "metrics.ThresholdCurve",
             "metrics.RiskCoverageCurve",
             "metrics.VarianceDecomposition",
             "posterior.AnytimePrediction",
@@ -869,6 +913,14 @@ _LAYER = {
 _FLOW = {"prior_mean": bv.number(least=0)}
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
+    "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
+    "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
+    "matrix": bv.numbers(least=0),
+    "patch_size": bv.integer(),
+    "points": bv.integer(),
+    "predicted": bv.labels(),
+    "scores": bv.domain("scores", text=bv.TEXT, empty=[], infinite=[np.inf]),
+    "thresholds": bv.domain("thresholds", text=bv.TEXT, empty=[], nan=[np.nan]),
     "activation": bv.choice(),
     "activity_regularizer": bv.identifier(),
     "alpha": bv.number(above=0),
@@ -972,6 +1024,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "name": bv.text(),
     "noise_variance": bv.numbers(scalar=True, tied=0, least=0, name="variance"),
     "num": bv.integer(1, 6),
+    "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1, bool=True),
     "num_bins": bv.integer(),
     "num_classes": bv.integer(),
     "num_couplings": bv.integer(0),

@@ -40,6 +40,19 @@ RIGHT = {
     "constant": 1.0,
     "optimal": 2.0,
     "sample_weight": np.arange(BATCH),
+    "ignore_label": 255,
+    "predicted": np.array([0, 1, 3, 3, 0, 2]),
+    "num_classes": CLASSES,
+    "per_example": True,
+    "matrix": np.eye(CLASSES),
+    "scores": np.arange(CLASSES),
+    "tolerance": 1.5,
+    "threshold": 0.5,
+    "thresholds": [0.1, 0.5],
+    "patch_size": 2,
+    "accuracy": 0.25,
+    "points": 5,
+    "mask": np.arange(BATCH) > 1,
     "rejected": np.arange(BATCH) > 3,
     "coverage": 0.5,
 }
@@ -81,6 +94,8 @@ WRONG = {
 }
 # A function of logits of any shape, an interval of any two rows.
 ACCEPTED = {("logits", "no rows"), ("logits", "five axes")}
+# NaN is a class that does not occur.
+ACCEPTED_SCORES = {"a row of NaN", "rows of NaN", "five axes"}
 
 
 def functions():
@@ -97,6 +112,15 @@ def right_arguments(name):
         found["members"] = DRAWS
     if name == "normalized_score":
         found["score"] = 1.5
+    if name in ("binary_report", "threshold_curve"):
+        found |= {"labels": np.arange(BATCH) % 2, "probs": PROBABILITIES[0, :, 0]}
+    if name in ("label_scores", "multilabel_report"):
+        found |= {"labels": PROBABILITIES[1] > 0.2, "probs": PROBABILITIES[0]}
+    if name in ("ause", "sparsification_curve"):
+        found["losses"] = np.abs(TARGETS)
+    if name in ("boundary_f1", "patch_counts"):
+        maps = {"labels", "predicted", "uncertainty"} & set(found)
+        found |= {argument: found[argument].reshape(1, 2, 3) for argument in maps}
     return found
 
 
@@ -108,6 +132,9 @@ def test_wrong_arguments_are_named(name):
         for kind, value in WRONG.items():
             if (argument, kind) in ACCEPTED:
                 assert np.shape(call(**{**right, argument: value})) == np.shape(value)
+                continue
+            if name == "class_mean" and kind in ACCEPTED_SCORES:
+                assert np.shape(call(value)) == np.shape(value)[:-1]
                 continue
             try:
                 found = call(**{**right, argument: value})

@@ -8,6 +8,8 @@ import pytest
 from tfhyper import metrics
 
 MODULES = (
+    "binary",
+    "boundaries",
     "bounds",
     "calibration",
     "classification",
@@ -17,10 +19,14 @@ MODULES = (
     "likelihood",
     "links",
     "noise",
+    "patches",
     "regression",
     "rejection",
     "report",
+    "running",
+    "segmentation",
     "selective",
+    "sparsification",
     "uncertainty",
 )
 

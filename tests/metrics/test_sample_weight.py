@@ -20,6 +20,7 @@ NOISE = RNG.gamma(2.0, 1.0, size=(5, BATCH))
 MEAN, VARIANCE = metrics.predictive_moments(DRAWS, NOISE)
 LEVELS = [0.2, 0.5, 0.9]
 
+ONES = RNG.uniform(size=(BATCH, 4)) < 0.5
 REJECTED = PROBS.max(-1) < np.median(PROBS.max(-1))
 
 # Each takes the indices of the examples, and weights.
@@ -44,6 +45,22 @@ SCORES = {
     ),
     "single_draw_report": lambda i, **w: list(
         metrics.single_draw_report(LABELS[i], MEMBERS[:, i], 10, **w).values()
+    ),
+    "binary_report": lambda i, **w: list(
+        metrics.binary_report(LABELS[i] > 1, PROBS[i, 0], **w).values()
+    ),
+    "label_scores": lambda i, **w: np.array(
+        list(metrics.label_scores(ONES[i], MEMBERS[:, i], 0.3, **w).values())
+    ),
+    "multilabel_report": lambda i, **w: list(
+        metrics.multilabel_report(ONES[i], PROBS[i], 0.3, **w).values()
+    ),
+    "threshold_curve": lambda i, **w: np.array(
+        metrics.threshold_curve(ONES[i, 0], PROBS[i, 0], [0.1, 0.3], **w)[1:]
+    ),
+    "confusion_matrix": lambda i, **w: (
+        metrics.confusion_matrix(LABELS[i], PROBS[i].argmax(1), 4, **w)
+        / np.sum(w.get("sample_weight", len(i)))
     ),
     "selective_report": lambda i, **w: list(
         metrics.selective_report(LABELS[i], PROBS[i], REJECTED[i], **w).values()

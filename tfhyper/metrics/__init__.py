@@ -7,6 +7,14 @@ For a regression members have the axes `(draws, batch)`, its prediction and the 
 `(batch,)`.
 """
 
+from tfhyper.metrics.binary import (
+    ThresholdCurve,
+    binary_report,
+    label_scores,
+    multilabel_report,
+    threshold_curve,
+)
+from tfhyper.metrics.boundaries import boundary_f1
 from tfhyper.metrics.bounds import (
     best_constant_variance,
     normalized_score,
@@ -43,6 +51,7 @@ from tfhyper.metrics.likelihood import (
 )
 from tfhyper.metrics.links import normalized_softplus
 from tfhyper.metrics.noise import fit_noise_variance
+from tfhyper.metrics.patches import PatchCounts, patch_counts
 from tfhyper.metrics.regression import (
     PredictiveMoments,
     crps_gaussian,
@@ -56,11 +65,26 @@ from tfhyper.metrics.report import (
     regression_report,
     single_draw_report,
 )
+from tfhyper.metrics.running import ClassificationScores, MultilabelScores
+from tfhyper.metrics.segmentation import (
+    class_accuracy,
+    class_mean,
+    confusion_matrix,
+    dice_score,
+    intersection_over_union,
+    pixel_accuracy,
+    segmentation_report,
+)
 from tfhyper.metrics.selective import (
     RiskCoverageCurve,
     aurc,
     excess_aurc,
     risk_coverage_curve,
+)
+from tfhyper.metrics.sparsification import (
+    SparsificationCurve,
+    ause,
+    sparsification_curve,
 )
 from tfhyper.metrics.uncertainty import (
     CovarianceDecomposition,
@@ -73,22 +97,34 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "ClassificationScores",
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
+    "MultilabelScores",
+    "PatchCounts",
     "PredictiveInterval",
     "PredictiveMoments",
     "ReliabilityCurve",
     "RiskCoverageCurve",
+    "SparsificationCurve",
+    "ThresholdCurve",
     "VarianceDecomposition",
     "aurc",
+    "ause",
     "best_constant_variance",
+    "binary_report",
+    "boundary_f1",
     "brier_score",
+    "class_accuracy",
+    "class_mean",
     "classification_report",
+    "confusion_matrix",
     "covariance_decomposition",
     "coverage_curve",
     "crps_gaussian",
     "crps_samples",
+    "dice_score",
     "disagreement",
     "error",
     "excess_aurc",
@@ -98,9 +134,12 @@ __all__ = [
     "fit_noise_variance",
     "gaussian_interval",
     "gaussian_log_likelihood",
+    "intersection_over_union",
     "interval_coverage",
     "interval_width",
+    "label_scores",
     "misclassification_detection",
+    "multilabel_report",
     "mutual_information",
     "negative_log_likelihood",
     "normalized_score",
@@ -108,6 +147,8 @@ __all__ = [
     "ood_detection",
     "optimal_crps",
     "optimal_log_likelihood",
+    "patch_counts",
+    "pixel_accuracy",
     "predictive_entropy",
     "predictive_log_likelihood",
     "predictive_moments",
@@ -117,8 +158,11 @@ __all__ = [
     "risk_coverage_curve",
     "rmse",
     "sample_interval",
+    "segmentation_report",
     "selective_report",
     "single_draw_report",
+    "sparsification_curve",
+    "threshold_curve",
     "top_k_accuracy",
     "top_k_error",
     "variance_decomposition",

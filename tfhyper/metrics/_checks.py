@@ -1,12 +1,13 @@
 """Argument checks shared by every metric, so that a rule is written once."""
 
+import math
 import reprlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_finite
+from tfhyper.checks import check_finite, check_integer
 
 # How far from one the probabilities of a row may sum, in float32 and float64: far
 # from anything that logits or unnormalised scores would give.
@@ -18,6 +19,8 @@ SUM_TOLERANCE = 1e-3
 HALF_TOLERANCES = {8: 4 * 2.0**-7, 11: 4 * 2.0**-10}  # bfloat16 and float16
 # The largest number whose square, summed over many examples, is a float64.
 LARGEST_NUMBER = 1e150
+# The matrix of more is too large for a memory.
+_MOST_CLASSES = 10_000
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -126,10 +129,18 @@ def _check_probabilities(name: str, array: np.ndarray) -> None:
         )
 
 
-def check_members(members: Any, name: str = "members") -> np.ndarray:
-    """Returns the `(draws, batch, classes)` array of probabilities, checked."""
+def check_members(
+    members: Any, name: str = "members", *, any_axes: bool = False
+) -> np.ndarray:
+    """Returns the `(draws, batch, classes)` array of probabilities, checked.
+
+    Args:
+        members: the probabilities.
+        name: the argument's name in error messages.
+        any_axes: whether more axes may stand between batch and classes.
+    """
     array = as_float_array(name, members)
-    if array.ndim != 3:
+    if array.ndim < 3 or (array.ndim > 3 and not any_axes):
         raise ValueError(
             f"`{name}` must have the axes (draws, batch, classes). "
             f"Received: {name}.shape={array.shape}"
@@ -158,18 +169,42 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
     return array.astype(np.float64)
 
 
+def check_ignore_label(value: Any, classes: int) -> int | None:
+    """Returns the label that stands for no class, or `None` for no such label.
+
+    Raises:
+        ValueError: if it is no whole number, or is the index of a class. A class is
+            left out by `sample_weight`, which then says so.
+    """
+    if value is None:
+        return None
+    value = check_integer("ignore_label", value, -(2**31), 2**31 - 1)
+    if 0 <= value < classes:
+        raise ValueError(
+            f"`ignore_label` must lie outside of [0, {classes}), the classes: examples "
+            "of a class are left out by `sample_weight=labels != label`. "
+            f"Received: ignore_label={value}"
+        )
+    return value
+
+
 def check_labels(
-    labels: Any, batch: int, classes: int, name: str = "labels"
+    labels: Any,
+    batch: int | tuple[int, ...],
+    classes: int,
+    name: str = "labels",
+    ignore_label: int | None = None,
 ) -> np.ndarray:
-    """Returns the `(batch,)` integer labels, each in `[0, classes)`.
+    """Returns the `(batch, ...)` integer labels, each in `[0, classes)`.
 
     Args:
-        labels: class indices, integers or whole floats, of shape `(batch,)` or
-            `(batch, 1)`; or one-hot rows `(batch, classes)` of one 1 and zeros, of
-            any dtype.
-        batch: the number of examples.
+        labels: class indices, integers or whole floats, of shape `(batch, ...)` or
+            `(batch, ..., 1)`; or one-hot rows `(batch, ..., classes)` of one 1 and
+            zeros, of any dtype.
+        batch: the number of examples, or all axes before the classes.
         classes: the number of classes.
         name: the argument's name in error messages.
+        ignore_label: an index outside of the classes that labels may have, too.
 
     Raises:
         ValueError: if the shape is another, or the values are no indices in range, or
@@ -177,21 +212,61 @@ def check_labels(
         TypeError: if `labels` does not hold real numbers, or bools that are not
             one-hot rows.
     """
+    shape = batch if isinstance(batch, tuple) else (batch,)
     array = as_array(name, labels)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.shape == (batch, classes):
+    if array.shape == (*shape, 1):
+        array = array[..., 0]
+    if array.shape == (*shape, classes):
+        if ignore_label is not None:
+            raise ValueError(
+                f"`ignore_label` must be None where `{name}` is one-hot rows: it is "
+                f"for class indices. Received: ignore_label={ignore_label}, "
+                f"{name}.shape={array.shape}"
+            )
         return _check_one_hot(array, name)
-    if array.shape != (batch,):
-        raise ValueError(
-            f"`{name}` must have the shape (batch,) = ({batch},) or (batch, 1), one "
-            f"class index per row of probabilities, or be one-hot rows (batch, classes)"
-            f" = ({batch}, {classes}). Received: {name}.shape={np.shape(labels)}"
-        )
+    if array.shape != shape:
+        raise ValueError(_shape_rule(name, shape, classes, np.shape(labels)))
+    return check_indices(array, classes, name, ignore_label)
+
+
+def _shape_rule(
+    name: str, shape: tuple[int, ...], classes: int, found: tuple[int, ...]
+) -> str:
+    if len(shape) == 1:
+        axes, column, rows = "(batch,)", "(batch, 1)", "(batch, classes)"
+    else:
+        axes, column = "(batch, ...)", "(batch, ..., 1)"
+        rows = "(batch, ..., classes)"
+    return (
+        f"`{name}` must have the shape {axes} = {shape} or {column}, one class index "
+        f"per row of probabilities, or be one-hot rows {rows} = {(*shape, classes)}. "
+        f"Received: {name}.shape={found}"
+    )
+
+
+def check_indices(
+    array: np.ndarray,
+    classes: int,
+    name: str,
+    ignore_label: int | None = None,
+    of_classes: str = "the number of classes that the probabilities have",
+) -> np.ndarray:
+    """Returns class indices of any shape as int64.
+
+    Raises:
+        ValueError: if there are none, or one is not whole, or neither in
+            `[0, classes)` nor `ignore_label`.
+        TypeError: for bools.
+    """
     if array.dtype.kind == "b":
         raise TypeError(
             f"`{name}` must be integers, class indices; bools are for one-hot rows. "
             f"Received: {name}.dtype={array.dtype}"
+        )
+    if array.size == 0:
+        raise ValueError(
+            f"`{name}` must hold at least one class index. "
+            f"Received: {name}.shape={array.shape}"
         )
     if array.dtype.kind not in "iu":
         array = check_finite(name, as_float_array(name, array))
@@ -201,26 +276,180 @@ def check_labels(
                 f"`{name}` must be class indices, integers or whole floats. Received: "
                 f"{name} with the value {fractions[0]}"
             )
-    if array.min() < 0 or array.max() >= classes:
+    known = array
+    if ignore_label is not None:
+        known = array[array != ignore_label]
+    if known.size and (known.min() < 0 or known.max() >= classes):
+        besides = "" if ignore_label is None else f" or be {ignore_label}, ignored"
         raise ValueError(
-            f"`{name}` must lie in [0, {classes}), the number of classes that the "
-            "probabilities have. "
-            f"Received: {name} from {array.min()} to {array.max()}"
+            f"`{name}` must lie in [0, {classes}), {of_classes}{besides}. "
+            f"Received: {name} from {known.min()} to {known.max()}"
         )
     return array.astype(np.int64)
 
 
 def _check_one_hot(labels: np.ndarray, name: str) -> np.ndarray:
-    """Returns the class of each row of `(batch, classes)` labels."""
+    """Returns the class of each row of `(batch, ..., classes)` labels."""
     rows = check_finite(name, as_float_array(name, labels))
-    wrong = np.any((rows != 0) & (rows != 1), axis=1) | (np.sum(rows, axis=1) != 1)
+    wrong = np.any((rows != 0) & (rows != 1), axis=-1) | (np.sum(rows, axis=-1) != 1)
     if np.any(wrong):
         raise ValueError(
             f"`{name}` of the shape (batch, classes) must be one-hot rows, one 1 and "
             f"zeros: soft or smoothed labels have no class. Received: {name} with the "
-            f"row {reprlib.repr(labels[np.argmax(wrong)].tolist())}"
+            f"row {reprlib.repr(labels[wrong][0].tolist())}"
         )
-    return np.argmax(rows, axis=1).astype(np.int64)
+    return np.argmax(rows, axis=-1).astype(np.int64)
+
+
+class ClassMaps(NamedTuple):
+    """Labels and predicted classes of the same places.
+
+    Attributes:
+        labels: int64 `(batch, ...)`, each in `[0, classes)`; 0 where not counted.
+        predicted: int64 of the same shape, each in `[0, classes)`.
+        counts: bool of the same shape: whether the label is not ignored.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    counts: np.ndarray
+
+
+def read_class_maps(
+    labels: Any, predicted: Any, num_classes: Any, ignore_label: Any, min_axes: int = 1
+) -> ClassMaps:
+    """Returns labels and predicted classes `(batch, ...)`, checked.
+
+    Raises:
+        ValueError: if the shapes differ or have less than `min_axes` axes, a value is
+            not whole or no class, or `ignore_label` is one.
+        TypeError: if an argument does not hold real numbers.
+    """
+    num_classes = check_integer("num_classes", num_classes, 1, _MOST_CLASSES)
+    ignore_label = check_ignore_label(ignore_label, num_classes)
+    found, classes = as_array("labels", labels), as_array("predicted", predicted)
+    if found.ndim < min_axes:
+        known = {1: "(batch, ...)", 2: "(batch, time) or (batch, height, width)"}
+        axes = known.get(min_axes, "(batch, height, width)")
+        raise ValueError(
+            f"`labels` must have the axes {axes}. Received: labels.shape={found.shape}"
+        )
+    if found.shape != classes.shape:
+        raise ValueError(
+            "`predicted` must hold one class index for each of `labels`, in their "
+            f"shape. Received: predicted.shape={classes.shape}, "
+            f"labels.shape={found.shape}"
+        )
+    rule = "`num_classes` classes"
+    found = check_indices(found, num_classes, "labels", ignore_label, rule)
+    classes = check_indices(classes, num_classes, "predicted", None, rule)
+    if ignore_label is None:
+        return ClassMaps(found, classes, np.ones(found.shape, bool))
+    counts = found != ignore_label
+    return ClassMaps(np.where(counts, found, 0), classes, counts)
+
+
+class Labelled(NamedTuple):
+    """Labels, probabilities and weights of examples, whatever axes they came with.
+
+    Attributes:
+        labels: int64 `(examples,)`, each in `[0, classes)`.
+        probs: float64 `(examples, classes)`.
+        weights: float64 `(examples,)`, or `None` for equal ones.
+    """
+
+    labels: np.ndarray
+    probs: np.ndarray
+    weights: np.ndarray | None
+
+
+def read_labelled(
+    labels: Any,
+    probs: Any,
+    sample_weight: Any = None,
+    ignore_label: Any = None,
+    *,
+    may_be_empty: bool = False,
+) -> Labelled:
+    """Returns examples with their leading axes flattened, the ignored ones left out.
+
+    Args:
+        labels: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot rows
+            `(batch, ..., classes)`.
+        probs: probabilities `(batch, ..., classes)`, or with an axis of draws before
+            these, over which they are averaged. The shape of the labels says which;
+            where both fit (as many examples as classes), there are draws.
+        sample_weight: `None`, or weights of the shape `(batch,)`, `(batch, 1)` or
+            `(batch, ...)`.
+        ignore_label: `None`, or a label outside of `[0, classes)` that says that an
+            example is left out.
+        may_be_empty: whether weights may be all 0, and labels all ignored.
+
+    Raises:
+        ValueError: if a shape does not fit, or a value breaks its rule.
+        TypeError: if an argument does not hold real numbers.
+    """
+    array = as_float_array("probs", probs)
+    if array.ndim < 2:
+        raise ValueError(
+            "`probs` must have the axes (batch, classes) or (draws, batch, classes), "
+            "with the labels' further axes behind the batch. "
+            f"Received: probs.shape={array.shape}"
+        )
+    _check_probabilities("probs", array)
+    index = as_array("labels", labels)
+    if _has_draws(index.shape, array.shape):
+        array = np.asarray(np.mean(array, axis=0, dtype=np.float64))
+    shape, classes = array.shape[:-1], array.shape[-1]
+    ignore_label = check_ignore_label(ignore_label, classes)
+    index = check_labels(index, shape, classes, ignore_label=ignore_label).reshape(-1)
+    array = array.reshape(-1, classes)
+    weights = check_sample_weight(sample_weight, shape, may_be_zero=may_be_empty)
+    if ignore_label is None:
+        return Labelled(index, array.astype(np.float64), weights)
+    kept = keep(index != ignore_label, weights, may_be_empty)
+    weights = None if weights is None else weights[kept]
+    return Labelled(index[kept], array[kept].astype(np.float64), weights)
+
+
+def keep(
+    kept: np.ndarray, weights: np.ndarray | None, may_be_empty: bool
+) -> np.ndarray:
+    """Returns which examples are not ignored.
+
+    Raises:
+        ValueError: if nothing is left, unless it may be.
+    """
+    counts = kept if weights is None else kept & (weights > 0)
+    if not may_be_empty and not counts.any():
+        raise ValueError(
+            "`ignore_label` must leave labels to score: those that it names, and those "
+            f"of weight 0, are all. Received: {kept.size} labels"
+        )
+    return kept
+
+
+def _has_draws(labels: tuple[int, ...], probs: tuple[int, ...]) -> bool:
+    """Returns whether the first axis of probabilities is that of draws."""
+    if len(probs) < 3:
+        return False
+
+    def fits(lead: tuple[int, ...]) -> bool:
+        return labels in (lead, (*lead, 1), (*lead, probs[-1]))
+
+    if fits(probs[1:-1]):
+        return True
+    if fits(probs[:-1]):
+        return False
+    if len(probs) > 3:
+        raise ValueError(
+            "`labels` must have the shape (batch, ...) or (batch, ..., 1), or be "
+            "one-hot rows (batch, ..., classes), of `probs` with the axes (batch, ..., "
+            "classes) or (draws, batch, ..., classes). Received: "
+            f"labels.shape={labels}, probs.shape={probs}"
+        )
+    # Labels that fit neither are told of the shape that most people have.
+    return True
 
 
 def check_labels_and_probs(labels: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -229,28 +458,35 @@ def check_labels_and_probs(labels: Any, probs: Any) -> tuple[np.ndarray, np.ndar
     return check_labels(labels, *mean_probs.shape), mean_probs
 
 
-def check_sample_weight(sample_weight: Any, batch: int) -> np.ndarray | None:
-    """Returns `(batch,)` float64 weights of the examples, or `None` for no weights.
+def check_sample_weight(
+    sample_weight: Any, batch: int | tuple[int, ...], *, may_be_zero: bool = False
+) -> np.ndarray | None:
+    """Returns flat float64 weights of the examples, or `None` for no weights.
 
     Args:
-        sample_weight: `None`, or finite numbers >= 0, not all 0, of shape `(batch,)`
-            or `(batch, 1)`.
-        batch: the number of examples.
+        sample_weight: `None`, or finite numbers >= 0, not all 0, of shape `(batch,)`,
+            `(batch, 1)` or `(batch, ...)`.
+        batch: the number of examples, or the axes of the labels; with the latter
+            weights `(batch,)` count for all labels of an example.
+        may_be_zero: whether all weights may be 0.
 
     Raises:
-        ValueError: if a weight or the shape breaks these rules.
+        ValueError: for another shape, or numbers that break the rule.
         TypeError: if it does not hold real numbers.
     """
     if sample_weight is None:
         return None
+    shape = batch if isinstance(batch, tuple) else (batch,)
     array = as_float_array("sample_weight", sample_weight, np.float64)
-    if array.shape not in ((batch,), (batch, 1)):
+    if array.shape not in (shape[:1], (shape[0], 1), shape):
+        per_label = "" if len(shape) == 1 else f", or the labels' shape {shape}"
         raise ValueError(
-            f"`sample_weight` must have the shape (batch,) = ({batch},) or (batch, 1), "
-            f"one weight per example. Received: sample_weight.shape={array.shape}"
+            f"`sample_weight` must have the shape (batch,) = ({shape[0]},) or "
+            f"(batch, 1), one weight per example{per_label}. "
+            f"Received: sample_weight.shape={array.shape}"
         )
-    array = check_finite("sample_weight", array).reshape(-1)
-    if np.min(array) < 0 or np.max(array) == 0:
+    array = check_finite("sample_weight", array)
+    if np.min(array) < 0 or (np.max(array) == 0 and not may_be_zero):
         raise ValueError(
             "`sample_weight` must not be below zero, and not all zero. Received: "
             f"sample_weight from {np.min(array)} to {np.max(array)}"
@@ -260,7 +496,70 @@ def check_sample_weight(sample_weight: Any, batch: int) -> np.ndarray | None:
             f"`sample_weight` must be at most {LARGEST_NUMBER:.0e}. Received: "
             f"sample_weight with the value {np.max(array)}"
         )
-    return array
+    if array.shape != shape:
+        array = np.repeat(array.reshape(-1), math.prod(shape[1:]))
+    return array.reshape(-1)
+
+
+class RunningSums:
+    """Weighted sums that come in parts, of weights as small or large as numbers are.
+
+    Weights are scaled by a power of two, which changes no digit, so that tiny ones
+    times values are not 0.
+
+    Attributes:
+        sums: array or float, what was added, scaled by `2**-exponent`.
+        exponent: int, the largest of the weights' so far.
+    """
+
+    def __init__(self) -> None:
+        self.sums: Any = 0.0
+        self._exponent: int | None = None
+
+    @property
+    def exponent(self) -> int:
+        """The power of two by which the sums are too small."""
+        return self._exponent or 0
+
+    def scaled(self, weights: np.ndarray | None, count: int) -> np.ndarray | None:
+        """Returns the weights of `count` values to be added, scaled as the sums are.
+
+        `None` stands for weights of one.
+        """
+        if weights is None:
+            self._grow(0)
+            return None if not self.exponent else np.full(count, 2.0**-self.exponent)
+        largest = np.max(weights, initial=0.0)
+        if largest:
+            self._grow(int(np.frexp(largest)[1]))
+        return np.ldexp(weights, -self.exponent)
+
+    def _grow(self, exponent: int) -> None:
+        if self._exponent is not None and exponent > self._exponent:
+            self.sums = np.ldexp(self.sums, self._exponent - exponent)
+        if self._exponent is None or exponent > self._exponent:
+            self._exponent = exponent
+
+
+class RunningMean(RunningSums):
+    """The weighted mean `sum(w s) / sum(w)` of values that come in parts.
+
+    The mean of one part has the digits that NumPy's mean gives.
+    """
+
+    def add(self, values: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Adds values `(examples,)`, with checked weights `(examples,)`."""
+        weights = self.scaled(weights, len(values))
+        if weights is None:
+            part = np.sum(values, dtype=np.float64), float(len(values))
+        else:
+            part = np.sum(weights * values), np.sum(weights)
+        self.sums = self.sums + np.array(part)
+
+    def result(self) -> float:
+        """Returns the mean of what was added; NaN of nothing."""
+        total, weight = np.broadcast_to(self.sums, 2)
+        return float(total / weight) if weight else float("nan")
 
 
 def weighted_mean(values: np.ndarray, sample_weight: np.ndarray | None) -> float:
@@ -268,12 +567,9 @@ def weighted_mean(values: np.ndarray, sample_weight: np.ndarray | None) -> float
 
     Without weights it is the plain mean.
     """
-    if sample_weight is None:
-        return float(np.mean(values))
-    # Weights are scaled by a power of two, which changes no digit, so that tiny ones
-    # times values are not 0.
-    weights = np.ldexp(sample_weight, -np.frexp(np.max(sample_weight))[1])
-    return float(np.sum(weights * values) / np.sum(weights))
+    mean = RunningMean()
+    mean.add(values, sample_weight)
+    return mean.result()
 
 
 def check_vector(name: str, value: Any, batch: int | None = None) -> np.ndarray:
@@ -291,6 +587,56 @@ def check_vector(name: str, value: Any, batch: int | None = None) -> np.ndarray:
             f"example. Received: {name}.shape={array.shape}"
         )
     return _check_numbers(name, array)
+
+
+def check_map(
+    name: str, value: Any, shape: tuple[int, ...] | None = None, like: str = ""
+) -> np.ndarray:
+    """Returns finite float64 values `(batch, ...)`, of any such shape by default.
+
+    Args:
+        name: the argument's name in error messages.
+        value: the numbers.
+        shape: their shape, or `None`.
+        like: the argument that has this shape.
+    """
+    array = as_float_array(name, value, np.float64)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"`{name}` must have the shape (batch, ...), with at least one value. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    if shape is not None and array.shape != shape:
+        raise ValueError(
+            f"`{name}` must have the shape {shape} of `{like}`. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    return _check_numbers(name, array)
+
+
+def check_mask(
+    value: Any, shape: tuple[int, ...], like: str, name: str = "mask"
+) -> np.ndarray:
+    """Returns bools of a shape, all `True` for `None`.
+
+    Raises:
+        ValueError: for another shape.
+        TypeError: for anything but bools.
+    """
+    if value is None:
+        return np.ones(shape, bool)
+    array = as_array(name, value)
+    if array.dtype.kind != "b":
+        raise TypeError(
+            f"`{name}` must hold bools, True for what counts. "
+            f"Received: {_received(name, value)} of the dtype {array.dtype}"
+        )
+    if array.shape != shape:
+        raise ValueError(
+            f"`{name}` must have the shape {shape} of `{like}`. "
+            f"Received: {name}.shape={array.shape}"
+        )
+    return array
 
 
 def check_samples(

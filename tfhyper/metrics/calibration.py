@@ -14,8 +14,8 @@ from tfhyper.checks import (
     check_text,
 )
 from tfhyper.metrics._checks import (
-    check_labels_and_probs,
-    check_sample_weight,
+    RunningSums,
+    read_labelled,
     weighted_mean,
 )
 from tfhyper.metrics._streaming import (
@@ -75,6 +75,7 @@ def reliability_curve(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> ReliabilityCurve:
     """Mean confidence and accuracy of the predictions in bins of their confidence.
 
@@ -83,13 +84,16 @@ def reliability_curve(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first. Rows sum to one.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first. Rows
+            sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A `ReliabilityCurve` of three `(num_bins,)` arrays, free of NaN.
@@ -111,26 +115,54 @@ def reliability_curve(
         >>> curve.accuracy.tolist(), curve.confidence.tolist()
         ([1.0, 0.5], [0.5, 0.75])
     """
-    num_bins = _check_num_bins(num_bins)
-    labels, probs = check_labels_and_probs(labels, probs)
-    weights = check_sample_weight(sample_weight, len(labels))
-    confidence = np.max(probs, axis=1)
-    correct = np.argmax(probs, axis=1) == labels
-    bins = np.searchsorted(_inner_bin_edges(num_bins), confidence.astype(np.float32))
-    counts = np.bincount(bins, weights, minlength=num_bins)
-    # Weights that are too small to be multiplied without loss still give ratios.
-    scaled: np.ndarray | float
-    if weights is None:
-        scaled, divisor = 1.0, np.maximum(counts, 1)
-    else:
-        largest = np.max(weights)
-        scaled = weights / largest
-        divisor = np.where(counts > 0, counts / largest, 1.0)
-    return ReliabilityCurve(
-        confidence=np.bincount(bins, scaled * confidence, num_bins) / divisor,
-        accuracy=np.bincount(bins, scaled * correct, num_bins) / divisor,
-        counts=counts,
-    )
+    num_bins = check_num_bins(num_bins)
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    sums = ReliabilitySums(num_bins)
+    sums.add(*data)
+    return sums.result()
+
+
+class ReliabilitySums(RunningSums):
+    """Adds up a `ReliabilityCurve` of examples that come in parts."""
+
+    def __init__(self, num_bins: int):
+        super().__init__()
+        self.num_bins = num_bins
+        # Of confidences, of right predictions, and of weights.
+        self.sums: np.ndarray = np.zeros((3, num_bins))
+        self._are_counts = True
+
+    def add(
+        self, labels: np.ndarray, probs: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        """Adds checked examples, their probabilities float64 (examples, classes)."""
+        self.add_confidences(
+            np.max(probs, axis=1), np.argmax(probs, axis=1) == labels, weights
+        )
+
+    def add_confidences(
+        self, confidence: np.ndarray, is_right: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        """Adds the confidences of predictions, and whether these are right."""
+        edges = _inner_bin_edges(self.num_bins)
+        bins = np.searchsorted(edges, confidence.astype(np.float32))
+        self._are_counts &= weights is None
+        weights = self.scaled(weights, len(bins))
+        columns = [confidence, is_right, np.ones(len(bins))]
+        for row, column in enumerate(columns):
+            column = column if weights is None else weights * column
+            self.sums[row] += np.bincount(bins, column, self.num_bins)
+
+    def result(self) -> ReliabilityCurve:
+        """Returns the curve of all that was added."""
+        confidence, accuracy, counts = self.sums
+        divisor = np.where(counts > 0, counts, 1.0)
+        counts = np.ldexp(counts, self.exponent)
+        return ReliabilityCurve(
+            confidence=confidence / divisor,
+            accuracy=accuracy / divisor,
+            counts=counts.astype(np.int64) if self._are_counts else counts,
+        )
 
 
 def expected_calibration_error(
@@ -139,6 +171,7 @@ def expected_calibration_error(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Mean gap between confidence and accuracy, over bins of the confidence.
 
@@ -147,13 +180,16 @@ def expected_calibration_error(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first. Rows sum to one.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first. Rows
+            sum to one.
         num_bins: positive integer, the number of equal-width bins of `(0, 1]`, each
             closed on its right. Compare only values of the same `num_bins`.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`, 0 for calibrated predictions.
@@ -172,12 +208,24 @@ def expected_calibration_error(
         >>> metrics.expected_calibration_error([0, 1], [[0.75, 0.25], [0.75, 0.25]])
         0.25
     """
-    curve = reliability_curve(labels, probs, num_bins, sample_weight=sample_weight)
+    curve = reliability_curve(
+        labels,
+        probs,
+        num_bins,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+    )
+    return calibration_error_of(curve)
+
+
+def calibration_error_of(curve: ReliabilityCurve) -> float:
+    """Returns the expected calibration error that a curve shows."""
     gaps = np.abs(curve.accuracy - curve.confidence)
     return weighted_mean(gaps, curve.counts.astype(np.float64))
 
 
-def _check_num_bins(num_bins: int) -> int:
+def check_num_bins(num_bins: int) -> int:
+    """Returns `num_bins`, or raises ValueError unless it is from 1 to 100,000."""
     num_bins = check_positive_integer("num_bins", num_bins)
     if num_bins > _MOST_BINS:
         raise ValueError(
@@ -252,7 +300,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         dtype: Any = None,
     ):
         super().__init__(name=check_text("name", name), dtype=_check_dtype(dtype))
-        self.num_bins = _check_num_bins(num_bins)
+        self.num_bins = check_num_bins(num_bins)
         self.from_logits = check_bool("from_logits", from_logits)
         self._edges = _inner_bin_edges(self.num_bins)
         self._sums_dtype = "float64" if self.dtype == "float64" else "float32"

@@ -4,13 +4,22 @@ Every function takes `labels` and `probs`:
 
 - `labels`: class indices of shape `(batch,)` or `(batch, 1)`, integers or whole floats,
   each in `[0, classes)`; or one-hot rows of shape `(batch, classes)`.
-- `probs`: probabilities of shape `(batch, classes)`, or `(draws, batch, classes)`. A
-  three-axis array is first averaged over its draws: the score is that of the
-  ensemble's prediction, not the mean of its members' scores.
+- `probs`: probabilities of shape `(batch, classes)`, or `(draws, batch, classes)`. The
+  latter are first averaged over the draws: the score is that of the ensemble's
+  prediction, not the mean of its members' scores.
 - `sample_weight`: `None`, or the examples' weights of shape `(batch,)` or `(batch, 1)`,
   finite, not below zero and not all 0. The mean over the examples `mean_b s_b` is then
   `sum_b w_b s_b / sum_b w_b`: a weight of 2 counts as two equal examples, and one of 0
   leaves an example out.
+- `ignore_label`: `None`, or an integer outside of `[0, classes)`, such as 255 for void
+  pixels or -1 for padding: what has this label is left out of every mean.
+
+More axes may stand behind that of the batch, in the labels and the probabilities alike:
+those of maps `(batch, height, width)` with `(batch, height, width, classes)`, or of
+tokens `(batch, time)`. Each label then counts as one example, and weights have the
+shape `(batch,)` or that of the labels (bools make a mask). The shape of the labels
+tells draws from such axes; if both readings fit, as of one-hot labels `(5, 5)` and
+probabilities `(5, 5, 5)`, the first axis is draws.
 
 They raise a `ValueError` when `probs` is not finite, holds a value below zero or a row
 that does not sum to one within 1e-3 (0.004 for numbers of float16's precision and 0.03
@@ -24,8 +33,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_positive_integer
 from tfhyper.metrics._checks import (
-    check_labels_and_probs,
-    check_sample_weight,
+    read_labelled,
     weighted_mean,
 )
 
@@ -33,7 +41,11 @@ SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
 def error(
-    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+    labels: ArrayLike,
+    probs: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Fraction of examples whose most probable class is not the label.
 
@@ -42,11 +54,13 @@ def error(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`: 0.05 for five wrong predictions in a hundred.
@@ -60,7 +74,9 @@ def error(
         >>> metrics.error([0, 1], [[0.9, 0.1], [0.8, 0.2]])
         0.5
     """
-    return top_k_error(labels, probs, k=1, sample_weight=sample_weight)
+    return top_k_error(
+        labels, probs, k=1, sample_weight=sample_weight, ignore_label=ignore_label
+    )
 
 
 def top_k_accuracy(
@@ -69,6 +85,7 @@ def top_k_accuracy(
     k: int,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Fraction of examples whose label is among the `k` most probable classes.
 
@@ -77,12 +94,14 @@ def top_k_accuracy(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first.
         k: positive integer, at most the number of classes.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`.
@@ -97,18 +116,14 @@ def top_k_accuracy(
         >>> metrics.top_k_accuracy([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=2)
         0.5
     """
-    labels, probs = check_labels_and_probs(labels, probs)
-    weights = check_sample_weight(sample_weight, len(labels))
+    labels, probs, weights = read_labelled(labels, probs, sample_weight, ignore_label)
     k = check_positive_integer("k", k)
     classes = probs.shape[1]
     if k > classes:
         raise ValueError(
             f"`k` must be at most the number of classes, {classes}. Received: k={k}"
         )
-    true_probs = _true_class_probabilities(labels, probs)[:, np.newaxis]
-    tied_before = (probs == true_probs) & (np.arange(classes) < labels[:, np.newaxis])
-    ranks = np.sum((probs > true_probs) | tied_before, axis=1)
-    return weighted_mean(ranks < k, weights)
+    return weighted_mean(_ranks(labels, probs) < k, weights)
 
 
 def top_k_error(
@@ -117,6 +132,7 @@ def top_k_error(
     k: int,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Fraction of examples whose label is not among the `k` most probable classes.
 
@@ -124,12 +140,14 @@ def top_k_error(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first.
         k: positive integer, at most the number of classes.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`.
@@ -144,11 +162,17 @@ def top_k_error(
         >>> metrics.top_k_error([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=1)
         1.0
     """
-    return 1.0 - top_k_accuracy(labels, probs, k, sample_weight=sample_weight)
+    return 1.0 - top_k_accuracy(
+        labels, probs, k, sample_weight=sample_weight, ignore_label=ignore_label
+    )
 
 
 def negative_log_likelihood(
-    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+    labels: ArrayLike,
+    probs: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Mean negative log-probability of the labels, in nats.
 
@@ -160,11 +184,13 @@ def negative_log_likelihood(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 87.34]`, up to the tolerance of the rows' sums; `log(classes)`
@@ -179,15 +205,16 @@ def negative_log_likelihood(
         >>> round(metrics.negative_log_likelihood([0], [[0.5, 0.5]]), 4)
         0.6931
     """
-    labels, probs = check_labels_and_probs(labels, probs)
-    weights = check_sample_weight(sample_weight, len(labels))
-    true_probs = _true_class_probabilities(labels, probs)
-    logs = np.log(np.maximum(true_probs, SMALLEST_PROBABILITY))
-    return -weighted_mean(logs, weights)
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    return weighted_mean(log_losses(data.labels, data.probs), data.weights)
 
 
 def brier_score(
-    labels: ArrayLike, probs: ArrayLike, *, sample_weight: ArrayLike | None = None
+    labels: ArrayLike,
+    probs: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> float:
     """Mean squared distance between the predictions and the one-hot labels.
 
@@ -197,11 +224,13 @@ def brier_score(
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 2]`: 0 for certain and right, 2 for certain and wrong.
@@ -219,10 +248,33 @@ def brier_score(
         >>> metrics.brier_score([0], [[0.5, 0.5]])
         0.5
     """
-    labels, probs = check_labels_and_probs(labels, probs)
-    weights = check_sample_weight(sample_weight, len(labels))
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    return weighted_mean(brier_scores(data.labels, data.probs), data.weights)
+
+
+def is_right(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Returns whether the label is the most probable class, `(examples,)` bools."""
+    return _ranks(labels, probs) < 1
+
+
+def log_losses(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Returns the negative log-likelihood of each example, in nats."""
+    true_probs = _true_class_probabilities(labels, probs)
+    return -np.log(np.maximum(true_probs, SMALLEST_PROBABILITY))
+
+
+def brier_scores(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Returns the Brier score of each example."""
     one_hot = labels[:, np.newaxis] == np.arange(probs.shape[1])
-    return weighted_mean(np.sum(np.square(probs - one_hot), axis=1), weights)
+    return np.sum(np.square(probs - one_hot), axis=1)
+
+
+def _ranks(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Returns how many classes come before the label's, by probability and index."""
+    true_probs = _true_class_probabilities(labels, probs)[:, np.newaxis]
+    earlier = np.arange(probs.shape[1]) < labels[:, np.newaxis]
+    before = (probs > true_probs) | ((probs == true_probs) & earlier)
+    return np.sum(before, axis=1)
 
 
 def _true_class_probabilities(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:

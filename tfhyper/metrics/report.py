@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import check_members, ensemble_probabilities
-from tfhyper.metrics.calibration import expected_calibration_error
-from tfhyper.metrics.classification import brier_score, error, negative_log_likelihood
+from tfhyper.metrics._checks import check_members, read_labelled
+from tfhyper.metrics.calibration import check_num_bins
 from tfhyper.metrics.intervals import (
     gaussian_interval,
     interval_coverage,
@@ -13,6 +12,7 @@ from tfhyper.metrics.intervals import (
 )
 from tfhyper.metrics.likelihood import predictive_log_likelihood
 from tfhyper.metrics.regression import crps_gaussian, predictive_moments, rmse
+from tfhyper.metrics.running import ClassificationSums
 
 
 def classification_report(
@@ -21,18 +21,21 @@ def classification_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> dict[str, float]:
     """Error, negative log-likelihood, Brier score and calibration error at once.
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first, so that the scores are the
-            ensemble's. Rows sum to one.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first, so that
+            the scores are the ensemble's. Rows sum to one.
         num_bins: positive integer, the number of bins of the calibration error.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats, whose keys are always these, in this order:
@@ -54,15 +57,10 @@ def classification_report(
         >>> report["error"], report["brier"], report["ece"]
         (0.5, 0.25, 0.25)
     """
-    probs = ensemble_probabilities(probs)
-    return {
-        "error": error(labels, probs, sample_weight=sample_weight),
-        "nll": negative_log_likelihood(labels, probs, sample_weight=sample_weight),
-        "brier": brier_score(labels, probs, sample_weight=sample_weight),
-        "ece": expected_calibration_error(
-            labels, probs, num_bins, sample_weight=sample_weight
-        ),
-    }
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    sums = ClassificationSums(check_num_bins(num_bins))
+    sums.add(data)
+    return sums.result()
 
 
 def single_draw_report(
@@ -71,22 +69,26 @@ def single_draw_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> dict[str, float]:
     """What one draw achieves: the median over draws of each score.
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        members: probabilities of shape `(draws, batch, classes)`. Rows sum to one.
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        members: probabilities of shape `(draws, batch, classes)`, with the labels'
+            axes. Rows sum to one.
         num_bins: positive integer, the number of bins of the calibration error.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
+            equal ones.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         The dict of `classification_report`, each score the median of the draws'.
 
     Raises:
-        ValueError: as `classification_report`, or if `members` has not three axes.
+        ValueError: as `classification_report`, or if `members` has no axis of draws.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -99,8 +101,14 @@ def single_draw_report(
         1.0
     """
     reports = [
-        classification_report(labels, member, num_bins, sample_weight=sample_weight)
-        for member in check_members(members)
+        classification_report(
+            labels,
+            member,
+            num_bins,
+            sample_weight=sample_weight,
+            ignore_label=ignore_label,
+        )
+        for member in check_members(members, any_axes=True)
     ]
     return {key: float(np.median([r[key] for r in reports])) for key in reports[0]}
 

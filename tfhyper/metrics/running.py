@@ -1,0 +1,219 @@
+"""Scores of data that come batch by batch: sums are kept, and nothing else.
+
+Each class has `update`, which adds a batch, and `result`, which gives the scores of all
+batches so far: those that the function of the same scores gives of all data at once, up
+to rounding. Its memory does not grow with the data.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.checks import check_bool
+from tfhyper.metrics._binary_checks import read_binary
+from tfhyper.metrics._checks import (
+    Labelled,
+    RunningMean,
+    as_float_array,
+    check_ignore_label,
+    read_labelled,
+)
+from tfhyper.metrics.binary import RankedBinarySums, check_thresholds
+from tfhyper.metrics.calibration import (
+    ReliabilityCurve,
+    ReliabilitySums,
+    calibration_error_of,
+    check_num_bins,
+)
+from tfhyper.metrics.classification import brier_scores, is_right, log_losses
+from tfhyper.metrics.segmentation import class_mean
+
+
+class ClassificationSums:
+    """Adds up the scores of `classification_report`, of checked examples."""
+
+    def __init__(self, num_bins: int):
+        self.reliability = ReliabilitySums(num_bins)
+        self._right, self._nll, self._brier = (RunningMean() for _ in range(3))
+
+    def add(self, data: Labelled) -> None:
+        """Adds examples."""
+        labels, probs, weights = data
+        self._right.add(is_right(labels, probs), weights)
+        self._nll.add(log_losses(labels, probs), weights)
+        self._brier.add(brier_scores(labels, probs), weights)
+        self.reliability.add(labels, probs, weights)
+
+    def result(self) -> dict[str, float]:
+        """Returns the scores of all that was added, NaN of nothing."""
+        return {
+            "error": 1.0 - self._right.result(),
+            "nll": self._nll.result(),
+            "brier": self._brier.result(),
+            "ece": calibration_error_of(self.reliability.result()),
+        }
+
+
+class ClassificationScores:
+    """`classification_report` of batches: error, likelihood, Brier score, calibration.
+
+    A batch may be ignored as a whole, or have weights of 0 alone; before anything
+    counts, all scores are NaN.
+
+    Args:
+        num_bins: positive integer, the number of bins of the calibration error.
+        ignore_label: integer outside of the classes, whose labels are left out.
+
+    Raises:
+        ValueError: if `num_bins` is not a positive integer up to 100,000, or
+            `ignore_label` no integer.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> scores = metrics.ClassificationScores(ignore_label=255)
+        >>> scores.update([0, 255], [[1.0, 0.0], [1.0, 0.0]])
+        >>> scores.update([1], [[0.5, 0.5]])
+        >>> scores.result()["error"]
+        0.5
+    """
+
+    def __init__(self, num_bins: int = 15, ignore_label: int | None = None):
+        self._ignore_label = check_ignore_label(ignore_label, 0)
+        self._sums = ClassificationSums(check_num_bins(num_bins))
+
+    def update(
+        self,
+        labels: ArrayLike,
+        probs: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            labels: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot rows
+                `(batch, ..., classes)`.
+            probs: probabilities `(batch, ..., classes)` or
+                `(draws, batch, ..., classes)`.
+            sample_weight: weights, finite and not below zero, `(batch,)` or of the
+                labels' shape; `None` for equal ones.
+
+        Raises:
+            ValueError: if a shape does not fit, or a value breaks its rule.
+            TypeError: if an argument does not hold real numbers.
+        """
+        self._sums.add(
+            read_labelled(
+                labels, probs, sample_weight, self._ignore_label, may_be_empty=True
+            )
+        )
+
+    @property
+    def reliability_curve(self) -> ReliabilityCurve:
+        """The `ReliabilityCurve` of all batches so far."""
+        return self._sums.reliability.result()
+
+    def result(self) -> dict[str, float]:
+        """Returns the dict of `classification_report` of all batches so far."""
+        return self._sums.result()
+
+
+class MultilabelScores:
+    """`multilabel_report` and `label_scores` of batches, and `binary_report` of one.
+
+    The scores of the order, AUROC and average precision, are those of probabilities
+    rounded to 1 / 400 of a logit, which is what a histogram of 512 KB for each label
+    keeps of them; all others are exact.
+
+    Args:
+        threshold: number in `[0, 1)`, above which a 1 is predicted, or one for each
+            label `(labels,)`.
+        num_bins: positive integer, the number of bins of the calibration error.
+        ignore_label: integer but 0 and 1, whose labels are left out.
+        one_label: whether all axes of the labels are examples of one label, as those
+            of `binary_report`; or the last is that of labels.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> scores = metrics.MultilabelScores(ignore_label=-1)
+        >>> scores.update([[0, 1], [1, 1]], [[0.2, 0.9], [0.7, 0.4]])
+        >>> scores.update([[-1, 0]], [[0.2, 0.1]])
+        >>> scores.label_scores["error"].round(4).tolist()
+        [0.0, 0.3333]
+    """
+
+    def __init__(
+        self,
+        threshold: ArrayLike = 0.5,
+        num_bins: int = 15,
+        ignore_label: int | None = None,
+        one_label: bool = False,
+    ):
+        shape = np.shape(as_float_array("threshold", threshold))
+        self._threshold = check_thresholds(threshold, math.prod(shape))
+        self._num_bins = check_num_bins(num_bins)
+        self._ignore_label = check_ignore_label(ignore_label, 2)
+        self._one_label = check_bool("one_label", one_label)
+        self._sums: list[RankedBinarySums] = []
+
+    def update(
+        self,
+        labels: ArrayLike,
+        probs: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            labels: 0 and 1, of shape `(batch, ..., labels)`, or `(batch, ...)` of one.
+            probs: probabilities of that shape, or with an axis of draws before it.
+            sample_weight: weights, finite and not below zero, `(batch,)` or of the
+                labels' shape; `None` for equal ones.
+
+        Raises:
+            ValueError: if a shape does not fit, or a value breaks its rule.
+            TypeError: if an argument does not hold real numbers.
+        """
+        data = read_binary(
+            labels,
+            probs,
+            sample_weight,
+            self._ignore_label,
+            columns=not self._one_label,
+            may_be_empty=True,
+        )
+        count = data.labels.shape[1]
+        if not self._sums:
+            limits = self._threshold
+            limits = np.repeat(limits, count) if len(limits) == 1 else limits
+            if len(limits) != count:
+                raise ValueError(
+                    "`labels` must have as many labels as `threshold`, "
+                    f"{len(limits)}. Received: {count} labels"
+                )
+            self._sums = [RankedBinarySums(limit, self._num_bins) for limit in limits]
+        if len(self._sums) != count:
+            raise ValueError(
+                "`labels` must have as many labels as in the first batch, "
+                f"{len(self._sums)}. Received: {count} labels"
+            )
+        for label, sums in enumerate(self._sums):
+            sums.add(*data.column(label))
+
+    @property
+    def label_scores(self) -> dict[str, np.ndarray]:
+        """The dict of `label_scores` of all batches so far, arrays `(labels,)`."""
+        found = [sums.scores() for sums in self._sums]
+        found = found or [RankedBinarySums(0.5, self._num_bins).scores()]
+        return {key: np.array([scores[key] for scores in found]) for key in found[0]}
+
+    def result(self) -> dict[str, float]:
+        """Returns the dict of `multilabel_report` of all batches so far.
+
+        Of one label it is that of `binary_report`.
+        """
+        scores = self.label_scores
+        return {key: float(class_mean(value)) for key, value in scores.items()}
