@@ -3,8 +3,9 @@
 import abc
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -28,8 +29,9 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
-from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.batches import Batch, Batches, in_parts
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.positions import check_weights
 from tfhyper.posterior.tasks.registry import option_values
 from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty, check_rejection
 from tfhyper.posterior.tasks.task import Task
@@ -38,6 +40,11 @@ from tfhyper.variational import Variational
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
+
+
+# How many numbers of a draw are held at once where predictions are scored.
+_PART = 2**23
+_NO_LABELS = "`y` must hold the labels where `x` brings none. Received: y=None"
 
 
 class BasePredictor(abc.ABC):
@@ -270,7 +277,7 @@ class BasePredictor(abc.ABC):
         self,
         x: Structure,
         batch_size: int = 128,
-        keep_members: bool = True,
+        keep_members: bool | None = None,
         verbose: int = 0,
     ) -> Any:
         """Returns the mean over the draws, and its uncertainty.
@@ -297,7 +304,8 @@ class BasePredictor(abc.ABC):
                 give the same examples in the same order each time.
             batch_size: int > 0, for arrays.
             keep_members: bool, keep the N predictions: draws x examples x
-                classes x 4 bytes.
+                classes x 4 bytes. `None` to keep them if they are not above 1 GiB, and
+                to print that they are not kept.
             verbose: 0 for silence, 1 for a progress bar.
 
         Raises:
@@ -305,9 +313,47 @@ class BasePredictor(abc.ABC):
                 for another draw; if `estimate_batch_norm` is due; or if a draw's output
                 is not finite.
         """
-        check_reading(batch_size, verbose, keep_members=keep_members)
+        _check_members(keep_members)
+        check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs)
         return self._rejecting(self._predict(data, keep_members, verbose)[0])
+
+    def predict_batches(
+        self,
+        x: Structure,
+        batch_size: int = 128,
+        keep_members: bool | None = None,
+        verbose: int = 0,
+    ) -> Iterator[Any]:
+        """Yields predictions batch by batch, for what is too large to be held at once.
+
+        What `predict` returns of each batch. All draws predict a batch before the next
+        is read: `x` is read once, and may be different when it is read again. Where the
+        kernels of all draws are above 1 GiB, they are made anew for each batch, and of
+        a `DeepEnsemble` of paths the files are read anew: take large batches then.
+
+        Args:
+            x: as for `predict`.
+            batch_size: int > 0, for arrays.
+            keep_members: as for `predict`, of each batch.
+            verbose: 0 for silence, 1 for a progress bar.
+
+        Raises:
+            ValueError: as `predict`.
+
+        Example:
+
+        >>> means = [part.mean for part in predictor.predict_batches(x_test, 500)]
+        >>> [mean.shape for mean in means]
+        [(500, 10), (500, 10), (500, 10), (500, 10)]
+        >>> bool((np.concatenate(means).argmax(-1) == 0).any())
+        True
+        """
+        _check_members(keep_members)
+        check_reading(batch_size, verbose)
+        data = Batches("x", x, batch_size, self.source.inputs)
+        parts = self._in_parts(data, keep_members, verbose, "predict", most=0)
+        return (self._rejecting(prediction) for prediction, *_ in parts)
 
     def predict_anytime(
         self,
@@ -432,14 +478,13 @@ class BasePredictor(abc.ABC):
                 regression without a noise variance.
         """
         self.task.check_scores()
-        labels, prediction, weights = self._labelled(
-            x, y, sample_weight, batch_size, verbose
-        )
-        scores = self.task.report(labels, prediction, weights)
-        if self.rejection is not None:
-            rejecting = self._rejecting(prediction)
-            scores.update(rejecting.selective_scores(labels, weights))
-        return scores
+        scores = self.task.new_scores()
+        data = self._labelled(x, y, sample_weight, batch_size, verbose)
+        keep_members = self.task.keeps_members
+        parts = self._in_parts(data, keep_members, verbose, "evaluate")
+        for prediction, labels, weights in parts:
+            scores.update(*self._checked(labels, prediction, weights))
+        return scores.result()
 
     def fit_noise(
         self,
@@ -478,7 +523,9 @@ class BasePredictor(abc.ABC):
         self.task.check_fits_noise()
         check_choice("score", score, SCORES)
         check_bool("per_target", per_target)
-        found = self._labelled(x, y, sample_weight, batch_size, verbose)
+        data = self._labelled(x, y, sample_weight, batch_size, verbose)
+        prediction, labels, weights = self._predict(data, True, verbose)
+        found = self._checked(labels, prediction, weights)
         self.task.fit_noise(*found, score, per_target)
         return self
 
@@ -548,22 +595,26 @@ class BasePredictor(abc.ABC):
                 "`error` is for classifiers: give the `coverage` of a regression. "
                 f"Received: error={error}, outputs={self.outputs!r}"
             )
-        labels, prediction, weights = self._labelled(
-            x, y, sample_weight, batch_size, verbose, needs_labels=error is not None
-        )
-        if confidence is not None and prediction.uncertainty(score).ndim > 1:
-            raise ValueError(
-                "`confidence` must be None where an example has several answers, which "
-                "are not independent of each other. "
-                f"Received: confidence={confidence}"
+        decided = error is not None
+        data = self._labelled(x, y, sample_weight, batch_size, verbose, decided)
+        found: list[dict[str, np.ndarray | None]] = []
+        for prediction, y_part, weights in self._in_parts(data, False, verbose, "fit"):
+            if confidence is not None and prediction.uncertainty(score).ndim > 1:
+                raise ValueError(
+                    "`confidence` must be None where an example has several answers, "
+                    "which are not independent of each other. "
+                    f"Received: confidence={confidence}"
+                )
+            labels, _, weights = self._checked(y_part, prediction, weights, decided)
+            found.append(
+                self.task.rejection_data(prediction, score, labels, weights, decided)
             )
+        joined: dict[str, Any] = {
+            name: None if found[0][name] is None else _concatenated(found, name)
+            for name in found[0]
+        }
         threshold = metrics.rejection_threshold(
-            coverage=coverage,
-            error=error,
-            confidence=confidence,
-            **self.task.rejection_data(
-                prediction, score, labels, weights, decided=error is not None
-            ),
+            coverage=coverage, error=error, confidence=confidence, **joined
         )
         self.rejection = Rejection(threshold, score)
         return self
@@ -599,28 +650,6 @@ class BasePredictor(abc.ABC):
             return prediction
         return prediction.reject(self.rejection.threshold, self.rejection.score)
 
-    @overload
-    def _labelled(
-        self,
-        x: Structure,
-        y: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-        batch_size: int,
-        verbose: int,
-        needs_labels: Literal[True] = True,
-    ) -> tuple[np.ndarray, Any, np.ndarray | None]: ...
-
-    @overload
-    def _labelled(
-        self,
-        x: Structure,
-        y: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-        batch_size: int,
-        verbose: int,
-        needs_labels: bool,
-    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]: ...
-
     def _labelled(
         self,
         x: Structure,
@@ -629,37 +658,86 @@ class BasePredictor(abc.ABC):
         batch_size: int,
         verbose: int,
         needs_labels: bool = True,
-    ) -> tuple[np.ndarray | None, Any, np.ndarray | None]:
-        """Returns labels, prediction and weights of labelled data, all checked.
+    ) -> Batches:
+        """Returns labelled data, checked as far as they are there already.
 
-        Labels may be missing, and are `None` then, unless they are needed.
+        Labels may be missing, unless they are needed.
         """
         check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
-        task = self.task
         if data.labels is not None:
             # At the door, before the draws predict.
-            data.labels = task.check_labels(data.labels)
-            data.weights = task.check_weights(data.weights, data.labels.shape)
-        elif data.weights is not None:
-            data.weights = task.check_weights(data.weights, data.weights.shape)
-        if data.labels is None and data.fixed and needs_labels:
-            raise ValueError(
-                "`y` must hold the labels where `x` brings none. Received: y=None"
-            )
-        prediction, labels, weights = self._predict(data, task.keeps_members, verbose)
+            data.labels = self.task.check_labels(data.labels)
+        elif data.fixed and needs_labels:
+            raise ValueError(_NO_LABELS)
+        if data.weights is not None:
+            of = data.weights if data.labels is None else data.labels
+            check_weights(data.weights, of.shape, may_be_zero=False)
+        return data
+
+    def _checked(
+        self,
+        labels: Any,
+        prediction: Any,
+        weights: np.ndarray | None,
+        needs_labels: bool = True,
+    ) -> tuple[Any, Any, np.ndarray | None]:
+        """Returns labels, prediction with the rule, and weights of a part of data.
+
+        Labels may be missing, and are `None` then, unless they are needed.
+        """
+        prediction = self._rejecting(prediction)
         if labels is None:
-            if not needs_labels:
-                shape = prediction.uncertainty().shape
-                return None, prediction, task.check_weights(weights, shape)
-            raise ValueError(
-                "`y` must hold the labels where `x` brings none. Received: y=None"
-            )
-        labels = task.check_labels(labels)
-        return labels, prediction, task.check_weights(weights, labels.shape)
+            if needs_labels:
+                raise ValueError(_NO_LABELS)
+            shape = prediction.uncertainty().shape
+        else:
+            labels = self.task.check_labels(labels)
+            shape = labels.shape
+        return labels, prediction, check_weights(weights, shape)
+
+    def _in_parts(
+        self,
+        data: Batches,
+        keep_members: bool | None,
+        verbose: int,
+        what: str,
+        most: int = _PART,
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Yields the predictions of data part by part, with labels and weights.
+
+        Args:
+            data: the data, read once.
+            keep_members: as for `predict`, of each part.
+            verbose: 0 for silence, 1 for a progress bar.
+            what: what is done, for the bar.
+            most: how many numbers a draw may give for a part; 0 for single batches.
+        """
+        if keep_members:
+            most //= self.num_draws
+        count = data.num_examples if data.fixed else None
+        bar = loop.progress_bar(what, count, verbose, "example")
+        done = 0
+        for part in in_parts(data, self._numbers, most):
+            runs = self.source.runs(part)
+            yield loop.predict(runs, self.num_networks, part, self.task, keep_members)
+            done += part.num_examples
+            bar.update(done, finalize=done == count)
+
+    def _numbers(self, batch: Batch) -> int:
+        """Returns how many numbers one draw gives for a batch."""
+        # Axes of any size are those of the inputs, as of pixels.
+        largest = max(
+            math.prod(x.shape[1:-1]) for x in keras.tree.flatten(batch.inputs)
+        )
+        return batch.count * sum(
+            math.prod(size or 1 for size in shape[1:])
+            * (largest if None in shape[1:] else 1)
+            for shape in self.task.shapes
+        )
 
     def _predict(
-        self, data: Batches, keep_members: bool, verbose: int
+        self, data: Batches, keep_members: bool | None, verbose: int
     ) -> tuple[Any, Any, Any]:
         """Returns the prediction, and what the data brought: labels and weights."""
         runs, count = self.source.runs(data), self.num_networks
@@ -725,6 +803,15 @@ class BasePredictor(abc.ABC):
         except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, cls.kind, error) from error
         return predictor
+
+
+def _concatenated(parts: list[dict[str, Any]], name: str) -> np.ndarray:
+    return np.concatenate([part[name] for part in parts])
+
+
+def _check_members(keep_members: Any) -> None:
+    if keep_members is not None:
+        check_bool("keep_members", keep_members)
 
 
 def _duplicate(model: keras.Model) -> keras.Model:

@@ -8,7 +8,7 @@ import keras
 from tfhyper.posterior.draw_settings import SettledDraws
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
-from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.batches import Batches, Part
 from tfhyper.posterior.running.model_inputs import ModelInputs
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.tensor_types import Structure
@@ -51,7 +51,7 @@ class DrawSource(Protocol):
     def draws(self) -> list[Draw]:
         """The draws, in their order: see above."""
 
-    def runs(self, data: Batches | None = None) -> Iterable[RunnableNetwork]:
+    def runs(self, data: Batches | Part | None = None) -> Iterable[RunnableNetwork]:
         """Returns the networks in the order of the draws, ready to predict.
 
         Args:

@@ -13,7 +13,7 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.perturbed_network import network_of_draws
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormStatistics
-from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.batches import Batches, Part
 from tfhyper.posterior.running.exclusive import Exclusive
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.model_inputs import ModelInputs
@@ -174,7 +174,7 @@ class DrawnEnsemble:
         return draws
 
     def runs(
-        self, data: Batches | None = None, draws: list[Draw] | None = None
+        self, data: Batches | Part | None = None, draws: list[Draw] | None = None
     ) -> Iterable[RunnableNetwork]:
         """Returns the networks of the draws, or of those given, ready to predict.
 

@@ -11,7 +11,7 @@ from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
-from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.batches import Batches, Part
 from tfhyper.posterior.running.exclusive import Exclusive
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.loop import progress
@@ -110,7 +110,7 @@ class MemberModels:
         """The draws, those of the first member first."""
         return [draw for own in self._draws for draw in own]
 
-    def runs(self, data: Batches | None = None) -> Iterator[RunnableNetwork]:
+    def runs(self, data: Batches | Part | None = None) -> Iterator[RunnableNetwork]:
         """Yields the networks, a member's model read when its turn comes."""
         # One reading: an estimate meanwhile gives other ones.
         for member, own in zip(self, self._draws, strict=True):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -144,6 +144,51 @@ class Batches:
                 None if labels is None else _as_array("y", labels),
                 None if weights is None else _as_array("sample_weight", weights),
             )
+
+
+class Part:
+    """Some batches in a row, held in memory, which stand for data of their own.
+
+    Args:
+        batches: the batches, as `Batches` gave them.
+        batch_size: that of the data.
+
+    Attributes:
+        fixed: True: they are the same in every reading.
+        num_examples: how many examples they hold.
+    """
+
+    fixed = True
+
+    def __init__(self, batches: Sequence["Batch"], batch_size: int):
+        self._batches, self.batch_size = batches, batch_size
+        self.num_examples = sum(batch.count for batch in batches)
+
+    def __iter__(self) -> Iterator["Batch"]:
+        """Yields the batches, each with its place in all of the data."""
+        return iter(self._batches)
+
+
+def in_parts(
+    data: Batches, numbers_of: Callable[["Batch"], int], most: int
+) -> Iterator[Part]:
+    """Yields data part by part, read once.
+
+    Args:
+        data: the data.
+        numbers_of: how many numbers come out of a batch.
+        most: the numbers of a part, at most, but for parts of one batch.
+    """
+    held: list[Batch] = []
+    numbers = 0
+    for batch in data:
+        found = numbers_of(batch)
+        if held and numbers + found > most:
+            yield Part(held, data.batch_size)
+            held, numbers = [], 0
+        held.append(batch)
+        numbers += found
+    yield Part(held, data.batch_size)
 
 
 def check_source(name: str, inputs: Structure) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhyper.posterior.running.batches import Batches, checksum
+from tfhyper.posterior.running.batches import Batches, Part, checksum
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure
+
+# The answers of all draws of more bytes are kept only if that is asked for.
+MOST_MEMBERS = 2**30
 
 
 def progress(
@@ -23,20 +26,20 @@ def progress(
 
 
 def progress_bar(
-    what: str, count: int, verbose: int, unit: str = "draw"
+    what: str, count: int | None, verbose: int, unit: str = "draw"
 ) -> keras.utils.Progbar:
-    """Returns a bar of so many units, after a line that says of what."""
+    """Returns a bar of so many units, or of any number, after a line of what."""
     if verbose:
-        print(f"{what}: {count} {unit}s", flush=True)
+        print(f"{what}: {'' if count is None else f'{count} '}{unit}s", flush=True)
     return keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
 
 
 def predict(
     runs: Iterable[RunnableNetwork],
     count: int,
-    data: Batches,
+    data: Batches | Part,
     task: Task,
-    keep_members: bool,
+    keep_members: bool | None,
     verbose: int = 0,
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
     """Returns the prediction of an ensemble, and the labels and weights of the data.
@@ -46,14 +49,15 @@ def predict(
         count: how many draws they hold.
         data: what to predict, read once for each network.
         task: the `Task` that reads what the networks give.
-        keep_members: bool, whether the prediction keeps each draw's.
+        keep_members: bool, whether the prediction keeps each draw's; `None` if all of
+            them are not above `MOST_MEMBERS` bytes.
         verbose: 0 for silence, 1 for a progress bar.
 
     Raises:
         ValueError: if the data are not the same in every reading, or an output
             is not finite.
     """
-    total, bar = task.new_sum(keep_members), progress_bar("predict", count, verbose)
+    total, bar = None, progress_bar("predict", count, verbose)
     first: list[int | None] | None = None
     brought: list[np.ndarray | None] = [None, None]
     for run in runs:
@@ -73,11 +77,29 @@ def predict(
             brought = _join(found)
         first = check_same(seen, first)
         arrays = [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
+        if total is None:
+            if keep_members is None:
+                keep_members = _may_keep(arrays, count // run.count)
+            total = task.new_sum(keep_members)
         for member in zip(*arrays, strict=True):
             total.add(*member)
         bar.add(run.count)
+    if total is None:
+        raise ValueError("`runs` must be the networks of one draw or more.")
     labels, weights = brought
     return total.result(), labels, weights
+
+
+def _may_keep(arrays: Sequence[np.ndarray], runs: int) -> bool:
+    """Returns whether the answers of all draws fit, and says it if they do not."""
+    needed = runs * sum(array.nbytes for array in arrays)
+    if needed > MOST_MEMBERS:
+        print(
+            f"predict: the members, {needed / 2**30:.1f} GiB, are not kept; "
+            "`keep_members=True` keeps them",
+            flush=True,
+        )
+    return needed <= MOST_MEMBERS
 
 
 def _filled_up(inputs: Structure, held: int, size: int) -> Structure:

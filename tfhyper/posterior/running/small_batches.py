@@ -23,7 +23,7 @@ from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.networks.segments import Calls
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 from tfhyper.posterior.networks.stacked_tensor import StackedTensor
-from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.running.batches import Batches, Part
 from tfhyper.posterior.running.weight_cache import (
     DrawnWeights,
     RunnableNetwork,
@@ -209,7 +209,7 @@ class SmallBatchPath:
             self._seen: Counter[int] = Counter()
 
     def network_for(
-        self, draws: list[Draw], key: tuple, data: Batches
+        self, draws: list[Draw], key: tuple, data: Batches | Part
     ) -> RunnableNetwork | None:
         """Returns what predicts with all draws, or `None` for one after the other.
 

@@ -17,12 +17,14 @@ from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
     Rejection,
+    SelectiveSums,
     Uncertainty,
     is_rejected,
 )
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
+    Scores,
     Task,
     finite,
     in_float32,
@@ -188,21 +190,13 @@ class Prediction:
             ValueError: for labels of another shape or out of range.
             TypeError: for labels that are no integers.
         """
-        mean = sum_to_one(self.mean)
-        labels = positions.check_class_labels(
-            labels, mean.ndim, mean.shape[-1], self.ignore_class, name="labels"
+        checked = positions.check_class_labels(
+            labels, self.total.ndim, self.mean.shape[-1], self.ignore_class, "labels"
         )
-        weights = positions.check_weights(sample_weight, labels.shape)
-        said = np.concatenate([mean, self.rejected[..., None]], axis=-1)
-        rows = positions.rows_that_count(
-            labels, said, weights, self.ignore_class, "labels"
-        )
-        return metrics.selective_report(
-            rows.labels,
-            rows.values[:, :-1],
-            rows.values[:, -1].astype(bool),
-            sample_weight=rows.weights,
-        )
+        weights = positions.check_weights(sample_weight, checked.shape, False)
+        sums = SelectiveSums()
+        sums.add(*_losses(checked, self, weights, "labels"))
+        return sums.scores("selective_error")
 
     def covariance(self) -> metrics.CovarianceDecomposition:
         """Returns the label's covariance, split as the variance is.
@@ -384,23 +378,9 @@ class Classification(Task):
         """Returns what adds up the probabilities of draws."""
         return PredictionSum(keep_members, self.ignore_class)
 
-    def report(
-        self,
-        labels: np.ndarray,
-        prediction: Prediction,
-        weights: np.ndarray | None = None,
-    ) -> dict[str, float]:
-        """Returns error, nll, brier and ece of a prediction, its examples weighted."""
-        rows = self._rows(labels, prediction, weights)
-        return metrics.classification_report(
-            rows.labels, rows.values, sample_weight=rows.weights
-        )
-
-    def _rows(
-        self, labels: np.ndarray, prediction: Prediction, weights: np.ndarray | None
-    ) -> positions.Rows:
-        mean = sum_to_one(prediction.mean)
-        return positions.rows_that_count(labels, mean, weights, self.ignore_class)
+    def new_scores(self) -> "ClassScores":
+        """Returns what adds up error, nll, brier and ece, of maps mean_iou too."""
+        return ClassScores(self)
 
     def check_labels(self, labels: ArrayLike) -> np.ndarray:
         """Returns labels as integers (examples, ...), of any form that Keras' have.
@@ -410,14 +390,8 @@ class Classification(Task):
             TypeError: for labels that are no numbers.
         """
         return positions.check_class_labels(
-            labels, self.rank, self.classes, self.ignore_class
+            labels, self.rank - 1, self.classes, self.ignore_class
         )
-
-    def check_weights(
-        self, weights: ArrayLike | None, shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        """Returns weights, one for each example or for each label."""
-        return positions.check_weights(weights, shape)
 
     def choices(self, member: Member) -> np.ndarray:
         """Returns the probabilities of the classes."""
@@ -458,9 +432,8 @@ class Classification(Task):
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
         mean = found["members"].mean(axis=1, dtype=np.float64)
-        rows = positions.rows_that_count(
-            self.check_labels(labels), mean, None, self.ignore_class
-        )
+        checked = self.check_labels(labels)
+        rows = positions.rows_that_count(checked, mean, None, self.ignore_class)
         return metrics.classification_report(rows.labels, rows.values)
 
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
@@ -468,6 +441,63 @@ class Classification(Task):
         if score == "confidence":
             return 1.0 - ops.max(found["probabilities"], axis=-1)
         return found[score]
+
+
+class ClassScores(Scores):
+    """Adds up error, nll, brier and ece; of maps the intersection over union, too."""
+
+    def __init__(self, task: Classification):
+        super().__init__()
+        self._ignore_class, self._classes = task.ignore_class, task.classes
+        self._sums = metrics.ClassificationScores()
+        # Of pixels and voxels, counts of (label, prediction).
+        self._matrix: np.ndarray | None = None
+        if task.rank > 3:
+            self._matrix = np.zeros((task.classes, task.classes))
+
+    def add(
+        self, labels: np.ndarray, prediction: Prediction, weights: np.ndarray | None
+    ) -> None:
+        """Adds a part of the data."""
+        mean = sum_to_one(prediction.mean)
+        rows = positions.rows_that_count(labels, mean, weights, self._ignore_class)
+        if not len(rows.labels) or (weights is not None and not np.any(rows.weights)):
+            return
+        self._sums.update(rows.labels, rows.values, rows.weights)
+        if self._matrix is not None:
+            self._matrix = self._matrix + metrics.confusion_matrix(
+                rows.labels,
+                rows.values.argmax(-1),
+                self._classes,
+                sample_weight=rows.weights,
+            )
+
+    def losses(
+        self, labels: np.ndarray, prediction: Prediction, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns which labels are wrong, which are rejected, and weights."""
+        return _losses(labels, prediction, weights, "y")
+
+    def scores(self) -> dict[str, float]:
+        """Returns the scores of all parts."""
+        found = self._sums.result()
+        if self._matrix is not None:
+            found["mean_iou"] = metrics.segmentation_report(self._matrix)["mean_iou"]
+        return found
+
+
+def _losses(
+    labels: np.ndarray,
+    prediction: Prediction,
+    weights: np.ndarray | None,
+    name: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    said = np.stack([prediction.mean.argmax(-1), prediction.rejected], axis=-1)
+    rows = positions.rows_that_count(
+        labels, said, weights, prediction.ignore_class, name
+    )
+    label, rejected = rows.values.T
+    return label != rows.labels, rejected.astype(bool), rows.weights
 
 
 def _entropy(probs: Tensor) -> Tensor:

@@ -17,12 +17,14 @@ from tfhyper.posterior.tasks.classification import CLASS_UNCERTAINTIES
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
     Rejection,
+    SelectiveSums,
     Uncertainty,
     is_rejected,
 )
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
+    Scores,
     Task,
     finite,
     in_float32,
@@ -195,18 +197,10 @@ class LabelsPrediction:
             TypeError: for labels that are no integers.
         """
         found = _check_labels(labels, self.mean.shape, self.ignore_class, "labels")
-        weights = positions.check_weights(sample_weight, found.shape)
-        said = np.stack([self.mean, self.rejected], axis=-1)
-        rows = positions.rows_that_count(
-            found, said, weights, self.ignore_class, "labels"
-        )
-        probs, rejected = rows.values.T
-        return metrics.selective_report(
-            rows.labels,
-            _two_classes(probs),
-            rejected.astype(bool),
-            sample_weight=rows.weights,
-        )
+        weights = positions.check_weights(sample_weight, found.shape, False)
+        sums = SelectiveSums()
+        sums.add(*_losses(found, self, weights, "labels"))
+        return sums.scores("selective_error")
 
 
 class LabelsSum(MemberSum):
@@ -340,31 +334,9 @@ class Labels(Task):
         """
         return _check_labels(labels, self._shape, self.ignore_class, "y")
 
-    def check_weights(
-        self, weights: ArrayLike | None, shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        """Returns weights, one for each example or for each label."""
-        return positions.check_weights(weights, shape)
-
-    def report(
-        self,
-        labels: np.ndarray,
-        prediction: LabelsPrediction,
-        weights: np.ndarray | None = None,
-    ) -> dict[str, float]:
-        """Returns error, nll, brier and ece of all labels together."""
-        return self._scores(labels, prediction.mean, weights)
-
-    def _scores(
-        self, labels: np.ndarray, mean: np.ndarray, weights: np.ndarray | None
-    ) -> dict[str, float]:
-        rows = positions.rows_that_count(labels, mean, weights, self.ignore_class)
-        scores = metrics.classification_report(
-            rows.labels, _two_classes(rows.values), sample_weight=rows.weights
-        )
-        # (p - y)^2, as it is told of one column: half of the sum over both classes.
-        scores["brier"] /= 2
-        return scores
+    def new_scores(self) -> "LabelScores":
+        """Returns what adds up the scores of `tfhyper.metrics.multilabel_report`."""
+        return LabelScores(self)
 
     def choices(self, member: Member) -> np.ndarray:
         """Returns the probabilities of 0 and of 1 along a last axis."""
@@ -409,7 +381,9 @@ class Labels(Task):
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
         mean = found["members"].mean(axis=1, dtype=np.float64)
-        return self._scores(self.check_labels(labels), mean, None)
+        return metrics.multilabel_report(
+            self.check_labels(labels), mean, ignore_label=self.ignore_class
+        )
 
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `LabelsPrediction.uncertainty(score)` from what a file gives."""
@@ -417,6 +391,57 @@ class Labels(Task):
             mean = found["probabilities"]
             return ops.minimum(mean, 1.0 - mean)
         return found[score]
+
+
+class LabelScores(Scores):
+    """Adds up the scores of `tfhyper.metrics.multilabel_report`."""
+
+    def __init__(self, task: Labels):
+        super().__init__()
+        self._sums = metrics.MultilabelScores(ignore_label=task.ignore_class)
+
+    def add(
+        self,
+        labels: np.ndarray,
+        prediction: LabelsPrediction,
+        weights: np.ndarray | None,
+    ) -> None:
+        """Adds a part of the data."""
+        mean = prediction.mean
+        positions.check_positions("y", labels, mean.shape)
+        count = mean.shape[-1]
+        if weights is not None:
+            weights = weights.reshape(-1, count)
+        self._sums.update(
+            labels.reshape(-1, count), mean.reshape(-1, count), sample_weight=weights
+        )
+
+    def losses(
+        self,
+        labels: np.ndarray,
+        prediction: LabelsPrediction,
+        weights: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns which labels are wrong, which are rejected, and weights."""
+        return _losses(labels, prediction, weights, "y")
+
+    def scores(self) -> dict[str, float]:
+        """Returns the scores of all parts."""
+        return self._sums.result()
+
+
+def _losses(
+    labels: np.ndarray,
+    prediction: LabelsPrediction,
+    weights: np.ndarray | None,
+    name: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    said = np.stack([prediction.mean > 0.5, prediction.rejected], axis=-1)
+    rows = positions.rows_that_count(
+        labels, said, weights, prediction.ignore_class, name
+    )
+    label, rejected = rows.values.T
+    return label != rows.labels, rejected, rows.weights
 
 
 def _two_classes(probs: np.ndarray) -> np.ndarray:
@@ -467,5 +492,5 @@ def _check_labels(
     if array.dtype.kind == "b":
         array = array.astype(np.int64)
     flat = array.reshape(-1)
-    found = positions.check_class_labels(flat, 2, 2, ignore_class, name=name)
+    found = positions.check_class_labels(flat, 1, 2, ignore_class, name=name)
     return found.reshape(array.shape)

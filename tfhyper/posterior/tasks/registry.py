@@ -10,7 +10,7 @@ from tfhyper.posterior.tasks import output_kind
 from tfhyper.posterior.tasks.classification import Classification
 from tfhyper.posterior.tasks.labels import Labels
 from tfhyper.posterior.tasks.regression import Regression
-from tfhyper.posterior.tasks.task import Task
+from tfhyper.posterior.tasks.task import Task, output_shapes
 
 # Each is asked in this order whether a model is one of its own.
 TASKS: list[type[Task]] = [Labels, Regression, Classification]
@@ -52,7 +52,7 @@ def make_task(model: keras.Model, outputs: str | None = None, **options: Any) ->
     own = {name: value for name, value in options.items() if name in task.takes}
     make: Callable[..., Task] = task
     made = make(model, outputs, **own)
-    made.known = certain
+    made.known, made.shapes = certain, tuple(output_shapes(model))
     return made
 
 

@@ -11,13 +11,19 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
-from tfhyper.metrics._checks import as_array, check_vector, weighted_mean
+from tfhyper.metrics._checks import as_array, check_vector
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import output_kind, positions
-from tfhyper.posterior.tasks.rejection import Part, Rejection, is_rejected
+from tfhyper.posterior.tasks.rejection import (
+    Part,
+    Rejection,
+    SelectiveSums,
+    is_rejected,
+)
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
+    Scores,
     Task,
     finite,
     in_float32,
@@ -133,18 +139,11 @@ class RegressionPrediction:
             ValueError: for targets of another shape, or not finite.
             TypeError: for targets that are no real numbers.
         """
-        targets = _check_targets("targets", targets, (None, *self.mean.shape[1:]))
-        said = np.stack([self.mean, self.rejected], axis=-1)
-        checked = positions.check_weights(sample_weight, targets.shape)
-        rows = positions.rows_that_count(targets, said, checked, None, "targets")
-        kept = rows.values[:, 1] == 0
-        weights = np.ones(len(kept)) if rows.weights is None else rows.weights
-        scores = {"coverage": weighted_mean(kept, weights)}
-        if scores["coverage"]:
-            scores["selective_rmse"] = metrics.rmse(
-                rows.labels[kept], rows.values[kept, 0], sample_weight=weights[kept]
-            )
-        return scores
+        checked = _check_targets("targets", targets, (None, *self.mean.shape[1:]))
+        weights = positions.check_weights(sample_weight, checked.shape, False)
+        sums = SelectiveSums()
+        sums.add(*_losses(checked, self, weights, "targets"))
+        return sums.scores("selective_rmse")
 
     def covariance(self) -> np.ndarray:
         """Returns how targets go together: float64 (batch, ..., targets, targets).
@@ -350,20 +349,9 @@ class Regression(Task):
                 f"Received: noise_variance={self.noise_variance}"
             )
 
-    def report(
-        self,
-        targets: np.ndarray,
-        prediction: RegressionPrediction,
-        weights: np.ndarray | None = None,
-    ) -> dict[str, float]:
-        """Returns rmse, crps, nll, coverage_90 and width_90 of all targets together."""
-        positions.check_positions("y", targets, prediction.mean.shape)
-        return metrics.regression_report(
-            targets.reshape(-1),
-            _rows(kept(prediction.members)),
-            _rows(kept(prediction.member_variance)),
-            sample_weight=positions.weights_of_rows(weights, targets.shape),
-        )
+    def new_scores(self) -> "RegressionScores":
+        """Returns what adds up rmse, crps, nll, coverage_90 and width_90."""
+        return RegressionScores()
 
     def check_labels(self, targets: ArrayLike) -> np.ndarray:
         """Returns targets (examples, ...) in float64, of the shape of predictions.
@@ -373,12 +361,6 @@ class Regression(Task):
             TypeError: for targets that are no real numbers.
         """
         return _check_targets("y", targets, self._shape)
-
-    def check_weights(
-        self, weights: ArrayLike | None, shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        """Returns weights, one for each example or for each target."""
-        return positions.check_weights(weights, shape)
 
     def check_fits_noise(self) -> None:
         """Raises ValueError if the network gives a variance itself."""
@@ -400,7 +382,6 @@ class Regression(Task):
         """
         positions.check_positions("y", targets, prediction.mean.shape)
         members = kept(prediction.members)
-        weights = positions.weights_of_rows(weights, targets.shape)
         columns = self.targets if per_target else 1
         shaped = None if weights is None else weights.reshape(-1, columns)
         found = [
@@ -460,6 +441,55 @@ class Regression(Task):
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
         """Returns `RegressionPrediction.uncertainty(score)` from what a file gives."""
         return found["variance" if score == "total" else score]
+
+
+class RegressionScores(Scores):
+    """Adds up rmse, crps, nll, coverage_90 and width_90."""
+
+    selective = "selective_rmse"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sums = metrics.RegressionScores()
+
+    def add(
+        self,
+        targets: np.ndarray,
+        prediction: RegressionPrediction,
+        weights: np.ndarray | None,
+    ) -> None:
+        """Adds a part of the data."""
+        positions.check_positions("y", targets, prediction.mean.shape)
+        self._sums.update(
+            targets.reshape(-1),
+            _rows(kept(prediction.members)),
+            _rows(kept(prediction.member_variance)),
+            sample_weight=weights,
+        )
+
+    def losses(
+        self,
+        targets: np.ndarray,
+        prediction: RegressionPrediction,
+        weights: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns squared errors, which are rejected, and weights."""
+        return _losses(targets, prediction, weights, "y")
+
+    def scores(self) -> dict[str, float]:
+        """Returns the scores of all parts."""
+        return self._sums.result()
+
+
+def _losses(
+    targets: np.ndarray,
+    prediction: RegressionPrediction,
+    weights: np.ndarray | None,
+    name: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    positions.check_positions(name, targets, prediction.mean.shape)
+    errors = np.square(targets - prediction.mean)
+    return errors.reshape(-1), prediction.rejected.reshape(-1), weights
 
 
 def _check_names(model: keras.Model, outputs: str) -> list[str] | None:

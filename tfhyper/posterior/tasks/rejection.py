@@ -1,12 +1,14 @@
 """From what uncertainty on a prediction says that it does not know."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from tfhyper.checks import check_choice, check_number
+from tfhyper.metrics._checks import RunningMean
 
 # The label of what is rejected.
 UNKNOWN = -1
@@ -62,6 +64,34 @@ class Rejection:
     def rejects(self, uncertainty: np.ndarray) -> np.ndarray:
         """Returns bools: where an uncertainty, of any shape, is too large."""
         return np.asarray(uncertainty) > self.threshold
+
+
+class SelectiveSums:
+    """Adds up what is kept, and how far this is wrong, from parts of the data."""
+
+    def __init__(self) -> None:
+        self._coverage, self._losses = RunningMean(), RunningMean()
+
+    def add(
+        self, losses: np.ndarray, rejected: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        """Adds losses of answers (rows,), whether these are rejected, and weights."""
+        kept = ~np.asarray(rejected, bool)
+        self._coverage.add(kept, weights)
+        if kept.any():
+            self._losses.add(losses[kept], None if weights is None else weights[kept])
+
+    def scores(self, name: str) -> dict[str, float]:
+        """Returns "coverage", the fraction that is kept, and the mean loss of these.
+
+        Args:
+            name: what the mean loss is called. It is left out where none is kept; one
+                that ends in "rmse" is the root of the mean.
+        """
+        found = {"coverage": self._coverage.result()}
+        if not math.isnan(loss := self._losses.result()):
+            found[name] = math.sqrt(loss) if name.endswith("rmse") else loss
+        return found
 
 
 def is_rejected(prediction: Any) -> np.ndarray:

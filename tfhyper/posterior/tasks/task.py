@@ -1,6 +1,7 @@
 """What a task has to answer: the meaning of a network's outputs."""
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import positions
 from tfhyper.posterior.tasks.output_kind import Evidence
+from tfhyper.posterior.tasks.rejection import SelectiveSums
 from tfhyper.tensor_types import Structure, Tensor
 
 # A number for each example and draw: arrays (examples, ...) of one draw.
@@ -27,6 +29,69 @@ class MemberSum(abc.ABC):
     @abc.abstractmethod
     def result(self) -> Any:
         """Returns the prediction of the draws added so far."""
+
+
+class Scores(abc.ABC):
+    """Adds up the scores of predictions, so that data come in parts.
+
+    With a rejection in the predictions, the fraction that is kept and its loss too.
+    """
+
+    # What the mean loss of what is kept is called, see `SelectiveSums.scores`.
+    selective: ClassVar[str] = "selective_error"
+
+    def __init__(self) -> None:
+        self._selective: SelectiveSums | None = None
+
+    def update(
+        self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None
+    ) -> None:
+        """Adds a part of the data.
+
+        Args:
+            labels: as `Task.check_labels` returns them.
+            prediction: of `Task.new_sum`, with its members if `keeps_members`.
+            weights: (rows,), one for each label, or `None`.
+
+        Raises:
+            ValueError: if labels and prediction do not fit.
+        """
+        self.add(labels, prediction, weights)
+        if prediction.rejection is not None:
+            self._selective = self._selective or SelectiveSums()
+            self._selective.add(*self.losses(labels, prediction, weights))
+
+    @abc.abstractmethod
+    def add(
+        self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None
+    ) -> None:
+        """Adds to the scores of all predictions; arguments as of `update`."""
+
+    @abc.abstractmethod
+    def losses(
+        self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Returns losses, whether they are rejected, and weights, each (rows,)."""
+
+    @abc.abstractmethod
+    def scores(self) -> dict[str, float]:
+        """Returns the scores of all predictions."""
+
+    def result(self) -> dict[str, float]:
+        """Returns the scores of all parts so far.
+
+        Raises:
+            ValueError: if no label counted.
+        """
+        found = self.scores()
+        if all(math.isnan(score) for score in found.values()):
+            raise ValueError(
+                "`y` must hold labels that count. Received: labels that are all "
+                "ignored, or have a `sample_weight` of 0"
+            )
+        if self._selective is not None:
+            found.update(self._selective.scores(self.selective))
+        return found
 
 
 class Task(abc.ABC):
@@ -59,6 +124,8 @@ class Task(abc.ABC):
 
     name: str
     known: bool = True
+    # The shapes of the model's outputs.
+    shapes: tuple[tuple[int | None, ...], ...] = ()
 
     # Defaults of what only some tasks take, see `registry`.
     link: str = "softmax"
@@ -126,32 +193,8 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def check_weights(
-        self, weights: ArrayLike | None, shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        """Returns weights as float64, one for each example or for each label.
-
-        Args:
-            weights: (examples,), (examples, 1), or of the shape of the labels; finite
-                and >= 0. Where labels are masked, the weights are 0.
-            shape: that of the labels, or of what has one label each.
-
-        Raises:
-            ValueError: for another shape, or weights out of range.
-            TypeError: for weights that are no real numbers.
-        """
-
-    @abc.abstractmethod
-    def report(
-        self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None = None
-    ) -> dict[str, float]:
-        """Returns the scores of a prediction, its examples weighted.
-
-        Args:
-            labels: as `check_labels` returns them.
-            prediction: what `new_sum` gave, with its members if `keeps_members`.
-            weights: (examples,), or `None`.
-        """
+    def new_scores(self) -> "Scores":
+        """Returns what adds up the scores of predictions, part by part of the data."""
 
     @property
     def has_likelihood(self) -> bool:
@@ -185,19 +228,18 @@ class Task(abc.ABC):
         labels: np.ndarray | None,
         weights: np.ndarray | None,
         decided: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, np.ndarray | None]:
         """Returns what `tfhyper.metrics.rejection_threshold` takes of a prediction.
 
         Args:
             prediction: what `new_sum` gave.
             score: one of `uncertainties`.
             labels: as `check_labels` returns them, or `None`.
-            weights: as `check_weights` returns them, or `None`.
+            weights: (rows,), as of `positions.check_weights`, or `None`.
             decided: whether it takes labels, and what is said of them.
         """
         uncertainty = prediction.uncertainty(score)
         if labels is None:
-            weights = positions.weights_of_rows(weights, uncertainty.shape)
             return {"uncertainty": uncertainty.reshape(-1), "sample_weight": weights}
         said = uncertainty[..., None]
         if decided:
