@@ -15,6 +15,8 @@ PROBABILITIES = RNG.dirichlet(np.ones(CLASSES), size=(3, BATCH))
 DRAWS = RNG.normal(size=(3, BATCH))
 TARGETS = RNG.normal(size=BATCH)
 
+IMAGES = RNG.uniform(size=(2, 4, 5))
+
 # What is right, by the name of the argument.
 RIGHT = {
     "labels": np.array([0, 1, 2, 3, 0, 1]),
@@ -47,6 +49,13 @@ RIGHT = {
     "matrix": np.eye(CLASSES),
     "scores": np.arange(CLASSES),
     "tolerance": 1.5,
+    "means": DRAWS,
+    "variances": 0.5,
+    "shares": [0.2, 0.5, 0.3],
+    "quantiles": np.sort(DRAWS, axis=0)[:2],
+    "pit": np.arange(BATCH) / BATCH,
+    "max_value": 2.0,
+    "window": 3,
     "threshold": 0.5,
     "thresholds": [0.1, 0.5],
     "patch_size": 2,
@@ -94,6 +103,15 @@ WRONG = {
 }
 # A function of logits of any shape, an interval of any two rows.
 ACCEPTED = {("logits", "no rows"), ("logits", "five axes")}
+# Draws of numbers of any shape.
+ACCEPTED_SHAPES = {
+    ("pit_histogram", "pit", "five axes"),
+    ("sharpness", "variance", "five axes"),
+    ("predictive_moments", "members", "five axes"),
+    ("sample_interval", "samples", "five axes"),
+}
+# Weights are of the right ones.
+NO_WEIGHTS = dict.fromkeys(("pit_histogram", "sharpness"), {"sample_weight": None})
 # NaN is a class that does not occur.
 ACCEPTED_SCORES = {"a row of NaN", "rows of NaN", "five axes"}
 
@@ -114,6 +132,8 @@ def right_arguments(name):
         found["score"] = 1.5
     if name in ("binary_report", "threshold_curve"):
         found |= {"labels": np.arange(BATCH) % 2, "probs": PROBABILITIES[0, :, 0]}
+    if name in ("psnr", "ssim"):
+        found |= {"targets": IMAGES, "predicted": IMAGES / 2}
     if name in ("label_scores", "multilabel_report"):
         found |= {"labels": PROBABILITIES[1] > 0.2, "probs": PROBABILITIES[0]}
     if name in ("ause", "sparsification_curve"):
@@ -132,6 +152,9 @@ def test_wrong_arguments_are_named(name):
         for kind, value in WRONG.items():
             if (argument, kind) in ACCEPTED:
                 assert np.shape(call(**{**right, argument: value})) == np.shape(value)
+                continue
+            if (name, argument, kind) in ACCEPTED_SHAPES:
+                call(**{**right, argument: value, **NO_WEIGHTS.get(name, {})})
                 continue
             if name == "class_mean" and kind in ACCEPTED_SCORES:
                 assert np.shape(call(value)) == np.shape(value)[:-1]

@@ -112,7 +112,6 @@ def test_levels_of_a_curve_have_one_axis(levels):
             ([0.0], [1.0, 2.0]),
             r"`interval\[1\]` must have the shape \(batch,\) = \(1,\)",
         ),
-        (([[0.0]], [[1.0]]), r"`interval\[0\]` must have the shape.*\(1, 1\)"),
         (([np.nan], [1.0]), r"`interval\[0\]` must be finite"),
     ],
 )
@@ -126,6 +125,8 @@ def test_bad_intervals_are_named(interval, message):
 def test_intervals_belong_to_the_targets():
     with pytest.raises(ValueError, match=r"`interval\[0\]` must have .*\(2,\).*\(1,\)"):
         metrics.interval_coverage([0.0, 1.0], ([0.0], [1.0]))
+    with pytest.raises(ValueError, match=r"`interval\[0\]` must have .*\(1, 1\)"):
+        metrics.interval_coverage([0.0], ([[0.0]], [[1.0]]))
 
 
 def test_samples_have_two_axes():

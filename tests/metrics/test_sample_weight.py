@@ -79,6 +79,14 @@ SCORES = {
     "predictive_log_likelihood": lambda i, **w: metrics.predictive_log_likelihood(
         TARGETS[i], DRAWS[:, i], NOISE[:, i], **w
     ),
+    "crps_mixture": lambda i, **w: metrics.crps_mixture(
+        TARGETS[i], DRAWS[:, i], NOISE[:, i], **w
+    ),
+    "quantile_loss": lambda i, **w: metrics.quantile_loss(
+        TARGETS[i], DRAWS[:2, i], [0.2, 0.6], **w
+    ),
+    "sharpness": lambda i, **w: metrics.sharpness(VARIANCE[i], **w),
+    "pit_histogram": lambda i, **w: metrics.pit_histogram(PROBS[i, 0], 4, **w).density,
     "interval_coverage": lambda i, **w: metrics.interval_coverage(
         TARGETS[i], metrics.gaussian_interval(MEAN[i], VARIANCE[i]), **w
     ),

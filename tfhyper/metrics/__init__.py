@@ -35,7 +35,17 @@ from tfhyper.metrics.classification import (
     top_k_error,
 )
 from tfhyper.metrics.detection import misclassification_detection, ood_detection
+from tfhyper.metrics.distributions import (
+    PitHistogram,
+    crps_mixture,
+    pit_histogram,
+    pit_mixture,
+    pit_samples,
+    quantile_loss,
+    sharpness,
+)
 from tfhyper.metrics.diversity import disagreement, fault_counts
+from tfhyper.metrics.images import psnr, ssim
 from tfhyper.metrics.intervals import (
     CoverageCurve,
     PredictiveInterval,
@@ -65,7 +75,11 @@ from tfhyper.metrics.report import (
     regression_report,
     single_draw_report,
 )
-from tfhyper.metrics.running import ClassificationScores, MultilabelScores
+from tfhyper.metrics.running import (
+    ClassificationScores,
+    MultilabelScores,
+    RegressionScores,
+)
 from tfhyper.metrics.segmentation import (
     class_accuracy,
     class_mean,
@@ -103,8 +117,10 @@ __all__ = [
     "ExpectedCalibrationError",
     "MultilabelScores",
     "PatchCounts",
+    "PitHistogram",
     "PredictiveInterval",
     "PredictiveMoments",
+    "RegressionScores",
     "ReliabilityCurve",
     "RiskCoverageCurve",
     "SparsificationCurve",
@@ -123,6 +139,7 @@ __all__ = [
     "covariance_decomposition",
     "coverage_curve",
     "crps_gaussian",
+    "crps_mixture",
     "crps_samples",
     "dice_score",
     "disagreement",
@@ -148,10 +165,15 @@ __all__ = [
     "optimal_crps",
     "optimal_log_likelihood",
     "patch_counts",
+    "pit_histogram",
+    "pit_mixture",
+    "pit_samples",
     "pixel_accuracy",
     "predictive_entropy",
     "predictive_log_likelihood",
     "predictive_moments",
+    "psnr",
+    "quantile_loss",
     "regression_report",
     "rejection_threshold",
     "reliability_curve",
@@ -160,8 +182,10 @@ __all__ = [
     "sample_interval",
     "segmentation_report",
     "selective_report",
+    "sharpness",
     "single_draw_report",
     "sparsification_curve",
+    "ssim",
     "threshold_curve",
     "top_k_accuracy",
     "top_k_error",

@@ -74,7 +74,7 @@ def read_binary(
             f"Received: probs with the value {worst}"
         )
     if array.ndim > index.ndim:
-        array = np.mean(array, axis=0, dtype=np.float64)
+        array = np.asarray(np.mean(array, axis=0, dtype=np.float64))
     counts = np.ones(index.shape, bool)
     if ignore_label is not None:
         counts = index != ignore_label

@@ -603,13 +603,15 @@ def check_map(
     array = as_float_array(name, value, np.float64)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
-            f"`{name}` must have the shape (batch, ...), with at least one value. "
-            f"Received: {name}.shape={array.shape}"
+            f"`{name}` must have the shape (batch,) or (batch, ...), with at least one "
+            f"value. Received: {name}.shape={array.shape}"
         )
+    # Broadcasting (batch, 1) against (batch,) would score every pair of examples.
     if shape is not None and array.shape != shape:
+        axes = "(batch,)" if len(shape) == 1 else "(batch, ...)"
         raise ValueError(
-            f"`{name}` must have the shape {shape} of `{like}`. "
-            f"Received: {name}.shape={array.shape}"
+            f"`{name}` must have the shape {axes} = {shape} of `{like}`, one value for "
+            f"each. Received: {name}.shape={array.shape}"
         )
     return _check_numbers(name, array)
 
@@ -640,19 +642,36 @@ def check_mask(
 
 
 def check_samples(
-    samples: Any, batch: int | None = None, name: str = "members"
+    samples: Any,
+    batch: int | tuple[int, ...] | None = None,
+    name: str = "members",
+    *,
+    any_axes: bool = False,
 ) -> np.ndarray:
-    """Returns the finite float64 numbers of shape `(draws, batch)`."""
+    """Returns the finite float64 numbers of shape `(draws, batch)`.
+
+    Args:
+        samples: the numbers.
+        batch: the number of targets, or their shape; `None` for any.
+        name: the argument's name in error messages.
+        any_axes: whether more axes may stand behind that of the batch.
+    """
     array = as_float_array(name, samples, np.float64)
-    if array.ndim != 2 or array.size == 0:
+    if array.ndim < 2 or (array.ndim > 2 and not any_axes) or array.size == 0:
+        more = ", and any axes behind these" if any_axes else ""
         raise ValueError(
-            f"`{name}` must have the axes (draws, batch), with at least one value. "
-            f"Received: {name}.shape={array.shape}"
+            f"`{name}` must have the axes (draws, batch), with at least one value"
+            f"{more}. Received: {name}.shape={array.shape}"
         )
-    if batch is not None and array.shape[1] != batch:
+    shape = batch if isinstance(batch, tuple) else (batch,)
+    if batch is not None and array.shape[1:] != shape:
+        if len(shape) == 1:
+            rule = f"(draws, batch), with one column per target, batch={shape[0]}"
+        else:
+            rule = f"(draws, batch, ...), with the shape {shape} of `targets` in a draw"
         raise ValueError(
-            f"`{name}` must have the axes (draws, batch), with one column per target, "
-            f"batch={batch}. Received: {name}.shape={array.shape}"
+            f"`{name}` must have the axes {rule}. Received: {name}.shape={array.shape}"
+            + ("" if array.ndim == 2 and len(shape) == 1 else f", `targets` {shape}")
         )
     return _check_numbers(name, array)
 
@@ -670,15 +689,20 @@ def _check_numbers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def check_variance(
-    name: str, value: Any, shape: tuple[int, ...], positive: bool = False
+    name: str,
+    value: Any,
+    shape: tuple[int, ...],
+    positive: bool = False,
+    like: str = "targets",
 ) -> np.ndarray:
-    """Returns float64 variances: a number, `(batch,)`, or all of `shape`.
+    """Returns float64 variances: a number, or the last axes of `shape`.
 
     Args:
         name: the argument's name in error messages.
         value: the variances.
-        shape: `(batch,)` or `(draws, batch)`.
+        shape: `(batch, ...)` or `(draws, batch, ...)`.
         positive: whether zero is refused as well as values below it.
+        like: the argument that has this shape.
     """
     array = check_no_bools(name, as_array(name, value))
     array = as_float_array(name, array, np.float64)
@@ -687,7 +711,7 @@ def check_variance(
         rule = ", ".join(str(allowed) for allowed in known if allowed)
         raise ValueError(
             f"`{name}` must be a number or have one of the shapes {rule}. "
-            f"Received: {name}.shape={array.shape}"
+            f"Received: {name}.shape={array.shape} where `{like}` has {shape}"
         )
     _check_numbers(name, array)
     if np.min(array) < 0 or (positive and np.min(array) == 0):

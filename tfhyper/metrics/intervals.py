@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.metrics._checks import (
     as_float_array,
+    check_map,
     check_sample_weight,
     check_samples,
     check_variance,
@@ -19,7 +20,7 @@ from tfhyper.metrics.regression import errors_of
 
 
 class PredictiveInterval(NamedTuple):
-    """Lower and upper ends of an interval for each example, both float64 `(batch,)`.
+    """Lower and upper ends of an interval for each target, float64 `(batch, ...)`.
 
     Attributes:
         lower: the lower ends, which belong to the intervals.
@@ -45,13 +46,14 @@ def gaussian_interval(
     interval as above it.
 
     Args:
-        mean: the predictive means, finite, of shape `(batch,)`.
-        variance: the predictive variances, not below zero, of shape `(batch,)`, or one
-            number for all.
+        mean: the predictive means, finite, of shape `(batch,)` or `(batch, ...)`.
+        variance: the predictive variances, not below zero, of that shape or its last
+            axes, or one number for all.
         level: the probability that the interval holds, in `(0, 1)`.
 
     Returns:
-        A `PredictiveInterval` of two float64 arrays of shape `(batch,)`.
+        A `PredictiveInterval` of two float64 arrays of shape `(batch,)` or
+        `(batch, ...)`.
 
     Raises:
         ValueError: if a value or shape breaks these rules.
@@ -63,8 +65,8 @@ def gaussian_interval(
         >>> lower.round(3).tolist(), upper.round(3).tolist()
         ([-1.0], [3.0])
     """
-    mean = check_vector("mean", mean)
-    variance = check_variance("variance", variance, mean.shape)
+    mean = check_map("mean", mean)
+    variance = check_variance("variance", variance, mean.shape, like="mean")
     # The lower tail is taken, whose probability is not 0 for any level below one.
     half = -NormalDist().inv_cdf((1 - _check_level(level)) / 2) * np.sqrt(variance)
     return PredictiveInterval(mean - half, mean + half)
@@ -78,12 +80,13 @@ def sample_interval(samples: ArrayLike, level: float = 0.9) -> PredictiveInterva
     no interval reaches beyond the draws.
 
     Args:
-        samples: draws of shape `(draws, batch)` of the target, not of its mean only:
-            with the observation noise.
+        samples: draws of shape `(draws, batch)` or `(draws, batch, ...)` of the
+            target, not of its mean only: with the observation noise.
         level: the probability that the interval holds, in `(0, 1)`.
 
     Returns:
-        A `PredictiveInterval` of two float64 arrays of shape `(batch,)`.
+        A `PredictiveInterval` of two float64 arrays of shape `(batch,)` or
+        `(batch, ...)`.
 
     Raises:
         ValueError: if `samples` is not finite or has other axes, or `level` is outside
@@ -97,7 +100,7 @@ def sample_interval(samples: ArrayLike, level: float = 0.9) -> PredictiveInterva
         >>> lower.tolist(), upper.tolist()
         ([1.0], [3.0])
     """
-    samples = check_samples(samples, name="samples")
+    samples = check_samples(samples, name="samples", any_axes=True)
     level = _check_level(level)
     ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return PredictiveInterval(*ends)
@@ -112,11 +115,12 @@ def interval_coverage(
     """Fraction of the targets that lie in their intervals, the ends included.
 
     Args:
-        targets: finite numbers of shape `(batch,)`.
+        targets: finite numbers of shape `(batch,)` or `(batch, ...)`.
         interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
-            `(batch,)`.
+            `(batch,)` or `(batch, ...)`.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the targets; `None` for
+            equal ones.
 
     Returns:
         A float in `[0, 1]`: near the intervals' level if they are calibrated.
@@ -131,10 +135,11 @@ def interval_coverage(
         >>> metrics.interval_coverage([0.0, 5.0], ([-1.0, -1.0], [1.0, 1.0]))
         0.5
     """
-    targets = check_vector("targets", targets)
-    lower, upper = _check_interval(interval, len(targets))
-    weights = check_sample_weight(sample_weight, len(targets))
-    return weighted_mean((lower <= targets) & (targets <= upper), weights)
+    targets = check_map("targets", targets)
+    lower, upper = _check_interval(interval, targets.shape)
+    weights = check_sample_weight(sample_weight, targets.shape)
+    covers = (lower <= targets) & (targets <= upper)
+    return weighted_mean(covers.reshape(-1), weights)
 
 
 def interval_width(
@@ -144,9 +149,10 @@ def interval_width(
 
     Args:
         interval: a `PredictiveInterval`, or any pair of lower and upper ends of shape
-            `(batch,)`.
+            `(batch,)` or `(batch, ...)`.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the targets; `None` for
+            equal ones.
 
     Returns:
         A float, not below zero, in the unit of the targets.
@@ -162,8 +168,8 @@ def interval_width(
         1.5
     """
     lower, upper = _check_interval(interval)
-    weights = check_sample_weight(sample_weight, len(lower))
-    return weighted_mean(upper - lower, weights)
+    weights = check_sample_weight(sample_weight, lower.shape)
+    return weighted_mean((upper - lower).reshape(-1), weights)
 
 
 class CoverageCurve(NamedTuple):
@@ -197,14 +203,15 @@ def coverage_curve(
     Each point is the `interval_coverage` of the `gaussian_interval` of its level.
 
     Args:
-        targets: finite numbers of shape `(batch,)`.
-        mean: the predictive means, of shape `(batch,)`.
-        variance: the predictive variances, not below zero, of shape `(batch,)`, or one
-            number for all.
+        targets: finite numbers of shape `(batch,)` or `(batch, ...)`.
+        mean: the predictive means, of the targets' shape.
+        variance: the predictive variances, not below zero, of that shape or its last
+            axes, or one number for all.
         levels: probabilities in `(0, 1)`, of shape `(points,)`; by default 0.05, 0.1
             ... 0.95.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the targets; `None` for
+            equal ones.
 
     Returns:
         A `CoverageCurve` of two arrays of shape `(points,)`.
@@ -232,7 +239,7 @@ def coverage_curve(
             "`levels` must be probabilities in (0, 1). Received: levels from "
             f"{np.min(levels)} to {np.max(levels)}"
         )
-    errors_of(targets, mean)  # whose names are those of this function
+    errors_of(targets, mean, any_axes=True)  # whose names are those of this function
     coverage = [
         interval_coverage(
             targets,
@@ -254,9 +261,9 @@ def _check_level(level: Any) -> float:
 
 
 def _check_interval(
-    interval: tuple[ArrayLike, ArrayLike], batch: int | None = None
+    interval: tuple[ArrayLike, ArrayLike], shape: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the two ends as float64 arrays of shape `(batch,)`."""
+    """Returns the two ends as float64 arrays `(batch, ...)`."""
     if not isinstance(interval, tuple | list | np.ndarray):
         raise TypeError(
             "`interval` must be a pair of lower and upper ends. "
@@ -267,11 +274,11 @@ def _check_interval(
             "`interval` must be a pair of lower and upper ends. "
             f"Received: len(interval)={len(interval)}"
         )
-    lower = check_vector("interval[0]", interval[0], batch)
-    upper = check_vector("interval[1]", interval[1], len(lower))
+    lower = check_map("interval[0]", interval[0], shape, "targets")
+    upper = check_map("interval[1]", interval[1], lower.shape, "interval[0]")
     if np.any(lower > upper):
         raise ValueError(
             "`interval` must not end before it begins. "
-            f"Received: {np.sum(lower > upper)} of {len(lower)} with lower > upper"
+            f"Received: {np.sum(lower > upper)} of {lower.size} with lower > upper"
         )
     return lower, upper

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.metrics._checks import (
+    check_map,
     check_sample_weight,
     check_samples,
     check_variance,
-    check_vector,
     weighted_mean,
 )
 from tfhyper.metrics.regression import errors_of
@@ -49,10 +49,11 @@ def gaussian_log_likelihood(
         >>> round(metrics.gaussian_log_likelihood([1.0], [0.0], [1.0]), 4)
         -1.4189
     """
-    squares = np.square(errors_of(targets, mean))
+    squares = np.square(errors_of(targets, mean, any_axes=True))
     variance = check_variance("variance", variance, squares.shape, positive=True)
-    weights = check_sample_weight(sample_weight, len(squares))
-    return _finite_log_likelihood("variance", squares[np.newaxis], variance, weights)
+    weights = check_sample_weight(sample_weight, squares.shape)
+    logs = finite_log_densities("variance", squares[np.newaxis], variance)
+    return weighted_mean(logs.reshape(-1), weights)
 
 
 def predictive_log_likelihood(
@@ -96,22 +97,28 @@ def predictive_log_likelihood(
         >>> round(metrics.predictive_log_likelihood([0.0], members, 1.0), 4)
         -1.4189
     """
-    targets = check_vector("targets", targets)
-    members = check_samples(members, len(targets))
+    targets = check_map("targets", targets)
+    members = check_samples(members, targets.shape, any_axes=True)
     variance = check_variance(
-        "noise_variance", noise_variance, members.shape, positive=True
+        "noise_variance", noise_variance, members.shape, positive=True, like="members"
     )
-    weights = check_sample_weight(sample_weight, len(targets))
+    weights = check_sample_weight(sample_weight, targets.shape)
     squares = np.square(targets - members)
-    return _finite_log_likelihood("noise_variance", squares, variance, weights)
+    logs = finite_log_densities("noise_variance", squares, variance)
+    return weighted_mean(logs.reshape(-1), weights)
 
 
-def _finite_log_likelihood(
-    name: str, squares: np.ndarray, variance: np.ndarray, weights: np.ndarray | None
-) -> float:
+def finite_log_densities(
+    name: str, squares: np.ndarray, variance: np.ndarray
+) -> np.ndarray:
+    """Returns `mixture_log_densities`.
+
+    Raises:
+        ValueError: if one is no number; the argument `name` is the variance.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = mixture_log_likelihood(squares, variance, weights)
-    if not np.isfinite(found):
+        found = mixture_log_densities(squares, variance)
+    if not np.isfinite(found).all():
         raise ValueError(
             f"`{name}` must not be so far below the squared errors that a density "
             f"vanishes. Received: {name} from {np.min(variance)}, with squared errors "
@@ -120,13 +127,19 @@ def _finite_log_likelihood(
     return found
 
 
+def mixture_log_densities(
+    squares: np.ndarray, variance: np.ndarray | float
+) -> np.ndarray:
+    """Returns log-densities `(batch, ...)` of squared errors `(draws, batch, ...)`."""
+    logs = -(squares / variance + np.log(2 * np.pi * variance)) / 2
+    largest = np.max(logs, axis=0)
+    return largest + np.log(np.mean(np.exp(logs - largest), axis=0))
+
+
 def mixture_log_likelihood(
     squares: np.ndarray,
     variance: np.ndarray | float,
     weights: np.ndarray | None = None,
 ) -> float:
     """Returns the mean log-density for checked `(draws, batch)` squared errors."""
-    logs = -(squares / variance + np.log(2 * np.pi * variance)) / 2
-    largest = np.max(logs, axis=0)
-    logs = largest + np.log(np.mean(np.exp(logs - largest), axis=0))
-    return weighted_mean(logs, weights)
+    return weighted_mean(mixture_log_densities(squares, variance), weights)

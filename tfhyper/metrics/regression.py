@@ -9,14 +9,19 @@ Every function takes `targets`, finite numbers of shape `(batch,)`, and a predic
   example `(batch,)`, or one for each draw and example `(draws, batch)`;
 - `samples`, of shape `(draws, batch)`: draws of the target itself, noise included.
 
+More axes may stand behind that of the batch, in all of them alike: those of vectors
+`(batch, targets)` or of images `(batch, height, width, channels)`. Each number then
+counts as a target. A variance may have the last axes alone: `(targets,)` is one for
+each component of a vector.
+
 Means over the examples are returned. With `sample_weight`, finite numbers of shape
-`(batch,)` or `(batch, 1)`, not below zero and not all 0, the mean `mean_i s_i` is
-`sum_i w_i s_i / sum_i w_i`: a weight of 2 counts as two equal examples, and one of 0
-leaves an example out. A `ValueError` is raised when a shape does not fit (a network's
-`(batch, 1)` needs its last axis dropped), a value is not finite or beyond 1e150, whose
-squares are no numbers, a variance or a weight below zero, and a `TypeError` when a
-value is no real number. `likelihood.py` holds the scores by density, under the same
-rules.
+`(batch,)` or `(batch, 1)` or that of the targets, not below zero and not all 0, the
+mean `mean_i s_i` is `sum_i w_i s_i / sum_i w_i`: a weight of 2 counts as two equal
+examples, and one of 0 leaves an example out. A `ValueError` is raised when a shape does
+not fit (targets `(batch,)` and a network's `(batch, 1)` do not), a value is not finite
+or beyond 1e150, whose squares are no numbers, a variance or a weight below zero, and a
+`TypeError` when a value is no real number. `likelihood.py` holds the scores by density,
+under the same rules.
 """
 
 from typing import NamedTuple
@@ -26,6 +31,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_bool
 from tfhyper.metrics._checks import (
+    check_map,
     check_sample_weight,
     check_samples,
     check_variance,
@@ -60,8 +66,9 @@ def rmse(
         >>> metrics.rmse([3.0, 4.0], [0.0, 4.0]).__round__(4)
         2.1213
     """
-    squares = np.square(errors_of(targets, mean))
-    weights = check_sample_weight(sample_weight, len(squares))
+    errors = errors_of(targets, mean, any_axes=True)
+    weights = check_sample_weight(sample_weight, errors.shape)
+    squares = np.square(errors.reshape(-1))
     return float(np.sqrt(weighted_mean(squares, weights)))
 
 
@@ -106,10 +113,11 @@ def crps_gaussian(
         >>> round(metrics.crps_gaussian([0.0], [0.0], [1.0]), 4)
         0.2337
     """
-    errors = errors_of(targets, mean)
+    errors = errors_of(targets, mean, any_axes=True)
     variance = check_variance("variance", variance, errors.shape)
-    weights = check_sample_weight(sample_weight, len(errors))
-    return normal_crps(errors, variance, weights)
+    weights = check_sample_weight(sample_weight, errors.shape)
+    variance = np.broadcast_to(variance, errors.shape)
+    return normal_crps(errors.reshape(-1), variance.reshape(-1), weights)
 
 
 def crps_samples(
@@ -156,9 +164,9 @@ def crps_samples(
         >>> metrics.crps_samples([0.0], [[-1.0], [1.0]], fair=True)
         0.0
     """
-    targets = check_vector("targets", targets)
-    samples = check_samples(samples, len(targets), "samples")
-    weights = check_sample_weight(sample_weight, len(targets))
+    targets = check_map("targets", targets)
+    samples = check_samples(samples, targets.shape, "samples", any_axes=True)
+    weights = check_sample_weight(sample_weight, targets.shape)
     fair = check_bool("fair", fair)
     draws = len(samples)
     if fair and draws < 2:
@@ -166,7 +174,7 @@ def crps_samples(
             "`samples` must hold at least two draws for the fair score. "
             f"Received: samples.shape={samples.shape}"
         )
-    deviations = np.sort(samples - targets, axis=0)
+    deviations = np.sort((samples - targets).reshape(draws, -1), axis=0)
     # In sorted order x_k is the larger of k pairs and the smaller of T - 1 - k.
     signs = 2.0 * np.arange(draws) - (draws - 1)
     pairs = draws * (draws - 1) if fair else draws**2
@@ -175,7 +183,7 @@ def crps_samples(
 
 
 class PredictiveMoments(NamedTuple):
-    """Mean and variance of each example's prediction, each float64 `(batch,)`.
+    """Mean and variance of each target's prediction, each float64 `(batch, ...)`.
 
     Attributes:
         mean: the mean of the members.
@@ -204,11 +212,13 @@ def predictive_moments(
     The result fills the arguments of `crps_gaussian` and `gaussian_interval`.
 
     Args:
-        members: each draw's means, of shape `(draws, batch)`.
-        noise_variance: not below zero: a number, `(batch,)` or `(draws, batch)`.
+        members: each draw's means, of shape `(draws, batch)` or `(draws, batch, ...)`.
+        noise_variance: not below zero: a number, `(batch,)` or `(draws, batch)`, or
+            other last axes of `members`.
 
     Returns:
-        A `PredictiveMoments` of two float64 arrays of shape `(batch,)`.
+        A `PredictiveMoments` of two float64 arrays of shape `(batch,)` or
+        `(batch, ...)`.
 
     Raises:
         ValueError: if an argument breaks the rules at the top of this module.
@@ -223,14 +233,27 @@ def predictive_moments(
         >>> metrics.crps_gaussian([1.0], *moments).__round__(4)
         0.2862
     """
-    members = check_samples(members)
-    noise = check_variance("noise_variance", noise_variance, members.shape)
+    members = check_samples(members, any_axes=True)
+    noise = check_variance(
+        "noise_variance", noise_variance, members.shape, like="members"
+    )
     noise = np.broadcast_to(noise, members.shape).mean(axis=0)
     return PredictiveMoments(members.mean(axis=0), members.var(axis=0) + noise)
 
 
-def errors_of(targets: ArrayLike, mean: ArrayLike) -> np.ndarray:
-    """Returns `targets - mean`, both checked, as float64 of shape `(batch,)`."""
+def errors_of(
+    targets: ArrayLike, mean: ArrayLike, *, any_axes: bool = False
+) -> np.ndarray:
+    """Returns `targets - mean`, both checked, as float64 of shape `(batch,)`.
+
+    Args:
+        targets: finite numbers.
+        mean: finite numbers of the same shape.
+        any_axes: whether more axes may stand behind that of the batch.
+    """
+    if any_axes:
+        targets = check_map("targets", targets)
+        return targets - check_map("mean", mean, targets.shape, "targets")
     targets = check_vector("targets", targets)
     return targets - check_vector("mean", mean, len(targets))
 
@@ -239,13 +262,28 @@ def normal_crps(
     errors: np.ndarray, variance: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
     """Returns the mean CRPS of `N(0, variance)` for checked errors and weights."""
+    return weighted_mean(normal_crps_of(errors, variance), weights)
+
+
+def normal_crps_of(errors: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Returns the CRPS of `N(0, variance)` for each checked error."""
+    std = np.sqrt(variance)
+    inner, density = _normal_parts(errors, std)
+    return inner + std * (2 * density - 1 / np.sqrt(np.pi))
+
+
+def mean_distance(errors: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Returns `E |error + std Z|` of a standard normal `Z` for each checked error."""
+    inner, density = _normal_parts(errors, std)
+    return inner + std * 2 * density
+
+
+def _normal_parts(errors: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `error (2 Phi(z) - 1)` and the density at `z = error / std`."""
     from scipy.special import erf
 
-    std = np.sqrt(variance)
     infinite = np.full(errors.shape, np.inf)
     z = np.divide(np.abs(errors), std, out=infinite, where=std > 0)
     z = np.minimum(z, _LARGEST_Z)
     density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
-    scores = np.abs(errors) * erf(z / np.sqrt(2))
-    scores += std * (2 * density - 1 / np.sqrt(np.pi))
-    return weighted_mean(scores, weights)
+    return np.abs(errors) * erf(z / np.sqrt(2)), density

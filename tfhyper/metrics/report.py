@@ -5,14 +5,11 @@ from numpy.typing import ArrayLike
 
 from tfhyper.metrics._checks import check_members, read_labelled
 from tfhyper.metrics.calibration import check_num_bins
-from tfhyper.metrics.intervals import (
-    gaussian_interval,
-    interval_coverage,
-    interval_width,
+from tfhyper.metrics.running import (
+    ClassificationSums,
+    RegressionSums,
+    read_regression,
 )
-from tfhyper.metrics.likelihood import predictive_log_likelihood
-from tfhyper.metrics.regression import crps_gaussian, predictive_moments, rmse
-from tfhyper.metrics.running import ClassificationSums
 
 
 def classification_report(
@@ -123,13 +120,14 @@ def regression_report(
     """Error, CRPS, likelihood and coverage of the draws of a regression at once.
 
     Args:
-        targets: finite numbers of shape `(batch,)`.
-        members: each draw's means, of shape `(draws, batch)`.
+        targets: finite numbers of shape `(batch,)` or `(batch, ...)`.
+        members: each draw's means, of shape `(draws, batch)` or `(draws, batch, ...)`.
         noise_variance: the variance of the targets around them (`1 / tau`, see
             `fit_noise_variance`), above zero: a number, `(batch,)` or
-            `(draws, batch)`.
+            `(draws, batch)`, or other last axes of `members`.
         sample_weight: weights of the examples, finite, not below zero and not all 0,
-            of shape `(batch,)` or `(batch, 1)`; `None` for equal ones.
+            of shape `(batch,)` or `(batch, 1)`, or that of the targets; `None` for
+            equal ones.
 
     Returns:
         A dict of floats, whose keys are always these, in this order:
@@ -154,17 +152,7 @@ def regression_report(
         >>> round(report["rmse"], 4), report["coverage_90"]
         (2.2361, 0.5)
     """
-    nll = -predictive_log_likelihood(
-        targets, members, noise_variance, sample_weight=sample_weight
-    )
-    mean, variance = predictive_moments(members, noise_variance)
-    interval = gaussian_interval(mean, variance, level=0.9)
-    return {
-        "rmse": rmse(targets, mean, sample_weight=sample_weight),
-        "crps": crps_gaussian(targets, mean, variance, sample_weight=sample_weight),
-        "nll": nll,
-        "coverage_90": interval_coverage(
-            targets, interval, sample_weight=sample_weight
-        ),
-        "width_90": interval_width(interval, sample_weight=sample_weight),
-    }
+    data = read_regression(targets, members, noise_variance, sample_weight)
+    sums = RegressionSums()
+    sums.add(data)
+    return sums.result()

@@ -6,6 +6,7 @@ to rounding. Its memory does not grow with the data.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,10 @@ from tfhyper.metrics._checks import (
     RunningMean,
     as_float_array,
     check_ignore_label,
+    check_map,
+    check_sample_weight,
+    check_samples,
+    check_variance,
     read_labelled,
 )
 from tfhyper.metrics.binary import RankedBinarySums, check_thresholds
@@ -27,6 +32,9 @@ from tfhyper.metrics.calibration import (
     check_num_bins,
 )
 from tfhyper.metrics.classification import brier_scores, is_right, log_losses
+from tfhyper.metrics.intervals import gaussian_interval
+from tfhyper.metrics.likelihood import finite_log_densities
+from tfhyper.metrics.regression import normal_crps_of, predictive_moments
 from tfhyper.metrics.segmentation import class_mean
 
 
@@ -115,6 +123,129 @@ class ClassificationScores:
 
     def result(self) -> dict[str, float]:
         """Returns the dict of `classification_report` of all batches so far."""
+        return self._sums.result()
+
+
+class Regressed(NamedTuple):
+    """Targets, what the draws say of them, and weights, checked.
+
+    Attributes:
+        targets: float64 `(batch, ...)`.
+        members: float64 `(draws, batch, ...)`.
+        noise_variance: float64, a number or the last axes of `members`.
+        weights: float64 `(batch * ...,)`, or `None` for equal ones.
+    """
+
+    targets: np.ndarray
+    members: np.ndarray
+    noise_variance: np.ndarray
+    weights: np.ndarray | None
+
+
+def read_regression(
+    targets: ArrayLike,
+    members: ArrayLike,
+    noise_variance: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    may_be_empty: bool = False,
+) -> Regressed:
+    """Returns checked targets, members, variances and weights.
+
+    Raises:
+        ValueError: if a shape does not fit, or a value breaks its rule.
+        TypeError: if an argument does not hold real numbers.
+    """
+    targets = check_map("targets", targets)
+    members = check_samples(members, targets.shape, any_axes=True)
+    variance = check_variance(
+        "noise_variance", noise_variance, members.shape, positive=True, like="members"
+    )
+    weights = check_sample_weight(
+        sample_weight, targets.shape, may_be_zero=may_be_empty
+    )
+    return Regressed(targets, members, variance, weights)
+
+
+class RegressionSums:
+    """Adds up the scores of `regression_report`, of checked targets."""
+
+    def __init__(self) -> None:
+        self._squares, self._crps, self._logs = (RunningMean() for _ in range(3))
+        self._coverage, self._width = RunningMean(), RunningMean()
+
+    def add(self, data: Regressed) -> None:
+        """Adds targets."""
+        targets, members, noise_variance, weights = data
+        logs = finite_log_densities(
+            "noise_variance", np.square(targets - members), noise_variance
+        )
+        mean, variance = predictive_moments(members, noise_variance)
+        lower, upper = gaussian_interval(mean, variance, level=0.9)
+        errors = targets - mean
+        for sums, values in (
+            (self._squares, np.square(errors)),
+            (self._crps, normal_crps_of(errors, variance)),
+            (self._logs, logs),
+            (self._coverage, (lower <= targets) & (targets <= upper)),
+            (self._width, upper - lower),
+        ):
+            sums.add(values.reshape(-1), weights)
+
+    def result(self) -> dict[str, float]:
+        """Returns the scores of all that was added, NaN of nothing."""
+        return {
+            "rmse": math.sqrt(self._squares.result()),
+            "crps": self._crps.result(),
+            "nll": -self._logs.result(),
+            "coverage_90": self._coverage.result(),
+            "width_90": self._width.result(),
+        }
+
+
+class RegressionScores:
+    """`regression_report` of batches: error, CRPS, likelihood and coverage.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> scores = metrics.RegressionScores()
+        >>> scores.update([0.0], [[1.0]], noise_variance=1.0)
+        >>> scores.update([4.0], [[1.0]], noise_variance=1.0)
+        >>> round(scores.result()["rmse"], 4)
+        2.2361
+    """
+
+    def __init__(self) -> None:
+        self._sums = RegressionSums()
+
+    def update(
+        self,
+        targets: ArrayLike,
+        members: ArrayLike,
+        noise_variance: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            targets: finite numbers of shape `(batch,)` or `(batch, ...)`.
+            members: each draw's means, `(draws, batch)` or `(draws, batch, ...)`.
+            noise_variance: above zero: a number, or the last axes of `members`.
+            sample_weight: weights, finite and not below zero, `(batch,)` or of the
+                targets' shape; `None` for equal ones.
+
+        Raises:
+            ValueError: if a shape does not fit, or a value breaks its rule.
+            TypeError: if an argument does not hold real numbers.
+        """
+        self._sums.add(
+            read_regression(
+                targets, members, noise_variance, sample_weight, may_be_empty=True
+            )
+        )
+
+    def result(self) -> dict[str, float]:
+        """Returns the dict of `regression_report` of all batches so far."""
         return self._sums.result()
 
 
