@@ -670,6 +670,10 @@ GOOD: dict[str, Callable[[], dict]] = {
     "posterior.DeepEnsemble.materialize": lambda: {"self": ensemble()},
     "posterior.DeepEnsemble.materialize_average": lambda: {"self": ensemble()},
     "posterior.DeepEnsemble.predict": lambda: {"self": ensemble(), **_PREDICTED},
+    "posterior.DeepEnsemble.predict_batches": lambda: {
+        "self": ensemble(),
+        **_PREDICTED,
+    },
     "posterior.DeepEnsemble.predict_anytime": lambda: {
         "self": ensemble(),
         **_PREDICTED,

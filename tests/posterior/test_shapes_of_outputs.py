@@ -224,7 +224,10 @@ def scores(output, found, y, weights):
     if output.kind == "labels":
         p = np.stack([1 - p, p], axis=-1)
     right = np.take_along_axis(p, y[..., None], -1)[..., 0]
-    average = lambda s: np.sum(weights * s) / np.sum(weights)  # noqa: E731
+    # Of labels each by itself the mean of the labels' own scores.
+    axes = tuple(range(y.ndim - (output.kind == "labels")))
+    total = np.sum(weights, axes)
+    average = lambda s: np.mean(np.sum(weights * s, axes) / total)  # noqa: E731
     hot = np.eye(p.shape[-1])[y]
     brier = np.square(p - hot).sum(-1) / (2 if output.kind == "labels" else 1)
     return {
