@@ -566,6 +566,10 @@ GOOD: dict[str, Callable[[], dict]] = {
     "posterior.PosteriorPredictor.materialize": lambda: {"self": predictor()},
     "posterior.PosteriorPredictor.materialize_average": lambda: {"self": predictor()},
     "posterior.PosteriorPredictor.parameters": lambda: {"self": predictor()},
+    "posterior.PosteriorPredictor.predict_batches": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+    },
     "posterior.PosteriorPredictor.predict": lambda: {
         "self": predictor(),
         **_PREDICTED,
