@@ -1,0 +1,50 @@
+"""Which tests run every day: as many of a function as fit into its seconds."""
+
+import json
+
+from tests.helpers import everyday
+
+
+def named(function, count):
+    return [f"{function}[{i}]" for i in range(count)]
+
+
+def test_each_function_has_the_same_seconds():
+    many, few = named("a.py::many", 100), named("a.py::few", 3)
+    long, short = ["a.py::long"], ["a.py::short"]
+    durations = {
+        "a.py::many": [100, 50.0],
+        "a.py::few": [3, 2.0],
+        "a.py::long": [1, everyday.SECONDS + 0.1],
+    }
+    chosen = everyday.everyday([*many, *few, *long, *short], durations)
+    # 8 of half a second, spread over all of them.
+    assert [x for x in many if x in chosen] == [
+        many[i] for i in (0, 12, 25, 37, 50, 62, 75, 87)
+    ]
+    assert chosen >= {*few, *short} and not chosen & {*long}
+
+
+def test_seconds_are_written_of_all_parameters_together(tmp_path, monkeypatch):
+    path = tmp_path / "durations.json"
+    monkeypatch.setattr(everyday, "DURATIONS", path)
+    everyday.write([("a.py::f[1]", 2.0), ("a.py::f[2]", 3.25), ("a.py::g", 0.5)])
+    assert json.loads(path.read_text())["functions"] == {"a.py::f": [2, 5.2]}
+    # Of what did not run the old seconds stay; what became quick is no longer told.
+    everyday.write([("a.py::h", 9.0)])
+    assert json.loads(path.read_text())["functions"] == {
+        "a.py::f": [2, 5.2],
+        "a.py::h": [1, 9.0],
+    }
+    everyday.write([("a.py::f[1]", 0.1)])
+    assert set(json.loads(path.read_text())["functions"]) == {"a.py::h"}
+
+
+def test_the_seconds_of_the_suite_are_those_of_functions_that_are_there():
+    functions = json.loads(everyday.DURATIONS.read_text())["functions"]
+    root = everyday.DURATIONS.parents[1]
+    sources: dict[str, str] = {}
+    for name in functions:
+        file, *_, function = name.split("::")
+        source = sources.setdefault(file, (root / file).read_text())
+        assert f"def {function}(" in source, f"{name} is gone: --measure anew"
