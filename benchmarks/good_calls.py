@@ -858,6 +858,7 @@ NOT_CALLED: dict[str, str] = {
             "posterior.Draw",
             "posterior.LabelsPrediction",
             "posterior.Prediction",
+            "posterior.Predictions",
             "posterior.RegressionPrediction",
             "pruning.BeforeAfter",
             "pruning.LayerRow",

@@ -115,6 +115,20 @@ def tagger():
     return keras.Sequential([keras.Input((3,)), hidden, head])
 
 
+def two_headed():
+    """Returns a small network of a class and of a number."""
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((3,))
+    hidden = tfhyper.layers.BayesDense(4, activation="tanh")(inputs)
+    kind = keras.layers.Dense(2, activation="softmax")(hidden)
+    size = keras.layers.Dense(1)(hidden)
+    model = keras.Model(inputs, {"kind": kind, "size": size})
+    model.compile(
+        "sgd", {"kind": "sparse_categorical_crossentropy", "size": "mean_squared_error"}
+    )
+    return model
+
+
 def residual():
     """Returns a small residual network with generated kernels."""
     keras.utils.set_random_seed(3)
@@ -165,6 +179,7 @@ VALUES = {
     "predictor": predictor,
     "regression": regression,
     "tagger": tagger,
+    "two_headed": two_headed,
     "residual": residual,
     "tf": lambda: tf,
     "tfhyper": lambda: tfhyper,

@@ -38,6 +38,7 @@ from tfhyper.posterior import (
     LabelsPrediction,
     PosteriorPredictor,
     Prediction,
+    Predictions,
     RegressionPrediction,
     Rejection,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "PosteriorPredictor",
     "LabelsPrediction",
     "Prediction",
+    "Predictions",
     "RegressionPrediction",
     "Rejection",
     "Variational",

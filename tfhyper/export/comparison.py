@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -131,11 +132,13 @@ def examples(specs: dict, check_data: Any) -> tuple[dict[str, np.ndarray], Any]:
                 f"Received: dtype {array.dtype}"
             )
         named[name] = array.astype(spec.dtype.as_numpy_dtype)
-    labels = np.asarray(labels)
-    if labels.shape[:1] != array.shape[:1]:
+    if not isinstance(labels, Mapping):  # by the names of several outputs
+        labels = np.asarray(labels)
+    if any(np.shape(x)[:1] != array.shape[:1] for x in keras.tree.flatten(labels)):
         raise ValueError(
             "`check_data` must hold as many labels as inputs. "
-            f"Received: {len(array)} inputs, labels of shape {labels.shape}"
+            f"Received: {len(array)} inputs, labels of shape "
+            f"{keras.tree.map_structure(np.shape, labels)}"
         )
     return named, labels
 
@@ -214,4 +217,5 @@ def compare(
                 "predictor": task.output_scores(labels, expected),
                 "file": task.output_scores(labels, found),
             }
-    return FileReport(path, size, len(prediction.mean), differences, tolerance, scores)
+    count = len(next(iter(named.values())))
+    return FileReport(path, size, count, differences, tolerance, scores)

@@ -9,6 +9,7 @@ from tfhyper.posterior.tasks.classification import Prediction
 from tfhyper.posterior.tasks.labels import LabelsPrediction
 from tfhyper.posterior.tasks.regression import RegressionPrediction
 from tfhyper.posterior.tasks.rejection import Rejection
+from tfhyper.posterior.tasks.several import Predictions
 
 __all__ = [
     "AnytimePrediction",
@@ -18,6 +19,7 @@ __all__ = [
     "PosteriorPredictor",
     "LabelsPrediction",
     "Prediction",
+    "Predictions",
     "RegressionPrediction",
     "Rejection",
 ]

@@ -155,6 +155,16 @@ def _numbers(name: str, value: Any) -> None:
         check_number(name, number)
 
 
+def _each(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Returns a check of one value, or of the values of several outputs."""
+
+    def of_each(name: str, value: Any) -> None:
+        for one in value.values() if isinstance(value, dict) else [value]:
+            check(name, one)
+
+    return of_each
+
+
 def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -171,14 +181,14 @@ _CHECKS = {
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "dropout": _optional(_text),
     "format": _text,
-    "ignore_class": _optional(
-        lambda name, value: check_integer(name, value, -(2**31), 2**31 - 1)
+    "ignore_class": _each(
+        _optional(lambda name, value: check_integer(name, value, -(2**31), 2**31 - 1))
     ),
-    "link": _text,
-    "noise_variance": _numbers,
+    "link": _each(_text),
+    "noise_variance": _each(_numbers),
     "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
-    "outputs": _optional(_text),
+    "outputs": _each(_optional(_text)),
     "rejection": lambda _, value: check_rejection(value),
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
 }

@@ -110,24 +110,24 @@ class BasePredictor(abc.ABC):
         return len(self.source.draws)
 
     @property
-    def outputs(self) -> str:
+    def outputs(self) -> str | dict[str, str | None]:
         """What the model gives: see the argument."""
         return self.task.name
 
     @property
     def link(self) -> str:
         """How logits become probabilities: see the argument."""
-        return self.task.link
+        return self.task.option("link")
 
     @property
     def noise_variance(self) -> float | Sequence[float]:
         """Variance of the targets around the mean: see the argument."""
-        return self.task.noise_variance
+        return self.task.option("noise_variance")
 
     @property
     def ignore_class(self) -> int | None:
         """The label that counts in no score: see the argument."""
-        return self.task.ignore_class
+        return self.task.option("ignore_class")
 
     @property
     def batch_norm(self) -> BatchNormMoments:
@@ -636,6 +636,11 @@ class BasePredictor(abc.ABC):
 
     def _check_score(self, score: str) -> None:
         """Raises ValueError for a score that these networks do not have."""
+        if not self.task.uncertainties:
+            raise ValueError(
+                "A rejection needs a model with one output. "
+                f"Received: outputs={self.outputs!r}"
+            )
         check_choice("score", score, self.task.uncertainties)
         if score == "epistemic" and self.num_networks == 1:
             raise ValueError(
@@ -664,15 +669,19 @@ class BasePredictor(abc.ABC):
         Labels may be missing, unless they are needed.
         """
         check_reading(batch_size, verbose)
-        data = Batches("x", x, batch_size, self.source.inputs, y, sample_weight)
+        task = self.task
+        taken, arrange = self.source.inputs, task.arrange_labels
+        data = Batches("x", x, batch_size, taken, y, sample_weight, arrange)
         if data.labels is not None:
             # At the door, before the draws predict.
-            data.labels = self.task.check_labels(data.labels)
+            data.labels = task.check_labels(data.labels)
         elif data.fixed and needs_labels:
             raise ValueError(_NO_LABELS)
-        if data.weights is not None:
-            of = data.weights if data.labels is None else data.labels
-            check_weights(data.weights, of.shape, may_be_zero=False)
+        if (weights := data.weights) is not None:
+            shape = weights.shape
+            if data.labels is not None:
+                shape = task.label_shape(data.labels)
+            check_weights(weights, shape, may_be_zero=False)
         return data
 
     def _checked(
@@ -693,7 +702,7 @@ class BasePredictor(abc.ABC):
             shape = prediction.uncertainty().shape
         else:
             labels = self.task.check_labels(labels)
-            shape = labels.shape
+            shape = self.task.label_shape(labels)
         return labels, prediction, check_weights(weights, shape)
 
     def _in_parts(

@@ -1,6 +1,6 @@
 """Averaging predictions over networks that were trained apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -106,7 +106,7 @@ class DeepEnsemble(BasePredictor):
         draws_per_member: int = 1,
         batch_norm: BatchNormMoments = "moving_average",
         seed: int | None = 0,
-        outputs: str | None = None,
+        outputs: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
         link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,

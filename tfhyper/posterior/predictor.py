@@ -1,6 +1,6 @@
 """Averaging predictions over draws of a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -139,7 +139,7 @@ class PosteriorPredictor(BasePredictor):
         averaging: Averaging = "branching",
         batch_norm: BatchNormMoments = "reestimate",
         seed: int | None = 0,
-        outputs: str | None = None,
+        outputs: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
         link: Link = "softmax",
         deterministic: bool = False,
         batch_size: int | None = None,
@@ -228,7 +228,7 @@ class PosteriorPredictor(BasePredictor):
         return self.source.parameters()
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Prints the averaging form and its numbers of parameters.
+        """Prints what the model gives, the averaging form, and numbers of parameters.
 
         Args:
             print_fn: takes the text.
@@ -240,7 +240,10 @@ class PosteriorPredictor(BasePredictor):
         counts = self.parameters()
         form = f"averaged, x{self.num_draws} {self.averaging}"
         noise = sum(x.size for x in self.draws[0].noise.values())
+        told = self.outputs if isinstance(self.outputs, dict) else {"": self.outputs}
         rows = [
+            *((f"gives {name}".strip(), what or "?") for name, what in told.items()),
+            ("", ""),
             (f"Predictor of '{self.model.name}'", "Parameters"),
             ("trained model", f"{counts['trained']:,}"),
             ("plain network of one draw", f"{counts['draw']:,}"),

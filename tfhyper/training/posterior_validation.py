@@ -118,7 +118,9 @@ class PosteriorValidation(keras.callbacks.Callback):
         scores = predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
         if "error" in scores:
             scores = {"accuracy": 1.0 - scores["error"], **scores}
-        scores = {"loss": scores["nll"], **scores}
+        # Of several outputs the sum, as that of their losses in training.
+        losses = [scores[name] for name in scores if name.split("_")[-1] == "nll"]
+        scores = {"loss": sum(losses), **scores}
         logs.update({f"val_{name}": value for name, value in scores.items()})
 
     def _calibration_size(self) -> int | None:

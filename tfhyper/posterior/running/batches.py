@@ -1,6 +1,7 @@
 """One way to read inputs, whatever they come as."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ class Batches:
         taken: the `ModelInputs` of what takes the batches.
         labels: array (examples, ...), for arrays.
         weights: array (examples,), for arrays.
+        arrange_labels: what makes arrays, or a dict of these, of labels that were
+            given; `None` where there are none.
 
     Attributes:
         fixed: whether they are arrays, the same in every reading.
@@ -46,12 +49,14 @@ class Batches:
         taken: ModelInputs,
         labels: Any = None,
         weights: Any = None,
+        arrange_labels: Callable[[Any], Any] | None = None,
     ):
         self.name, self.taken = name, taken
         if isinstance(inputs, list | tuple) and not _is_array(inputs):
             inputs = _as_array(name, inputs)
         self.inputs, self.batch_size = inputs, batch_size
-        self.labels = None if labels is None else _as_array("y", labels)
+        self._arrange_labels = arrange_labels or functools.partial(_as_array, "y")
+        self.labels = None if labels is None else self._arrange_labels(labels)
         self.weights = None if weights is None else _as_array("sample_weight", weights)
         # Arrays are the same in every reading: what is checked once stays so.
         self.fixed = _is_array(inputs)
@@ -74,7 +79,9 @@ class Batches:
         # Each name once: a model of several inputs has several arrays.
         arrays = keras.tree.flatten(self.inputs)
         lengths = [(f"`{self.name}`", array.shape[0]) for array in arrays]
-        for name, array in (("y", self.labels), ("sample_weight", self.weights)):
+        of_labels = keras.tree.flatten(self.labels)
+        given = [("y", array) for array in of_labels]
+        for name, array in [*given, ("sample_weight", self.weights)]:
             if array is not None and not array.ndim:
                 raise ValueError(
                     f"`{name}` must be an array with an entry for each example. "
@@ -123,7 +130,9 @@ class Batches:
                 part = slice(start, start + self.batch_size)
                 yield Batch(
                     keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
-                    None if self.labels is None else self.labels[part],
+                    keras.tree.map_structure(
+                        lambda x, p=part: None if x is None else x[p], self.labels
+                    ),
                     None if self.weights is None else self.weights[part],
                 )
             return
@@ -141,7 +150,7 @@ class Batches:
             inputs, labels, weights = (*batch, None, None)[:3]
             yield Batch(
                 inputs,
-                None if labels is None else _as_array("y", labels),
+                None if labels is None else self._arrange_labels(labels),
                 None if weights is None else _as_array("sample_weight", weights),
             )
 
@@ -237,14 +246,14 @@ class Batch:
 
     Attributes:
         inputs: arrays or tensors (examples, ...).
-        labels: array (examples, ...), or `None`.
+        labels: array (examples, ...), or a dict of these; or `None`.
         weights: array (examples,), or `None`.
         start: the place of the first example in the data.
         count: how many examples it has.
     """
 
     inputs: Any
-    labels: np.ndarray | None = None
+    labels: Any = None
     weights: np.ndarray | None = None
     start: int = 0
     count: int = 0

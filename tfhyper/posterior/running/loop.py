@@ -126,11 +126,12 @@ def _join(
 
 def _concatenate(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     try:
-        return np.concatenate(parts)
+        return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
     except ValueError as error:
+        shapes = {x.shape for part in parts for x in keras.tree.flatten(part)}
         raise ValueError(
             f"`x` must bring {name} of the same shape with all of its batches. "
-            f"Received: {sorted({part.shape for part in parts})}"
+            f"Received: {sorted(shapes)}"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """The tasks that a predictor knows, by the values of its argument `outputs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ from tfhyper.posterior.tasks import output_kind
 from tfhyper.posterior.tasks.classification import Classification
 from tfhyper.posterior.tasks.labels import Labels
 from tfhyper.posterior.tasks.regression import Regression
+from tfhyper.posterior.tasks.several import Several, output_names
 from tfhyper.posterior.tasks.task import Task, output_shapes
 
 # Each is asked in this order whether a model is one of its own.
@@ -22,19 +23,25 @@ OPTIONS = {
 }
 
 
-def make_task(model: keras.Model, outputs: str | None = None, **options: Any) -> Task:
+def make_task(model: keras.Model, outputs: Any = None, **options: Any) -> Task:
     """Returns the task of a model, by a predictor's arguments.
 
     Args:
         model: the model.
         outputs: one of the `names` of a task; `None` for the first that the model's
-            graph and loss speak for.
-        **options: all the arguments that only some tasks take, by their names.
+            graph and loss speak for. Of several outputs a dict of these, by the
+            model's names, or a list.
+        **options: all the arguments that only some tasks take, by their names. Of
+            several outputs each is a dict, too.
 
     Raises:
         ValueError: for another name, an option that is for other tasks, a model or an
             option that the task refuses, or a model that does not say what it gives.
     """
+    if isinstance(outputs, Mapping | list | tuple) or (
+        outputs is None and len(model.outputs) > 1
+    ):
+        return _make_several(model, outputs, options)
     by_name = {name: task for task in TASKS for name in task.names}
     certain = True
     if outputs is None:
@@ -54,6 +61,31 @@ def make_task(model: keras.Model, outputs: str | None = None, **options: Any) ->
     made = make(model, outputs, **own)
     made.known, made.shapes = certain, tuple(output_shapes(model))
     return made
+
+
+def _make_several(model: keras.Model, outputs: Any, options: dict[str, Any]) -> Several:
+    """Returns the task of a model with several outputs."""
+    names = output_names(model)
+    for option, value in options.items():
+        given = value.keys() if isinstance(value, Mapping) else ()
+        if value != getattr(Task, option) and not given or not set(given) <= set(names):
+            raise ValueError(
+                f"`{option}` must be a dict with names of the model's outputs, "
+                f"{names}. Received: {option}={value!r}"
+            )
+
+    def make(of_output: keras.Model, name: str, told: str | None) -> Task:
+        own = {
+            option: value.get(name, getattr(Task, option))
+            if isinstance(value, Mapping)
+            else value
+            for option, value in options.items()
+        }
+        return make_task(of_output, told, **own)
+
+    found = Several(model, outputs, make)
+    found.shapes = tuple(output_shapes(model))
+    return found
 
 
 def find_outputs(model: keras.Model) -> tuple[str, bool]:
@@ -76,4 +108,4 @@ def find_outputs(model: keras.Model) -> tuple[str, bool]:
 
 def option_values(task: Task) -> dict[str, Any]:
     """Returns what a task was made with, of `OPTIONS`, as JSON values."""
-    return {name: getattr(task, name) for name in OPTIONS}
+    return {name: task.option(name) for name in OPTIONS}

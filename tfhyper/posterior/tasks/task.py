@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.metrics.bounds import Score
@@ -221,6 +222,22 @@ class Task(abc.ABC):
         """Returns a mean of `choices` as a prediction's `mean`."""
         return mean
 
+    def option(self, name: str) -> Any:
+        """Returns what it was made with, by an option's name: a JSON value."""
+        return getattr(self, name)
+
+    def arrange_labels(self, labels: Structure) -> Structure:
+        """Returns labels as arrays (examples, ...), as `check_labels` takes them.
+
+        Raises:
+            ValueError: for labels that are no array.
+        """
+        return as_labels(labels)
+
+    def label_shape(self, labels: Any) -> tuple[int, ...]:
+        """Returns the shape that weights of checked labels may have."""
+        return labels.shape
+
     def rejection_data(
         self,
         prediction: Any,
@@ -313,6 +330,23 @@ class Task(abc.ABC):
             found: its outputs by name, tensors or arrays.
             score: one of `uncertainties`.
         """
+
+
+def as_labels(labels: Structure) -> np.ndarray:
+    """Returns tensors and nested lists of labels as an array.
+
+    Raises:
+        ValueError: if they are of different lengths along an axis.
+    """
+    try:
+        if ops.is_tensor(labels):
+            return ops.convert_to_numpy(labels)
+        return np.asarray(labels)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "`y` must be an array, of the same size along each axis. "
+            f"Received: y of type {type(labels).__name__} ({error})"
+        ) from error
 
 
 def kept(members: np.ndarray | None) -> np.ndarray:
