@@ -23,10 +23,11 @@ Any layer stands before a head, one with a posterior too:
 from tfhyper.heads.categorical import Categorical
 from tfhyper.heads.counts import CountFamily, NegativeBinomial, Poisson
 from tfhyper.heads.draw_mixture import DrawMixture
-from tfhyper.heads.family import Family, RealFamily
+from tfhyper.heads.family import Components, Family, RealFamily
 from tfhyper.heads.head import (
     CategoricalHead,
     DistributionHead,
+    Head,
     LaplaceHead,
     MixtureHead,
     NegativeBinomialHead,
@@ -46,10 +47,12 @@ __all__ = [
     "BetaNLL",
     "Categorical",
     "CategoricalHead",
+    "Components",
     "CountFamily",
     "DistributionHead",
     "DrawMixture",
     "Family",
+    "Head",
     "Laplace",
     "LaplaceHead",
     "LocationScale",

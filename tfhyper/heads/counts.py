@@ -16,7 +16,12 @@ from tfhyper.heads.parameters import (
     Positive,
     PositiveLink,
 )
-from tfhyper.heads.special import deviance, log_count_constant, stirling_error
+from tfhyper.heads.special import (
+    log_count_constant,
+    negative_binomial_distance,
+    poisson_distance,
+    stirling_error,
+)
 from tfhyper.tensor_types import Tensor
 
 # As many counts the CRPS in tensors looks at.
@@ -133,9 +138,8 @@ class Poisson(CountFamily):
 
     def count_log_prob(self, counts: Tensor, **parts: Tensor) -> Tensor:
         """Returns counts log(mean) - mean - log(counts!)."""
-        mean = parts["mean"]
         # By the saddle point (Loader, 2000), so that large counts keep their digits.
-        return -deviance(counts, mean, counts - mean) - log_count_constant(counts)
+        return -poisson_distance(counts, parts["mean"]) - log_count_constant(counts)
 
     def variance(self, parameters: Tensor) -> Tensor:
         """Returns the means, (..., targets)."""
@@ -181,10 +185,8 @@ class NegativeBinomial(CountFamily):
     def count_log_prob(self, counts: Tensor, **parts: Tensor) -> Tensor:
         """Returns log-probabilities, as of Poisson where `total_count` is large."""
         mean, total = parts["mean"], parts["total_count"]
-        apart = counts - mean
         return (
-            deviance(counts + total, mean + total, apart)
-            - deviance(counts, mean, apart)
+            -negative_binomial_distance(counts, mean, total)
             - log_count_constant(counts)
             - ops.log1p(counts / total) / 2
             + (stirling_error(counts + total) - stirling_error(total))

@@ -16,7 +16,7 @@ from tfhyper.checks import (
     check_positive_integer,
 )
 from tfhyper.heads.family import Components, Family
-from tfhyper.heads.head import DistributionHead
+from tfhyper.heads.head import Head
 from tfhyper.metrics import PredictiveInterval
 
 # So many numbers are looked at together.
@@ -65,10 +65,10 @@ class DrawMixture:
     (2.282, -1.4189)
     """
 
-    def __init__(self, family: Family | DistributionHead, parameters: ArrayLike):
+    def __init__(self, family: Family | Head, parameters: ArrayLike):
         rule = "a family or a head of `tfhyper.heads`"
-        check_instance("family", family, (Family, DistributionHead), rule)
-        self.family = family.family if isinstance(family, DistributionHead) else family
+        check_instance("family", family, (Family, Head), rule)
+        self.family = family.family if isinstance(family, Head) else family
         array = self.family.check_parameters(parameters)
         if array.ndim < 3:
             raise ValueError(
@@ -233,7 +233,7 @@ class DrawMixture:
 
         Args:
             num_samples: int > 0, for each example.
-            seed: int >= 0, or `None` for other ones each time.
+            seed: int, 0 <= seed < 2**31, or `None` for other ones each time.
 
         Returns:
             float64 (num_samples, batch, ..., targets).
@@ -271,7 +271,7 @@ class DrawMixture:
 
         Args:
             targets: (batch, ..., targets), or (batch, ...) if there is one.
-            seed: int >= 0, of u, or `None` for another u each time.
+            seed: int, 0 <= seed < 2**31, of u, or `None` for another u each time.
 
         Returns:
             float64 (batch, ..., targets), within 0 ... 1.
@@ -297,8 +297,8 @@ class DrawMixture:
         In closed form of normal and Laplace distributions. Of t-distributions by
         Gauss-Legendre integration, within 1e-5 standard deviations where the scales of
         the draws are alike, 2e-3 where they differ a thousandfold. Of counts by a sum,
-        over all of them within 512 of the median, and by blocks of 1/256 of the distance
-        where they are further away.
+        over all of them within 512 of the median, and over blocks of 1/256 of the
+        distance where they are further away: a thousandth of the score at most.
 
         Args:
             targets: (batch, ..., targets), or (batch, ...) if there is one.
@@ -370,7 +370,7 @@ def _is_discrete(parts: Components) -> bool:
 
 
 def _check_seed(seed: Any) -> int | None:
-    return None if seed is None else check_integer("seed", seed, 0)
+    return None if seed is None else check_integer("seed", seed, 0, 2**31 - 1)
 
 
 def _log_prob(parts: Components, y: np.ndarray) -> np.ndarray:

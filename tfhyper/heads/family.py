@@ -24,6 +24,12 @@ class Components:
         weights: float64 (components, ..., 1), which sum to one along the first axis.
         distribution: a distribution of `scipy.stats`, such as `scipy.stats.norm`.
         arguments: its arguments by name, each float64 (components, ..., targets).
+
+    Example:
+
+    >>> parts = tfhyper.heads.Normal().components(np.array([[0.5, 2.0]]))
+    >>> parts.distribution.name, parts.arguments["scale"].shape
+    ('norm', (1, 1, 1))
     """
 
     weights: np.ndarray
@@ -34,7 +40,7 @@ class Components:
 class Family(abc.ABC):
     """A kind of distribution, its parameters one after the other on the last axis.
 
-    A head (`tfhyper.heads.DistributionHead`) makes such parameters of any numbers, a
+    A head (`tfhyper.heads.Head`) makes such parameters of any numbers, a
     loss compares them with targets, and `tfhyper.heads.DrawMixture` averages those of
     many draws. A new family is a subclass in a file of its own, registered with
     `keras.saving.register_keras_serializable`; where its numbers are real, one of
@@ -294,6 +300,6 @@ class RealFamily(Family):
 
 def as_family(value: Any) -> Any:
     """Returns the object that Keras wrote as a dict, or the value as it is."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value)
     return value

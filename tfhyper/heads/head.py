@@ -16,14 +16,67 @@ from tfhyper.heads.student_t import StudentT
 from tfhyper.tensor_types import Shape, Tensor
 
 
-@keras.saving.register_keras_serializable("tfhyper")
-class DistributionHead(keras.layers.Layer):
-    """The last layer of a network whose output is a distribution of any family.
+class Head(keras.layers.Layer):
+    """The last layer of a network whose output is a distribution: what all heads are.
 
-    It has no weights: any layer with `head.units` units stands before it, a
+    A head has no weights: any layer with `head.units` units stands before it, a
     `keras.layers.Dense`, a layer with a posterior such as `tfhyper.layers.BayesDense`,
     or a convolution with as many filters. It computes in float32 under a policy of
     mixed precision.
+
+    Args:
+        **kwargs: `keras.layers.Layer` arguments such as `name`.
+
+    Attributes:
+        family: `tfhyper.heads.Family`, what the output is; a subclass sets it.
+
+    Input shape:
+        (batch, ..., units).
+
+    Output shape:
+        (batch, ..., units), the parameters in the order of `family.layout`.
+
+    Example:
+
+    >>> head = tfhyper.heads.PoissonHead()
+    >>> isinstance(head, tfhyper.heads.Head), head.family
+    (True, Poisson(targets=1, min_mean=1e-06, mean_link='softplus'))
+    """
+
+    family: Family
+
+    def __init__(self, **kwargs: Any):
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = _full_precision()
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    @property
+    def units(self) -> int:
+        """How many numbers the layer before the head has to give."""
+        return self.family.units
+
+    def build(self, input_shape: Shape) -> None:
+        """Checks the last axis."""
+        if input_shape[-1] != self.units:
+            raise ValueError(
+                f"`inputs` must have {self.units} numbers on the last axis, the "
+                f"parameters of {self.family!r}: put a layer with `head.units` units "
+                f"before the head. Received: inputs of the shape {tuple(input_shape)}"
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Returns parameters."""
+        return self.family.link(inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns the same shape."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class DistributionHead(Head):
+    """The head of any family.
 
     Args:
         family: a `tfhyper.heads.Family`.
@@ -51,34 +104,9 @@ class DistributionHead(keras.layers.Layer):
     """
 
     def __init__(self, family: Family, **kwargs: Any):
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = _full_precision()
         super().__init__(**kwargs)
         rule = "a family of `tfhyper.heads`, such as Normal()"
-        self.family: Family = check_instance("family", as_family(family), Family, rule)
-        self.supports_masking = True
-
-    @property
-    def units(self) -> int:
-        """How many numbers the layer before the head has to give."""
-        return self.family.units
-
-    def build(self, input_shape: Shape) -> None:
-        """Checks the last axis."""
-        if input_shape[-1] != self.units:
-            raise ValueError(
-                f"`inputs` must have {self.units} numbers on the last axis, the "
-                f"parameters of {self.family!r}: put a layer with `head.units` units "
-                f"before the head. Received: inputs of the shape {tuple(input_shape)}"
-            )
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Returns parameters."""
-        return self.family.link(inputs)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Returns the same shape."""
-        return input_shape
+        self.family = check_instance("family", as_family(family), Family, rule)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the layer can be made from."""
@@ -86,14 +114,12 @@ class DistributionHead(keras.layers.Layer):
         return {**super().get_config(), "family": family}
 
 
-class _NamedHead(DistributionHead):
-    """A head of one family, whose arguments are its own."""
+class _NamedHead(Head):
+    """A head whose arguments are those of its family."""
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the layer can be made from."""
-        config = super().get_config()
-        del config["family"]
-        return {**config, **self.family.get_config()}
+        return {**super().get_config(), **self.family.get_config()}
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -101,7 +127,7 @@ class NormalHead(_NamedHead):
     """Mean and standard deviation of a normal distribution: heteroscedastic regression.
 
     The output has the means of all targets, then their standard deviations,
-    min_scale + softplus(raw). `tfhyper.heads.DistributionHead` says more of all heads.
+    min_scale + softplus(raw). `tfhyper.heads.Head` says more of all heads.
 
     Args:
         targets: int > 0, how many targets there are.
@@ -135,7 +161,8 @@ class NormalHead(_NamedHead):
         scale_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        super().__init__(Normal(targets, min_scale, scale_link), **kwargs)
+        super().__init__(**kwargs)
+        self.family = Normal(targets, min_scale, scale_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -171,7 +198,8 @@ class LaplaceHead(_NamedHead):
         scale_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        super().__init__(Laplace(targets, min_scale, scale_link), **kwargs)
+        super().__init__(**kwargs)
+        self.family = Laplace(targets, min_scale, scale_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -207,7 +235,8 @@ class StudentTHead(_NamedHead):
         scale_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        super().__init__(StudentT(targets, min_scale, scale_link), **kwargs)
+        super().__init__(**kwargs)
+        self.family = StudentT(targets, min_scale, scale_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -245,8 +274,8 @@ class MixtureHead(_NamedHead):
         scale_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        family = NormalMixture(components, targets, min_scale, scale_link)
-        super().__init__(family, **kwargs)
+        super().__init__(**kwargs)
+        self.family = NormalMixture(components, targets, min_scale, scale_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -282,7 +311,8 @@ class PoissonHead(_NamedHead):
         mean_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        super().__init__(Poisson(targets, min_mean, mean_link), **kwargs)
+        super().__init__(**kwargs)
+        self.family = Poisson(targets, min_mean, mean_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -318,7 +348,8 @@ class NegativeBinomialHead(_NamedHead):
         mean_link: PositiveLink = "softplus",
         **kwargs: Any,
     ):
-        super().__init__(NegativeBinomial(targets, min_mean, mean_link), **kwargs)
+        super().__init__(**kwargs)
+        self.family = NegativeBinomial(targets, min_mean, mean_link)
 
 
 @keras.saving.register_keras_serializable("tfhyper")
@@ -349,7 +380,8 @@ class CategoricalHead(_NamedHead):
     """
 
     def __init__(self, classes: int, **kwargs: Any):
-        super().__init__(Categorical(classes), **kwargs)
+        super().__init__(**kwargs)
+        self.family = Categorical(classes)
 
 
 def _full_precision() -> str:

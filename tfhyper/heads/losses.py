@@ -7,7 +7,7 @@ from keras import ops
 
 from tfhyper.checks import check_instance, check_integer, check_number, check_text
 from tfhyper.heads.family import Family, RealFamily, as_family
-from tfhyper.heads.head import DistributionHead
+from tfhyper.heads.head import Head
 from tfhyper.heads.location_scale import LocationScale
 from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.tensor_types import Tensor
@@ -26,12 +26,12 @@ class _DistributionLoss(keras.losses.Loss):
 
     family: Family
 
-    def __init__(self, family: Family | DistributionHead, name: str, **kwargs: Any):
+    def __init__(self, family: Family | Head, name: str, **kwargs: Any):
         super().__init__(name=check_text("name", name), **kwargs)
         rule = "a family or a head of `tfhyper.heads`"
         family = as_family(family)
-        check_instance("family", family, (Family, DistributionHead), rule)
-        self.family = family.family if isinstance(family, DistributionHead) else family
+        check_instance("family", family, (Family, Head), rule)
+        self.family = family.family if isinstance(family, Head) else family
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns the loss of each example, pixel or token, `(batch, ...)`."""
@@ -78,7 +78,7 @@ class NegativeLogLikelihood(_DistributionLoss):
 
     def __init__(
         self,
-        family: Family | DistributionHead,
+        family: Family | Head,
         name: str = "negative_log_likelihood",
         **kwargs: Any,
     ):
@@ -132,7 +132,7 @@ class CRPS(_DistributionLoss):
 
     def __init__(
         self,
-        family: Family | DistributionHead,
+        family: Family | Head,
         num_samples: int | None = None,
         seed: int | None = None,
         name: str = "crps",
@@ -215,7 +215,7 @@ class BetaNLL(_DistributionLoss):
 
     def __init__(
         self,
-        family: LocationScale | DistributionHead,
+        family: LocationScale | Head,
         beta: float = 0.5,
         name: str = "beta_nll",
         **kwargs: Any,

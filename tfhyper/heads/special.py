@@ -44,23 +44,48 @@ def log_count_constant(count: Tensor) -> Tensor:
     return stirling_error(count + 1) + first + ops.log1p(count) / 2 - 1 + LOG_SQRT_2PI
 
 
-def deviance(a: Tensor, b: Tensor, difference: Tensor) -> Tensor:
-    """Returns a log(a / b) - (a - b), for a >= 0 and b > 0, 0 at a = b.
+def log_near_one(value: Tensor, apart: Tensor) -> Tensor:
+    """Returns log(value), for value > 0, exact near 1 too.
 
     Args:
-        a: tensor.
-        b: tensor.
-        difference: a - b, which the caller may know more exactly.
+        value: tensor.
+        apart: value - 1, which the caller knows more exactly.
     """
-    near = a > b / 2
-    ones = ops.ones_like(a + b)
-    far = ops.logical_and(a > 0, ops.logical_not(near))
-    log = ops.where(
+    near = apart > -0.5
+    zeros = ops.zeros_like(value)
+    return ops.where(
         near,
-        ops.log1p(ops.where(near, difference / b, 0 * ones)),
-        ops.log(ops.where(far, a / b, ones)),
+        ops.log1p(ops.where(near, apart, zeros)),
+        ops.log(ops.where(near, zeros + 1, value)),
     )
-    return a * log - difference
+
+
+def poisson_distance(count: Tensor, mean: Tensor) -> Tensor:
+    """Returns count log(count / mean) - (count - mean), 0 at count = mean > 0.
+
+    It is what a Poisson distribution loses to that with the count for its mean.
+    """
+    some = count > 0
+    safe = ops.where(some, count, mean)
+    log = log_near_one(safe / mean, (safe - mean) / mean)
+    return count * log - (count - mean)
+
+
+def negative_binomial_distance(count: Tensor, mean: Tensor, total: Tensor) -> Tensor:
+    """Returns the same of a negative binomial distribution; that for a total of inf.
+
+    count log(count (total + mean) / (mean (total + count))) +
+    total log((total + mean) / (total + count))
+    """
+    some = count > 0
+    safe = ops.where(some, count, mean)
+    both = total + mean
+    first = log_near_one(
+        (1 + total / safe) / (1 + total / mean),
+        total / safe * ((mean - safe) / both),
+    )
+    second = log_near_one((total + count) / both, (count - mean) / both)
+    return -count * first - total * second
 
 
 def log_gamma_half_step(x: Tensor) -> Tensor:
