@@ -99,7 +99,7 @@ def test_fits_find_mean_and_noise():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, size=(256, 1)).astype("float32")
     y = 2 * x[:, 0] - 1 + np.where(x[:, 0], 0.5, 0.1) * rng.normal(size=256)
-    for make in (heads.NegativeLogLikelihood, heads.CRPS, heads.BetaNLL):
+    for make in (heads.NegativeLogLikelihood, heads.CRPS):
         head = heads.NormalHead()
         model = keras.Sequential(
             [keras.Input((1,)), keras.layers.Dense(2, kernel_initializer="zeros"), head]

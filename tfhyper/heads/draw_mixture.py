@@ -62,7 +62,7 @@ class DrawMixture:
     (0.0, 1.0, 1.0)
     >>> lower, upper = mixture.interval(0.9)
     >>> round(upper.item(), 3), round(mixture.log_prob([0.0]).item(), 4)
-    (2.282, -1.4189)
+    (2.284, -1.4189)
     """
 
     def __init__(self, family: Family | Head, parameters: ArrayLike):

@@ -149,8 +149,7 @@ class NormalHead(_NamedHead):
     >>> head = tfhyper.heads.NormalHead()
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), head])
     >>> model.compile("adam", tfhyper.heads.NegativeLogLikelihood(head))
-    >>> history = model.fit(np.ones((8, 3)), np.ones(8), verbose=0)
-    >>> model.predict(np.ones((5, 3)), verbose=0).shape
+    >>> model(np.ones((5, 3))).shape
     (5, 2)
     """
 
