@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import tfhyper
-from tfhyper import analysis, data, layers, metrics, training
+from tfhyper import analysis, data, heads, layers, metrics, training
 
 # --- Arrays: six examples of three classes, four draws.
 
@@ -218,6 +218,10 @@ def _correlation():
     return analysis.weight_correlation(bayesian(), num_pairs=5, num_draws=10)
 
 
+def _mixture():
+    return heads.DrawMixture(**GOOD["heads.DrawMixture"]())
+
+
 RECIPE = training.RECIPES["wide_resnet", "cifar10"]
 
 
@@ -359,6 +363,48 @@ GOOD: dict[str, Callable[[], dict]] = {
     "export.onnx": _exported(".onnx"),
     "export.openvino": _exported(""),
     "export.saved_model": _saved_model,
+    # Heads.
+    **dict.fromkeys(
+        (
+            "heads.Laplace",
+            "heads.LaplaceHead",
+            "heads.NegativeBinomial",
+            "heads.NegativeBinomialHead",
+            "heads.Normal",
+            "heads.NormalHead",
+            "heads.Poisson",
+            "heads.PoissonHead",
+            "heads.StudentT",
+            "heads.StudentTHead",
+        ),
+        dict,
+    ),
+    **dict.fromkeys(
+        ("heads.Categorical", "heads.CategoricalHead"), lambda: {"classes": 3}
+    ),
+    **dict.fromkeys(
+        ("heads.NormalMixture", "heads.MixtureHead"), lambda: {"components": 2}
+    ),
+    **dict.fromkeys(
+        (
+            "heads.BetaNLL",
+            "heads.CRPS",
+            "heads.DistributionHead",
+            "heads.NegativeLogLikelihood",
+        ),
+        lambda: {"family": heads.Normal()},
+    ),
+    "heads.DrawMixture": lambda: {
+        "family": heads.Normal(),
+        "parameters": np.stack([SAMPLES, np.ones_like(SAMPLES)], axis=-1),
+    },
+    "heads.DrawMixture.cdf": lambda: {"self": _mixture(), "values": TARGETS},
+    "heads.DrawMixture.crps": lambda: {"self": _mixture(), "targets": TARGETS},
+    "heads.DrawMixture.interval": lambda: {"self": _mixture(), "level": 0.9},
+    "heads.DrawMixture.log_prob": lambda: {"self": _mixture(), "targets": TARGETS},
+    "heads.DrawMixture.pit": lambda: {"self": _mixture(), "targets": TARGETS},
+    "heads.DrawMixture.quantile": lambda: {"self": _mixture(), "level": 0.5},
+    "heads.DrawMixture.sample": lambda: {"self": _mixture(), "num_samples": 3},
     # Kits.
     "kits.LayerKit": dict,
     "kits.bayes": lambda: {"num_examples": 100},
@@ -843,6 +889,7 @@ NOT_CALLED: dict[str, str] = {
             "data.Standardization",
             "data.Table",
             "export.FileReport",
+            "heads.Components",
             "metrics.CovarianceDecomposition",
             "metrics.CoverageCurve",
             "metrics.PredictiveInterval",
@@ -866,6 +913,16 @@ NOT_CALLED: dict[str, str] = {
             "pruning.PruningReport.to_dict",
         ),
         RESULTS,
+    ),
+    **dict.fromkeys(
+        (
+            "heads.CountFamily",
+            "heads.Family",
+            "heads.Head",
+            "heads.LocationScale",
+            "heads.RealFamily",
+        ),
+        "a base class",
     ),
     "layers.MovingAveragesWarning": "a warning",
     "layers.NoiseKind": "an enumeration",
@@ -927,6 +984,7 @@ NOT_CALLED: dict[str, str] = {
 # have checked.
 INNER_CLASSES = (
     "posterior.PointNetwork",
+    *(f"heads.{name}" for name in heads.__all__ if name != "DrawMixture"),
     "layers.",
     "kits.LayerKit",
     "variational.WeightNoise",
@@ -1150,6 +1208,29 @@ _FACTOR = {"steps": bv.integer()}
 
 # Name of a callable, or of a module and a dot -> arguments -> what they may be there.
 DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    "heads.": {
+        "beta": bv.number(least=0, most=1),
+        "classes": bv.integer(2),
+        "components": bv.integer(),
+        "family": bv.instance("family"),
+        "mean_link": bv.choice(),
+        "min_mean": bv.number(above=0),
+        "min_scale": bv.number(above=0),
+        "scale_link": bv.choice(),
+        "targets": bv.integer(),
+    },
+    "heads.CRPS": {"num_samples": bv.integer(2)},
+    # More axes before the last are as good.
+    "heads.DrawMixture": {
+        "family": bv.instance("family"),
+        "parameters": bv.numbers(None, name="parameters", without=("shape",)),
+    },
+    "heads.DrawMixture.cdf": {"values": bv.numbers(scalar=True)},
+    "heads.DrawMixture.sample": {"num_samples": bv.integer()},
+    **{
+        f"heads.DrawMixture.{name}": {"targets": bv.numbers()}
+        for name in ("crps", "log_prob", "pit")
+    },
     # Good ones are left out: `coverage` goes without them.
     "metrics.rejection_threshold": {
         "labels": bv.domain("labels", text=bv.TEXT, number=3),

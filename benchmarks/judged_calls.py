@@ -27,6 +27,7 @@ MODULES = (
     "analysis",
     "data",
     "export",
+    "heads",
     "kits",
     "layers",
     "metrics",

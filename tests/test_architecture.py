@@ -35,6 +35,7 @@ ALLOWED = {
     },
     "data": {"checks"},
     "metrics": {"checks", "keras_private"},
+    "heads": {"checks", "layers", "metrics"},
     "kits": {"checks", "keras_private", "layers"},
     "models": {"checks", "kits", "layers"},
     "posterior": {
@@ -81,6 +82,7 @@ ANY_BACKEND = (
     "channelwise",
     "checks",
     "convert",
+    "heads",
     "keras_graph",
     "keras_private",
     "kits",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tfhyper
+from tests.helpers.heads import FAMILIES, values_of
 from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(tfhyper.__file__).parent.parent
@@ -92,6 +93,25 @@ for i, seen in enumerate((x, np.ascontiguousarray(x[:, :, ::-1]))):
         both.predict(x).members[i], keras.ops.convert_to_numpy(found), atol=1e-5
     )
 
+# Distributions as outputs: what families make of the same numbers, and a fit.
+from tests.helpers.heads import FAMILIES, values_of
+
+found = {name: values_of(name) for name in FAMILIES}
+np.savez(
+    folder + "/heads.npz",
+    **{f"{name}/{key}": x for name, parts in found.items() for key, x in parts.items()},
+)
+head = tfhyper.heads.StudentTHead()
+inputs = keras.Input((5,))
+bayes = keras.Model(inputs, head(tfhyper.layers.BayesDense(3, kl_weight=0.1)(inputs)))
+for loss in (
+    tfhyper.heads.NegativeLogLikelihood(head),
+    tfhyper.heads.CRPS(head, num_samples=4, seed=0),
+):
+    bayes.compile("adam", loss)
+    history = bayes.fit(x[:, 0, :5, 0], y, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
 predictor.save(folder + "/predictor.tfhyper")
 loaded = tfhyper.PosteriorPredictor.load(folder + "/predictor.tfhyper")
 np.testing.assert_allclose(loaded.predict(x).members, members, atol=1e-6)
@@ -117,6 +137,12 @@ def test_backend_and_its_files(backend, tmp_path):
         x, members = saved["x"], saved["members"]
     predictor = tfhyper.PosteriorPredictor.load(tmp_path / "predictor.tfhyper")
     np.testing.assert_allclose(predictor.predict(x).members, members, atol=1e-5)
+
+    with np.load(tmp_path / "heads.npz") as saved_heads:
+        for name in FAMILIES:
+            for key, expected in values_of(name).items():
+                found = saved_heads[f"{name}/{key}"]
+                np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
 
     plain = keras.saving.load_model(tmp_path / "plain.keras")
     found = keras.ops.convert_to_numpy(keras.ops.softmax(plain.predict(x, verbose=0)))

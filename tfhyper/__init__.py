@@ -2,7 +2,7 @@
 
 Layers whose weights are drawn from a posterior, networks made of them, and a
 predictor that averages over the draws. Importing the package registers its
-layers, metrics and optimizers with Keras, so that saved models load. Whatever
+layers, losses, metrics and optimizers with Keras, so that saved models load. Whatever
 needs TensorFlow itself, TensorFlow Datasets or matplotlib is imported when it is
 first used.
 
@@ -20,6 +20,7 @@ import importlib
 from typing import Any
 
 from tfhyper import (
+    heads,
     kits,
     layers,
     metrics,
@@ -65,6 +66,7 @@ __all__ = [
     "convert",
     "data",
     "export",
+    "heads",
     "kits",
     "layers",
     "metrics",

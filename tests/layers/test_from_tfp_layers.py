@@ -31,7 +31,7 @@ def page(tmp_path_factory):
     tf.random.set_seed(1)
     text = PAGE.read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     names, folder = {"folder": tmp_path_factory.mktemp("page")}, os.getcwd()
     os.chdir(names["folder"])
     try:
@@ -180,6 +180,122 @@ def test_what_the_page_says_of_losses():
     assert len(layer.losses) == len(twice(layer, keras).losses) == 1
 
 
+def _by_kind(t):
+    """Returns the numbers of a `MixtureNormal(2, 3)` as a head has them."""
+    rest = t[:, 2:14].reshape(-1, 2, 2, 3)
+    parts = t[:, :2], rest[:, :, 0].reshape(-1, 6), rest[:, :, 1].reshape(-1, 6)
+    return np.concatenate(parts, axis=-1)
+
+
+def _lambda(make):
+    return tfp.layers.DistributionLambda(
+        lambda t: tfp.distributions.Independent(make(t), 1)
+    )
+
+
+def _heads():
+    """Returns the lines of the table: theirs, ours, and the numbers that go in."""
+    tfd, tfpl, heads = tfp.distributions, tfp.layers, tfhyper.heads
+    softplus = tf.nn.softplus
+    normal = tfpl.IndependentNormal(3), heads.NormalHead(3, min_scale=1e-9)
+    mixture = heads.MixtureHead(2, 3, min_scale=1e-9)
+    same = tfpl.MixtureSameFamily(2, tfpl.IndependentNormal(3))
+    with_floor = _lambda(
+        lambda t: tfd.Normal(t[..., :3], 0.1 + softplus(t[..., 3:])),
+    )
+    by_exp = _lambda(lambda t: tfd.Normal(t[..., :3], tf.exp(t[..., 3:])))
+    laplace = _lambda(lambda t: tfd.Laplace(t[..., :3], 0.1 + softplus(t[..., 3:])))
+    student_t = _lambda(
+        lambda t: tfd.StudentT(
+            2.001 + softplus(t[..., 6:]), t[..., :3], 1e-3 + softplus(t[..., 3:6])
+        )
+    )
+    binomial = _lambda(
+        lambda t: tfd.NegativeBinomial(
+            1e-3 + softplus(t[..., 3:]),
+            logits=tf.math.log(softplus(t[..., :3]) / (1e-3 + softplus(t[..., 3:]))),
+        )
+    )
+    exp = heads.NormalHead(3, min_scale=1e-9, scale_link="exp")
+    poisson = heads.PoissonHead(3, min_mean=1e-9, mean_link="exp")
+    return {
+        "IndependentNormal": (*normal, None),
+        "DistributionLambda of Normal": (
+            with_floor,
+            heads.NormalHead(3, min_scale=0.1),
+            None,
+        ),
+        "DistributionLambda with exp": (by_exp, exp, None),
+        "DistributionLambda of Laplace": (
+            laplace,
+            heads.LaplaceHead(3, min_scale=0.1),
+            None,
+        ),
+        "DistributionLambda of StudentT": (student_t, heads.StudentTHead(3), None),
+        "MixtureNormal": (tfpl.MixtureNormal(2, 3), mixture, _by_kind),
+        "MixtureSameFamily": (same, mixture, _by_kind),
+        "IndependentPoisson": (tfpl.IndependentPoisson(3), poisson, None),
+        "DistributionLambda of NegativeBinomial": (
+            binomial,
+            heads.NegativeBinomialHead(3),
+            None,
+        ),
+        "OneHotCategorical": (
+            tfpl.OneHotCategorical(3),
+            heads.CategoricalHead(3),
+            None,
+        ),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_heads_are_alike_one_by_one():
+    for name, (old, new, reorder) in _heads().items():
+        t, y = normal(4, new.units), normal(4, 3, seed=1)
+        family = new.family
+        if isinstance(family, tfhyper.heads.CountFamily):
+            y = np.abs(np.round(3 * y))
+        labels = y
+        if isinstance(family, tfhyper.heads.Categorical):
+            labels = np.array([[0], [1], [2], [1]], "float32")
+            y = np.eye(3, dtype="float32")[labels[:, 0].astype(int)]
+        theirs = old(t)
+        ours = new(t if reorder is None else reorder(t))
+        found = family.log_prob(keras.ops.convert_to_tensor(labels), ours)
+        np.testing.assert_allclose(
+            found, theirs.log_prob(y), rtol=2e-5, atol=2e-5, err_msg=name
+        )
+        for moment in ("mean", "variance"):
+            np.testing.assert_allclose(
+                getattr(family, moment)(ours),
+                getattr(theirs, moment)(),
+                rtol=1e-4,
+                atol=1e-5,
+                err_msg=name,
+            )
+    assert (
+        tfp.layers.IndependentNormal.params_size(3) == tfhyper.heads.NormalHead(3).units
+    )
+
+
+def test_the_page_ends_networks_in_the_same_distribution(page):
+    old, new = page["old_normal"].layers[-2], page["new_normal"].layers[-2]
+    page["take_along"](old, new)
+    x, y = page["x_train"][:8], page["brightness"][:8]
+    # Of the means of both posteriors, by which the networks are plain ones.
+    flat = x.reshape(8, -1)
+    kernel, bias = (weights_of(new)[name] for name in ("kernel_mean", "bias"))
+    expected = page["old_normal"].layers[-1](flat @ kernel + bias).log_prob(y)
+    found = -page["new_normal"].loss.score(
+        keras.ops.convert_to_tensor(y), page["head"](flat @ kernel + bias)
+    )
+    # The head's scale is larger by `min_scale`.
+    np.testing.assert_allclose(found, expected, rtol=0.05)
+    assert page["mixture"].mean.shape == (64, 1)
+    assert (page["lower"] < page["mixture"].mean).all()
+    assert (page["mixture"].epistemic > 0).all()
+
+
 def test_activity_regularizer():
     layer = tfhyper.layers.BayesDense(3, activity_regularizer="l2", kl_weight=0.0)
     y = layer(normal(2, 4)).numpy()
@@ -196,3 +312,7 @@ def test_layers_of_the_tables_exist():
     theirs = set(re.findall(r"\b(?:Convolution|Dense)\w+", text)) - {"Dense"}
     for name in theirs:
         assert hasattr(tfp.layers, name)
+    for name in re.findall(r"`(\w*(?:Head|Likelihood|Mixture|Family))\b", text):
+        assert hasattr(
+            tfp.layers if name == "MixtureSameFamily" else tfhyper.heads, name
+        )
