@@ -108,6 +108,16 @@ ensemble = functools.cache(fresh_ensemble)
 
 @functools.cache
 @functools.cache
+def heteroscedastic() -> tfhyper.PosteriorPredictor:
+    """Returns a predictor of a normal distribution."""
+    head = tfhyper.heads.NormalHead()
+    hidden = tfhyper.layers.BayesDense(head.units)
+    return tfhyper.PosteriorPredictor(
+        keras.Sequential([keras.Input((4,)), hidden, head]), 2
+    )
+
+
+@functools.cache
 def tagger() -> tfhyper.PosteriorPredictor:
     """Returns a predictor of three labels, each by itself."""
     return tfhyper.PosteriorPredictor(bayesian(), 2, outputs="label_logits")
@@ -653,6 +663,21 @@ GOOD: dict[str, Callable[[], dict]] = {
         "self": predictor().predict(INPUTS).reject(0.5),
         "labels": LABELS,
     },
+    "posterior.DistributionPrediction.reject": lambda: {
+        "self": heteroscedastic().predict(INPUTS),
+        "threshold": 0.5,
+    },
+    "posterior.DistributionPrediction.uncertainty": lambda: {
+        "self": heteroscedastic().predict(INPUTS),
+        "score": "total",
+    },
+    "posterior.DistributionPrediction.interval": lambda: {
+        "self": heteroscedastic().predict(INPUTS)
+    },
+    "posterior.DistributionPrediction.selective_scores": lambda: {
+        "self": heteroscedastic().predict(INPUTS).reject(0.5),
+        "targets": TARGETS,
+    },
     "posterior.LabelsPrediction.reject": lambda: {
         "self": tagger().predict(INPUTS),
         "threshold": 0.5,
@@ -903,6 +928,8 @@ NOT_CALLED: dict[str, str] = {
             "metrics.VarianceDecomposition",
             "posterior.AnytimePrediction",
             "posterior.Draw",
+            "posterior.DistributionPrediction",
+            "posterior.DistributionPrediction.mixture",
             "posterior.LabelsPrediction",
             "posterior.Prediction",
             "posterior.Predictions",

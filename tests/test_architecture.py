@@ -42,6 +42,7 @@ ALLOWED = {
         "alike",
         "channelwise",
         "checks",
+        "heads",
         "keras_graph",
         "keras_private",
         "layers",

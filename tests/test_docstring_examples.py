@@ -115,6 +115,20 @@ def tagger():
     return keras.Sequential([keras.Input((3,)), hidden, head])
 
 
+def heteroscedastic():
+    """Returns a small network with dropout that gives mean and deviation."""
+    keras.utils.set_random_seed(2)
+    return keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(8, activation="tanh"),
+            tfhyper.layers.MCDropout(0.2, seed=3),
+            keras.layers.Dense(2),
+            tfhyper.heads.NormalHead(),
+        ]
+    )
+
+
 def two_headed():
     """Returns a small network of a class and of a number."""
     keras.utils.set_random_seed(2)
@@ -180,6 +194,7 @@ VALUES = {
     "regression": regression,
     "tagger": tagger,
     "two_headed": two_headed,
+    "heteroscedastic": heteroscedastic,
     "residual": residual,
     "tf": lambda: tf,
     "tfhyper": lambda: tfhyper,

@@ -35,6 +35,7 @@ from tfhyper.kits import LayerKit
 from tfhyper.posterior import (
     AnytimePrediction,
     DeepEnsemble,
+    DistributionPrediction,
     Draw,
     LabelsPrediction,
     PosteriorPredictor,
@@ -52,6 +53,7 @@ _LATER = ("analysis", "data", "export", "pruning")
 __all__ = [
     "AnytimePrediction",
     "DeepEnsemble",
+    "DistributionPrediction",
     "Draw",
     "LayerKit",
     "PosteriorPredictor",

@@ -130,9 +130,10 @@ class NormalMixture(RealFamily):
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns log-weights, and both others (..., components, targets)."""
         parts = self.split(ops.convert_to_tensor(parameters))
-        leading = ops.shape(parts["log_weights"])
+        count = parts["log_weights"].shape[-1]
+        # Without the sizes of the other axes, which a symbolic tensor may not have.
         loc, scale = (
-            ops.reshape(parts[name], (*leading, self.targets))
+            ops.stack(ops.split(parts[name], count, axis=-1), axis=-2)
             for name in ("loc", "scale")
         )
         return parts["log_weights"], loc, scale

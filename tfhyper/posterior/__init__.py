@@ -6,6 +6,7 @@ from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.predictor import PosteriorPredictor
 from tfhyper.posterior.running.anytime import AnytimePrediction
 from tfhyper.posterior.tasks.classification import Prediction
+from tfhyper.posterior.tasks.distribution import DistributionPrediction
 from tfhyper.posterior.tasks.labels import LabelsPrediction
 from tfhyper.posterior.tasks.regression import RegressionPrediction
 from tfhyper.posterior.tasks.rejection import Rejection
@@ -14,6 +15,7 @@ from tfhyper.posterior.tasks.several import Predictions
 __all__ = [
     "AnytimePrediction",
     "DeepEnsemble",
+    "DistributionPrediction",
     "Draw",
     "PointNetwork",
     "PosteriorPredictor",

@@ -284,7 +284,8 @@ class BasePredictor(abc.ABC):
 
         A `Prediction` of a classifier, a `LabelsPrediction` of labels each by itself, a
         `RegressionPrediction` of a regression, in the shape of what the network gives;
-        with a `rejection`, it says what is unknown.
+        a `DistributionPrediction` behind a head, `Predictions` of several outputs. With
+        a `rejection`, it says what is unknown.
 
         The draws' kernels are generated once and kept for the next call, if those of
         all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
@@ -455,7 +456,10 @@ class BasePredictor(abc.ABC):
 
         Of a classifier, and of labels each by itself, error, nll (nats), brier and
         ece; of a regression rmse, crps, nll (nats), coverage_90 and width_90. Every
-        label or target counts as one, each pixel, token or column. With weights w_b a
+        label or target counts as one, each pixel, token or column. Of maps there is a
+        mean_iou too, and of labels each by itself auroc, average_precision and others,
+        means over the labels as `tfhyper.metrics.multilabel_report` has them. Scores of
+        several outputs begin with the output's name. With weights w_b a
         score that is a mean over these is sum_b w_b s_b / sum_b w_b. With a `rejection`
         also what that leaves: coverage, the fraction that is not rejected, and the
         selective_error (or selective_rmse) among these, which is left out if all are

@@ -70,7 +70,10 @@ class PosteriorPredictor(BasePredictor):
             `"label_logits"` or `"label_probabilities"` of labels each by itself,
             (batch, ..., labels), one for two classes in a column;
             `"mean"` of targets, (batch, ..., targets);
-            `"mean_and_variance"`, two of these or one (batch, ..., 2 targets).
+            `"mean_and_variance"`, two of these or one (batch, ..., 2 targets);
+            `"distribution"` of a layer of `tfhyper.heads` at the end.
+            Of several outputs a dict of these, by the model's names, or a list; then
+            `link`, `noise_variance` and `ignore_class` are such dicts, too.
             `None` for what its last layer and the loss that it was compiled with say:
             a softmax or a sigmoid, a cross-entropy, a squared error. Two columns or
             more of which nothing is said are logits.

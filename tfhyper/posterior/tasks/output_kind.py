@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tfhyper import keras_private
+from tfhyper.heads import Categorical, Family, Head
 
 LOGITS, PROBABILITIES, SIGMOIDS = "logits", "probabilities", "sigmoids"
 # What a loss is of: one class of several, labels each by itself, or numbers.
@@ -79,12 +80,15 @@ class Evidence:
             made each by itself, or `None` where neither graph nor loss tells.
         loss: `"classes"`, `"labels"` or `"targets"`: what the loss is of; or `None`.
         ignore_class: the label that the loss leaves out, or `None`.
+        family: what distribution of numbers a `tfhyper.heads` layer at the end gives
+            the parameters of, or `None`.
     """
 
     shapes: tuple[tuple[int | None, ...], ...]
     kind: str | None = None
     loss: str | None = None
     ignore_class: int | None = None
+    family: Family | None = None
 
     @property
     def columns(self) -> int | None:
@@ -111,6 +115,7 @@ def evidence_of(model: keras.Model) -> Evidence:
         found if found is not None else _of_loss(loss),
         _subject(loss),
         _ignored(loss),
+        _family(model),
     )
 
 
@@ -182,6 +187,8 @@ def _of_operation(
     """Returns what an operation gives, from what its inputs are."""
     if isinstance(operation, keras.layers.Softmax):
         return PROBABILITIES if _is_last(operation.axis, tensor) else None
+    if isinstance(operation, Head):
+        return LOGITS if isinstance(operation.family, Categorical) else None
     if type(operation) is keras.layers.TimeDistributed:
         return _of_layer_after(operation.layer, lambda: _same(of_inputs()))
     if (name := keras_private.function_name(operation)) is not None:
@@ -239,6 +246,20 @@ def _of_activation(activation: Any) -> str | None:
 
 def _same(kinds: Sequence[str | None]) -> str | None:
     return kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else None
+
+
+def _family(model: keras.Layer) -> Family | None:
+    """Returns the family of numbers of the head that a model ends in, or `None`."""
+    if isinstance(model, Head):
+        return None if isinstance(model.family, Categorical) else model.family
+    if isinstance(model, keras.Sequential):
+        return _family(model.layers[-1]) if model.layers else None
+    if not isinstance(model, keras.Model) or len(model.outputs or ()) != 1:
+        return None
+    made_by = keras_private.history(model.outputs[0])
+    if made_by is None or made_by[0] is None or made_by[0] is model:
+        return None
+    return _family(made_by[0])
 
 
 def _only_loss(model: keras.Model) -> Any:

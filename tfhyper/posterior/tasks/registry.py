@@ -8,13 +8,14 @@ import keras
 from tfhyper.checks import check_choice
 from tfhyper.posterior.tasks import output_kind
 from tfhyper.posterior.tasks.classification import Classification
+from tfhyper.posterior.tasks.distribution import Distribution
 from tfhyper.posterior.tasks.labels import Labels
 from tfhyper.posterior.tasks.regression import Regression
 from tfhyper.posterior.tasks.several import Several, output_names
 from tfhyper.posterior.tasks.task import Task, output_shapes
 
 # Each is asked in this order whether a model is one of its own.
-TASKS: list[type[Task]] = [Labels, Regression, Classification]
+TASKS: list[type[Task]] = [Distribution, Labels, Regression, Classification]
 # An argument of a predictor that not all tasks take -> for which it is, in words.
 OPTIONS = {
     "link": "for classifiers",
@@ -48,6 +49,12 @@ def make_task(model: keras.Model, outputs: Any = None, **options: Any) -> Task:
         outputs, certain = find_outputs(model)
     check_choice("outputs", outputs, tuple(by_name))
     task = by_name[outputs]
+    family = output_kind.evidence_of(model).family
+    if family is not None and task is not Distribution:
+        raise ValueError(
+            '`outputs` must be "distribution", or left out, where the model ends in a '
+            f"head. Received: outputs={outputs!r}, a head of {family}"
+        )
     for name, value in options.items():
         single = isinstance(value, str | float | int | None)
         left_out = single and value == getattr(Task, name)
