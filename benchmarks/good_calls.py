@@ -373,6 +373,13 @@ GOOD: dict[str, Callable[[], dict]] = {
     "layers.scale_mixture": dict,
     "layers.variational_layers": lambda: {"model": bayesian()},
     # Metrics.
+    "metrics.BrierScore": dict,
+    "metrics.BrierScore.update_state": lambda: {
+        "self": metrics.BrierScore(),
+        "y_true": LABELS,
+        "y_pred": PROBS,
+        "sample_weight": UNCERTAINTY,
+    },
     "metrics.ClassificationScores": dict,
     "metrics.ClassificationScores.update": lambda: {
         "self": metrics.ClassificationScores(),
@@ -434,6 +441,34 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.multilabel_report": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.mutual_information": lambda: {"members": MEMBERS},
     "metrics.negative_log_likelihood": lambda: _LABELLED,
+    "metrics.NegativeLogLikelihood": dict,
+    "metrics.NegativeLogLikelihood.update_state": lambda: {
+        "self": metrics.NegativeLogLikelihood(),
+        "y_true": LABELS,
+        "y_pred": PROBS,
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalCRPS": dict,
+    "metrics.NormalCRPS.update_state": lambda: {
+        "self": metrics.NormalCRPS(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalCoverage": dict,
+    "metrics.NormalCoverage.update_state": lambda: {
+        "self": metrics.NormalCoverage(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalNegativeLogLikelihood": dict,
+    "metrics.NormalNegativeLogLikelihood.update_state": lambda: {
+        "self": metrics.NormalNegativeLogLikelihood(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
     "metrics.normalized_score": lambda: {
         "score": 0.5,
         "constant": 1.0,
@@ -1285,11 +1320,29 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "interval": bv.sequence(**_PAIR),
         "levels": bv.numbers(tied=None, above=0, below=1),
     },
-    "metrics.ExpectedCalibrationError": {"dtype": bv.dtype()},
-    "metrics.ExpectedCalibrationError.update_state": {
-        "y_true": bv.labels(),
-        "y_pred": bv.probabilities(),
-        "sample_weight": bv.numbers(least=0),
+    **{
+        f"metrics.{name}{part}": domains
+        for name in ("BrierScore", "ExpectedCalibrationError", "NegativeLogLikelihood")
+        for part, domains in {
+            "": {"dtype": bv.dtype()},
+            ".update_state": {
+                "y_true": bv.labels(),
+                "y_pred": bv.probabilities(),
+                "sample_weight": bv.numbers(least=0),
+            },
+        }.items()
+    },
+    **{
+        f"metrics.{name}{part}": domains
+        for name in ("NormalCRPS", "NormalCoverage", "NormalNegativeLogLikelihood")
+        for part, domains in {
+            "": {"dtype": bv.dtype(), "spread": bv.choice()},
+            ".update_state": {
+                "y_true": bv.numbers(),
+                "y_pred": bv.numbers(),
+                "sample_weight": bv.numbers(least=0),
+            },
+        }.items()
     },
     "metrics.normalized_score": {"score": bv.number()},
     **{
@@ -1442,11 +1495,21 @@ _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
     ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
-    (
-        "metrics.ExpectedCalibrationError.update_state",
-        "sample_weight",
-        "scalar",
-    ): "one weight for all, as Keras' metrics take it",
+    **{
+        (
+            f"metrics.{name}.update_state",
+            "sample_weight",
+            "scalar",
+        ): "one weight for all, as Keras' metrics take it"
+        for name in (
+            "BrierScore",
+            "ExpectedCalibrationError",
+            "NegativeLogLikelihood",
+            "NormalCRPS",
+            "NormalCoverage",
+            "NormalNegativeLogLikelihood",
+        )
+    },
     **{
         (f"training.{name}", "model", kind): _COMPILED
         for name in ("compile_adam_recipe", "compile_recipe", "Recipe.compile")

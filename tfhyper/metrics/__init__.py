@@ -27,6 +27,7 @@ from tfhyper.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from tfhyper.metrics.class_metrics import BrierScore, NegativeLogLikelihood
 from tfhyper.metrics.classification import (
     brier_score,
     error,
@@ -61,6 +62,11 @@ from tfhyper.metrics.likelihood import (
 )
 from tfhyper.metrics.links import normalized_softplus
 from tfhyper.metrics.noise import fit_noise_variance
+from tfhyper.metrics.normal_metrics import (
+    NormalCoverage,
+    NormalCRPS,
+    NormalNegativeLogLikelihood,
+)
 from tfhyper.metrics.patches import PatchCounts, patch_counts
 from tfhyper.metrics.regression import (
     PredictiveMoments,
@@ -111,11 +117,16 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "BrierScore",
     "ClassificationScores",
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
     "MultilabelScores",
+    "NegativeLogLikelihood",
+    "NormalCRPS",
+    "NormalCoverage",
+    "NormalNegativeLogLikelihood",
     "PatchCounts",
     "PitHistogram",
     "PredictiveInterval",
