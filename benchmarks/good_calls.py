@@ -401,7 +401,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": _ONES,
         "probs": PROBS,
     },
-    "metrics.binary_report": lambda: {"labels": _ONES[:, 0], "probs": PROBS[:, 0]},
+    "metrics.binary_report": lambda: {
+        "labels": _ONES[:, 0],
+        "probs": PROBS[:, 0],
+        "threshold": 0.2,
+    },
     "metrics.boundary_f1": lambda: {**_MAPS, "num_classes": 3},
     "metrics.brier_score": lambda: _LABELLED,
     "metrics.class_accuracy": lambda: {"matrix": np.eye(3)},
@@ -433,7 +437,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "interval": (MEAN - 1.0, MEAN + 1.0),
     },
     "metrics.interval_width": lambda: {"interval": (MEAN - 1.0, MEAN + 1.0)},
-    "metrics.label_scores": lambda: {"labels": _ONES, "probs": PROBS},
+    "metrics.label_scores": lambda: {
+        "labels": _ONES,
+        "probs": PROBS,
+        "threshold": 0.2,
+    },
     "metrics.misclassification_detection": lambda: {
         **_LABELLED,
         "uncertainty": UNCERTAINTY,
@@ -536,7 +544,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.threshold_curve": lambda: {
         "labels": _ONES[:, 0],
         "probs": PROBS[:, 0],
-        "thresholds": [0.2, 0.5],
+        "thresholds": [0.1, 0.2],
     },
     "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
     "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
@@ -955,12 +963,12 @@ BY_NAME: dict[str, bv.Domain] = {
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
     "max_value": bv.number(above=0),
-    "means": bv.numbers(),
+    "means": bv.numbers(tied=1),
     "pit": bv.domain("pit", text=bv.TEXT, large=[0.5, 1.5], negative=[-0.5]),
     "quantiles": bv.numbers(),
     "shares": bv.domain("shares", text=bv.TEXT, sum=[0.5] * 4, shape=[1.0]),
-    "variances": bv.numbers(least=0),
-    "matrix": bv.numbers(least=0),
+    "variances": bv.numbers(scalar=True, least=0),
+    "matrix": bv.numbers(least=0, without=("shape",)),
     "patch_size": bv.integer(),
     "points": bv.integer(),
     "predicted": bv.labels(),
@@ -1324,7 +1332,11 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         f"metrics.{name}{part}": domains
         for name in ("BrierScore", "ExpectedCalibrationError", "NegativeLogLikelihood")
         for part, domains in {
-            "": {"dtype": bv.dtype()},
+            "": {
+                "dtype": bv.dtype(),
+                # Before there are classes any integer may be beside them.
+                "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True),
+            },
             ".update_state": {
                 "y_true": bv.labels(),
                 "y_pred": bv.probabilities(),
@@ -1346,8 +1358,34 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     },
     "metrics.normalized_score": {"score": bv.number()},
     **{
+        f"metrics.{name}": {
+            "labels": bv.domain("ones", text=bv.TEXT, number=3, two=2 * _ONES),
+            "probs": bv.domain("shares", text=bv.TEXT, number=0.5, range=2 * PROBS),
+            "threshold": bv.number(least=0, below=1),
+            "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1),
+        }
+        for name in (
+            "MultilabelScores",
+            "MultilabelScores.update",
+            "binary_report",
+            "label_scores",
+            "multilabel_report",
+            "threshold_curve",
+        )
+    },
+    "metrics.psnr": {"predicted": bv.numbers()},
+    "metrics.ssim": {"predicted": bv.numbers()},
+    "metrics.sharpness": {
+        "variance": bv.numbers(tied=None, least=0, without=("shape",))
+    },
+    # Before there are classes any integer may be beside them.
+    "metrics.ClassificationScores": {
+        "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True)
+    },
+    **{
         f"metrics.{name}": {"members": bv.numbers(tied=1)}
         for name in (
+            "RegressionScores.update",
             "fit_noise_variance",
             "predictive_log_likelihood",
             "regression_report",

@@ -61,6 +61,22 @@ def test_each_label_of_a_map_is_an_example(name):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_uncertainties_of_maps_are_those_of_their_places():
+    rows = MEMBERS.reshape(3, -1, CLASSES)
+    for measure in (
+        metrics.predictive_entropy,
+        metrics.expected_entropy,
+        metrics.mutual_information,
+    ):
+        found = measure(MEMBERS)
+        assert found.shape == SHAPE
+        np.testing.assert_allclose(found.ravel(), measure(rows), rtol=1e-12)
+    for split in (metrics.variance_decomposition, metrics.covariance_decomposition):
+        for found, right in zip(split(MEMBERS), split(rows), strict=True):
+            assert found.shape == (*SHAPE, *right.shape[1:])
+            np.testing.assert_allclose(found.reshape(right.shape), right, atol=1e-15)
+
+
 def test_one_draw_of_maps_and_draws_of_a_cube():
     found = metrics.single_draw_report(LABELS, MEMBERS)
     each = [metrics.classification_report(LABELS.ravel(), flat(p)) for p in MEMBERS]

@@ -4,7 +4,14 @@ Functions take NumPy arrays, or anything that `numpy.asarray` accepts, and compu
 float64. For a classifier the members of an ensemble are probabilities with the axes
 `(draws, batch, classes)`, its prediction has `(batch, classes)` and labels `(batch,)`.
 For a regression members have the axes `(draws, batch)`, its prediction and the targets
-`(batch,)`.
+`(batch,)`. More axes may stand behind that of the batch where a function says so, as of
+tokens `(batch, time)` and of maps `(batch, height, width)`.
+
+What comes batch by batch is added up by `ClassificationScores`, `MultilabelScores` and
+`RegressionScores`, by sums of `confusion_matrix`, `PatchCounts` and `PitHistogram`, and
+while a model trains by the Keras metrics: `NegativeLogLikelihood`, `BrierScore`,
+`ExpectedCalibrationError`, and of normal predictions `NormalNegativeLogLikelihood`,
+`NormalCRPS` and `NormalCoverage`.
 """
 
 from tfhyper.metrics.binary import (

@@ -196,7 +196,7 @@ def flatten_targets(
     ):
         also = f" or {lead}" if count == 1 else ""
         raise ValueError(
-            f"`y_true` must have the shape {expected}{also}, of y_pred.shape={preds}. "
+            f"`y_true` must have the shape {expected}{also}, as `y_pred` has {preds}. "
             f"Received: y_true.shape={labels}"
         )
     sample_weight, mask = _spread(sample_weight, mask, y_pred, lead)
