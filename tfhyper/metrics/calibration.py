@@ -104,7 +104,7 @@ def reliability_curve(
     num_bins = check_num_bins(num_bins)
     data = read_labelled(labels, probs, sample_weight, ignore_label)
     sums = ReliabilitySums(num_bins)
-    sums.add(*data)
+    sums.add(data.labels, data.probs, data.weights)
     return sums.result()
 
 
