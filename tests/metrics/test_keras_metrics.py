@@ -1,7 +1,6 @@
 """Keras metrics against the functions of arrays, which have oracles of their own.
 
-`test_calibration_metric.py` runs what has "mode" or "update" in its name on every
-backend.
+`test_calibration_metric.py` runs what has "mode" in its name on every backend.
 """
 
 import keras
@@ -63,7 +62,7 @@ def near(number):
 
 
 @pytest.mark.parametrize("kind", OF_CLASSES)
-def test_updates_of_maps_are_the_function(kind):
+def test_maps_are_scored_as_by_the_function(kind):
     score = OF_CLASSES[kind]
     right = near(score(LABELS, PROBS))
     for labels in (LABELS, LABELS[..., None], np.eye(CLASSES)[LABELS]):
@@ -92,7 +91,7 @@ def test_updates_of_maps_are_the_function(kind):
 
 
 @pytest.mark.parametrize("kind", OF_CLASSES)
-def test_updates_of_one_column_are_those_of_binary_labels(kind):
+def test_one_column_is_scored_as_binary_labels(kind):
     name = kind().name
     labels, logits = LABELS > 0, LOGITS[..., :1]
     right = near(metrics.binary_report(labels, expit(logits))[name])
@@ -103,7 +102,7 @@ def test_updates_of_one_column_are_those_of_binary_labels(kind):
 
 
 @pytest.mark.parametrize("kind", OF_NORMALS)
-def test_updates_of_normal_predictions_are_the_function(kind):
+def test_normal_predictions_are_scored_as_by_the_function(kind):
     score = OF_NORMALS[kind]
     arguments = TARGETS, MEANS, np.square(SCALES)
     right = near(score(*arguments))
@@ -260,7 +259,7 @@ def test_metrics_are_made_again_from_their_config(kind):
         ),
     ],
 )
-def test_wrong_batches_raise_at_the_first_update(metric, data, message):
+def test_wrong_batches_raise_at_once(metric, data, message):
     with pytest.raises(ValueError, match=message):
         metric.update_state(*data)
 
