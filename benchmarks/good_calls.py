@@ -435,6 +435,13 @@ GOOD: dict[str, Callable[[], dict]] = {
     "layers.scale_mixture": dict,
     "layers.variational_layers": lambda: {"model": bayesian()},
     # Metrics.
+    "metrics.BrierScore": dict,
+    "metrics.BrierScore.update_state": lambda: {
+        "self": metrics.BrierScore(),
+        "y_true": LABELS,
+        "y_pred": PROBS,
+        "sample_weight": UNCERTAINTY,
+    },
     "metrics.ClassificationScores": dict,
     "metrics.ClassificationScores.update": lambda: {
         "self": metrics.ClassificationScores(),
@@ -456,7 +463,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": _ONES,
         "probs": PROBS,
     },
-    "metrics.binary_report": lambda: {"labels": _ONES[:, 0], "probs": PROBS[:, 0]},
+    "metrics.binary_report": lambda: {
+        "labels": _ONES[:, 0],
+        "probs": PROBS[:, 0],
+        "threshold": 0.2,
+    },
     "metrics.boundary_f1": lambda: {**_MAPS, "num_classes": 3},
     "metrics.brier_score": lambda: _LABELLED,
     "metrics.class_accuracy": lambda: {"matrix": np.eye(3)},
@@ -488,7 +499,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "interval": (MEAN - 1.0, MEAN + 1.0),
     },
     "metrics.interval_width": lambda: {"interval": (MEAN - 1.0, MEAN + 1.0)},
-    "metrics.label_scores": lambda: {"labels": _ONES, "probs": PROBS},
+    "metrics.label_scores": lambda: {
+        "labels": _ONES,
+        "probs": PROBS,
+        "threshold": 0.2,
+    },
     "metrics.misclassification_detection": lambda: {
         **_LABELLED,
         "uncertainty": UNCERTAINTY,
@@ -496,6 +511,34 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.multilabel_report": lambda: {"labels": _ONES, "probs": PROBS},
     "metrics.mutual_information": lambda: {"members": MEMBERS},
     "metrics.negative_log_likelihood": lambda: _LABELLED,
+    "metrics.NegativeLogLikelihood": dict,
+    "metrics.NegativeLogLikelihood.update_state": lambda: {
+        "self": metrics.NegativeLogLikelihood(),
+        "y_true": LABELS,
+        "y_pred": PROBS,
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalCRPS": dict,
+    "metrics.NormalCRPS.update_state": lambda: {
+        "self": metrics.NormalCRPS(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalCoverage": dict,
+    "metrics.NormalCoverage.update_state": lambda: {
+        "self": metrics.NormalCoverage(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
+    "metrics.NormalNegativeLogLikelihood": dict,
+    "metrics.NormalNegativeLogLikelihood.update_state": lambda: {
+        "self": metrics.NormalNegativeLogLikelihood(),
+        "y_true": TARGETS,
+        "y_pred": np.stack([MEAN, VARIANCE], axis=-1),
+        "sample_weight": UNCERTAINTY,
+    },
     "metrics.normalized_score": lambda: {
         "score": 0.5,
         "constant": 1.0,
@@ -563,7 +606,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.threshold_curve": lambda: {
         "labels": _ONES[:, 0],
         "probs": PROBS[:, 0],
-        "thresholds": [0.2, 0.5],
+        "thresholds": [0.1, 0.2],
     },
     "metrics.top_k_accuracy": lambda: {**_LABELLED, "k": 2},
     "metrics.top_k_error": lambda: {**_LABELLED, "k": 2},
@@ -1040,12 +1083,12 @@ BY_NAME: dict[str, bv.Domain] = {
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
     "max_value": bv.number(above=0),
-    "means": bv.numbers(),
+    "means": bv.numbers(tied=1),
     "pit": bv.domain("pit", text=bv.TEXT, large=[0.5, 1.5], negative=[-0.5]),
     "quantiles": bv.numbers(),
     "shares": bv.domain("shares", text=bv.TEXT, sum=[0.5] * 4, shape=[1.0]),
-    "variances": bv.numbers(least=0),
-    "matrix": bv.numbers(least=0),
+    "variances": bv.numbers(scalar=True, least=0),
+    "matrix": bv.numbers(least=0, without=("shape",)),
     "patch_size": bv.integer(),
     "points": bv.integer(),
     "predicted": bv.labels(),
@@ -1431,16 +1474,64 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "interval": bv.sequence(**_PAIR),
         "levels": bv.numbers(tied=None, above=0, below=1),
     },
-    "metrics.ExpectedCalibrationError": {"dtype": bv.dtype()},
-    "metrics.ExpectedCalibrationError.update_state": {
-        "y_true": bv.labels(),
-        "y_pred": bv.probabilities(),
-        "sample_weight": bv.numbers(least=0),
+    **{
+        f"metrics.{name}{part}": domains
+        for name in ("BrierScore", "ExpectedCalibrationError", "NegativeLogLikelihood")
+        for part, domains in {
+            "": {
+                "dtype": bv.dtype(),
+                # Before there are classes any integer may be beside them.
+                "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True),
+            },
+            ".update_state": {
+                "y_true": bv.labels(),
+                "y_pred": bv.probabilities(),
+                "sample_weight": bv.numbers(least=0),
+            },
+        }.items()
+    },
+    **{
+        f"metrics.{name}{part}": domains
+        for name in ("NormalCRPS", "NormalCoverage", "NormalNegativeLogLikelihood")
+        for part, domains in {
+            "": {"dtype": bv.dtype(), "spread": bv.choice()},
+            ".update_state": {
+                "y_true": bv.numbers(),
+                "y_pred": bv.numbers(),
+                "sample_weight": bv.numbers(least=0),
+            },
+        }.items()
     },
     "metrics.normalized_score": {"score": bv.number()},
     **{
+        f"metrics.{name}": {
+            "labels": bv.domain("ones", text=bv.TEXT, number=3, two=2 * _ONES),
+            "probs": bv.domain("shares", text=bv.TEXT, number=0.5, range=2 * PROBS),
+            "threshold": bv.number(least=0, below=1),
+            "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1),
+        }
+        for name in (
+            "MultilabelScores",
+            "MultilabelScores.update",
+            "binary_report",
+            "label_scores",
+            "multilabel_report",
+            "threshold_curve",
+        )
+    },
+    "metrics.psnr": {"predicted": bv.numbers()},
+    "metrics.ssim": {"predicted": bv.numbers()},
+    "metrics.sharpness": {
+        "variance": bv.numbers(tied=None, least=0, without=("shape",))
+    },
+    # Before there are classes any integer may be beside them.
+    "metrics.ClassificationScores": {
+        "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True)
+    },
+    **{
         f"metrics.{name}": {"members": bv.numbers(tied=1)}
         for name in (
+            "RegressionScores.update",
             "fit_noise_variance",
             "predictive_log_likelihood",
             "regression_report",
@@ -1588,11 +1679,21 @@ _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
     ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
-    (
-        "metrics.ExpectedCalibrationError.update_state",
-        "sample_weight",
-        "scalar",
-    ): "one weight for all, as Keras' metrics take it",
+    **{
+        (
+            f"metrics.{name}.update_state",
+            "sample_weight",
+            "scalar",
+        ): "one weight for all, as Keras' metrics take it"
+        for name in (
+            "BrierScore",
+            "ExpectedCalibrationError",
+            "NegativeLogLikelihood",
+            "NormalCRPS",
+            "NormalCoverage",
+            "NormalNegativeLogLikelihood",
+        )
+    },
     **{
         (f"training.{name}", "model", kind): _COMPILED
         for name in ("compile_adam_recipe", "compile_recipe", "Recipe.compile")

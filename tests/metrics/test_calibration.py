@@ -135,7 +135,7 @@ def test_metric_is_zero_before_the_first_batch_and_after_reset():
         (np.zeros((4, 3)), np.ones((4, 3)) / 3, "`y_true`.*one-hot rows.*4 examples"),
         (np.zeros((4, 2)), np.ones((4, 3)) / 3, r"`y_true`.*one-hot.*\(4, 2\)"),
         (np.zeros(4), np.zeros(4), r"`y_pred`.*y_pred.shape=\(4,\)"),
-        (np.zeros((2, 4)), np.zeros((2, 4, 3)), r"`y_pred`.*\(2, 4, 3\)"),
+        (np.zeros((2, 3)), np.zeros((2, 4, 3)), r"`y_pred`.*\(2, 4, 3\)"),
     ],
 )
 def test_metric_names_wrong_shapes(labels, outputs, message):

@@ -61,6 +61,47 @@ def test_each_label_of_a_map_is_an_example(name):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_what_is_rejected_and_found_wrong_in_maps_is_as_in_rows():
+    labels = np.where(VOID, 255, LABELS)
+    uncertainty = RNG.uniform(size=SHAPE)
+    found = metrics.selective_report(
+        labels, PROBS, uncertainty > 0.6, sample_weight=WEIGHTS, ignore_label=255
+    )
+    right = metrics.selective_report(
+        LABELS[~VOID],
+        PROBS[~VOID],
+        uncertainty[~VOID] > 0.6,
+        sample_weight=WEIGHTS[~VOID],
+    )
+    assert found == right
+    for of_maps, of_rows in ((None, None), (uncertainty, uncertainty[~VOID])):
+        found = metrics.misclassification_detection(
+            labels, PROBS, of_maps, ignore_label=255
+        )
+        right = metrics.misclassification_detection(
+            LABELS[~VOID], PROBS[~VOID], of_rows
+        )
+        assert found == right
+    with pytest.raises(ValueError, match=r"`rejected` must .* = \(4, 3, 5\)"):
+        metrics.selective_report(LABELS, PROBS, np.ones(4, bool))
+
+
+def test_uncertainties_of_maps_are_those_of_their_places():
+    rows = MEMBERS.reshape(3, -1, CLASSES)
+    for measure in (
+        metrics.predictive_entropy,
+        metrics.expected_entropy,
+        metrics.mutual_information,
+    ):
+        found = measure(MEMBERS)
+        assert found.shape == SHAPE
+        np.testing.assert_allclose(found.ravel(), measure(rows), rtol=1e-12)
+    for split in (metrics.variance_decomposition, metrics.covariance_decomposition):
+        for found, right in zip(split(MEMBERS), split(rows), strict=True):
+            assert found.shape == (*SHAPE, *right.shape[1:])
+            np.testing.assert_allclose(found.reshape(right.shape), right, atol=1e-15)
+
+
 def test_one_draw_of_maps_and_draws_of_a_cube():
     found = metrics.single_draw_report(LABELS, MEMBERS)
     each = [metrics.classification_report(LABELS.ravel(), flat(p)) for p in MEMBERS]

@@ -4,7 +4,14 @@ Functions take NumPy arrays, or anything that `numpy.asarray` accepts, and compu
 float64. For a classifier the members of an ensemble are probabilities with the axes
 `(draws, batch, classes)`, its prediction has `(batch, classes)` and labels `(batch,)`.
 For a regression members have the axes `(draws, batch)`, its prediction and the targets
-`(batch,)`.
+`(batch,)`. More axes may stand behind that of the batch where a function says so, as of
+tokens `(batch, time)` and of maps `(batch, height, width)`.
+
+What comes batch by batch is added up by `ClassificationScores`, `MultilabelScores` and
+`RegressionScores`, by sums of `confusion_matrix`, `PatchCounts` and `PitHistogram`, and
+while a model trains by the Keras metrics: `NegativeLogLikelihood`, `BrierScore`,
+`ExpectedCalibrationError`, and of normal predictions `NormalNegativeLogLikelihood`,
+`NormalCRPS` and `NormalCoverage`.
 """
 
 from tfhyper.metrics.binary import (
@@ -27,6 +34,7 @@ from tfhyper.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from tfhyper.metrics.class_metrics import BrierScore, NegativeLogLikelihood
 from tfhyper.metrics.classification import (
     brier_score,
     error,
@@ -61,6 +69,11 @@ from tfhyper.metrics.likelihood import (
 )
 from tfhyper.metrics.links import normalized_softplus
 from tfhyper.metrics.noise import fit_noise_variance
+from tfhyper.metrics.normal_metrics import (
+    NormalCoverage,
+    NormalCRPS,
+    NormalNegativeLogLikelihood,
+)
 from tfhyper.metrics.patches import PatchCounts, patch_counts
 from tfhyper.metrics.regression import (
     PredictiveMoments,
@@ -111,11 +124,16 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "BrierScore",
     "ClassificationScores",
     "CovarianceDecomposition",
     "CoverageCurve",
     "ExpectedCalibrationError",
     "MultilabelScores",
+    "NegativeLogLikelihood",
+    "NormalCRPS",
+    "NormalCoverage",
+    "NormalNegativeLogLikelihood",
     "PatchCounts",
     "PitHistogram",
     "PredictiveInterval",

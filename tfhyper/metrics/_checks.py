@@ -356,11 +356,19 @@ class Labelled(NamedTuple):
         labels: int64 `(examples,)`, each in `[0, classes)`.
         probs: float64 `(examples, classes)`.
         weights: float64 `(examples,)`, or `None` for equal ones.
+        shape: the axes of the labels, as they came.
+        counts: bool `(labels,)`, which of all labels these examples are.
     """
 
     labels: np.ndarray
     probs: np.ndarray
     weights: np.ndarray | None
+    shape: tuple[int, ...]
+    counts: np.ndarray
+
+    def examples_of(self, values: np.ndarray) -> np.ndarray:
+        """Returns `(examples,)` of values of the labels' shape."""
+        return values.reshape(-1)[self.counts]
 
 
 def read_labelled(
@@ -406,10 +414,12 @@ def read_labelled(
     array = array.reshape(-1, classes)
     weights = check_sample_weight(sample_weight, shape, may_be_zero=may_be_empty)
     if ignore_label is None:
-        return Labelled(index, array.astype(np.float64), weights)
+        every = np.ones(index.shape, bool)
+        return Labelled(index, array.astype(np.float64), weights, shape, every)
     kept = keep(index != ignore_label, weights, may_be_empty)
     weights = None if weights is None else weights[kept]
-    return Labelled(index[kept], array[kept].astype(np.float64), weights)
+    array = array[kept].astype(np.float64)
+    return Labelled(index[kept], array, weights, shape, kept)
 
 
 def keep(

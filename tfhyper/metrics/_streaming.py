@@ -1,11 +1,11 @@
 """Checks of a batch in tensors, whose values a compiled step does not know.
 
-What breaks a rule is counted in a tensor `(NUM_PROBLEMS, 2)`: for each rule the number
-of examples, and the sum of what is wrong with them, to be told as its mean. Counts of
+What breaks a rule is counted in a tensor `(rules, 2)`: for each rule the number of
+examples, and the sum of what is wrong with them, to be told as its mean. Counts of
 batches and of devices add up.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -14,8 +14,14 @@ from keras import ops
 from tfhyper.metrics._checks import HALF_TOLERANCES, as_array, as_float_array
 from tfhyper.tensor_types import Tensor
 
-# Each rule, and what is summed for those that break it, in the order of the rows.
-_RULES = (
+# A rule, and what is summed for those that break it.
+Rule: TypeAlias = tuple[str, str | None]
+_WEIGHT_RULE = (
+    "`sample_weight` must be finite and not below zero",
+    "the weight {mean:.4g} on average",
+)
+# Of a classifier's outputs, in the order of the rows.
+CLASS_RULES: tuple[Rule, ...] = (
     ("`y_pred` must be finite", None),
     (
         "`y_pred` must hold probabilities in [0, 1]; logits need `from_logits=True`",
@@ -35,12 +41,19 @@ _RULES = (
         "soft or smoothed labels have no class",
         "a largest entry of {mean:.4g} on average",
     ),
-    (
-        "`sample_weight` must be finite and not below zero",
-        "the weight {mean:.4g} on average",
-    ),
+    _WEIGHT_RULE,
 )
-NUM_PROBLEMS = len(_RULES)
+# Of the outputs of a regression with a mean and a spread.
+NORMAL_RULES: tuple[Rule, ...] = (
+    ("`y_pred` must be finite", None),
+    (
+        "`y_pred` must end in spreads above zero, behind the means: end it in a "
+        "softplus",
+        "a spread of {mean:.4g} on average",
+    ),
+    ("`y_true` must be finite", None),
+    _WEIGHT_RULE,
+)
 # What half precision needs, for every type: a compiled step may round inside a softmax
 # and hand on float32, so that neither type nor bits tell. No logits come as near.
 _TOLERANCE = max(HALF_TOLERANCES.values())
@@ -94,41 +107,159 @@ def _shape_of(name: str, tensor: Tensor) -> tuple[int | None, ...]:
         ) from error
 
 
-def check_shapes(y_true: Tensor, y_pred: Tensor, sample_weight: Any) -> None:
-    """Raises ValueError unless the shapes, as far as they are known, fit."""
+def flatten_classes(
+    y_true: Tensor, y_pred: Tensor, sample_weight: Any, mask: Any, *, one_hot: bool
+) -> tuple[Tensor, Tensor, Any, Any]:
+    """Returns labels, outputs, weights and mask with their leading axes as one.
+
+    Args:
+        y_true: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot rows
+            `(batch, ..., classes)`.
+        y_pred: outputs `(batch, ..., classes)` or `(batch, ..., 1)`.
+        sample_weight: `None`, a number, or weights `(batch,)`, `(batch, 1)` or
+            `(batch, ...)`.
+        mask: `None`, or bools `(batch,)` or `(batch, ...)`.
+        one_hot: whether labels may be one-hot rows.
+
+    Raises:
+        ValueError: unless the shapes, as far as they are known, fit.
+    """
     preds, labels = _shape_of("y_pred", y_pred), _shape_of("y_true", y_true)
-    if len(preds) != 2 or preds[1] == 0:
+    if len(preds) < 2 or preds[-1] == 0:
         raise ValueError(
             "`y_pred` must have the axes (batch, classes), or (batch, 1) for the "
-            f"probability of class 1 of two. Received: y_pred.shape={preds}"
+            "probability of class 1 of two, with any axes behind the batch. "
+            f"Received: y_pred.shape={preds}"
         )
-    batch, classes = preds
-    known_axis = len(labels) == 1 or (len(labels) == 2 and labels[1] is not None)
-    if not known_axis or (
-        len(labels) == 2 and labels[1] not in (1, classes or labels[1])
+    lead, classes = preds[:-1], preds[-1]
+    rows = len(labels) == len(preds) and labels[-1] is not None
+    if not (
+        len(labels) == len(lead) or (rows and labels[-1] in (1, classes or labels[-1]))
     ):
         raise ValueError(
             "`y_true` must hold one class index per example, in the shape (batch,) or "
-            f"(batch, 1), or one-hot rows (batch, classes) = ({batch}, {classes}). "
+            f"(batch, 1), or one-hot rows (batch, classes) = ({lead[0]}, {classes}), "
+            "with the axes of `y_pred` behind the batch. "
+            f"Received: y_true.shape={labels}, y_pred.shape={preds}"
+        )
+    if not one_hot and rows and labels[-1] != 1:
+        raise ValueError(
+            "`ignore_label` must be None where `y_true` is one-hot rows: it is for "
+            f"class indices. Received: y_true.shape={labels}"
+        )
+    for place, (size, other) in enumerate(zip(lead, labels, strict=False)):
+        if None not in (size, other) and size != other:
+            what = "examples" if place == 0 else "labels along each axis"
+            raise ValueError(
+                f"`y_true` must hold as many {what} as `y_pred`, {size}. "
+                f"Received: y_true.shape={labels}, y_pred.shape={preds}"
+            )
+    sample_weight, mask = _spread(sample_weight, mask, y_pred, lead)
+    if len(lead) == 1:
+        return y_true, y_pred, sample_weight, mask
+    shape = (-1, labels[-1]) if rows else (-1,)
+    return (
+        ops.reshape(y_true, shape),
+        ops.reshape(y_pred, (-1, classes)),
+        sample_weight,
+        mask,
+    )
+
+
+def flatten_targets(
+    y_true: Tensor, y_pred: Tensor, sample_weight: Any, mask: Any
+) -> tuple[Tensor, Tensor, Tensor, Any, Any]:
+    """Returns targets, means and spreads, float32 of one axis, weights and mask.
+
+    Args:
+        y_true: `(batch, ..., targets)`, or `(batch, ...)` of one target.
+        y_pred: `(batch, ..., 2 * targets)`: means, then spreads.
+        sample_weight: `None`, a number, or weights `(batch,)`, `(batch, 1)` or
+            `(batch, ...)`.
+        mask: `None`, or bools `(batch,)` or `(batch, ...)`.
+
+    Raises:
+        ValueError: unless the shapes, as far as they are known, fit.
+    """
+    preds, labels = _shape_of("y_pred", y_pred), _shape_of("y_true", y_true)
+    if len(preds) < 2 or not preds[-1] or preds[-1] % 2:
+        raise ValueError(
+            "`y_pred` must have the axes (batch, ..., 2 * targets): means, and then as "
+            f"many spreads. Received: y_pred.shape={preds}"
+        )
+    lead, count = preds[:-1], preds[-1] // 2
+    expected = (*lead, count)
+    found = (*labels, 1) if len(labels) == len(lead) and count == 1 else labels
+    pairs = zip(found, expected, strict=False)
+    if len(found) != len(expected) or any(
+        None not in pair and pair[0] != pair[1] for pair in pairs
+    ):
+        also = f" or {lead}" if count == 1 else ""
+        raise ValueError(
+            f"`y_true` must have the shape {expected}{also}, as `y_pred` has {preds}. "
             f"Received: y_true.shape={labels}"
         )
-    if batch is not None and labels[0] is not None and labels[0] != batch:
-        raise ValueError(
-            f"`y_true` must hold as many examples as `y_pred`, {batch}. "
-            f"Received: y_true.shape={labels}"
-        )
-    if sample_weight is None:
-        return
-    weights = _shape_of("sample_weight", sample_weight)
-    fits = len(weights) <= 1 or (len(weights) == 2 and weights[1] in (1, None))
-    if fits and weights and None not in (batch, weights[0]):
-        fits = weights[0] in (1, batch)
-    if not fits:
-        raise ValueError(
-            "`sample_weight` must be a number or have the shape (batch,) or (batch, 1),"
-            f" one weight per example of y_pred.shape={preds}. "
-            f"Received: sample_weight.shape={weights}"
-        )
+    sample_weight, mask = _spread(sample_weight, mask, y_pred, lead)
+    y_pred = ops.cast(y_pred, "float32")
+    means, spreads = y_pred[..., :count], y_pred[..., count:]
+    ones = ops.ones_like(ops.reshape(means, (-1, count)))
+
+    def of_targets(values: Any) -> Any:
+        if values is None or not len(values.shape):
+            return values
+        column = ops.reshape(ops.cast(values, "float32"), (-1, 1))
+        return ops.reshape(column * ones, (-1,))
+
+    return (
+        ops.reshape(ops.cast(y_true, "float32"), (-1,)),
+        ops.reshape(means, (-1,)),
+        ops.reshape(spreads, (-1,)),
+        of_targets(sample_weight),
+        of_targets(mask),
+    )
+
+
+def _spread(
+    sample_weight: Any, mask: Any, y_pred: Tensor, lead: tuple[int | None, ...]
+) -> tuple[Any, Any]:
+    """Returns weights and mask, each `None`, a number or one for each of `lead`.
+
+    Raises:
+        ValueError: unless the shape of the weights fits.
+    """
+    if sample_weight is not None:
+        weights = _shape_of("sample_weight", sample_weight)
+        fits = len(weights) <= 1 or (len(weights) == 2 and weights[1] in (1, None))
+        if fits and weights and None not in (lead[0], weights[0]):
+            fits = weights[0] in (1, lead[0])
+        per_label = len(lead) > 1 and len(weights) == len(lead)
+        if per_label:
+            pairs = zip(weights, lead, strict=True)
+            per_label = all(None in pair or pair[0] == pair[1] for pair in pairs)
+        if not fits and not per_label:
+            more = f", or one per label, {lead}" if len(lead) > 1 else ""
+            raise ValueError(
+                "`sample_weight` must be a number or have the shape (batch,) or (batch,"
+                f" 1), one weight per example{more}, of "
+                f"y_pred.shape={tuple(y_pred.shape)}. "
+                f"Received: sample_weight.shape={weights}"
+            )
+        if len(lead) > 1 and weights:
+            if not per_label:
+                sample_weight = _for_each(sample_weight, y_pred)
+            sample_weight = ops.reshape(sample_weight, (-1,))
+    if mask is not None and len(lead) > 1:
+        if len(mask.shape) == 1:
+            mask = _for_each(mask, y_pred)
+        mask = ops.reshape(mask, (-1,)) if len(mask.shape) == len(lead) else None
+    return sample_weight, mask
+
+
+def _for_each(of_examples: Any, y_pred: Tensor) -> Tensor:
+    """Returns what examples have for each of their labels, `(batch, ...)`."""
+    shape = (-1, *(1,) * (len(y_pred.shape) - 2))
+    wide = ops.reshape(ops.cast(of_examples, "float32"), shape)
+    return wide * ops.ones_like(y_pred[..., 0], dtype="float32")
 
 
 def read_weights(sample_weight: Any, mask: Any, y_pred: Tensor, dtype: str) -> Any:
@@ -178,7 +309,7 @@ def read_labels(y_true: Tensor, y_pred: Tensor) -> Labels:
 def find_problems(
     labels: Labels, y_pred: Tensor, weights: Any, counts: Any, from_logits: bool
 ) -> Any:
-    """Returns the float32 `(NUM_PROBLEMS, 2)` counts and sums of a batch.
+    """Returns the float32 `(rules, 2)` counts and sums of a batch of a classifier.
 
     Args:
         labels: what `read_labels` gave.
@@ -199,14 +330,29 @@ def find_problems(
             is_off = is_finite & ~is_outside & (ops.abs(sums - 1) > _TOLERANCE)
             found[2] = is_off, sums
     found[labels.rule] = labels.is_wrong, labels.value
-    weights = ops.cast(weights, "float32")
-    found[5] = (weights < 0) | ~ops.isfinite(weights), weights
+    found[5] = wrong_weights(weights)
+    rows = [found.get(rule, (zeros > 0, zeros)) for rule in range(len(CLASS_RULES))]
+    return count_problems(rows, counts)
 
+
+def wrong_weights(weights: Any) -> tuple[Any, Any]:
+    """Returns which weights break the rule, and their values."""
+    weights = ops.cast(weights, "float32")
+    return (weights < 0) | ~ops.isfinite(weights), weights
+
+
+def count_problems(found: list[tuple[Any, Any]], counts: Any) -> Any:
+    """Returns the float32 `(rules, 2)` counts and sums of a batch.
+
+    Args:
+        found: for each rule which examples break it, bool `(batch,)`, and what is
+            wrong with each, float32 `(batch,)`.
+        counts: bool `(batch,)`, whether an example is not left out.
+    """
     rows = []
-    for rule in range(NUM_PROBLEMS):
-        is_wrong, value = found.get(rule, (zeros > 0, zeros))
+    for is_wrong, value in found:
         is_wrong = is_wrong & counts
-        value = ops.where(is_wrong & ops.isfinite(value), value, zeros)
+        value = ops.where(is_wrong & ops.isfinite(value), value, ops.zeros_like(value))
         rows.append(ops.stack([ops.sum(ops.cast(is_wrong, "float32")), ops.sum(value)]))
     return ops.stack(rows)
 
@@ -230,8 +376,8 @@ def known(tensor: Tensor) -> np.ndarray | None:
         return None
 
 
-def raise_problems(found: np.ndarray) -> None:
-    """Raises ValueError for the first rule that examples broke, if any did.
+def raise_problems(found: np.ndarray, rules: tuple[Rule, ...]) -> None:
+    """Raises ValueError for the first of the rules that examples broke, if any did.
 
     Not within a `keras.StatelessScope`: Keras builds metrics in one with made-up
     numbers, and compiled steps run in one.
@@ -239,7 +385,7 @@ def raise_problems(found: np.ndarray) -> None:
     broken = np.flatnonzero(found[:, 0] > 0)
     if not broken.size or _is_stateless():
         return
-    rule, told = _RULES[broken[0]]
+    rule, told = rules[broken[0]]
     count, total = found[broken[0]]
     what = f", with {told.format(mean=total / count)}" if told else ""
     name = rule.split("`")[1]

@@ -7,28 +7,14 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from tfhyper import keras_private
-from tfhyper.checks import (
-    check_bool,
-    check_positive_integer,
-    check_text,
-)
+from tfhyper.checks import check_positive_integer
 from tfhyper.metrics._checks import (
     RunningSums,
     read_labelled,
     weighted_mean,
 )
-from tfhyper.metrics._streaming import (
-    NUM_PROBLEMS,
-    as_tensor,
-    check_shapes,
-    find_problems,
-    known,
-    largest,
-    raise_problems,
-    read_labels,
-    read_weights,
-)
+from tfhyper.metrics._keras_metrics import ClassMetric
+from tfhyper.metrics._streaming import Labels, largest
 from tfhyper.tensor_types import Tensor
 
 # More need memory without end, and few of them could hold two examples.
@@ -118,7 +104,7 @@ def reliability_curve(
     num_bins = check_num_bins(num_bins)
     data = read_labelled(labels, probs, sample_weight, ignore_label)
     sums = ReliabilitySums(num_bins)
-    sums.add(*data)
+    sums.add(data.labels, data.probs, data.weights)
     return sums.result()
 
 
@@ -235,7 +221,7 @@ def check_num_bins(num_bins: int) -> int:
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class ExpectedCalibrationError(keras.metrics.Metric):
+class ExpectedCalibrationError(ClassMetric):
     """`expected_calibration_error` as a Keras metric, for `model.compile`.
 
     `ece = sum_m |sum_{b in bin m} w_b (correct_b - confidence_b)| / sum_b w_b`
@@ -262,21 +248,25 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         name: string, the name of the metric.
         dtype: the dtype of the sums, `keras.config.floatx()` by default. They have
             float32 at least: in half precision they would soon stand still.
+        ignore_label: integer outside of the classes, such as 255 for void pixels, whose
+            labels are left out; `None` for none.
 
     Call arguments:
         y_true: class indices of shape `(batch,)` or `(batch, 1)`, integers or whole
             floats (bools, too, for one column of outputs); or one-hot rows
-            `(batch, classes)` of any dtype.
-        y_pred: outputs of shape `(batch, classes)` or `(batch, 1)`, of any float dtype.
+            `(batch, classes)` of any dtype. With any axes behind the batch.
+        y_pred: outputs of shape `(batch, classes)` or `(batch, 1)`, of any float dtype,
+            or `(batch, ..., classes)` of maps and tokens, each of which counts.
         sample_weight: `None`, a number, or weights of shape `(batch,)` or `(batch, 1)`,
-            finite and not below zero. A mask `(batch,)` that `y_pred` carries
-            multiplies them.
+            or of the labels' shape `(batch, ...)`, finite and not below zero. A mask
+            `(batch,)` or `(batch, ...)` that `y_pred` carries multiplies them.
 
     Raises:
-        ValueError: if `num_bins` is no positive integer or `from_logits` no bool; or,
-            as told above, if a shape does not fit, a value is not finite, `y_pred` does
-            not hold probabilities (logits that were not announced), a label is no class
-            or no one-hot row, or a weight is below zero.
+        ValueError: if `num_bins` is no positive integer, `from_logits` no bool, or
+            `ignore_label` no integer or a class; or, as told above, if a shape does not
+            fit, a value is not finite, `y_pred` does not hold probabilities (logits
+            that were not announced), a label is no class or no one-hot row, or a weight
+            is below zero.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -298,41 +288,16 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         from_logits: bool = False,
         name: str = "ece",
         dtype: Any = None,
+        ignore_label: int | None = None,
     ):
-        super().__init__(name=check_text("name", name), dtype=_check_dtype(dtype))
+        super().__init__(from_logits, ignore_label, name, dtype)
         self.num_bins = check_num_bins(num_bins)
-        self.from_logits = check_bool("from_logits", from_logits)
         self._edges = _inner_bin_edges(self.num_bins)
-        self._sums_dtype = "float64" if self.dtype == "float64" else "float32"
         self.bin_gaps = self._add_sums("bin_gaps", (self.num_bins,))
         self.total_weight = self._add_sums("total_weight", ())
-        self.problems = self._add_sums("problems", (NUM_PROBLEMS, 2))
+        self._add_problems()
 
-    def _add_sums(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
-        return self.add_variable(
-            shape=shape, initializer="zeros", dtype=self._sums_dtype, name=name
-        )
-
-    def update_state(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
-    ) -> None:
-        """Adds a batch to the sums; the class docstring gives the arguments."""
-        mask = keras_private.mask_of(y_pred)
-        y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
-        if sample_weight is not None:
-            sample_weight = as_tensor("sample_weight", sample_weight)
-        check_shapes(y_true, y_pred, sample_weight)
-
-        # Binning is in float32 whatever the model's dtype, as in `reliability_curve`.
-        y_pred = ops.cast(y_pred, "float32")
-        weights = read_weights(sample_weight, mask, y_pred, self._sums_dtype)
-        counts = weights != 0  # true of NaN, which is to be found
-        labels = read_labels(y_true, y_pred)
-        problems = find_problems(labels, y_pred, weights, counts, self.from_logits)
-        found = known(problems)
-        if found is not None:
-            raise_problems(found)
-
+    def _add(self, labels: Labels, y_pred: Tensor, weights: Any, counts: Any) -> None:
         confidence, predicted = self._predict(y_pred)
         # What is left out may be NaN, which no weight of 0 removes.
         confidence = ops.where(counts & ops.isfinite(confidence), confidence, 0.0)
@@ -343,7 +308,6 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             ops.segment_sum(gaps * weights, bins, num_segments=self.num_bins)
         )
         self.total_weight.assign_add(ops.sum(weights))
-        self.problems.assign_add(ops.cast(problems, self._sums_dtype))
 
     def _predict(self, y_pred: Tensor) -> tuple[Any, Any]:
         """Returns confidence and class of float32 outputs, both `(batch,)`."""
@@ -362,27 +326,11 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             ValueError: if a batch of a compiled step held wrong values; within such a
                 step the result is NaN.
         """
-        found = known(self.problems)
-        if found is not None:
-            raise_problems(found)
         ece = ops.divide_no_nan(ops.sum(ops.abs(self.bin_gaps)), self.total_weight)
-        # Also in a value that nobody can raise at: no number rather than a wrong one.
-        return ops.where(ops.any(self.problems[:, 0] > 0), float("nan"), ece)
+        return self._checked(ece)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = super().get_config()
-        config.update(num_bins=self.num_bins, from_logits=self.from_logits)
+        config.update(num_bins=self.num_bins)
         return config
-
-
-def _check_dtype(value: Any) -> Any:
-    """Returns `dtype`, or raises ValueError unless it is one of Keras', or `None`."""
-    try:
-        keras.dtype_policies.get(value)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"`dtype` must be a type or a dtype policy of Keras. Received: "
-            f"dtype={value!r}"
-        ) from error
-    return value

@@ -116,14 +116,14 @@ def top_k_accuracy(
         >>> metrics.top_k_accuracy([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=2)
         0.5
     """
-    labels, probs, weights = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
     k = check_positive_integer("k", k)
-    classes = probs.shape[1]
+    classes = data.probs.shape[1]
     if k > classes:
         raise ValueError(
             f"`k` must be at most the number of classes, {classes}. Received: k={k}"
         )
-    return weighted_mean(_ranks(labels, probs) < k, weights)
+    return weighted_mean(_ranks(data.labels, data.probs) < k, data.weights)
 
 
 def top_k_error(

@@ -8,7 +8,7 @@ order counts, and ties are shared out as scikit-learn does.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import check_labels_and_probs, check_vector
+from tfhyper.metrics._checks import check_map, check_vector, read_labelled
 from tfhyper.metrics.selective import aurc, excess_aurc
 
 # The fraction of the positives that has to be found: the 95 of FPR95.
@@ -62,17 +62,23 @@ def ood_detection(scores_in: ArrayLike, scores_out: ArrayLike) -> dict[str, floa
 
 
 def misclassification_detection(
-    labels: ArrayLike, probs: ArrayLike, uncertainty: ArrayLike | None = None
+    labels: ArrayLike,
+    probs: ArrayLike,
+    uncertainty: ArrayLike | None = None,
+    *,
+    ignore_label: int | None = None,
 ) -> dict[str, float]:
     """How well an uncertainty tells wrong predictions from right ones.
 
     Args:
         labels: class indices `(batch,)` or `(batch, 1)`, each in `[0, classes)`, or
-            one-hot rows `(batch, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first. Rows sum to one.
-        uncertainty: finite numbers of shape `(batch,)`, larger for less sure; by
+            one-hot rows `(batch, classes)`; with any axes behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first. Rows
+            sum to one.
+        uncertainty: finite numbers of the labels' shape, larger for less sure; by
             default minus the largest probability.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats in `[0, 1]`, whose keys are always these, in this order:
@@ -104,21 +110,24 @@ def misclassification_detection(
         >>> metrics.misclassification_detection([0, 0, 1], probs)["auroc"]
         1.0
     """
-    labels, probs = check_labels_and_probs(labels, probs)
+    data = read_labelled(labels, probs, ignore_label=ignore_label)
     if uncertainty is None:
-        uncertainty = -np.max(probs, axis=1)
-    uncertainty = check_vector("uncertainty", uncertainty, len(labels))
-    wrong = np.argmax(probs, axis=1) != labels
+        unsure = -np.max(data.probs, axis=1)
+    else:
+        unsure = data.examples_of(
+            check_map("uncertainty", uncertainty, data.shape, "labels")
+        )
+    wrong = np.argmax(data.probs, axis=1) != data.labels
     if np.all(wrong == wrong[0]):
         raise ValueError(
             "`labels` must make some predictions right and some wrong. "
             f"Received: labels that make {np.sum(wrong)} of {len(wrong)} wrong"
         )
     scores = _binary_scores(
-        uncertainty[~wrong], uncertainty[wrong], negative="success", positive="error"
+        unsure[~wrong], unsure[wrong], negative="success", positive="error"
     )
-    scores["aurc"] = aurc(wrong, uncertainty)
-    scores["excess_aurc"] = excess_aurc(wrong, uncertainty)
+    scores["aurc"] = aurc(wrong, unsure)
+    scores["excess_aurc"] = excess_aurc(wrong, unsure)
     return scores
 
 

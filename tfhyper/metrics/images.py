@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_integer
-from tfhyper.metrics._checks import as_float_array, check_map
+from tfhyper.metrics._checks import as_array, as_float_array, check_map, check_no_bools
 
 # Wang et al., section III.C: the constants, and the window of 11 x 11 pixels.
 _K1, _K2, _SIGMA = 0.01, 0.03, 1.5
@@ -120,7 +120,8 @@ def ssim(
 
 
 def _check_max_value(value: float) -> float:
-    array = as_float_array("max_value", value, np.float64)
+    array = check_no_bools("max_value", as_array("max_value", value))
+    array = as_float_array("max_value", array, np.float64)
     if array.ndim != 0 or not 1e-100 <= array <= 1e100:
         raise ValueError(
             "`max_value` must be a number above zero, from 1e-100 to 1e100. "

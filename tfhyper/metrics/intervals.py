@@ -68,7 +68,7 @@ def gaussian_interval(
     mean = check_map("mean", mean)
     variance = check_variance("variance", variance, mean.shape, like="mean")
     # The lower tail is taken, whose probability is not 0 for any level below one.
-    half = -NormalDist().inv_cdf((1 - _check_level(level)) / 2) * np.sqrt(variance)
+    half = -NormalDist().inv_cdf((1 - check_level(level)) / 2) * np.sqrt(variance)
     return PredictiveInterval(mean - half, mean + half)
 
 
@@ -101,7 +101,7 @@ def sample_interval(samples: ArrayLike, level: float = 0.9) -> PredictiveInterva
         ([1.0], [3.0])
     """
     samples = check_samples(samples, name="samples", any_axes=True)
-    level = _check_level(level)
+    level = check_level(level)
     ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return PredictiveInterval(*ends)
 
@@ -251,7 +251,8 @@ def coverage_curve(
     return CoverageCurve(levels, np.array(coverage))
 
 
-def _check_level(level: Any) -> float:
+def check_level(level: Any) -> float:
+    """Returns a probability, or raises ValueError unless it is one in `(0, 1)`."""
     array = as_float_array("level", level, np.float64)
     if array.ndim != 0 or not 0 < array < 1:
         raise ValueError(

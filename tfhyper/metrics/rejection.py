@@ -16,6 +16,7 @@ from tfhyper.metrics._checks import (
     check_labels_and_probs,
     check_sample_weight,
     check_vector,
+    read_labelled,
     weighted_mean,
 )
 
@@ -148,16 +149,21 @@ def selective_report(
     rejected: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    ignore_label: int | None = None,
 ) -> dict[str, float]:
     """How many predictions are kept, and how many of these are wrong.
 
     Args:
-        labels: integers of shape `(batch,)`, each in `[0, classes)`.
-        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`;
-            the latter is averaged over the draws first. Rows sum to one.
-        rejected: bools of shape `(batch,)`, true for what has no answer.
-        sample_weight: weights of shape `(batch,)` or `(batch, 1)`, finite, not below
-            zero and not all zero, by which examples count in the fractions.
+        labels: integers of shape `(batch,)`, each in `[0, classes)`; with any axes
+            behind the batch.
+        probs: probabilities of shape `(batch, classes)` or `(draws, batch, classes)`,
+            with the labels' axes; the latter is averaged over the draws first. Rows
+            sum to one.
+        rejected: bools of the labels' shape, true for what has no answer.
+        sample_weight: weights of shape `(batch,)` or `(batch, 1)`, or that of the
+            labels, finite, not below zero and not all zero, by which examples count in
+            the fractions.
+        ignore_label: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats:
@@ -181,14 +187,14 @@ def selective_report(
         >>> metrics.selective_report([0, 1], probs, [False, True])
         {'coverage': 0.5, 'selective_error': 0.0}
     """
-    labels, probs = check_labels_and_probs(labels, probs)
-    kept = ~check_rejected(rejected, len(labels))
-    weights = check_sample_weight(sample_weight, len(labels))
+    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    kept = data.examples_of(~check_rejected(rejected, data.shape))
+    weights = data.weights
     if weights is None:
-        weights = np.ones(len(labels))
+        weights = np.ones(len(kept))
     report = {"coverage": weighted_mean(kept, weights)}
     if report["coverage"]:
-        wrong = np.argmax(probs, axis=1) != labels
+        wrong = np.argmax(data.probs, axis=1) != data.labels
         report["selective_error"] = weighted_mean(wrong[kept], weights[kept])
     return report
 
@@ -225,16 +231,17 @@ def check_rule(
         )
 
 
-def check_rejected(rejected: ArrayLike, batch: int) -> np.ndarray:
-    """Returns bools of shape `(batch,)`, or raises TypeError or ValueError."""
+def check_rejected(rejected: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns bools of the labels' shape, or raises TypeError or ValueError."""
     array = as_array("rejected", rejected)
     if array.dtype != bool:
         raise TypeError(
             f"`rejected` must hold bools. Received: rejected.dtype={array.dtype}"
         )
-    if array.shape != (batch,):
+    if array.shape != shape:
+        axes = "(batch,)" if len(shape) == 1 else "(batch, ...)"
         raise ValueError(
-            f"`rejected` must have the shape (batch,) = ({batch},), one bool per "
+            f"`rejected` must have the shape {axes} = {shape}, one bool per "
             f"example. Received: rejected.shape={array.shape}"
         )
     return array

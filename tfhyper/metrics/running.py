@@ -47,7 +47,7 @@ class ClassificationSums:
 
     def add(self, data: Labelled) -> None:
         """Adds examples."""
-        labels, probs, weights = data
+        labels, probs, weights = data.labels, data.probs, data.weights
         self._right.add(is_right(labels, probs), weights)
         self._nll.add(log_losses(labels, probs), weights)
         self._brier.add(brier_scores(labels, probs), weights)

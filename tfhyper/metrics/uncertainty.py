@@ -1,9 +1,11 @@
 """How uncertain an ensemble is, and whether the data or the model is to blame.
 
 Every function takes `members`, the probabilities `p_t` of each draw `t`, of shape
-`(draws, batch, classes)`. Each row is finite, not below zero and sums to one within
-1e-3, or a `ValueError` says which rule is broken. `pbar = mean_t p_t` is the
-ensemble's prediction. Entropies are in nats, and `0 log 0 = 0`.
+`(draws, batch, classes)`, or with more axes behind that of the batch, as of maps
+`(draws, batch, height, width, classes)`: what is returned has them, too. Each row is
+finite, not below zero and sums to one within 1e-3, or a `ValueError` says which rule is
+broken. `pbar = mean_t p_t` is the ensemble's prediction. Entropies are in nats, and
+`0 log 0 = 0`.
 """
 
 from collections.abc import Callable
@@ -21,10 +23,11 @@ def predictive_entropy(members: ArrayLike) -> np.ndarray:
     `H[pbar] = -sum_c pbar_c log pbar_c`
 
     Args:
-        members: probabilities of shape `(draws, batch, classes)`.
+        members: probabilities of shape `(draws, batch, classes)` or
+            `(draws, batch, ..., classes)`.
 
     Returns:
-        float64 of shape `(batch,)`, in nats, in `[0, log(classes)]`.
+        float64 of shape `(batch,)` or `(batch, ...)`, in nats, in `[0, log(classes)]`.
 
     Raises:
         ValueError: if `members` breaks the rules at the top of this module.
@@ -39,7 +42,7 @@ def predictive_entropy(members: ArrayLike) -> np.ndarray:
         >>> metrics.predictive_entropy(members).round(4).tolist()
         [0.6931]
     """
-    mean = np.mean(check_members(members), axis=0, dtype=np.float64)
+    mean = np.mean(check_members(members, any_axes=True), axis=0, dtype=np.float64)
     return entropy(np.asarray(mean))
 
 
@@ -50,10 +53,11 @@ def expected_entropy(members: ArrayLike) -> np.ndarray:
     weights are known: noise in the data.
 
     Args:
-        members: probabilities of shape `(draws, batch, classes)`.
+        members: probabilities of shape `(draws, batch, classes)` or
+            `(draws, batch, ..., classes)`.
 
     Returns:
-        float64 of shape `(batch,)`, in nats, in `[0, log(classes)]`.
+        float64 of shape `(batch,)` or `(batch, ...)`, in nats, in `[0, log(classes)]`.
 
     Raises:
         ValueError: if `members` breaks the rules at the top of this module.
@@ -68,7 +72,7 @@ def expected_entropy(members: ArrayLike) -> np.ndarray:
         >>> metrics.expected_entropy(members).tolist()
         [0.0]
     """
-    members = check_members(members)
+    members = check_members(members, any_axes=True)
     # A draw at a time: float64 copies of all draws at once can outgrow the memory.
     return np.mean([entropy(p.astype(np.float64)) for p in members], axis=0)
 
@@ -80,10 +84,12 @@ def mutual_information(members: ArrayLike) -> np.ndarray:
     aleatoric; 0 when all draws agree. Rounding that would make it negative is clipped.
 
     Args:
-        members: probabilities of shape `(draws, batch, classes)`.
+        members: probabilities of shape `(draws, batch, classes)` or
+            `(draws, batch, ..., classes)`.
 
     Returns:
-        float64 of shape `(batch,)`, in nats, in `[0, log(min(draws, classes))]`.
+        float64 of shape `(batch,)` or `(batch, ...)`, in nats, in
+        `[0, log(min(draws, classes))]`.
 
     Raises:
         ValueError: if `members` breaks the rules at the top of this module.
@@ -137,10 +143,12 @@ def variance_decomposition(members: ArrayLike) -> VarianceDecomposition:
     eq. 4. The sum over the classes is `1 - sum_c pbar_c**2` for the total.
 
     Args:
-        members: probabilities of shape `(draws, batch, classes)`.
+        members: probabilities of shape `(draws, batch, classes)` or
+            `(draws, batch, ..., classes)`.
 
     Returns:
-        A `VarianceDecomposition` of three float64 arrays of shape `(batch, classes)`.
+        A `VarianceDecomposition` of three float64 arrays of shape `(batch, classes)`
+        or `(batch, ..., classes)`.
 
     Raises:
         ValueError: if `members` breaks the rules at the top of this module.
@@ -157,7 +165,7 @@ def variance_decomposition(members: ArrayLike) -> VarianceDecomposition:
         ([[0.25, 0.25]], [[0.0, 0.0]], [[0.25, 0.25]])
     """
     return VarianceDecomposition(
-        *_decompose(check_members(members), lambda p: p, np.square)
+        *_decompose(check_members(members, any_axes=True), lambda p: p, np.square)
     )
 
 
@@ -201,11 +209,12 @@ def covariance_decomposition(members: ArrayLike) -> CovarianceDecomposition:
     `batch * classes**2` numbers.
 
     Args:
-        members: probabilities of shape `(draws, batch, classes)`.
+        members: probabilities of shape `(draws, batch, classes)` or
+            `(draws, batch, ..., classes)`.
 
     Returns:
         A `CovarianceDecomposition` of three float64 arrays of shape
-        `(batch, classes, classes)`.
+        `(batch, classes, classes)` or `(batch, ..., classes, classes)`.
 
     Raises:
         ValueError: if `members` breaks the rules at the top of this module.
@@ -222,7 +231,9 @@ def covariance_decomposition(members: ArrayLike) -> CovarianceDecomposition:
         [[0.25, -0.25], [-0.25, 0.25]]
     """
     return CovarianceDecomposition(
-        *_decompose(check_members(members), _diagonal_matrix, _outer_square)
+        *_decompose(
+            check_members(members, any_axes=True), _diagonal_matrix, _outer_square
+        )
     )
 
 
