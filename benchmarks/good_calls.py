@@ -1197,7 +1197,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "name": bv.text(),
     "noise_variance": bv.numbers(scalar=True, tied=0, least=0, name="variance"),
     "num": bv.integer(1, 6),
-    "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1, bool=True),
+    "ignore_class": bv.domain("label", text=bv.TEXT, half=0.5, inside=1, bool=True),
     "num_bins": bv.integer(),
     "num_classes": bv.integer(),
     "num_couplings": bv.integer(0),
@@ -1481,7 +1481,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             "": {
                 "dtype": bv.dtype(),
                 # Before there are classes any integer may be beside them.
-                "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True),
+                "ignore_class": bv.domain("label", text=bv.TEXT, half=0.5, bool=True),
             },
             ".update_state": {
                 "y_true": bv.labels(),
@@ -1508,7 +1508,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             "labels": bv.domain("ones", text=bv.TEXT, number=3, two=2 * _ONES),
             "probs": bv.domain("shares", text=bv.TEXT, number=0.5, range=2 * PROBS),
             "threshold": bv.number(least=0, below=1),
-            "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, inside=1),
+            "ignore_class": bv.domain("label", text=bv.TEXT, half=0.5, inside=1),
         }
         for name in (
             "MultilabelScores",
@@ -1526,7 +1526,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     },
     # Before there are classes any integer may be beside them.
     "metrics.ClassificationScores": {
-        "ignore_label": bv.domain("label", text=bv.TEXT, half=0.5, bool=True)
+        "ignore_class": bv.domain("label", text=bv.TEXT, half=0.5, bool=True)
     },
     **{
         f"metrics.{name}": {"members": bv.numbers(tied=1)}

@@ -171,7 +171,7 @@ def scores_of(predictor: tfhyper.PosteriorPredictor, data: Maps) -> dict[str, fl
         y = labels[done : done + len(part.mean)]
         done += len(y)
         counted = metrics.patch_counts(
-            y, part.label, CLASSES, part.total, UNCERTAIN, PATCH, ignore_label=VOID
+            y, part.label, CLASSES, part.total, UNCERTAIN, PATCH, ignore_class=VOID
         )
         patches = counted if patches is None else patches + counted
         wrong = (part.label != y).astype(float)

@@ -42,7 +42,7 @@ RIGHT = {
     "constant": 1.0,
     "optimal": 2.0,
     "sample_weight": np.arange(BATCH),
-    "ignore_label": 255,
+    "ignore_class": 255,
     "predicted": np.array([0, 1, 3, 3, 0, 2]),
     "num_classes": CLASSES,
     "per_example": True,

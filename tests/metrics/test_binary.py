@@ -68,7 +68,7 @@ def test_columns_maps_weights_and_unknown_labels():
 
     kept = ~UNKNOWN
     right = expected(LABELS[kept], PROBS[kept], 0.5, WEIGHTS[kept])
-    unknown = {"ignore_label": -1, "sample_weight": WEIGHTS}
+    unknown = {"ignore_class": -1, "sample_weight": WEIGHTS}
     found = metrics.binary_report(WITH_UNKNOWN, PROBS, **unknown)
     assert found == pytest.approx(right, rel=1e-12)
     scores = metrics.label_scores(WITH_UNKNOWN, PROBS, THRESHOLD, **unknown)
@@ -87,12 +87,12 @@ def test_columns_maps_weights_and_unknown_labels():
 def test_scores_that_do_not_exist_are_nan_and_in_no_mean():
     labels = np.array([[0, 1, -1], [0, 1, -1], [0, 0, -1]])
     probs = np.array([[0.2, 0.9, 0.5], [0.1, 0.3, 0.5], [0.3, 0.4, 0.5]])
-    found = metrics.label_scores(labels, probs, ignore_label=-1)
+    found = metrics.label_scores(labels, probs, ignore_class=-1)
     absent = {key: np.isnan(value).tolist() for key, value in found.items()}
     for key in ("auroc", "average_precision", "f1", "precision", "recall"):
         assert absent[key] == [True, False, True]
     assert absent["nll"] == absent["ece"] == [False, False, True]
-    report = metrics.multilabel_report(labels, probs, ignore_label=-1)
+    report = metrics.multilabel_report(labels, probs, ignore_class=-1)
     assert report["auroc"] == found["auroc"][1] == 0.5
     assert report["nll"] == pytest.approx(found["nll"][:2].mean())
 
@@ -112,15 +112,15 @@ def test_a_curve_of_thresholds_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_batches_add_up_to_the_report_of_all(weights):
-    scores = metrics.MultilabelScores(THRESHOLD, ignore_label=-1)
+    scores = metrics.MultilabelScores(THRESHOLD, ignore_class=-1)
     assert np.isnan(scores.result()["nll"])
-    one = metrics.MultilabelScores(0.4, one_label=True, ignore_label=-1)
+    one = metrics.MultilabelScores(0.4, one_label=True, ignore_class=-1)
     for part in np.split(np.arange(BATCH), [7, 80]):
         w = None if weights is None else weights[part]
         scores.update(WITH_UNKNOWN[part], MEMBERS[:, part], w)
         one.update(WITH_UNKNOWN[part], PROBS[part], w)
     scores.update(np.full((2, COUNT), -1), PROBS[:2])
-    given = {"sample_weight": weights, "ignore_label": -1}
+    given = {"sample_weight": weights, "ignore_class": -1}
     right = metrics.label_scores(WITH_UNKNOWN, PROBS, THRESHOLD, **given)
     exact = [key for key in KEYS if key not in ("auroc", "average_precision")]
     for key in exact:
@@ -153,7 +153,7 @@ def test_certain_probabilities_have_their_place_in_the_order():
             "`labels` must be 0 or 1: soft.*value 2",
         ),
         (
-            lambda: metrics.label_scores(WITH_UNKNOWN, PROBS, ignore_label=-2),
+            lambda: metrics.label_scores(WITH_UNKNOWN, PROBS, ignore_class=-2),
             "`labels` must be 0 or 1, or -2, ignored.*value -1",
         ),
         (
@@ -161,8 +161,8 @@ def test_certain_probabilities_have_their_place_in_the_order():
             "`labels` must be 0 or 1.*0.9",
         ),
         (
-            lambda: metrics.multilabel_report(LABELS, PROBS, ignore_label=1),
-            r"`ignore_label` must lie outside of \[0, 2\)",
+            lambda: metrics.multilabel_report(LABELS, PROBS, ignore_class=1),
+            r"`ignore_class` must lie outside of \[0, 2\)",
         ),
         (
             lambda: metrics.multilabel_report(LABELS, PROBS[:, :2]),
@@ -178,9 +178,9 @@ def test_certain_probabilities_have_their_place_in_the_order():
         ),
         (
             lambda: metrics.binary_report(
-                -LABELS[:1] * 0 - 1, PROBS[:1], ignore_label=-1
+                -LABELS[:1] * 0 - 1, PROBS[:1], ignore_class=-1
             ),
-            "`ignore_label` must leave labels to score",
+            "`ignore_class` must leave labels to score",
         ),
         (
             lambda: metrics.label_scores(LABELS, PROBS, [0.5, 0.5]),

@@ -73,10 +73,10 @@ def test_maps_are_scored_as_by_the_function(kind):
     assert value(kind(), *flat) == right
 
     with_void = np.where(VOID, 255, LABELS)
-    options = {"sample_weight": WEIGHTS, "ignore_label": 255}
+    options = {"sample_weight": WEIGHTS, "ignore_class": 255}
     right = near(score(with_void, PROBS, **options))
     for labels in (with_void, with_void.astype(np.uint8)):
-        found = value(kind(ignore_label=255), labels, PROBS, WEIGHTS)
+        found = value(kind(ignore_class=255), labels, PROBS, WEIGHTS)
         assert found == right
     for weights in (WEIGHTS[:, 0], WEIGHTS[:, :1]):
         found = value(kind(), LABELS, PROBS, weights)
@@ -86,8 +86,8 @@ def test_maps_are_scored_as_by_the_function(kind):
     labels[0], probs[1] = 77, np.nan
     weights = np.ones(SHAPE, np.float32)
     weights[:2] = 0
-    right = near(score(with_void[2:], PROBS[2:], ignore_label=255))
-    assert value(kind(ignore_label=255), labels, probs, weights) == right
+    right = near(score(with_void[2:], PROBS[2:], ignore_class=255))
+    assert value(kind(ignore_class=255), labels, probs, weights) == right
 
 
 @pytest.mark.parametrize("kind", OF_CLASSES)
@@ -154,7 +154,7 @@ MODES = [PLAIN, {"jit_compile": True}] if BACKEND == "tensorflow" else [PLAIN]
 def test_modes_of_fit_leave_out_masked_and_ignored_steps(mode):
     x, unknown = steps(), RNG.uniform(size=SHAPE) < 0.2
     labels = np.where(unknown, -1, LABELS)
-    kinds = [kind(ignore_label=-1) for kind in OF_CLASSES]
+    kinds = [kind(ignore_class=-1) for kind in OF_CLASSES]
     loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)
     model = masked_network(CLASSES, "softmax", loss, kinds, **mode)
     if mode == PLAIN:
@@ -188,7 +188,7 @@ def test_modes_of_fit_score_normal_predictions():
 @pytest.mark.parametrize("kind", [*OF_CLASSES, *OF_NORMALS])
 def test_metrics_are_made_again_from_their_config(kind):
     if kind in OF_CLASSES:
-        metric = kind(from_logits=True, ignore_label=-1, name="mine")
+        metric = kind(from_logits=True, ignore_class=-1, name="mine")
         data = np.where(VOID, -1, LABELS), LOGITS
     else:
         metric = normal(kind, spread="variance", name="mine")
@@ -218,14 +218,14 @@ def test_metrics_are_made_again_from_their_config(kind):
             r"`sample_weight`.*one per label, \(12, 5\)",
         ),
         (
-            metrics.BrierScore(ignore_label=2),
+            metrics.BrierScore(ignore_class=2),
             (LABELS, PROBS),
-            r"`ignore_label` must lie outside of \[0, 3\)",
+            r"`ignore_class` must lie outside of \[0, 3\)",
         ),
         (
-            metrics.BrierScore(ignore_label=9),
+            metrics.BrierScore(ignore_class=9),
             (np.eye(3)[LABELS], PROBS),
-            "`ignore_label` must be None where `y_true` is one-hot",
+            "`ignore_class` must be None where `y_true` is one-hot",
         ),
         (
             metrics.NormalCRPS(),
@@ -269,5 +269,5 @@ def test_wrong_settings_are_named():
         metrics.NormalCRPS(spread="std")
     with pytest.raises(ValueError, match="`level` must be a probability"):
         metrics.NormalCoverage(level=1.5)
-    with pytest.raises(ValueError, match="`ignore_label` must be an integer"):
-        metrics.BrierScore(ignore_label=0.5)
+    with pytest.raises(ValueError, match="`ignore_class` must be an integer"):
+        metrics.BrierScore(ignore_class=0.5)

@@ -45,13 +45,13 @@ def test_each_label_of_a_map_is_an_example(name):
     with_void = np.where(VOID, 255, LABELS)
     expected = score(LABELS[~VOID], PROBS[~VOID])
     for labels in (with_void, with_void.astype(np.uint8), with_void.astype("float32")):
-        found = score(labels, PROBS, ignore_label=255)
+        found = score(labels, PROBS, ignore_class=255)
         np.testing.assert_array_equal(found, expected)
     found = score(LABELS, PROBS, sample_weight=~VOID)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
     expected = score(LABELS[~VOID], PROBS[~VOID], sample_weight=WEIGHTS[~VOID])
-    found = score(with_void, MEMBERS, sample_weight=WEIGHTS, ignore_label=255)
+    found = score(with_void, MEMBERS, sample_weight=WEIGHTS, ignore_class=255)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     of_images = WEIGHTS[:, 0, 0]
     repeated = np.repeat(of_images, 15)
@@ -65,7 +65,7 @@ def test_what_is_rejected_and_found_wrong_in_maps_is_as_in_rows():
     labels = np.where(VOID, 255, LABELS)
     uncertainty = RNG.uniform(size=SHAPE)
     found = metrics.selective_report(
-        labels, PROBS, uncertainty > 0.6, sample_weight=WEIGHTS, ignore_label=255
+        labels, PROBS, uncertainty > 0.6, sample_weight=WEIGHTS, ignore_class=255
     )
     right = metrics.selective_report(
         LABELS[~VOID],
@@ -76,7 +76,7 @@ def test_what_is_rejected_and_found_wrong_in_maps_is_as_in_rows():
     assert found == right
     for of_maps, of_rows in ((None, None), (uncertainty, uncertainty[~VOID])):
         found = metrics.misclassification_detection(
-            labels, PROBS, of_maps, ignore_label=255
+            labels, PROBS, of_maps, ignore_class=255
         )
         right = metrics.misclassification_detection(
             LABELS[~VOID], PROBS[~VOID], of_rows
@@ -116,7 +116,7 @@ def test_one_draw_of_maps_and_draws_of_a_cube():
 def test_batches_add_up_to_the_report_of_all(ignored):
     labels = np.where(VOID, 255, LABELS) if ignored else LABELS
     for weights in (None, WEIGHTS, WEIGHTS * 1e-310):
-        scores = metrics.ClassificationScores(ignore_label=ignored)
+        scores = metrics.ClassificationScores(ignore_class=ignored)
         assert np.isnan(scores.result()["nll"])
         for i in range(len(labels)):
             of_batch = None if weights is None else weights[i : i + 1]
@@ -125,14 +125,14 @@ def test_batches_add_up_to_the_report_of_all(ignored):
             scores.update(np.full(SHAPE, 255), PROBS)
         scores.update(LABELS[:2], PROBS[:2], np.zeros(2))
         expected = metrics.classification_report(
-            labels, PROBS, sample_weight=weights, ignore_label=ignored
+            labels, PROBS, sample_weight=weights, ignore_class=ignored
         )
         rtol = 1e-12 if weights is None or weights.max() > 1 else 1e-10
         np.testing.assert_allclose(
             list(scores.result().values()), list(expected.values()), rtol=rtol
         )
         curve = metrics.reliability_curve(
-            labels, PROBS, sample_weight=weights, ignore_label=ignored
+            labels, PROBS, sample_weight=weights, ignore_class=ignored
         )
         np.testing.assert_allclose(scores.reliability_curve, curve, rtol=rtol)
 
@@ -154,26 +154,26 @@ def test_weights_of_very_different_sizes_add_up():
         ({"labels": LABELS + 1}, r"`labels` must lie in \[0, 6\).*from 1 to 6"),
         ({"labels": LABELS + 0.5}, "`labels` must be class indices.*whole"),
         (
-            {"labels": LABELS + 1, "ignore_label": 255},
+            {"labels": LABELS + 1, "ignore_class": 255},
             "`labels` must lie in .*or be 255, ignored. Received: labels from 1 to 6",
         ),
-        ({"ignore_label": 5}, r"`ignore_label` must lie outside of \[0, 6\).*=5"),
-        ({"ignore_label": 5.5}, "`ignore_label` must be an integer.*=5.5"),
+        ({"ignore_class": 5}, r"`ignore_class` must lie outside of \[0, 6\).*=5"),
+        ({"ignore_class": 5.5}, "`ignore_class` must be an integer.*=5.5"),
         (
-            {"labels": np.eye(CLASSES)[LABELS], "ignore_label": 255},
-            "`ignore_label` must be None where `labels` is one-hot rows",
+            {"labels": np.eye(CLASSES)[LABELS], "ignore_class": 255},
+            "`ignore_class` must be None where `labels` is one-hot rows",
         ),
         (
-            {"labels": np.full(SHAPE, -1), "ignore_label": -1},
-            "`ignore_label` must leave labels to score.*60 labels",
+            {"labels": np.full(SHAPE, -1), "ignore_class": -1},
+            "`ignore_class` must leave labels to score.*60 labels",
         ),
         (
             {
                 "labels": np.where(VOID, -1, LABELS),
-                "ignore_label": -1,
+                "ignore_class": -1,
                 "sample_weight": VOID,
             },
-            "`ignore_label` must leave labels to score",
+            "`ignore_class` must leave labels to score",
         ),
         (
             {"sample_weight": WEIGHTS[0]},

@@ -14,7 +14,7 @@ PREDICTED = np.where(RNG.uniform(size=SHAPE) < 0.8, LABELS, RNG.integers(0, 4, S
 VOID = RNG.uniform(size=SHAPE) < 0.2
 WITH_VOID = np.where(VOID, 255, LABELS)
 UNCERTAINTY = RNG.uniform(size=SHAPE)
-IGNORED = {"ignore_label": 255}
+IGNORED = {"ignore_class": 255}
 
 
 def test_matrices_are_those_of_scikit_learn_and_add_up():
@@ -44,7 +44,7 @@ def test_matrices_are_those_of_scikit_learn_and_add_up():
             sample_weight=wide[~VOID],
         )
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-    all_void = metrics.confusion_matrix([-1, -1], [0, 1], 2, ignore_label=-1)
+    all_void = metrics.confusion_matrix([-1, -1], [0, 1], 2, ignore_class=-1)
     assert all_void.tolist() == [[0, 0], [0, 0]]
     assert all(np.isnan(v) for v in metrics.segmentation_report(all_void).values())
 
@@ -243,9 +243,9 @@ def test_sparsification_is_that_of_plain_loops():
             r"`labels` must lie in \[0, 5\).*from 0 to 255",
         ),
         (
-            lambda: metrics.confusion_matrix(LABELS, PREDICTED, 5, ignore_label=4),
+            lambda: metrics.confusion_matrix(LABELS, PREDICTED, 5, ignore_class=4),
             ValueError,
-            r"`ignore_label` must lie outside of \[0, 5\)",
+            r"`ignore_class` must lie outside of \[0, 5\)",
         ),
         (
             lambda: metrics.confusion_matrix(LABELS / 2, PREDICTED, 5),

@@ -8,7 +8,7 @@ from tfhyper.metrics._checks import (
     as_array,
     as_float_array,
     check_finite,
-    check_ignore_label,
+    check_ignore_class,
     check_sample_weight,
 )
 
@@ -39,7 +39,7 @@ def read_binary(
     labels: Any,
     probs: Any,
     sample_weight: Any,
-    ignore_label: Any,
+    ignore_class: Any,
     *,
     columns: bool,
     may_be_empty: bool = False,
@@ -52,7 +52,7 @@ def read_binary(
             which they are averaged; one last axis of length 1 may be missing in either.
         sample_weight: `None`, or weights `(batch,)`, `(batch, 1)` or of the labels'
             shape, with or without its last axis.
-        ignore_label: `None`, or an integer but 0 and 1 that says that a label is left
+        ignore_class: `None`, or an integer but 0 and 1 that says that a label is left
             out.
         columns: whether the last axis is that of labels, each to be scored by itself;
             or all labels are one.
@@ -64,7 +64,7 @@ def read_binary(
     """
     array = as_float_array("probs", probs)
     index = as_array("labels", labels)
-    ignore_label = check_ignore_label(ignore_label, 2)
+    ignore_class = check_ignore_class(ignore_class, 2)
     index, array = _fitted(index, array, columns)
     check_finite("probs", array)
     if np.min(array) < 0 or np.max(array) > 1:
@@ -76,12 +76,12 @@ def read_binary(
     if array.ndim > index.ndim:
         array = np.asarray(np.mean(array, axis=0, dtype=np.float64))
     counts = np.ones(index.shape, bool)
-    if ignore_label is not None:
-        counts = index != ignore_label
+    if ignore_class is not None:
+        counts = index != ignore_class
     known = index[counts]
     wrong = known[(known != 0) & (known != 1)]
     if wrong.size:
-        besides = "" if ignore_label is None else f", or {ignore_label}, ignored"
+        besides = "" if ignore_class is None else f", or {ignore_class}, ignored"
         raise ValueError(
             f"`labels` must be 0 or 1{besides}: soft or smoothed labels have no class. "
             f"Received: labels with the value {wrong.flat[0]}"
@@ -91,7 +91,7 @@ def read_binary(
     counted = counted if weights is None else counted & (weights > 0)
     if not may_be_empty and not counted.any():
         raise ValueError(
-            "`ignore_label` must leave labels to score: those that it names, and those "
+            "`ignore_class` must leave labels to score: those that it names, and those "
             f"of weight 0, are all. Received: {index.size} labels"
         )
     shape = (-1, index.shape[-1] if columns else 1)

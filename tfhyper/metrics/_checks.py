@@ -169,7 +169,7 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
     return array.astype(np.float64)
 
 
-def check_ignore_label(value: Any, classes: int) -> int | None:
+def check_ignore_class(value: Any, classes: int) -> int | None:
     """Returns the label that stands for no class, or `None` for no such label.
 
     Raises:
@@ -178,12 +178,12 @@ def check_ignore_label(value: Any, classes: int) -> int | None:
     """
     if value is None:
         return None
-    value = check_integer("ignore_label", value, -(2**31), 2**31 - 1)
+    value = check_integer("ignore_class", value, -(2**31), 2**31 - 1)
     if 0 <= value < classes:
         raise ValueError(
-            f"`ignore_label` must lie outside of [0, {classes}), the classes: examples "
+            f"`ignore_class` must lie outside of [0, {classes}), the classes: examples "
             "of a class are left out by `sample_weight=labels != label`. "
-            f"Received: ignore_label={value}"
+            f"Received: ignore_class={value}"
         )
     return value
 
@@ -193,7 +193,7 @@ def check_labels(
     batch: int | tuple[int, ...],
     classes: int,
     name: str = "labels",
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> np.ndarray:
     """Returns the `(batch, ...)` integer labels, each in `[0, classes)`.
 
@@ -204,7 +204,7 @@ def check_labels(
         batch: the number of examples, or all axes before the classes.
         classes: the number of classes.
         name: the argument's name in error messages.
-        ignore_label: an index outside of the classes that labels may have, too.
+        ignore_class: an index outside of the classes that labels may have, too.
 
     Raises:
         ValueError: if the shape is another, or the values are no indices in range, or
@@ -217,16 +217,16 @@ def check_labels(
     if array.shape == (*shape, 1):
         array = array[..., 0]
     if array.shape == (*shape, classes):
-        if ignore_label is not None:
+        if ignore_class is not None:
             raise ValueError(
-                f"`ignore_label` must be None where `{name}` is one-hot rows: it is "
-                f"for class indices. Received: ignore_label={ignore_label}, "
+                f"`ignore_class` must be None where `{name}` is one-hot rows: it is "
+                f"for class indices. Received: ignore_class={ignore_class}, "
                 f"{name}.shape={array.shape}"
             )
         return _check_one_hot(array, name)
     if array.shape != shape:
         raise ValueError(_shape_rule(name, shape, classes, np.shape(labels)))
-    return check_indices(array, classes, name, ignore_label)
+    return check_indices(array, classes, name, ignore_class)
 
 
 def _shape_rule(
@@ -248,14 +248,14 @@ def check_indices(
     array: np.ndarray,
     classes: int,
     name: str,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
     of_classes: str = "the number of classes that the probabilities have",
 ) -> np.ndarray:
     """Returns class indices of any shape as int64.
 
     Raises:
         ValueError: if there are none, or one is not whole, or neither in
-            `[0, classes)` nor `ignore_label`.
+            `[0, classes)` nor `ignore_class`.
         TypeError: for bools.
     """
     if array.dtype.kind == "b":
@@ -277,10 +277,10 @@ def check_indices(
                 f"{name} with the value {fractions[0]}"
             )
     known = array
-    if ignore_label is not None:
-        known = array[array != ignore_label]
+    if ignore_class is not None:
+        known = array[array != ignore_class]
     if known.size and (known.min() < 0 or known.max() >= classes):
-        besides = "" if ignore_label is None else f" or be {ignore_label}, ignored"
+        besides = "" if ignore_class is None else f" or be {ignore_class}, ignored"
         raise ValueError(
             f"`{name}` must lie in [0, {classes}), {of_classes}{besides}. "
             f"Received: {name} from {known.min()} to {known.max()}"
@@ -316,17 +316,17 @@ class ClassMaps(NamedTuple):
 
 
 def read_class_maps(
-    labels: Any, predicted: Any, num_classes: Any, ignore_label: Any, min_axes: int = 1
+    labels: Any, predicted: Any, num_classes: Any, ignore_class: Any, min_axes: int = 1
 ) -> ClassMaps:
     """Returns labels and predicted classes `(batch, ...)`, checked.
 
     Raises:
         ValueError: if the shapes differ or have less than `min_axes` axes, a value is
-            not whole or no class, or `ignore_label` is one.
+            not whole or no class, or `ignore_class` is one.
         TypeError: if an argument does not hold real numbers.
     """
     num_classes = check_integer("num_classes", num_classes, 1, _MOST_CLASSES)
-    ignore_label = check_ignore_label(ignore_label, num_classes)
+    ignore_class = check_ignore_class(ignore_class, num_classes)
     found, classes = as_array("labels", labels), as_array("predicted", predicted)
     if found.ndim < min_axes:
         known = {1: "(batch, ...)", 2: "(batch, time) or (batch, height, width)"}
@@ -341,11 +341,11 @@ def read_class_maps(
             f"labels.shape={found.shape}"
         )
     rule = "`num_classes` classes"
-    found = check_indices(found, num_classes, "labels", ignore_label, rule)
+    found = check_indices(found, num_classes, "labels", ignore_class, rule)
     classes = check_indices(classes, num_classes, "predicted", None, rule)
-    if ignore_label is None:
+    if ignore_class is None:
         return ClassMaps(found, classes, np.ones(found.shape, bool))
-    counts = found != ignore_label
+    counts = found != ignore_class
     return ClassMaps(np.where(counts, found, 0), classes, counts)
 
 
@@ -375,7 +375,7 @@ def read_labelled(
     labels: Any,
     probs: Any,
     sample_weight: Any = None,
-    ignore_label: Any = None,
+    ignore_class: Any = None,
     *,
     may_be_empty: bool = False,
 ) -> Labelled:
@@ -389,7 +389,7 @@ def read_labelled(
             where both fit (as many examples as classes), there are draws.
         sample_weight: `None`, or weights of the shape `(batch,)`, `(batch, 1)` or
             `(batch, ...)`.
-        ignore_label: `None`, or a label outside of `[0, classes)` that says that an
+        ignore_class: `None`, or a label outside of `[0, classes)` that says that an
             example is left out.
         may_be_empty: whether weights may be all 0, and labels all ignored.
 
@@ -409,14 +409,14 @@ def read_labelled(
     if _has_draws(index.shape, array.shape):
         array = np.asarray(np.mean(array, axis=0, dtype=np.float64))
     shape, classes = array.shape[:-1], array.shape[-1]
-    ignore_label = check_ignore_label(ignore_label, classes)
-    index = check_labels(index, shape, classes, ignore_label=ignore_label).reshape(-1)
+    ignore_class = check_ignore_class(ignore_class, classes)
+    index = check_labels(index, shape, classes, ignore_class=ignore_class).reshape(-1)
     array = array.reshape(-1, classes)
     weights = check_sample_weight(sample_weight, shape, may_be_zero=may_be_empty)
-    if ignore_label is None:
+    if ignore_class is None:
         every = np.ones(index.shape, bool)
         return Labelled(index, array.astype(np.float64), weights, shape, every)
-    kept = keep(index != ignore_label, weights, may_be_empty)
+    kept = keep(index != ignore_class, weights, may_be_empty)
     weights = None if weights is None else weights[kept]
     array = array[kept].astype(np.float64)
     return Labelled(index[kept], array, weights, shape, kept)
@@ -433,7 +433,7 @@ def keep(
     counts = kept if weights is None else kept & (weights > 0)
     if not may_be_empty and not counts.any():
         raise ValueError(
-            "`ignore_label` must leave labels to score: those that it names, and those "
+            "`ignore_class` must leave labels to score: those that it names, and those "
             f"of weight 0, are all. Received: {kept.size} labels"
         )
     return kept

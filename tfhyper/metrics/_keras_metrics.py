@@ -7,7 +7,7 @@ from keras import ops
 
 from tfhyper import keras_private
 from tfhyper.checks import check_bool, check_text
-from tfhyper.metrics._checks import check_ignore_label
+from tfhyper.metrics._checks import check_ignore_class
 from tfhyper.metrics._streaming import (
     CLASS_RULES,
     Labels,
@@ -65,12 +65,12 @@ class ClassMetric(CheckedMetric):
     rules = CLASS_RULES
 
     def __init__(
-        self, from_logits: bool, ignore_label: int | None, name: str, dtype: Any
+        self, from_logits: bool, ignore_class: int | None, name: str, dtype: Any
     ):
         super().__init__(name, dtype)
         self.from_logits = check_bool("from_logits", from_logits)
         # Whether it is a class is seen when the number of classes is.
-        self.ignore_label = check_ignore_label(ignore_label, 0)
+        self.ignore_class = check_ignore_class(ignore_class, 0)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
@@ -80,7 +80,7 @@ class ClassMetric(CheckedMetric):
         y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
         if sample_weight is not None:
             sample_weight = as_tensor("sample_weight", sample_weight)
-        ignored = self.ignore_label
+        ignored = self.ignore_class
         y_true, y_pred, sample_weight, mask = flatten_classes(
             y_true, y_pred, sample_weight, mask, one_hot=ignored is None
         )
@@ -88,7 +88,7 @@ class ClassMetric(CheckedMetric):
         y_pred = ops.cast(y_pred, "float32")
         weights = read_weights(sample_weight, mask, y_pred, self._sums_dtype)
         if ignored is not None:
-            check_ignore_label(ignored, max(y_pred.shape[-1] or 0, 2))
+            check_ignore_class(ignored, max(y_pred.shape[-1] or 0, 2))
             is_ignored = ops.reshape(ops.cast(y_true, "float32"), (-1,)) == ignored
             weights = ops.where(is_ignored, ops.zeros_like(weights), weights)
         counts = weights != 0  # true of NaN, which is to be found
@@ -105,7 +105,7 @@ class ClassMetric(CheckedMetric):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = super().get_config()
-        config.update(from_logits=self.from_logits, ignore_label=self.ignore_label)
+        config.update(from_logits=self.from_logits, ignore_class=self.ignore_class)
         return config
 
 
@@ -113,9 +113,9 @@ class ClassMeanMetric(ClassMetric):
     """The weighted mean of a score of each example, of a classifier's outputs."""
 
     def __init__(
-        self, from_logits: bool, ignore_label: int | None, name: str, dtype: Any
+        self, from_logits: bool, ignore_class: int | None, name: str, dtype: Any
     ):
-        super().__init__(from_logits, ignore_label, name, dtype)
+        super().__init__(from_logits, ignore_class, name, dtype)
         self.total = self._add_sums("total", ())
         self.total_weight = self._add_sums("total_weight", ())
         self._add_problems()

@@ -144,7 +144,7 @@ def flatten_classes(
         )
     if not one_hot and rows and labels[-1] != 1:
         raise ValueError(
-            "`ignore_label` must be None where `y_true` is one-hot rows: it is for "
+            "`ignore_class` must be None where `y_true` is one-hot rows: it is for "
             f"class indices. Received: y_true.shape={labels}"
         )
     for place, (size, other) in enumerate(zip(lead, labels, strict=False)):

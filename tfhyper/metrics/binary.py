@@ -9,7 +9,7 @@ Every function takes
   last axis of length 1 that the other lacks.
 - `sample_weight`: `None`, or weights, finite, not below zero and not all 0: `(batch,)`
   or `(batch, 1)`, one for each example, or of the labels' shape. Bools make a mask.
-- `ignore_label`: `None`, or an integer but 0 and 1, such as -1, for labels that are not
+- `ignore_class`: `None`, or an integer but 0 and 1, such as -1, for labels that are not
   known: they are left out of every score.
 
 A label is predicted to be 1 where its probability is above the threshold. The scores of
@@ -63,7 +63,7 @@ def binary_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """Scores of one label that is 0 or 1, by its probability.
 
@@ -77,7 +77,7 @@ def binary_report(
         num_bins: positive integer, the number of bins of the calibration error.
         sample_weight: weights `(batch,)` or of the labels' shape; `None` for equal
             ones.
-        ignore_label: integer but 0 and 1, whose labels are left out.
+        ignore_class: integer but 0 and 1, whose labels are left out.
 
     Returns:
         A dict of floats with the keys that the top of this module lists, in its order.
@@ -89,11 +89,11 @@ def binary_report(
     Example:
         >>> from tfhyper import metrics
         >>> report = metrics.binary_report([0, 1, 1, -1], [0.2, 0.9, 0.4, 0.5],
-        ...                                ignore_label=-1)
+        ...                                ignore_class=-1)
         >>> report["auroc"], report["precision"], report["recall"]
         (1.0, 1.0, 0.5)
     """
-    data = read_binary(labels, probs, sample_weight, ignore_label, columns=False)
+    data = read_binary(labels, probs, sample_weight, ignore_class, columns=False)
     (limit,) = check_thresholds(threshold, 1)
     return _scores(data, 0, limit, check_num_bins(num_bins))
 
@@ -105,7 +105,7 @@ def label_scores(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Scores of each of several independent labels.
 
@@ -118,7 +118,7 @@ def label_scores(
         num_bins: positive integer, the number of bins of the calibration error.
         sample_weight: weights `(batch,)`, `(batch, ...)` or of the labels' shape;
             `None` for equal ones.
-        ignore_label: integer but 0 and 1, whose labels are left out.
+        ignore_class: integer but 0 and 1, whose labels are left out.
 
     Returns:
         A dict of float64 arrays `(labels,)` with the keys that the top of this module
@@ -135,7 +135,7 @@ def label_scores(
         >>> scores["error"].tolist(), scores["auroc"].tolist()
         ([0.0, 0.5], [1.0, nan])
     """
-    data = read_binary(labels, probs, sample_weight, ignore_label, columns=True)
+    data = read_binary(labels, probs, sample_weight, ignore_class, columns=True)
     limits = check_thresholds(threshold, data.labels.shape[1])
     bins = check_num_bins(num_bins)
     found = [_scores(data, j, limit, bins) for j, limit in enumerate(limits)]
@@ -149,7 +149,7 @@ def multilabel_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """Mean over several independent labels of each label's scores: the macro average.
 
@@ -162,7 +162,7 @@ def multilabel_report(
         num_bins: positive integer, the number of bins of the calibration error.
         sample_weight: weights `(batch,)`, `(batch, ...)` or of the labels' shape;
             `None` for equal ones.
-        ignore_label: integer but 0 and 1, whose labels are left out.
+        ignore_class: integer but 0 and 1, whose labels are left out.
 
     Returns:
         A dict of floats, the mean of each of `label_scores`. A label whose score is
@@ -185,7 +185,7 @@ def multilabel_report(
         threshold,
         num_bins,
         sample_weight=sample_weight,
-        ignore_label=ignore_label,
+        ignore_class=ignore_class,
     )
     return {key: float(class_mean(value)) for key, value in scores.items()}
 
@@ -218,7 +218,7 @@ def threshold_curve(
     thresholds: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> ThresholdCurve:
     """Precision, recall and F1 of one label at several thresholds.
 
@@ -229,7 +229,7 @@ def threshold_curve(
         thresholds: numbers in `[0, 1)`, of shape `(thresholds,)`.
         sample_weight: weights `(batch,)` or of the labels' shape; `None` for equal
             ones.
-        ignore_label: integer but 0 and 1, whose labels are left out.
+        ignore_class: integer but 0 and 1, whose labels are left out.
 
     Returns:
         A `ThresholdCurve`.
@@ -244,7 +244,7 @@ def threshold_curve(
         >>> curve.f1.round(4).tolist()
         [0.5, 0.6667]
     """
-    data = read_binary(labels, probs, sample_weight, ignore_label, columns=False)
+    data = read_binary(labels, probs, sample_weight, ignore_class, columns=False)
     limits = check_thresholds(thresholds, None, "thresholds")
     is_one, p, weights = data.column(0)
     rows = []

@@ -13,7 +13,7 @@ def boundary_f1(
     num_classes: int,
     tolerance: float = 2.0,
     *,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> np.ndarray:
     """F1 score of each class's boundary pixels in each map, within a tolerance.
 
@@ -34,7 +34,7 @@ def boundary_f1(
         num_classes: integer from 1 to 10,000, the number of classes.
         tolerance: the largest Euclidean distance in pixels, at least 0, at which a
             boundary is met. Csurka et al. take 0.75 % of the diagonal.
-        ignore_label: integer outside of the classes: places of this label are no
+        ignore_class: integer outside of the classes: places of this label are no
             boundary, whatever is predicted there.
 
     Returns:
@@ -43,7 +43,7 @@ def boundary_f1(
 
     Raises:
         ValueError: if the shapes differ or have no height and width, a value is no
-            class, `ignore_label` is one, or `tolerance` is below zero.
+            class, `ignore_class` is one, or `tolerance` is below zero.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -60,7 +60,7 @@ def boundary_f1(
         >>> metrics.boundary_f1(labels, moved, 2, tolerance=0).tolist()
         [[0.0, 0.0]]
     """
-    maps = read_class_maps(labels, predicted, num_classes, ignore_label, min_axes=3)
+    maps = read_class_maps(labels, predicted, num_classes, ignore_class, min_axes=3)
     tolerance = check_number("tolerance", tolerance)
     scores = np.full((len(maps.labels), num_classes), np.nan)
     for row, (true, said, counts) in zip(scores, zip(*maps, strict=True), strict=True):

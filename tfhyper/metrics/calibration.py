@@ -61,7 +61,7 @@ def reliability_curve(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> ReliabilityCurve:
     """Mean confidence and accuracy of the predictions in bins of their confidence.
 
@@ -79,7 +79,7 @@ def reliability_curve(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A `ReliabilityCurve` of three `(num_bins,)` arrays, free of NaN.
@@ -102,7 +102,7 @@ def reliability_curve(
         ([1.0, 0.5], [0.5, 0.75])
     """
     num_bins = check_num_bins(num_bins)
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     sums = ReliabilitySums(num_bins)
     sums.add(data.labels, data.probs, data.weights)
     return sums.result()
@@ -157,7 +157,7 @@ def expected_calibration_error(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Mean gap between confidence and accuracy, over bins of the confidence.
 
@@ -175,7 +175,7 @@ def expected_calibration_error(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`, 0 for calibrated predictions.
@@ -199,7 +199,7 @@ def expected_calibration_error(
         probs,
         num_bins,
         sample_weight=sample_weight,
-        ignore_label=ignore_label,
+        ignore_class=ignore_class,
     )
     return calibration_error_of(curve)
 
@@ -248,7 +248,7 @@ class ExpectedCalibrationError(ClassMetric):
         name: string, the name of the metric.
         dtype: the dtype of the sums, `keras.config.floatx()` by default. They have
             float32 at least: in half precision they would soon stand still.
-        ignore_label: integer outside of the classes, such as 255 for void pixels, whose
+        ignore_class: integer outside of the classes, such as 255 for void pixels, whose
             labels are left out; `None` for none.
 
     Call arguments:
@@ -263,7 +263,7 @@ class ExpectedCalibrationError(ClassMetric):
 
     Raises:
         ValueError: if `num_bins` is no positive integer, `from_logits` no bool, or
-            `ignore_label` no integer or a class; or, as told above, if a shape does not
+            `ignore_class` no integer or a class; or, as told above, if a shape does not
             fit, a value is not finite, `y_pred` does not hold probabilities (logits
             that were not announced), a label is no class or no one-hot row, or a weight
             is below zero.
@@ -288,9 +288,9 @@ class ExpectedCalibrationError(ClassMetric):
         from_logits: bool = False,
         name: str = "ece",
         dtype: Any = None,
-        ignore_label: int | None = None,
+        ignore_class: int | None = None,
     ):
-        super().__init__(from_logits, ignore_label, name, dtype)
+        super().__init__(from_logits, ignore_class, name, dtype)
         self.num_bins = check_num_bins(num_bins)
         self._edges = _inner_bin_edges(self.num_bins)
         self.bin_gaps = self._add_sums("bin_gaps", (self.num_bins,))

@@ -30,7 +30,7 @@ class NegativeLogLikelihood(ClassMeanMetric):
         from_logits: bool, whether the model's outputs are logits.
         name: string, the name of the metric.
         dtype: the dtype of the sums, at least float32.
-        ignore_label: integer outside of the classes, such as 255 for void pixels, whose
+        ignore_class: integer outside of the classes, such as 255 for void pixels, whose
             labels are left out; `None` for none.
 
     Call arguments:
@@ -59,9 +59,9 @@ class NegativeLogLikelihood(ClassMeanMetric):
         from_logits: bool = False,
         name: str = "nll",
         dtype: Any = None,
-        ignore_label: int | None = None,
+        ignore_class: int | None = None,
     ):
-        super().__init__(from_logits, ignore_label, name, dtype)
+        super().__init__(from_logits, ignore_class, name, dtype)
 
     def _scores(self, index: Any, y_pred: Tensor) -> Any:
         if y_pred.shape[-1] == 1:
@@ -94,7 +94,7 @@ class BrierScore(ClassMeanMetric):
         from_logits: bool, whether the model's outputs are logits.
         name: string, the name of the metric.
         dtype: the dtype of the sums, at least float32.
-        ignore_label: integer outside of the classes, such as 255 for void pixels, whose
+        ignore_class: integer outside of the classes, such as 255 for void pixels, whose
             labels are left out; `None` for none.
 
     Call arguments:
@@ -123,9 +123,9 @@ class BrierScore(ClassMeanMetric):
         from_logits: bool = False,
         name: str = "brier",
         dtype: Any = None,
-        ignore_label: int | None = None,
+        ignore_class: int | None = None,
     ):
-        super().__init__(from_logits, ignore_label, name, dtype)
+        super().__init__(from_logits, ignore_class, name, dtype)
 
     def _scores(self, index: Any, y_pred: Tensor) -> Any:
         if y_pred.shape[-1] == 1:

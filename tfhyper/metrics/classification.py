@@ -11,7 +11,7 @@ Every function takes `labels` and `probs`:
   finite, not below zero and not all 0. The mean over the examples `mean_b s_b` is then
   `sum_b w_b s_b / sum_b w_b`: a weight of 2 counts as two equal examples, and one of 0
   leaves an example out.
-- `ignore_label`: `None`, or an integer outside of `[0, classes)`, such as 255 for void
+- `ignore_class`: `None`, or an integer outside of `[0, classes)`, such as 255 for void
   pixels or -1 for padding: what has this label is left out of every mean.
 
 More axes may stand behind that of the batch, in the labels and the probabilities alike:
@@ -45,7 +45,7 @@ def error(
     probs: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Fraction of examples whose most probable class is not the label.
 
@@ -60,7 +60,7 @@ def error(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`: 0.05 for five wrong predictions in a hundred.
@@ -75,7 +75,7 @@ def error(
         0.5
     """
     return top_k_error(
-        labels, probs, k=1, sample_weight=sample_weight, ignore_label=ignore_label
+        labels, probs, k=1, sample_weight=sample_weight, ignore_class=ignore_class
     )
 
 
@@ -85,7 +85,7 @@ def top_k_accuracy(
     k: int,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Fraction of examples whose label is among the `k` most probable classes.
 
@@ -101,7 +101,7 @@ def top_k_accuracy(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`.
@@ -116,7 +116,7 @@ def top_k_accuracy(
         >>> metrics.top_k_accuracy([2, 2], [[0.5, 0.2, 0.3], [0.5, 0.4, 0.1]], k=2)
         0.5
     """
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     k = check_positive_integer("k", k)
     classes = data.probs.shape[1]
     if k > classes:
@@ -132,7 +132,7 @@ def top_k_error(
     k: int,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Fraction of examples whose label is not among the `k` most probable classes.
 
@@ -147,7 +147,7 @@ def top_k_error(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 1]`.
@@ -163,7 +163,7 @@ def top_k_error(
         1.0
     """
     return 1.0 - top_k_accuracy(
-        labels, probs, k, sample_weight=sample_weight, ignore_label=ignore_label
+        labels, probs, k, sample_weight=sample_weight, ignore_class=ignore_class
     )
 
 
@@ -172,7 +172,7 @@ def negative_log_likelihood(
     probs: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Mean negative log-probability of the labels, in nats.
 
@@ -190,7 +190,7 @@ def negative_log_likelihood(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 87.34]`, up to the tolerance of the rows' sums; `log(classes)`
@@ -205,7 +205,7 @@ def negative_log_likelihood(
         >>> round(metrics.negative_log_likelihood([0], [[0.5, 0.5]]), 4)
         0.6931
     """
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     return weighted_mean(log_losses(data.labels, data.probs), data.weights)
 
 
@@ -214,7 +214,7 @@ def brier_score(
     probs: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> float:
     """Mean squared distance between the predictions and the one-hot labels.
 
@@ -230,7 +230,7 @@ def brier_score(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A float in `[0, 2]`: 0 for certain and right, 2 for certain and wrong.
@@ -248,7 +248,7 @@ def brier_score(
         >>> metrics.brier_score([0], [[0.5, 0.5]])
         0.5
     """
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     return weighted_mean(brier_scores(data.labels, data.probs), data.weights)
 
 

@@ -66,7 +66,7 @@ def misclassification_detection(
     probs: ArrayLike,
     uncertainty: ArrayLike | None = None,
     *,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """How well an uncertainty tells wrong predictions from right ones.
 
@@ -78,7 +78,7 @@ def misclassification_detection(
             sum to one.
         uncertainty: finite numbers of the labels' shape, larger for less sure; by
             default minus the largest probability.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats in `[0, 1]`, whose keys are always these, in this order:
@@ -110,7 +110,7 @@ def misclassification_detection(
         >>> metrics.misclassification_detection([0, 0, 1], probs)["auroc"]
         1.0
     """
-    data = read_labelled(labels, probs, ignore_label=ignore_label)
+    data = read_labelled(labels, probs, ignore_class=ignore_class)
     if uncertainty is None:
         unsure = -np.max(data.probs, axis=1)
     else:

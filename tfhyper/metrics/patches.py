@@ -79,7 +79,7 @@ def patch_counts(
     patch_size: int = 4,
     *,
     accuracy: float = 0.5,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> PatchCounts:
     """Counts patches of maps by whether they are right and whether they are certain.
 
@@ -102,7 +102,7 @@ def patch_counts(
         patch_size: positive integer, the length of a patch's sides in places; 1 for
             single pixels.
         accuracy: number in `[0, 1)`.
-        ignore_label: integer outside of the classes, such as 255 for void pixels.
+        ignore_class: integer outside of the classes, such as 255 for void pixels.
 
     Returns:
         `PatchCounts`, whose `pavpu`, `accurate_if_certain` and
@@ -110,7 +110,7 @@ def patch_counts(
 
     Raises:
         ValueError: if the shapes differ or have one axis alone, a value is no class or
-            not finite, `ignore_label` is a class, or a number is out of its range.
+            not finite, `ignore_class` is a class, or a number is out of its range.
         TypeError: if an argument does not hold real numbers.
 
     Reference:
@@ -127,7 +127,7 @@ def patch_counts(
         >>> counts.accurate_certain.tolist(), counts.uncertain_if_inaccurate.tolist()
         ([3], [1.0])
     """
-    maps = read_class_maps(labels, predicted, num_classes, ignore_label, min_axes=2)
+    maps = read_class_maps(labels, predicted, num_classes, ignore_class, min_axes=2)
     uncertainty = check_map("uncertainty", uncertainty, maps.labels.shape, "labels")
     thresholds = as_float_array("thresholds", thresholds, np.float64)
     thresholds = thresholds.reshape(1) if thresholds.ndim == 0 else thresholds

@@ -149,7 +149,7 @@ def selective_report(
     rejected: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """How many predictions are kept, and how many of these are wrong.
 
@@ -163,7 +163,7 @@ def selective_report(
         sample_weight: weights of shape `(batch,)` or `(batch, 1)`, or that of the
             labels, finite, not below zero and not all zero, by which examples count in
             the fractions.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats:
@@ -187,7 +187,7 @@ def selective_report(
         >>> metrics.selective_report([0, 1], probs, [False, True])
         {'coverage': 0.5, 'selective_error': 0.0}
     """
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     kept = data.examples_of(~check_rejected(rejected, data.shape))
     weights = data.weights
     if weights is None:

@@ -18,7 +18,7 @@ def classification_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """Error, negative log-likelihood, Brier score and calibration error at once.
 
@@ -32,7 +32,7 @@ def classification_report(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         A dict of floats, whose keys are always these, in this order:
@@ -54,7 +54,7 @@ def classification_report(
         >>> report["error"], report["brier"], report["ece"]
         (0.5, 0.25, 0.25)
     """
-    data = read_labelled(labels, probs, sample_weight, ignore_label)
+    data = read_labelled(labels, probs, sample_weight, ignore_class)
     sums = ClassificationSums(check_num_bins(num_bins))
     sums.add(data)
     return sums.result()
@@ -66,7 +66,7 @@ def single_draw_report(
     num_bins: int = 15,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
 ) -> dict[str, float]:
     """What one draw achieves: the median over draws of each score.
 
@@ -79,7 +79,7 @@ def single_draw_report(
         sample_weight: weights of the examples, finite, not below zero and not all 0,
             of shape `(batch,)` or `(batch, 1)`, or that of the labels; `None` for
             equal ones.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Returns:
         The dict of `classification_report`, each score the median of the draws'.
@@ -103,7 +103,7 @@ def single_draw_report(
             member,
             num_bins,
             sample_weight=sample_weight,
-            ignore_label=ignore_label,
+            ignore_class=ignore_class,
         )
         for member in check_members(members, any_axes=True)
     ]

@@ -17,7 +17,7 @@ from tfhyper.metrics._checks import (
     Labelled,
     RunningMean,
     as_float_array,
-    check_ignore_label,
+    check_ignore_class,
     check_map,
     check_sample_weight,
     check_samples,
@@ -71,23 +71,23 @@ class ClassificationScores:
 
     Args:
         num_bins: positive integer, the number of bins of the calibration error.
-        ignore_label: integer outside of the classes, whose labels are left out.
+        ignore_class: integer outside of the classes, whose labels are left out.
 
     Raises:
         ValueError: if `num_bins` is not a positive integer up to 100,000, or
-            `ignore_label` no integer.
+            `ignore_class` no integer.
 
     Example:
         >>> from tfhyper import metrics
-        >>> scores = metrics.ClassificationScores(ignore_label=255)
+        >>> scores = metrics.ClassificationScores(ignore_class=255)
         >>> scores.update([0, 255], [[1.0, 0.0], [1.0, 0.0]])
         >>> scores.update([1], [[0.5, 0.5]])
         >>> scores.result()["error"]
         0.5
     """
 
-    def __init__(self, num_bins: int = 15, ignore_label: int | None = None):
-        self._ignore_label = check_ignore_label(ignore_label, 0)
+    def __init__(self, num_bins: int = 15, ignore_class: int | None = None):
+        self._ignore_class = check_ignore_class(ignore_class, 0)
         self._sums = ClassificationSums(check_num_bins(num_bins))
 
     def update(
@@ -112,7 +112,7 @@ class ClassificationScores:
         """
         self._sums.add(
             read_labelled(
-                labels, probs, sample_weight, self._ignore_label, may_be_empty=True
+                labels, probs, sample_weight, self._ignore_class, may_be_empty=True
             )
         )
 
@@ -260,7 +260,7 @@ class MultilabelScores:
         threshold: number in `[0, 1)`, above which a 1 is predicted, or one for each
             label `(labels,)`.
         num_bins: positive integer, the number of bins of the calibration error.
-        ignore_label: integer but 0 and 1, whose labels are left out.
+        ignore_class: integer but 0 and 1, whose labels are left out.
         one_label: whether all axes of the labels are examples of one label, as those
             of `binary_report`; or the last is that of labels.
 
@@ -269,7 +269,7 @@ class MultilabelScores:
 
     Example:
         >>> from tfhyper import metrics
-        >>> scores = metrics.MultilabelScores(ignore_label=-1)
+        >>> scores = metrics.MultilabelScores(ignore_class=-1)
         >>> scores.update([[0, 1], [1, 1]], [[0.2, 0.9], [0.7, 0.4]])
         >>> scores.update([[-1, 0]], [[0.2, 0.1]])
         >>> scores.label_scores["error"].round(4).tolist()
@@ -280,13 +280,13 @@ class MultilabelScores:
         self,
         threshold: ArrayLike = 0.5,
         num_bins: int = 15,
-        ignore_label: int | None = None,
+        ignore_class: int | None = None,
         one_label: bool = False,
     ):
         shape = np.shape(as_float_array("threshold", threshold))
         self._threshold = check_thresholds(threshold, math.prod(shape))
         self._num_bins = check_num_bins(num_bins)
-        self._ignore_label = check_ignore_label(ignore_label, 2)
+        self._ignore_class = check_ignore_class(ignore_class, 2)
         self._one_label = check_bool("one_label", one_label)
         self._sums: list[RankedBinarySums] = []
 
@@ -312,7 +312,7 @@ class MultilabelScores:
             labels,
             probs,
             sample_weight,
-            self._ignore_label,
+            self._ignore_class,
             columns=not self._one_label,
             may_be_empty=True,
         )

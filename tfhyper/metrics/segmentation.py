@@ -27,7 +27,7 @@ def confusion_matrix(
     num_classes: int,
     *,
     sample_weight: ArrayLike | None = None,
-    ignore_label: int | None = None,
+    ignore_class: int | None = None,
     per_example: bool = False,
 ) -> np.ndarray:
     """Counts places by their label and their predicted class.
@@ -44,7 +44,7 @@ def confusion_matrix(
         sample_weight: weights, finite, not below zero and not all 0, of shape
             `(batch,)` or `(batch, 1)`, one for each example, or of the labels' shape;
             `None` for equal ones.
-        ignore_label: integer outside of the classes, such as 255 for void pixels:
+        ignore_class: integer outside of the classes, such as 255 for void pixels:
             places of this label are not counted, whatever is predicted there.
         per_example: whether to give a matrix for each example, not their sum.
 
@@ -53,17 +53,17 @@ def confusion_matrix(
         `per_example`; float64 with weights.
 
     Raises:
-        ValueError: if the shapes differ, a value is no class, `ignore_label` is one,
+        ValueError: if the shapes differ, a value is no class, `ignore_class` is one,
             or a weight breaks its rule.
         TypeError: if an argument does not hold real numbers.
 
     Example:
         >>> from tfhyper import metrics
         >>> labels, predicted = [[0, 1], [1, 255]], [[0, 1], [0, 0]]
-        >>> metrics.confusion_matrix(labels, predicted, 2, ignore_label=255).tolist()
+        >>> metrics.confusion_matrix(labels, predicted, 2, ignore_class=255).tolist()
         [[1, 0], [1, 1]]
     """
-    maps = read_class_maps(labels, predicted, num_classes, ignore_label)
+    maps = read_class_maps(labels, predicted, num_classes, ignore_class)
     per_example = check_bool("per_example", per_example)
     weights = check_sample_weight(sample_weight, maps.labels.shape)
     batch = len(maps.labels)

@@ -382,7 +382,7 @@ class Labels(Task):
         """Returns the scores of the members that a file gave."""
         mean = found["members"].mean(axis=1, dtype=np.float64)
         return metrics.multilabel_report(
-            self.check_labels(labels), mean, ignore_label=self.ignore_class
+            self.check_labels(labels), mean, ignore_class=self.ignore_class
         )
 
     def output_uncertainty(self, found: dict, score: str) -> Tensor:
@@ -398,7 +398,7 @@ class LabelScores(Scores):
 
     def __init__(self, task: Labels):
         super().__init__()
-        self._sums = metrics.MultilabelScores(ignore_label=task.ignore_class)
+        self._sums = metrics.MultilabelScores(ignore_class=task.ignore_class)
 
     def add(
         self,
