@@ -1158,9 +1158,6 @@ BY_NAME: dict[str, bv.Domain] = {
     "initial_scale": bv.number(above=0),
     "initial_step": bv.integer(0, 2),
     "input_shape": bv.image_shape(),
-    "ignore_class": bv.domain(
-        "integer", fraction=0.5, inside=1, text=bv.TEXT, optional=True
-    ),
     "inputs": bv.data(),
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),
