@@ -101,16 +101,12 @@ np.savez(
     folder + "/heads.npz",
     **{f"{name}/{key}": x for name, parts in found.items() for key, x in parts.items()},
 )
-head = tfhyper.heads.StudentTHead()
+head = tfhyper.heads.NormalHead()
 inputs = keras.Input((5,))
-bayes = keras.Model(inputs, head(tfhyper.layers.BayesDense(3, kl_weight=0.1)(inputs)))
-for loss in (
-    tfhyper.heads.NegativeLogLikelihood(head),
-    tfhyper.heads.CRPS(head, num_samples=4, seed=0),
-):
-    bayes.compile("adam", loss)
-    history = bayes.fit(x[:, 0, :5, 0], y, epochs=2, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
+bayes = keras.Model(inputs, head(tfhyper.layers.BayesDense(2, kl_weight=0.1)(inputs)))
+bayes.compile("adam", tfhyper.heads.CRPS(head, num_samples=4, seed=0))
+history = bayes.fit(x[:, 0, :5, 0], y, epochs=2, verbose=0).history
+assert np.isfinite(history["loss"]).all()
 
 predictor.save(folder + "/predictor.tfhyper")
 loaded = tfhyper.PosteriorPredictor.load(folder + "/predictor.tfhyper")
