@@ -247,8 +247,9 @@ class BasePredictor(abc.ABC):
 
         All the networks of the draws side by side, and the mean of what they give:
         probabilities of classes or labels in float32, or of a regression a list of
-        mean and variance, in the network's shape. It needs nothing of tfhyper to load,
-        but where dropout draws (see `materialize`). It rejects nothing.
+        mean and variance, in the network's shape, and of several outputs a dict of
+        these. It needs nothing of tfhyper to load, but where dropout draws (see
+        `materialize`) or a head gives a distribution. It rejects nothing.
 
         Raises:
             ValueError: if `estimate_batch_norm` is due.
