@@ -291,9 +291,10 @@ def test_the_page_ends_networks_in_the_same_distribution(page):
     )
     # The head's scale is larger by `min_scale`.
     np.testing.assert_allclose(found, expected, rtol=0.05)
-    assert page["mixture"].mean.shape == (64, 1)
-    assert (page["lower"] < page["mixture"].mean).all()
-    assert (page["mixture"].epistemic > 0).all()
+    assert page["of_draws"].outputs == "distribution"
+    assert page["found"].mean.shape == (64, 1)
+    assert (page["lower"] < page["found"].mean).all()
+    assert (page["found"].epistemic > 0).all()
 
 
 def test_activity_regularizer():

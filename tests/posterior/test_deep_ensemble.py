@@ -392,7 +392,7 @@ def test_a_torn_file_is_refused(saved, tmp_path, fraction):
         {"draws": 4},
         {"draws_per_member": 2},
         {"surprise": 1},
-        {"outputs": "mean"},
+        {"outputs": "median"},
         {"format": "tfhyper predictor 1"},
     ],
 )

@@ -337,7 +337,7 @@ def test_a_saved_model_says_the_same(name, tmp_path):
     np.testing.assert_array_equal(served["rejected"], found.rejected)
 
 
-OF_EACH_BACKEND = "members_are_those or scores_are_means"
+OF_EACH_BACKEND = "hyper and (members_are_those or scores_are_means)"
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
