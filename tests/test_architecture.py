@@ -172,7 +172,8 @@ ROOMS = {
     "drawn_ensemble": _BELOW | {"draw_settings"},
     "member_models": _BELOW | {"draw_settings", "drawn_ensemble"},
     "archive": {"networks", "tasks"},
-    "base_predictor": _BELOW | {"archive", "draw_source"},
+    "averager": _BELOW | {"archive", "draw_source"},
+    "base_predictor": _BELOW | {"averager"},
     "predictor": _BELOW | {"base_predictor", "draw_settings", "drawn_ensemble"},
     "deep_ensemble": _BELOW | {"base_predictor", "draw_settings", "member_models"},
 }
