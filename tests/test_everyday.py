@@ -13,12 +13,12 @@ def test_each_function_has_the_same_seconds():
     many, few = named("a.py::many", 100), named("a.py::few", 3)
     long, short = ["a.py::long"], ["a.py::short"]
     durations = {
-        "a.py::many": [100, 50.0],
-        "a.py::few": [3, 2.0],
+        "a.py::many": [100, 100 / 8 * everyday.SECONDS],
+        "a.py::few": [3, everyday.SECONDS],
         "a.py::long": [1, everyday.SECONDS + 0.1],
     }
     chosen = everyday.everyday([*many, *few, *long, *short], durations)
-    # 8 of half a second, spread over all of them.
+    # 8 that take an eighth of these, spread over all of them.
     assert [x for x in many if x in chosen] == [
         many[i] for i in (0, 12, 25, 37, 50, 62, 75, 87)
     ]

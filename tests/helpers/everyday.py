@@ -16,7 +16,7 @@ import pytest
 
 DURATIONS = pathlib.Path(__file__).parents[1] / "durations.json"
 # Of a function, in the seconds of `durations.json`.
-SECONDS = 4.0
+SECONDS = 2.5
 # A function that takes less is not told of.
 _QUICK = 1.0
 
