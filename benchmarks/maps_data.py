@@ -5,7 +5,20 @@ import os
 
 import numpy as np
 
-CLASSES = 11
+NAMES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+CLASSES = len(NAMES)
 VOID = 11
 PARTS = ("train", "val", "test")
 

@@ -14,6 +14,7 @@ are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and co
 `pip install tfhyper[plots]`.
 """
 
+from tfhyper.analysis.calibration import coverage_plot, pit_plot
 from tfhyper.analysis.complexity import (
     Complexity,
     LayerComplexity,
@@ -35,7 +36,9 @@ from tfhyper.analysis.curves import (
 from tfhyper.analysis.errors import uncertainty_error_plot
 from tfhyper.analysis.examples import extreme_examples
 from tfhyper.analysis.faults import FaultTable, fault_plot, fault_table
+from tfhyper.analysis.maps import segmentation_map
 from tfhyper.analysis.plots import reliability_diagram, training_curves
+from tfhyper.analysis.sparsification import sparsification_plot
 from tfhyper.analysis.uncertainty import uncertainty_map
 from tfhyper.analysis.weights import correlation_plot, weight_pair_plot
 
@@ -49,13 +52,17 @@ __all__ = [
     "complexity",
     "complexity_plot",
     "correlation_plot",
+    "coverage_plot",
     "error_curve",
     "error_curve_plot",
     "extreme_examples",
     "fault_plot",
     "fault_table",
     "hidden_units_plot",
+    "pit_plot",
     "reliability_diagram",
+    "segmentation_map",
+    "sparsification_plot",
     "training_curves",
     "uncertainty_error_plot",
     "uncertainty_map",
