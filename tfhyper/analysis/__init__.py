@@ -9,6 +9,9 @@ name ending in `_plot`, draws them:
 - `weight_pairs`, `weight_pair_plot`: the draws of two weights.
 - `complexity`, `complexity_plot`: multiply-adds of a network and of its draws.
 
+`pit_plot`, `coverage_plot` and `sparsification_plot` draw what `pit_histogram`, the
+coverage curves and `sparsification_curve` of `tfhyper.metrics` return.
+
 The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
 are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and comes with
 `pip install tfhyper[plots]`.

@@ -146,8 +146,8 @@ def segmentation_map(
             axes.set(xticks=[], yticks=[])
     for axes, heading in zip(grid[0], _HEADINGS, strict=True):
         axes.set_title(heading, fontsize=9)
-    beside = grid[:, 3:] if alone else grid[:, 4:]
-    figure.colorbar(shown, ax=list(beside.flat), label="nats", fraction=0.05, pad=0.01)
+    # Beside all panels, so that the lines stay as wide as each other.
+    figure.colorbar(shown, ax=list(grid.flat), label="nats", fraction=0.03, pad=0.01)
     figure.legend(
         handles=[Patch(color=colors[c], label=names[c]) for c in occurring],
         loc="outside lower center",
