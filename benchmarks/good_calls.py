@@ -34,6 +34,8 @@ INPUTS = RNG.normal(size=(6, 4)).astype("float32")
 IMAGES = RNG.uniform(size=(6, 5, 5, 1))
 TABLE = RNG.normal(size=(30, 3))
 
+MAP_LABELS = RNG.integers(0, 3, (6, 5, 5))
+
 # --- Models: small, and made anew where a call changes them.
 
 
@@ -224,6 +226,16 @@ def _saved_model():
 
 
 @functools.cache
+def _prediction_of_maps() -> tfhyper.Prediction:
+    """Returns what a network says of six maps of 5 x 5 pixels."""
+    model = keras.Sequential(
+        [keras.Input((5, 5, 1)), layers.BayesConv2D(3, 1, kl_weight=0.1, seed=0)]
+    )
+    predictor = tfhyper.PosteriorPredictor(model, 2)
+    return predictor.predict(IMAGES, verbose=0)
+
+
+@functools.cache
 def _correlation():
     return analysis.weight_correlation(bayesian(), num_pairs=5, num_draws=10)
 
@@ -294,6 +306,9 @@ GOOD: dict[str, Callable[[], dict]] = {
     "analysis.complexity": lambda: {"model": plain()},
     "analysis.complexity_plot": lambda: {"found": analysis.complexity(plain())},
     "analysis.correlation_plot": lambda: {"correlations": {"a": _correlation()}},
+    "analysis.coverage_plot": lambda: {
+        "curves": {"a": metrics.coverage_curve(**_GAUSSIAN)}
+    },
     "analysis.error_curve": lambda: {
         "labels": LABELS,
         "members": MEMBERS,
@@ -315,7 +330,19 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "analysis.fault_table": lambda: {"labels": LABELS, "members": {"a": MEMBERS}},
     "analysis.hidden_units_plot": lambda: {"errors": {"a": ([8, 16], [0.2, 0.1])}},
+    "analysis.pit_plot": lambda: {
+        "histograms": {"a": metrics.pit_histogram(UNCERTAINTY)}
+    },
     "analysis.reliability_diagram": lambda: _LABELLED,
+    "analysis.segmentation_map": lambda: {
+        "images": IMAGES,
+        "labels": MAP_LABELS,
+        "prediction": _prediction_of_maps(),
+        "class_names": ["a", "b", "c"],
+    },
+    "analysis.sparsification_plot": lambda: {
+        "curves": {"a": metrics.sparsification_curve(UNCERTAINTY, VARIANCE)}
+    },
     "analysis.training_curves": lambda: {"history": {"loss": [1.0, 0.5]}},
     "analysis.uncertainty_error_plot": lambda: _GAUSSIAN,
     "analysis.uncertainty_map": lambda: {
@@ -558,6 +585,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "thresholds": [0.2, 0.5],
         "patch_size": 2,
     },
+    "metrics.pit_coverage_curve": lambda: {"pit": UNCERTAINTY, "levels": [0.5, 0.9]},
     "metrics.pit_histogram": lambda: {"pit": UNCERTAINTY},
     "metrics.pit_mixture": lambda: {
         "targets": TARGETS,
@@ -1314,6 +1342,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         ),
         "seed": bv.integer(0),
     },
+    "analysis.coverage_plot": {"curves": bv.mapping(**_NAMED)},
     "analysis.error_curve_plot": {"curves": bv.mapping(**_NAMED)},
     "analysis.extreme_examples": {
         "images": bv.numbers(name="images"),
@@ -1339,6 +1368,16 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             complex={"a": ([8, 16], [0.2, 1j])},
         )
     },
+    "analysis.pit_plot": {"histograms": bv.mapping(**_NAMED)},
+    "analysis.segmentation_map": {
+        "images": bv.numbers(name="images"),
+        "labels": bv.labels(),
+        "prediction": bv.instance("prediction"),
+        "examples": bv.sequence(
+            text=bv.TEXT, negative=[-1], huge=[6], empty=[], half=[1.5]
+        ),
+    },
+    "analysis.sparsification_plot": {"curves": bv.mapping(**_NAMED)},
     "analysis.training_curves": {
         "history": bv.mapping(
             empty={},

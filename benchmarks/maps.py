@@ -21,11 +21,11 @@ import keras
 import numpy as np
 from absl import app, flags
 from keras import layers
-from maps_data import CLASSES, VOID, Maps, camvid, made_up
+from maps_data import CLASSES, NAMES, VOID, Maps, camvid, made_up
 from report import markdown_table, provenance, write_json
 
 import tfhyper
-from tfhyper import metrics
+from tfhyper import analysis, metrics
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", None, "Folder of CamVid; none for made-up maps.")
@@ -186,34 +186,18 @@ def scores_of(predictor: tfhyper.PosteriorPredictor, data: Maps) -> dict[str, fl
 
 
 def picture(predictor: tfhyper.PosteriorPredictor, data: Maps, path: str) -> None:
-    """Writes one test image beside what is said of it, and how sure."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    chosen = len(data.images) // 3
-    part = predictor.predict(data.images[chosen : chosen + 1], keep_members=False)
-    truth = np.ma.masked_equal(data.labels[chosen], VOID)
-    classes = {"cmap": "tab20", "vmin": 0, "vmax": CLASSES}
-    panels = [
-        ("image", data.images[chosen], {}),
-        ("truth, void white", truth, classes),
-        ("mean of the draws", part.label[0], classes),
-        ("wrong", np.ma.masked_array(part.label[0] != truth, truth.mask), {}),
-        ("aleatoric, nats", part.aleatoric[0], {"vmin": 0}),
-        ("epistemic, nats", part.epistemic[0], {"vmin": 0}),
-    ]
-    figure, axes = plt.subplots(2, 3, figsize=(10, 5.4), layout="constrained")
-    for axis, (title, values, options) in zip(axes.flat, panels, strict=True):
-        shown = axis.imshow(values, **options)
-        axis.set_title(title, fontsize=10)
-        axis.axis("off")
-        if "nats" in title:
-            figure.colorbar(shown, ax=axis, shrink=0.8)
+    """Writes some test images beside what is said of them, and how sure."""
+    chosen = sorted({len(data.images) * part // 6 for part in (1, 2, 4)})
+    images = data.images[chosen]
+    figure = analysis.segmentation_map(
+        images,
+        data.labels[chosen],
+        predictor.predict(images, keep_members=False),
+        NAMES,
+        examples=range(len(chosen)),
+    )
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.savefig(path)
 
 
 def main(argv: list[str]) -> None:

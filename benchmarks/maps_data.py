@@ -5,7 +5,20 @@ import os
 
 import numpy as np
 
-CLASSES = 11
+NAMES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+CLASSES = len(NAMES)
 VOID = 11
 PARTS = ("train", "val", "test")
 
@@ -56,6 +69,7 @@ def made_up(count: int, seed: int) -> Maps:
     colours = np.random.default_rng(0).uniform(size=(CLASSES, 3))
     rows = np.arange(24)[:, None] + rng.integers(0, 24, (count, 1, 1))
     labels = ((rows // 3) % CLASSES) * np.ones((1, 1, 32), int)
-    images = colours[labels] + rng.normal(size=(count, 24, 32, 3)) * 0.2
+    noise = rng.normal(size=(count, 24, 32, 3)) * 0.2
+    images = np.clip(colours[labels] + noise, 0, 1)
     labels[rng.uniform(size=labels.shape) < 0.05] = VOID
     return Maps(images.astype("float32"), labels.astype("uint8"))

@@ -76,6 +76,34 @@ def test_curve_tells_calibrated_from_too_sure_and_too_unsure():
     assert np.all(unsure.coverage > unsure.level + 0.05)
 
 
+def test_the_curve_of_pit_values_is_that_of_the_intervals():
+    pit = stats.norm.cdf(TARGETS, MEAN, np.sqrt(VARIANCE))
+    weights = np.arange(1.0, 1 + len(TARGETS))
+    found = metrics.pit_coverage_curve(pit, sample_weight=weights)
+    expected = metrics.coverage_curve(TARGETS, MEAN, VARIANCE, sample_weight=weights)
+    np.testing.assert_array_equal(found.level, expected.level)
+    np.testing.assert_allclose(found.coverage, expected.coverage)
+    # Of a distribution with tails of its own: the intervals are quantiles.
+    pit = stats.laplace.cdf(TARGETS).reshape(-1, 2)
+    curve = metrics.pit_coverage_curve(pit, [0.3, 0.9])
+    ends = [stats.laplace.interval(level) for level in (0.3, 0.9)]
+    inside = [metrics.interval_coverage(TARGETS, _wide(end)) for end in ends]
+    np.testing.assert_allclose(curve.coverage, inside)
+
+
+def _wide(ends):
+    return tuple(np.full(TARGETS.shape, end) for end in ends)
+
+
+def test_bad_arguments_of_the_curve_of_pit_values_are_named():
+    with pytest.raises(ValueError, match=r"`pit` must hold numbers in \[0, 1\].*1.5"):
+        metrics.pit_coverage_curve([0.5, 1.5])
+    with pytest.raises(ValueError, match="`levels` must be probabilities"):
+        metrics.pit_coverage_curve([0.5], [1.0])
+    with pytest.raises(ValueError, match="`sample_weight` must have the shape"):
+        metrics.pit_coverage_curve([0.5], sample_weight=[1.0, 1.0])
+
+
 @pytest.mark.parametrize("level", [0, 1, -0.5, 90, np.nan, [0.9]])
 @pytest.mark.parametrize(
     "call",

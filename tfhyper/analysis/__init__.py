@@ -9,11 +9,15 @@ name ending in `_plot`, draws them:
 - `weight_pairs`, `weight_pair_plot`: the draws of two weights.
 - `complexity`, `complexity_plot`: multiply-adds of a network and of its draws.
 
+`pit_plot`, `coverage_plot` and `sparsification_plot` draw what `pit_histogram`, the
+coverage curves and `sparsification_curve` of `tfhyper.metrics` return.
+
 The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
 are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and comes with
 `pip install tfhyper[plots]`.
 """
 
+from tfhyper.analysis.calibration import coverage_plot, pit_plot
 from tfhyper.analysis.complexity import (
     Complexity,
     LayerComplexity,
@@ -35,7 +39,9 @@ from tfhyper.analysis.curves import (
 from tfhyper.analysis.errors import uncertainty_error_plot
 from tfhyper.analysis.examples import extreme_examples
 from tfhyper.analysis.faults import FaultTable, fault_plot, fault_table
+from tfhyper.analysis.maps import segmentation_map
 from tfhyper.analysis.plots import reliability_diagram, training_curves
+from tfhyper.analysis.sparsification import sparsification_plot
 from tfhyper.analysis.uncertainty import uncertainty_map
 from tfhyper.analysis.weights import correlation_plot, weight_pair_plot
 
@@ -49,13 +55,17 @@ __all__ = [
     "complexity",
     "complexity_plot",
     "correlation_plot",
+    "coverage_plot",
     "error_curve",
     "error_curve_plot",
     "extreme_examples",
     "fault_plot",
     "fault_table",
     "hidden_units_plot",
+    "pit_plot",
     "reliability_diagram",
+    "segmentation_map",
+    "sparsification_plot",
     "training_curves",
     "uncertainty_error_plot",
     "uncertainty_map",

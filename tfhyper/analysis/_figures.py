@@ -1,9 +1,12 @@
 """What the figures of this package share: how one is made, its colours, its axes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfhyper.checks import check_instance, check_text
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfhyper.checks import check_instance, check_numbers, check_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,3 +72,52 @@ def tidy(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def draw_image(axes: "Axes", image: np.ndarray) -> None:
+    """Draws an image whose numbers lie in [0, 1], without ticks."""
+    axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
+    axes.set(xticks=[], yticks=[])
+
+
+def check_images(images: ArrayLike, batch: int) -> np.ndarray:
+    """Returns images `(batch, height, width)` or `(batch, height, width, 3)`.
+
+    Raises:
+        ValueError: for other axes, or numbers out of [0, 1].
+    """
+    array = check_numbers("images", images)
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    is_grey, is_rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
+    if not (is_grey or is_rgb) or len(array) != batch:
+        raise ValueError(
+            f"`images` must have the axes (batch={batch}, height, width), or those and "
+            f"1 or 3 channels. Received: images.shape={array.shape}"
+        )
+    low, high = np.min(array), np.max(array)
+    if low < 0 or high > 1:
+        raise ValueError(
+            "`images` must lie in [0, 1]; undo any normalisation first. "
+            f"Received: images from {low} to {high}"
+        )
+    return array
+
+
+def check_class_names(class_names: Sequence[str] | None, classes: int) -> Sequence[str]:
+    """Returns a name for each class: its index if `class_names` is `None`.
+
+    Raises:
+        ValueError: for another number of names.
+        TypeError: if they are no sequence of text.
+    """
+    names = [str(c) for c in range(classes)] if class_names is None else class_names
+    check_instance("class_names", names, Sequence, "a sequence of text")
+    for name in names:
+        check_text("class_names", name)
+    if len(names) != classes or isinstance(names, str):
+        raise ValueError(
+            f"`class_names` must hold one name for each of the {classes} classes. "
+            f"Received: class_names of length {len(names)}"
+        )
+    return names

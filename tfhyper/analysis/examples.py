@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.analysis._figures import new_figure
-from tfhyper.checks import (
-    check_instance,
-    check_numbers,
-    check_positive_integer,
-    check_text,
+from tfhyper.analysis._figures import (
+    check_class_names,
+    check_images,
+    draw_image,
+    new_figure,
 )
+from tfhyper.checks import check_numbers, check_positive_integer
 from tfhyper.metrics._checks import check_labels, ensemble_probabilities
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_COLUMNS = 8
@@ -73,17 +72,9 @@ def extreme_examples(
     probs = ensemble_probabilities(prediction_mean, name="prediction_mean")
     batch, classes = probs.shape
     labels = check_labels(labels, batch, classes)
-    images = _check_images(images, batch)
+    images = check_images(images, batch)
     uncertainty = _check_uncertainty(uncertainty, batch)
-    names = [str(c) for c in range(classes)] if class_names is None else class_names
-    check_instance("class_names", names, Sequence, "a sequence of text")
-    for name in names:
-        check_text("class_names", name)
-    if len(names) != classes or isinstance(names, str):
-        raise ValueError(
-            f"`class_names` must hold one name for each of the {classes} classes. "
-            f"Received: class_names of length {len(names)}"
-        )
+    names = check_class_names(class_names, classes)
     num = check_positive_integer("num", num)
     if num > batch:
         raise ValueError(
@@ -102,7 +93,7 @@ def extreme_examples(
         block.suptitle(heading, fontsize=10, fontweight="bold")
         for position, index in enumerate(chosen, start=1):
             axes = block.add_subplot(rows, columns, position)
-            _draw_image(axes, images[index])
+            draw_image(axes, images[index])
             axes.set_title(
                 f"true: {names[labels[index]]}\npredicted: {names[predicted[index]]}\n"
                 f"{uncertainty[index]:.2f} nats",
@@ -110,30 +101,6 @@ def extreme_examples(
                 color="black" if predicted[index] == labels[index] else "red",
             )
     return figure
-
-
-def _draw_image(axes: "Axes", image: np.ndarray) -> None:
-    axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
-    axes.set(xticks=[], yticks=[])
-
-
-def _check_images(images: ArrayLike, batch: int) -> np.ndarray:
-    array = check_numbers("images", images)
-    if array.ndim == 4 and array.shape[-1] == 1:
-        array = array[..., 0]
-    is_grey, is_rgb = array.ndim == 3, array.ndim == 4 and array.shape[-1] == 3
-    if not (is_grey or is_rgb) or len(array) != batch:
-        raise ValueError(
-            f"`images` must have the axes (batch={batch}, height, width), or those and "
-            f"1 or 3 channels. Received: images.shape={array.shape}"
-        )
-    low, high = np.min(array), np.max(array)
-    if low < 0 or high > 1:
-        raise ValueError(
-            "`images` must lie in [0, 1]; undo any normalisation first. "
-            f"Received: images from {low} to {high}"
-        )
-    return array
 
 
 def _check_uncertainty(uncertainty: ArrayLike, batch: int) -> np.ndarray:

@@ -28,6 +28,8 @@ def uncertainty_map(
     Three panels share one scale, in nats from 0 to the largest total: the entropy
     `H[pbar]`, `mean_t H[p_t]`, and their difference, as `tfhyper.metrics` has them.
 
+    For the uncertainty of each pixel of an image see `segmentation_map`.
+
     Args:
         members: probabilities of shape `(draws, len(x2) * len(x1), classes)` at the
             points of the grid, `x1` the faster: those that `numpy.meshgrid(x1, x2)`

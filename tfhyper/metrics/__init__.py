@@ -61,6 +61,7 @@ from tfhyper.metrics.intervals import (
     gaussian_interval,
     interval_coverage,
     interval_width,
+    pit_coverage_curve,
     sample_interval,
 )
 from tfhyper.metrics.likelihood import (
@@ -183,6 +184,7 @@ __all__ = [
     "optimal_crps",
     "optimal_log_likelihood",
     "patch_counts",
+    "pit_coverage_curve",
     "pit_histogram",
     "pit_mixture",
     "pit_samples",

@@ -626,6 +626,22 @@ def check_map(
     return _check_numbers(name, array)
 
 
+def check_pit(value: Any) -> np.ndarray:
+    """Returns float64 probability integral transforms `(batch, ...)`.
+
+    Raises:
+        ValueError: if one is outside of `[0, 1]`.
+        TypeError: if `pit` does not hold real numbers.
+    """
+    pit = check_map("pit", value)
+    if np.min(pit) < 0 or np.max(pit) > 1:
+        worst = np.min(pit) if np.min(pit) < 0 else np.max(pit)
+        raise ValueError(
+            f"`pit` must hold numbers in [0, 1]. Received: pit with the value {worst}"
+        )
+    return pit
+
+
 def check_mask(
     value: Any, shape: tuple[int, ...], like: str, name: str = "mask"
 ) -> np.ndarray:

@@ -18,6 +18,7 @@ from tfhyper.metrics._checks import (
     as_float_array,
     check_finite,
     check_map,
+    check_pit,
     check_sample_weight,
     check_samples,
     check_variance,
@@ -322,7 +323,7 @@ def pit_histogram(
         sample_weight: the targets' weights, or `None` for equal ones.
 
     Returns:
-        A `PitHistogram`.
+        A `PitHistogram`, which `tfhyper.analysis.pit_plot` draws.
 
     Raises:
         ValueError: if a number is not in `[0, 1]`, `num_bins` is not from 1 to 100,000,
@@ -338,12 +339,7 @@ def pit_histogram(
         >>> metrics.pit_histogram([0.05, 0.5, 0.55, 1.0], num_bins=2).counts.tolist()
         [1.0, 3.0]
     """
-    pit = check_map("pit", pit)
-    if np.min(pit) < 0 or np.max(pit) > 1:
-        worst = np.min(pit) if np.min(pit) < 0 else np.max(pit)
-        raise ValueError(
-            f"`pit` must hold numbers in [0, 1]. Received: pit with the value {worst}"
-        )
+    pit = check_pit(pit)
     num_bins = check_num_bins(num_bins)
     weights = check_sample_weight(sample_weight, pit.shape)
     inner = np.arange(1, num_bins) / num_bins

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from tfhyper.metrics._checks import (
     as_float_array,
     check_map,
+    check_pit,
     check_sample_weight,
     check_samples,
     check_variance,
@@ -214,7 +215,8 @@ def coverage_curve(
             equal ones.
 
     Returns:
-        A `CoverageCurve` of two arrays of shape `(points,)`.
+        A `CoverageCurve` of two arrays of shape `(points,)`, which
+        `tfhyper.analysis.coverage_plot` draws.
 
     Raises:
         ValueError: if a value or shape breaks these rules.
@@ -231,14 +233,7 @@ def coverage_curve(
         >>> curve.coverage.tolist()
         [0.0, 0.5, 1.0]
     """
-    if levels is None:
-        levels = np.arange(1, 20) / 20
-    levels = check_vector("levels", levels)
-    if np.min(levels) <= 0 or np.max(levels) >= 1:
-        raise ValueError(
-            "`levels` must be probabilities in (0, 1). Received: levels from "
-            f"{np.min(levels)} to {np.max(levels)}"
-        )
+    levels = _check_levels(levels)
     errors_of(targets, mean, any_axes=True)  # whose names are those of this function
     coverage = [
         interval_coverage(
@@ -249,6 +244,64 @@ def coverage_curve(
         for level in levels
     ]
     return CoverageCurve(levels, np.array(coverage))
+
+
+def pit_coverage_curve(
+    pit: ArrayLike,
+    levels: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> CoverageCurve:
+    """The calibration curve of any predicted distributions: coverage against level.
+
+    A target lies in the central interval of a level where its transform lies from
+    `(1 - level) / 2` to `(1 + level) / 2`, so that intervals need not be computed. For
+    normal predictions it is the curve of `coverage_curve`.
+
+    Args:
+        pit: probability integral transforms, numbers in `[0, 1]` of any shape
+            `(batch, ...)`: of `pit_mixture`, `pit_samples` or
+            `prediction.mixture.pit`.
+        levels: probabilities in `(0, 1)`, of shape `(points,)`; by default 0.05, 0.1
+            ... 0.95.
+        sample_weight: weights of the examples, finite, not below zero and not all 0,
+            of shape `(batch,)` or `(batch, 1)`, or that of `pit`; `None` for equal
+            ones.
+
+    Returns:
+        A `CoverageCurve` of two arrays of shape `(points,)`.
+
+    Raises:
+        ValueError: if a value or shape breaks these rules.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Gneiting et al., "Probabilistic forecasts, calibration and sharpness", J. R.
+        Stat. Soc. B 69, 2007, section 3.1.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> curve = metrics.pit_coverage_curve([0.5, 0.7, 0.99], levels=[0.2, 0.5])
+        >>> curve.coverage.round(4).tolist()
+        [0.3333, 0.6667]
+    """
+    pit = check_pit(pit)
+    levels = _check_levels(levels)
+    weights = check_sample_weight(sample_weight, pit.shape)
+    tails = np.minimum(pit, 1 - pit).reshape(-1)  # probability beyond the target
+    coverage = [weighted_mean(tails >= (1 - level) / 2, weights) for level in levels]
+    return CoverageCurve(levels, np.array(coverage))
+
+
+def _check_levels(levels: ArrayLike | None) -> np.ndarray:
+    """Returns probabilities `(points,)`, 0.05 ... 0.95 for `None`."""
+    array = check_vector("levels", np.arange(1, 20) / 20 if levels is None else levels)
+    if np.min(array) <= 0 or np.max(array) >= 1:
+        raise ValueError(
+            "`levels` must be probabilities in (0, 1). Received: levels from "
+            f"{np.min(array)} to {np.max(array)}"
+        )
+    return array
 
 
 def check_level(level: Any) -> float:
