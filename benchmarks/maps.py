@@ -66,7 +66,8 @@ def network(head: str, shape: tuple, units: int, pixels: int, seed: int) -> kera
         return layers.Dropout(0.5, seed=seed)(x) if head == "mc_dropout" else x
 
     inputs = keras.Input(shape)
-    skips, x = [], inputs
+    # At half the size, where a convolution costs a quarter.
+    skips, x = [], layers.Conv2D(units, 5, strides=2, padding="same")(inputs)
     for level in range(3):
         x = block(x, units * 2**level)
         skips.append(x)
@@ -85,6 +86,7 @@ def network(head: str, shape: tuple, units: int, pixels: int, seed: int) -> kera
         )(x)
     else:
         x = layers.Conv2D(CLASSES, 1, name="head")(x)
+    x = layers.UpSampling2D(interpolation="bilinear")(x)
     return keras.Model(inputs, x)
 
 
