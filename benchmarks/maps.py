@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 from keras import layers
 from maps_data import CLASSES, NAMES, VOID, Maps, camvid, made_up
-from report import markdown_table, provenance, write_json
+from report import markdown_table, provenance, write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, metrics
@@ -198,8 +198,7 @@ def picture(predictor: tfhyper.PosteriorPredictor, data: Maps, path: str) -> Non
         NAMES,
         examples=range(len(chosen)),
     )
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def main(argv: list[str]) -> None:

@@ -182,7 +182,7 @@ def test_the_label_that_a_loss_ignores_is_ignored():
 
 
 def test_one_column_without_a_loss_is_ambiguous():
-    with pytest.raises(ValueError, match=r"one of \['label_logits'.*\(None, 1\)"):
+    with pytest.raises(ValueError, match=r"one of \[.*'label_logits'.*\(None, 1\)"):
         PosteriorPredictor(functional(L.Dense(1)))
     timed = functional(
         lambda x: L.TimeDistributed(L.Dense(3, activation="softmax"))(

@@ -266,13 +266,14 @@ def test_logits_called_probabilities_are_refused():
         predictor.predict(images())
 
 
-def test_models_of_two_outputs_are_refused():
+def test_two_outputs_are_none_of_one_task():
     x = keras.Input((4, 2))
-    outputs = [keras.layers.Dense(3)(keras.layers.Flatten()(x))] * 2
-    with pytest.raises(ValueError, match="`outputs` must say what the model gives"):
-        PosteriorPredictor(keras.Model(x, outputs))
+    flat = keras.layers.Flatten()(x)
+    model = keras.Model(x, [keras.layers.Dense(units)(flat) for units in (3, 1)])
+    with pytest.raises(ValueError, match="Of the output 'dense.*`outputs` must say"):
+        PosteriorPredictor(model)
     with pytest.raises(ValueError, match=r"`model` must have one output.*shapes"):
-        PosteriorPredictor(keras.Model(x, outputs), outputs="logits")
+        PosteriorPredictor(model, outputs="logits")
 
 
 @pytest.mark.parametrize("structure", ["dict", "list"])

@@ -151,14 +151,16 @@ class Several(Task):
         self._places: dict[str, tuple[int, ...]] = {}
 
     @property
-    def name(self) -> dict[str, str | None]:  # type: ignore[override]
+    def name(  # type: ignore[override]  # as settings hold it
+        self,
+    ) -> dict[str, str | None]:
         """The name of each output's task; `None` for what is not certain yet."""
         return {
             name: task.name if task.known else None for name, task in self.tasks.items()
         }
 
     @property
-    def keeps_members(self) -> bool:  # type: ignore[override]
+    def keeps_members(self) -> bool:  # type: ignore[override]  # of any output
         """Whether the scores of an output need the answers of each draw."""
         return any(task.keeps_members for task in self.tasks.values())
 
@@ -251,7 +253,9 @@ class Several(Task):
             )
         return {name: as_labels(x) for name, x in found.items()}
 
-    def check_labels(self, labels: Any) -> dict[str, np.ndarray]:  # type: ignore[override]
+    def check_labels(  # type: ignore[override]  # by their names
+        self, labels: Any
+    ) -> dict[str, np.ndarray]:
         """Returns the labels of each output, as its task takes them."""
         return {name: x.check_labels(labels[name]) for name, x in self.tasks.items()}
 
