@@ -105,13 +105,16 @@ WRONG = {
 ACCEPTED = {("logits", "no rows"), ("logits", "five axes")}
 # Draws of numbers of any shape.
 ACCEPTED_SHAPES = {
+    ("pit_coverage_curve", "pit", "five axes"),
     ("pit_histogram", "pit", "five axes"),
     ("sharpness", "variance", "five axes"),
     ("predictive_moments", "members", "five axes"),
     ("sample_interval", "samples", "five axes"),
 }
 # Weights are of the right ones.
-NO_WEIGHTS = dict.fromkeys(("pit_histogram", "sharpness"), {"sample_weight": None})
+NO_WEIGHTS = dict.fromkeys(
+    ("pit_coverage_curve", "pit_histogram", "sharpness"), {"sample_weight": None}
+)
 # NaN is a class that does not occur.
 ACCEPTED_SCORES = {"a row of NaN", "rows of NaN", "five axes"}
 

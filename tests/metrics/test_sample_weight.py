@@ -86,6 +86,9 @@ SCORES = {
         TARGETS[i], DRAWS[:2, i], [0.2, 0.6], **w
     ),
     "sharpness": lambda i, **w: metrics.sharpness(VARIANCE[i], **w),
+    "pit_coverage_curve": lambda i, **w: (
+        metrics.pit_coverage_curve(PROBS[i, 0], **w).coverage
+    ),
     "pit_histogram": lambda i, **w: metrics.pit_histogram(PROBS[i, 0], 4, **w).density,
     "interval_coverage": lambda i, **w: metrics.interval_coverage(
         TARGETS[i], metrics.gaussian_interval(MEAN[i], VARIANCE[i]), **w
