@@ -19,7 +19,6 @@ import dataclasses
 import functools
 import io
 import multiprocessing
-import pathlib
 import time
 from collections.abc import Callable
 
@@ -30,6 +29,7 @@ import scipy.stats
 import tensorflow as tf
 from absl import app, flags
 from report import markdown_table, provenance, read_json, write_figure, write_json
+from table_files import table_paths
 
 from tfhyper import analysis, data, training
 
@@ -90,11 +90,8 @@ def read_settings() -> protocol.Settings:
 
 def read_tables() -> dict[str, data.Table]:
     """Returns the tables of --data_dir, checked before anything runs."""
-    names = FLAGS.tables or [p.stem for p in pathlib.Path(FLAGS.data_dir).glob("*.txt")]
-    if not names:
-        raise app.UsageError(f"--data_dir has no *.txt. Received: {FLAGS.data_dir}")
-    paths = {name: os.path.join(FLAGS.data_dir, f"{name}.txt") for name in names}
-    return {name: data.load_table(paths[name]) for name in sorted(names)}
+    paths = table_paths(FLAGS.data_dir, FLAGS.tables)
+    return {name: data.load_table(path) for name, path in paths.items()}
 
 
 def cell_path(folder: str, cell: Cell) -> str:

@@ -12,7 +12,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import pathlib
 import time
 
 import numpy as np
@@ -21,6 +20,7 @@ from mcbn_protocol import TAU_BY
 from one_training_regression import METHODS, run_cell
 from one_training_work import part_of
 from report import markdown_table, provenance, read_json, write_json
+from table_files import table_paths
 
 from tfhyper import data, training
 
@@ -36,14 +36,6 @@ flags.DEFINE_string("workdir", "runs/one_training/uci", "Where cells are kept.")
 flags.DEFINE_string("output", "benchmarks/results/one_training_uci.json", "The JSON.")
 
 SCORES = ("rmse", "crps", "pll", "crps_normalized", "pll_normalized")
-
-
-def read_tables() -> dict[str, str]:
-    """Returns the paths of the tables of --data_dir."""
-    names = FLAGS.tables or [p.stem for p in pathlib.Path(FLAGS.data_dir).glob("*.txt")]
-    if not names:
-        raise app.UsageError(f"--data_dir has no *.txt. Received: {FLAGS.data_dir}")
-    return {n: os.path.join(FLAGS.data_dir, f"{n}.txt") for n in sorted(names)}
 
 
 def summaries(cells: dict[tuple[str, int], dict]) -> dict:
@@ -89,7 +81,7 @@ def _pair(found: dict) -> str:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    tables = read_tables()
+    tables = table_paths(FLAGS.data_dir, FLAGS.tables)
     settings = {"epochs": FLAGS.epochs, "draws": FLAGS.draws}
     folder = training.Workdir(FLAGS.workdir, settings)
     splits = range(1, FLAGS.splits + 1)

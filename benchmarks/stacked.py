@@ -20,26 +20,40 @@ class State(NamedTuple):
     others: list  # what the network holds besides, shared by the copies
 
 
+def half_squares(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Returns 0.5 (f(x) - y)^2 of each example."""
+    return tf.square(outputs[:, 0] - targets) / 2
+
+
 class Stack:
     """Copies of a network, each with weights and data of its own, under Adam.
 
-    The loss of a copy is 0.5 mean (f(x) - y)^2 + l2 / 2 sum w^2 over its kernels,
-    and what the network's layers add. A step of all copies costs little more than
-    one of a single network, where the networks are tiny. Layers that draw, such as
-    dropout, draw the same for all copies; what is drawn counts on from step to step.
+    The loss of a copy is the mean over its examples, 0.5 (f(x) - y)^2 or another one,
+    and l2 / 2 sum w^2 over its kernels, and what the network's layers add. A step of
+    all copies costs little more than one of a single network, where the networks are
+    tiny. Layers that draw, such as dropout, draw the same for all copies; what is drawn
+    counts on from step to step.
 
     Args:
-        build: returns the network, of one output (batch, 1), with new weights.
+        build: returns the network, of one output (batch, 1), with new weights; of
+            (batch, units) with a loss that takes so many, and no `predict`.
         learning_rate: Adam's.
+        loss: that of each example (batch,), called with targets (batch,) and outputs.
     """
 
-    def __init__(self, build: Callable[[], keras.Model], learning_rate: float):
-        self.build, self.learning_rate = build, learning_rate
+    def __init__(
+        self,
+        build: Callable[[], keras.Model],
+        learning_rate: float,
+        loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = half_squares,
+    ):
+        self.build, self.learning_rate, self.loss = build, learning_rate, loss
         self.model = build()
         self._is_kernel = [v.name == "kernel" for v in self.model.trainable_variables]
         # Not compiled by XLA, which would compile it anew for other data.
         self._train = tf.function(self._steps)
         self._predict = tf.function(self._forward)
+        self._evaluate = tf.function(self._weighted_losses)
 
     def start(self, seeds: list[int]) -> State:
         """Returns the state of new copies, one for each seed."""
@@ -85,6 +99,19 @@ class Stack:
         arrays = [tf.constant(a, tf.float32) for a in (x_train, x)]
         return self._predict(state, *arrays, passes=passes).numpy()
 
+    def evaluate(self, state: State, x, y, weights, loss) -> np.ndarray:
+        """Returns the mean of a loss for each copy.
+
+        Args:
+            state: of so many copies.
+            x: inputs (parts, examples, features), copy i's part i % parts.
+            y: targets (parts, examples).
+            weights: of the examples, likewise.
+            loss: as the stack's own.
+        """
+        arrays = [tf.constant(a, tf.float32) for a in (x, y, weights)]
+        return self._evaluate(state, *arrays, loss=loss).numpy()
+
     def _steps(self, state, x, y, l2):
         for i in tf.range(x.shape[0]):
             batch = _for_each_copy(x[i], l2), _for_each_copy(y[i], l2)
@@ -97,7 +124,7 @@ class Stack:
             (outputs, others, losses) = self.model.stateless_call(
                 list(weights), state.others, x, training=True, return_losses=True
             )
-            loss = tf.reduce_mean(tf.square(outputs[:, 0] - y)) / 2
+            loss = tf.reduce_mean(self.loss(y, outputs))
             kernels = [w for w, k in zip(weights, self._is_kernel, strict=True) if k]
             for kernel in kernels:
                 loss += l2 / 2 * tf.reduce_sum(tf.square(kernel))
@@ -149,6 +176,18 @@ class Stack:
         count = state.weights[0]
         copies = (_for_each_copy(x_train, count), _for_each_copy(x, count))
         return tf.vectorized_map(outputs_of, (tuple(state.weights), *copies))
+
+    def _weighted_losses(self, state, x, y, weights, loss):
+        def loss_of(copy):
+            values, x, y, weights = copy
+            outputs, _ = self.model.stateless_call(
+                list(values), state.others, x, training=False
+            )
+            losses = weights * loss(y, outputs)
+            return tf.reduce_sum(losses) / tf.reduce_sum(weights)
+
+        parts = [_for_each_copy(a, state.weights[0]) for a in (x, y, weights)]
+        return tf.vectorized_map(loss_of, (tuple(state.weights), *parts))
 
 
 def _for_each_copy(parts, copies):
