@@ -15,6 +15,7 @@ from tfhyper.checks import check_choice, naming
 from tfhyper.heads import DrawMixture, Family
 from tfhyper.metrics._checks import RunningMean
 from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.moments import RunningMoments
 from tfhyper.posterior.tasks.rejection import (
     Part,
     Rejection,
@@ -173,37 +174,22 @@ class DistributionSum(MemberSum):
     """Adds up the moments of draws, and keeps their parameters if that is asked for."""
 
     def __init__(self, family: Family, keep_members: bool):
-        self._family, self._count = family, 0
-        self._first = self._shift = self._squares = self._noise = np.zeros(0)
+        self._family, self._moments = family, RunningMoments()
         self._members: list[np.ndarray] | None = [] if keep_members else None
 
     def add(self, *member: np.ndarray) -> None:
         """Adds the parameters of one draw, (batch, ..., units)."""
         (parameters,) = member
         one = DrawMixture(self._family, parameters[np.newaxis])
-        if not self._count:
-            # Differences from the first draw, so that squares do not cancel.
-            self._first = one.mean
-            self._shift, self._squares, self._noise = np.zeros((3, *one.mean.shape))
-        self._count += 1
-        self._shift += one.mean - self._first
-        self._squares += np.square(one.mean - self._first)
-        self._noise += one.aleatoric
+        self._moments.add(one.mean, one.aleatoric)
         if self._members is not None:
             self._members.append(parameters)
 
     def result(self) -> DistributionPrediction:
         """Returns the prediction of the draws added so far."""
-        shift = self._shift / self._count
-        epistemic = np.maximum(self._squares / self._count - np.square(shift), 0.0)
-        aleatoric = self._noise / self._count
+        members = None if self._members is None else np.stack(self._members)
         return DistributionPrediction(
-            family=self._family,
-            mean=self._first + shift,
-            variance=aleatoric + epistemic,
-            aleatoric=aleatoric,
-            epistemic=epistemic,
-            members=None if self._members is None else np.stack(self._members),
+            family=self._family, members=members, **self._moments.result()
         )
 
 

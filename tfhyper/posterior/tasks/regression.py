@@ -14,6 +14,7 @@ from tfhyper.checks import check_choice, check_number
 from tfhyper.metrics._checks import as_array, check_vector
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.moments import RunningMoments
 from tfhyper.posterior.tasks.rejection import (
     Part,
     Rejection,
@@ -184,8 +185,7 @@ class RegressionSum(MemberSum):
     """Adds up means and variances, one member at a time."""
 
     def __init__(self, keep_members: bool):
-        self.count = 0
-        self.first = self.shift = self.squares = self.noise = np.zeros(0)
+        self._moments = RunningMoments()
         self.members: list[tuple[np.ndarray, np.ndarray]] | None = (
             [] if keep_members else None
         )
@@ -193,33 +193,17 @@ class RegressionSum(MemberSum):
     def add(self, *member: np.ndarray) -> None:
         """Adds one draw's means and variances, both (batch,) or (batch, ...)."""
         mean, variance = member
-        wide = mean.astype(np.float64)
-        if not self.count:
-            # Differences from the first member, so that squares do not cancel.
-            self.first = wide
-            self.shift, self.squares, self.noise = np.zeros((3, *wide.shape))
-        self.count += 1
-        self.shift += wide - self.first
-        self.squares += np.square(wide - self.first)
-        self.noise += variance
+        self._moments.add(mean, variance)
         if self.members is not None:
             self.members.append((mean, variance))
 
     def result(self) -> RegressionPrediction:
         """Returns the prediction of the members added so far."""
-        shift = self.shift / self.count
-        epistemic = np.maximum(self.squares / self.count - np.square(shift), 0.0)
-        aleatoric = self.noise / self.count
         members = member_variance = None
         if self.members is not None:
             members, member_variance = map(np.stack, zip(*self.members, strict=True))
         return RegressionPrediction(
-            mean=self.first + shift,
-            variance=aleatoric + epistemic,
-            aleatoric=aleatoric,
-            epistemic=epistemic,
-            members=members,
-            member_variance=member_variance,
+            members=members, member_variance=member_variance, **self._moments.result()
         )
 
 
