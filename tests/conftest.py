@@ -21,9 +21,11 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Starts measuring, in the process that hears of all tests."""
-    if config.getoption("--measure") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(everyday.Measure())
+    """Starts measuring: where tests run, and in the process that hears of all."""
+    if config.getoption("--measure"):
+        config.pluginmanager.register(everyday.Timed())
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(everyday.Measure())
 
 
 def pytest_collection_modifyitems(config, items):

@@ -40,6 +40,19 @@ def test_seconds_are_written_of_all_parameters_together(tmp_path, monkeypatch):
     assert set(json.loads(path.read_text())["functions"]) == {"a.py::h"}
 
 
+def test_what_functions_share_is_divided_among_them():
+    seconds = {"a.py::f[1]": 1.0, "a.py::f[2]": 1.0, "a.py::g": 3.0, "a.py::h": 5.0}
+    uses = {"a.py::f": {"network"}, "a.py::g": {"network"}, "a.py::h": {"other"}}
+    # Another file has a fixture of the same name.
+    made = {("a.py", "network"): 8.0, ("b.py", "network"): 100.0}
+    found = everyday.shared(seconds, uses, made)
+    functions = {}
+    for test, taken in found:
+        function = everyday.function_of(test)
+        functions[function] = functions.get(function, 0.0) + taken
+    assert functions == {"a.py::f": 6.0, "a.py::g": 7.0, "a.py::h": 5.0}
+
+
 def test_the_seconds_of_the_suite_are_those_of_functions_that_are_there():
     functions = json.loads(everyday.DURATIONS.read_text())["functions"]
     root = everyday.DURATIONS.parents[1]

@@ -10,7 +10,9 @@ which `--measure` writes anew; one that is not there counts as quick.
 import collections
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -61,22 +63,89 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if item.nodeid in chosen]
 
 
+class Timed:
+    """Tells, with each test, what was made for it that other tests use too."""
+
+    def __init__(self) -> None:
+        self._test: pytest.Item | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Tells what the test uses."""
+        self._test = item
+        names = list(getattr(item, "fixturenames", ()))
+        item.user_properties.append(("uses", names))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Any:
+        """Tells what it took to make a thing that is not of one test alone."""
+        start = time.monotonic()
+        made = yield
+        if fixturedef.scope != "function" and self._test is not None:
+            taken = (fixturedef.argname, time.monotonic() - start)
+            self._test.user_properties.append(("made", taken))
+        return made
+
+
 class Measure:
     """Writes how long each function took, with all its parameters.
 
-    Functions that did not run keep what was written of them before.
+    What several functions of a file use, such as one trained network, is divided among
+    them, whichever came first. Functions that did not run keep what was written of them
+    before.
     """
 
     def __init__(self) -> None:
+        # By function -> fixtures; by file and fixture -> seconds.
+        self._uses: dict[str, set[str]] = {}
+        self._made: dict[tuple[str, str], float] = collections.defaultdict(float)
         self._seconds: dict[str, float] = collections.defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Adds the time of a test, with its setup and teardown."""
+        function, file = function_of(report.nodeid), report.nodeid.partition("::")[0]
         self._seconds[report.nodeid] += report.duration
+        if report.when != "setup":
+            return
+        for kind, told in report.user_properties:
+            if kind == "uses":
+                self._uses.setdefault(function, set()).update(told)
+            elif kind == "made":
+                name, taken = told
+                self._made[file, name] += taken
+                self._seconds[report.nodeid] -= taken
 
     def pytest_sessionfinish(self) -> None:
         """Writes the file."""
-        write(self._seconds.items())
+        write(shared(self._seconds, self._uses, self._made))
+
+
+def shared(
+    seconds: Mapping[str, float],
+    uses: Mapping[str, Collection[str]],
+    made: Mapping[tuple[str, str], float],
+) -> list[tuple[str, float]]:
+    """Returns the seconds of tests, each function with its part of what it shares.
+
+    Args:
+        seconds: name of a test -> what it took itself.
+        uses: name of a function -> the fixtures that it uses.
+        made: file and fixture -> what it took to make it, once or several times.
+    """
+    found = list(seconds.items())
+    for (file, fixture), taken in made.items():
+        users = {
+            test: function
+            for test in seconds
+            if fixture in uses.get(function := function_of(test), ())
+            and test.startswith(f"{file}::")
+        }
+        functions = collections.Counter(users.values())
+        for test, function in users.items():
+            found.append((test, taken / len(functions) / functions[function]))
+    return found
 
 
 def write(seconds: Iterable[tuple[str, float]]) -> None:
@@ -84,11 +153,12 @@ def write(seconds: Iterable[tuple[str, float]]) -> None:
     found: dict[str, list] = {}
     if DURATIONS.exists():
         found = json.loads(DURATIONS.read_text())["functions"]
-    measured: dict[str, list[float]] = collections.defaultdict(list)
+    measured: dict[str, dict[str, float]] = collections.defaultdict(dict)
     for test, taken in seconds:
-        measured[function_of(test)].append(taken)
-    for function, taken in measured.items():
-        found[function] = [len(taken), round(sum(taken), 1)]
+        of_function = measured[function_of(test)]
+        of_function[test] = of_function.get(test, 0.0) + taken
+    for function, tests in measured.items():
+        found[function] = [len(tests), round(sum(tests.values()), 1)]
     content = {
         "what": "tests and seconds of each test function that takes a second or more",
         "command": "python -m pytest tests -n 3 --dist loadfile --measure",
