@@ -87,6 +87,10 @@ class Scale:
         unit_seeds: the trainings with other numbers of units.
         weight_draws: of correlations. Those of 10,000 draws of independent weights
             are 0.008 in the mean by chance.
+        scaled_decay: a second weight decay for the correlations; `None` for none. A
+            weight shrinks as exp(-steps * rate * decay / (1 - momentum)). In the
+            paper's budget that is to nothing many times over, in a small one it hardly
+            begins; this one makes it a few times over there, too.
         form_draws: the N of averaging inside of the network.
         form_groups: networks of each of them.
         form_examples: training images for BatchNorm's moments of those; `None` for
@@ -105,6 +109,7 @@ class Scale:
     unit_seeds: tuple[int, ...] = (0, 1, 2)
     sharing_seeds: tuple[int, ...] = (0, 1, 2)
     weight_draws: int = 10_000
+    scaled_decay: float | None = None
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
     form_examples: int | None = None
@@ -161,6 +166,8 @@ SCALES = {
         form_draws=(1, 2, 4, 8),
         form_groups=1,
         form_examples=2048,
+        # 39 steps of 9 epochs at the first rate: exp(-3.5).
+        scaled_decay=0.01,
     ),
     "paper": Scale(
         networks={

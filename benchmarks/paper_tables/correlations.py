@@ -1,4 +1,4 @@
-"""Section 5.6: correlations of pairs of weights, U(0,1)."""
+"""Section 5.6: correlations of pairs of weights, U(0,1), by weight decay."""
 
 from paper_runs import Lab, Run, Scale
 from report import markdown_table
@@ -16,13 +16,15 @@ PUBLISHED = {
 }
 
 
-def trainings(sizes: Scale) -> dict[str, list[Run]]:
-    """Returns the trainings of each strategy."""
+def trainings(sizes: Scale) -> dict[tuple[str, float | None], list[Run]]:
+    """Returns the trainings of each strategy and weight decay; `None`: the recipe's."""
+    decays = [None] if sizes.scaled_decay is None else [None, sizes.scaled_decay]
     return {
-        sharing: [
-            Run(prior="uniform", sharing=sharing, seed=seed)
+        (sharing, decay): [
+            Run(prior="uniform", sharing=sharing, weight_decay=decay, seed=seed)
             for seed in sizes.sharing_seeds
         ]
+        for decay in decays
         for sharing in SHARING
     }
 
@@ -37,23 +39,24 @@ def correlation_of(lab: Lab, run: Run) -> analysis.WeightCorrelation:
 def make(lab: Lab) -> Found:
     """Returns mean |r| within and across blocks, and histograms of the first seed."""
     rows, results, first = [], {}, {}
-    for sharing, runs in trainings(lab.sizes).items():
+    for (sharing, decay), runs in trainings(lab.sizes).items():
         found = there(runs, lambda run: correlation_of(lab, run))
         within, across = PUBLISHED[sharing]
+        name = sharing if decay is None else f"{sharing}, decay {decay:g}"
         rows.append(
             [
-                sharing,
+                name,
                 cell_text([one.within for one in found], within, 3),
                 cell_text([one.across for one in found], across, 3),
             ]
         )
-        results[sharing] = {
+        results[name] = {
             "seeds": [[one.within, one.across] for one in found],
             "published": [within, across],
             "noise_floor": found[0].noise_floor if found else None,
         }
         if found:
-            first[sharing] = found[0]
+            first[name] = found[0]
     figure = None
     if first:
         title = "Correlations of pairs of weights"
