@@ -171,7 +171,6 @@ def main(argv: list[str]) -> None:
     figure = draw(pathlib.Path(tfhyper.__file__).parent)
     os.makedirs(os.path.dirname(FLAGS.out) or ".", exist_ok=True)
     write_figure(FLAGS.out, figure, 110)
-    print(f"wrote {FLAGS.out}")
 
 
 if __name__ == "__main__":
