@@ -153,6 +153,10 @@ class BasePredictor(Averager):
         selective_error (or selective_rmse) among these, which is left out if all are
         rejected. The other scores are those of all examples.
 
+        Positions that a mask of Keras leaves out, from `Masking` or
+        `Embedding(mask_zero=True)` to the output, count in no score, as in Keras'
+        `evaluate`; nor do they in `fit_noise` and `fit_rejection`.
+
         Args:
             x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
                 labels, sample weights).
@@ -328,7 +332,8 @@ class BasePredictor(Averager):
         check_reading(batch_size, verbose)
         task = self.task
         taken, arrange = self.source.inputs, task.arrange_labels
-        data = Batches("x", x, batch_size, taken, y, sample_weight, arrange)
+        weigh = task.padding.weigh if task.padding else None
+        data = Batches("x", x, batch_size, taken, y, sample_weight, arrange, weigh)
         if data.labels is not None:
             # At the door, before the draws predict.
             data.labels = task.check_labels(data.labels)

@@ -30,6 +30,8 @@ class Batches:
         weights: array (examples,), for arrays.
         arrange_labels: what makes arrays, or a dict of these, of labels that were
             given; `None` where there are none.
+        weigh: what makes weights of a batch of inputs and its weights, if there are
+            any; `None` to leave them as they are.
 
     Attributes:
         fixed: whether they are arrays, the same in every reading.
@@ -50,12 +52,14 @@ class Batches:
         labels: Any = None,
         weights: Any = None,
         arrange_labels: Callable[[Any], Any] | None = None,
+        weigh: Callable[[Any, np.ndarray | None], np.ndarray | None] | None = None,
     ):
         self.name, self.taken = name, taken
         if isinstance(inputs, list | tuple) and not _is_array(inputs):
             inputs = _as_array(name, inputs)
         self.inputs, self.batch_size = inputs, batch_size
         self._arrange_labels = arrange_labels or functools.partial(_as_array, "y")
+        self._weigh = weigh
         self.labels = None if labels is None else self._arrange_labels(labels)
         self.weights = None if weights is None else _as_array("sample_weight", weights)
         # Arrays are the same in every reading: what is checked once stays so.
@@ -108,7 +112,10 @@ class Batches:
             if not self.fixed:
                 inputs = self._arrange(inputs)
             count = count_examples(inputs)
-            yield dataclasses.replace(batch, inputs=inputs, start=start, count=count)
+            weights = batch.weights
+            if self._weigh is not None:
+                weights = self._weigh(inputs, weights)
+            yield Batch(inputs, batch.labels, weights, start, count)
             start += count
         if not start:
             raise ValueError(

@@ -87,8 +87,9 @@ def check_weights(
     """Returns float64 weights in rows, one for each label; or `None` for none.
 
     Args:
-        weights: of the shape (examples,), (examples, 1), or that of the labels;
-            finite, >= 0. Bools are masks.
+        weights: of the shape (examples,), (examples, 1), that of the labels, or that
+            of their leading axes, one for all targets of a position; finite, >= 0.
+            Bools are masks.
         shape: that of the labels, (examples, ...).
         may_be_zero: whether all may be 0.
 
@@ -96,6 +97,11 @@ def check_weights(
         ValueError: for another shape, or weights out of range.
         TypeError: for weights that are no real numbers.
     """
+    if weights is not None:
+        found = np.asarray(weights)
+        if 1 < found.ndim < len(shape) and found.shape == shape[: found.ndim]:
+            more = (1,) * (len(shape) - found.ndim)
+            weights = np.broadcast_to(found.reshape(found.shape + more), shape)
     return _checks.check_sample_weight(weights, shape, may_be_zero=may_be_zero)
 
 

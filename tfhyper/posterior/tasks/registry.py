@@ -10,6 +10,7 @@ from tfhyper.posterior.tasks import output_kind
 from tfhyper.posterior.tasks.classification import Classification
 from tfhyper.posterior.tasks.distribution import Distribution
 from tfhyper.posterior.tasks.labels import Labels
+from tfhyper.posterior.tasks.padding import Padding
 from tfhyper.posterior.tasks.regression import Regression
 from tfhyper.posterior.tasks.several import Several, output_names
 from tfhyper.posterior.tasks.task import Task, output_shapes
@@ -67,6 +68,7 @@ def make_task(model: keras.Model, outputs: Any = None, **options: Any) -> Task:
     make: Callable[..., Task] = task
     made = make(model, outputs, **own)
     made.known, made.shapes = certain, tuple(output_shapes(model))
+    made.padding = Padding(model)
     return made
 
 

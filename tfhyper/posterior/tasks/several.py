@@ -170,7 +170,14 @@ class Several(Task):
         return all(task.has_likelihood for task in self.tasks.values())
 
     def check_scores(self) -> None:
-        """Raises ValueError if an output has no scores yet."""
+        """Raises ValueError if an output has no scores yet, or masks of its own."""
+        if masked := [name for name, task in self.tasks.items() if task.padding]:
+            raise ValueError(
+                "A model with several outputs must have none with a mask of Keras, by "
+                "which each output would count examples of its own: make a predictor "
+                "of a model with that output alone. "
+                f"Received: a model with masks of {masked}"
+            )
         for task in self.tasks.values():
             task.check_scores()
 

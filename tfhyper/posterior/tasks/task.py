@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import positions
 from tfhyper.posterior.tasks.output_kind import Evidence
+from tfhyper.posterior.tasks.padding import Padding
 from tfhyper.posterior.tasks.rejection import SelectiveSums
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -127,6 +128,8 @@ class Task(abc.ABC):
     known: bool = True
     # The shapes of the model's outputs.
     shapes: tuple[tuple[int | None, ...], ...] = ()
+    # Which answers are to padding; `None` where no model was looked at.
+    padding: Padding | None = None
 
     # Defaults of what only some tasks take, see `registry`.
     link: str = "softmax"
