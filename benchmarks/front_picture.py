@@ -4,13 +4,13 @@ r"""The picture on the first page: four inputs, and what each draw says of them.
         --nocrops
     python benchmarks/front_picture.py --workdir=runs/front
 
-Of the second half of the embedded test images: the one that the predictor is surest
-of, one that it is unsure of (at --percentile of the total uncertainty), the first one
-turned by 90 degrees; and uniform noise. Under each stand the classes with a dot for
-each draw, and both parts of the uncertainty in nats: what the data leave open
-(aleatoric) and what the weights leave open (epistemic). What is less sure than
---coverage of the first half of the test images is "unknown". How much of each kind is
-unknown goes into the JSON.
+Of the second half of the embedded test images: one that the predictor is sure of and
+one that it is unsure of (at --sure and --unsure per cent of the total uncertainty), the
+first one turned by 90 degrees; and uniform noise, of median uncertainty. Under each
+stand the classes with a dot for each draw, and both parts of the uncertainty in nats:
+what the data leave open (aleatoric) and what the weights leave open (epistemic). What
+is less sure than --coverage of the first half of the test images is "unknown". How much
+of each kind is unknown goes into the JSON.
 """
 
 import glob
@@ -31,7 +31,8 @@ flags.DEFINE_string("workdir", "runs/front", "Folder of `examples/train.py`.")
 flags.DEFINE_string("out", "docs/figures/front.png", "The picture.")
 flags.DEFINE_string("json", "benchmarks/results/front_picture.json", "Its numbers.")
 flags.DEFINE_float("coverage", 0.9, "Of the test images that get a label.")
-flags.DEFINE_float("percentile", 95.0, "Of the uncertainty of the second image.")
+flags.DEFINE_float("sure", 25.0, "Percentile of the uncertainty of the first image.")
+flags.DEFINE_float("unsure", 95.0, "Percentile of that of the second.")
 flags.DEFINE_integer("shown", 5, "Classes under each image.")
 
 DATASET = "fashion_mnist_small"
@@ -121,15 +122,19 @@ def main(argv: list[str]) -> None:
     predictor.fit_rejection(x[:half], coverage=FLAGS.coverage)
     kinds = kinds_of(x[half:])
     predictions = {name: predictor.predict(images) for name, images in kinds.items()}
-    order = np.argsort(predictions["test images"].total)
-    first = order[0]
-    second = order[int(len(order) * FLAGS.percentile / 100)]
+
+    def at(kind: str, percent: float) -> int:
+        order = np.argsort(predictions[kind].total)
+        return int(order[int(len(order) * percent / 100)])
+
+    first = at("test images", FLAGS.sure)
+    second = at("test images", FLAGS.unsure)
     chosen = np.stack(
         [
             kinds["test images"][first],
             kinds["test images"][second],
             kinds["turned by 90 degrees"][first],
-            kinds["noise"][0],
+            kinds["noise"][at("noise", 50.0)],
         ]
     )
     names = list(tfhyper.data.DATASETS[DATASET].class_names)
