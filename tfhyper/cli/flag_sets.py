@@ -259,3 +259,10 @@ def define_export() -> None:
         256,
         "Training images in the file, for the BatchNorm moments of fresh draws.",
     )
+
+
+@functools.cache
+def define_info() -> None:
+    """Defines the flags of `info`."""
+    define_json()
+    flags.DEFINE_bool("devices", False, "List devices too, for which Keras starts.")

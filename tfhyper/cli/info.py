@@ -58,8 +58,7 @@ def run(args: list[str]) -> int:
             print(line)
         return found
 
-    flag_sets.define_json()
-    flags.DEFINE_bool("devices", False, "List devices too, for which Keras starts.")
+    flag_sets.define_info()
     return run_command("tfhyper info", _ABOUT, rest, main)
 
 
