@@ -3,13 +3,11 @@
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 import re
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))
-from scripting import show_own_flags, write_figure, write_json
+from tfhyper.cli.scripting import show_own_flags, write_figure, write_json
 
 __all__ = [
     "markdown_table",

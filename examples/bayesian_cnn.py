@@ -11,17 +11,18 @@ stopped goes on from its last epoch when it is started again with the same flags
 
 import os
 
-import common
 import keras
-import train_common
 from absl import flags
-from scripting import write_json
 
 from tfhyper import kits, models, pruning, training
+from tfhyper.cli import fitting, flag_sets, report
+from tfhyper.cli.scripting import run, write_json
 from tfhyper.layers.gaussian_kernel import ESTIMATORS
 from tfhyper.whole_files import whole_file
 
 FLAGS = flags.FLAGS
+flag_sets.define_report()
+flag_sets.define_training()
 SCHEDULES = ("constant", "linear", "sonderby", "blundell")
 flags.DEFINE_enum("network", "lenet5", ["alexnet", "lenet5"], "Network.")
 flags.DEFINE_enum("activation", "softplus", ["relu", "softplus"], "Activation.")
@@ -117,13 +118,13 @@ def print_pruning(model, data, chosen: list[float]) -> None:
 
 
 def main():
-    settings = train_common.settings_of(SETTINGS)
-    common.check_flags()
+    settings = fitting.settings_of(SETTINGS)
+    report.check_flags()
     chosen = fractions()
     callbacks = [make_schedule()] if FLAGS.bayesian else []
-    train_common.strategy()
-    data = common.load_data(settings)
-    train_common.set_precision()
+    fitting.strategy()
+    data = report.load_data(settings)
+    fitting.set_precision()
 
     def build():
         keras.utils.set_random_seed(FLAGS.seed)
@@ -141,11 +142,11 @@ def main():
             learning_rate=FLAGS.learning_rate,
         )
 
-    model = train_common.fit(build, data, settings, callbacks)
+    model = fitting.fit(build, data, settings, callbacks)
     if model is not None:
-        common.report(model, data)
+        report.report(model, data)
         print_pruning(model, data, chosen)
 
 
 if __name__ == "__main__":
-    common.run(main)
+    run(main)

@@ -10,15 +10,15 @@ Started again with the same flags, it goes on where it was stopped, and with mor
 --members it trains those that are missing.
 """
 
-import common
-import train
-import train_common
 from absl import flags
 
 import tfhyper
 from tfhyper import training
+from tfhyper.cli import fitting, flag_sets, report, train
+from tfhyper.cli.scripting import run
 
 FLAGS = flags.FLAGS
+flag_sets.define_train()
 flags.DEFINE_integer("members", 5, "Networks to train.")
 FLAGS.set_default("workdir", "runs/deep_ensemble")
 FLAGS.set_default("kit", "deterministic")
@@ -27,16 +27,16 @@ FLAGS.set_default("draws", 1)
 
 def main():
     settings = train.settings_of_flags()
-    common.check_flags()
-    strategy = train_common.strategy()
+    report.check_flags()
+    strategy = fitting.strategy()
     train.print_recipe()
-    data = common.load_data(settings)
-    train_common.set_precision()
+    data = report.load_data(settings)
+    fitting.set_precision()
     # Bad flags end here, before the folder takes them for its own.
     train.make_model(data, FLAGS.seed)
     paths = training.train_ensemble(
         lambda seed: train.make_model(data, seed),
-        lambda seed: common.load_data({**settings, "seed": seed}),
+        lambda seed: report.load_data({**settings, "seed": seed}),
         FLAGS.epochs,
         FLAGS.members,
         FLAGS.workdir,
@@ -45,10 +45,10 @@ def main():
         keep=FLAGS.keep_checkpoints,
         callbacks=train.make_callbacks(),
         strategy=strategy,
-        **train_common.trainer_options(),
+        **fitting.trainer_options(),
     )
     if not training.is_chief(strategy):
-        return
+        return None
     plain = FLAGS.kit == "deterministic"
     ensemble = tfhyper.DeepEnsemble(
         paths,
@@ -57,9 +57,9 @@ def main():
         seed=FLAGS.draw_seed,
     )
     if not plain:
-        ensemble.estimate_batch_norm(common.calibration_data(data))
-    common.report_predictor(ensemble, data)
+        ensemble.estimate_batch_norm(report.calibration_data(data))
+    return report.report_predictor(ensemble, data)
 
 
 if __name__ == "__main__":
-    common.run(main)
+    run(main)

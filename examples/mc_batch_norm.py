@@ -12,17 +12,19 @@ the posterior.
 
 import os
 
-import common
 import keras
 import numpy as np
-import train_common
 from absl import flags
-from scripting import write_json
 
 import tfhyper
 from tfhyper import kits, metrics, models, training
+from tfhyper.cli import fitting, flag_sets
+from tfhyper.cli.report import check_flags, load_data
+from tfhyper.cli.scripting import run, write_json
 
 FLAGS = flags.FLAGS
+flag_sets.define_report()
+flag_sets.define_training()
 flags.DEFINE_string("model", None, "A saved .keras model; trained here if left out.")
 FLAGS.set_default("workdir", "runs/mc_batch_norm")
 FLAGS.set_default("batch_size", 32)
@@ -48,20 +50,20 @@ def train(data: tfhyper.data.Data, settings: dict) -> keras.Model:
             learning_rate=FLAGS.learning_rate,
         )
 
-    return train_common.fit(build, data, settings)
+    return fitting.fit(build, data, settings)
 
 
 def main():
-    common.check_flags()
-    settings = train_common.settings_of("")
+    check_flags()
+    settings = fitting.settings_of("")
     if FLAGS.model is not None and not os.path.exists(FLAGS.model):
         raise FileNotFoundError(f"--model must be a file. Received: {FLAGS.model}")
-    train_common.strategy()
-    data = common.load_data(settings)
+    fitting.strategy()
+    data = load_data(settings)
     if FLAGS.model is not None:
         model = tfhyper.saving.load_model(FLAGS.model)
     else:
-        train_common.set_precision()
+        fitting.set_precision()
         model = train(data, settings)
     if model is None:
         return
@@ -104,4 +106,4 @@ def main():
 
 
 if __name__ == "__main__":
-    common.run(main)
+    run(main)

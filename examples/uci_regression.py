@@ -10,16 +10,18 @@ The noise of the targets is fitted to rows that the training has not seen.
 
 import os
 
-import common
 import keras
 import numpy as np
 from absl import flags
-from scripting import write_figure, write_json
 
 import tfhyper
 from tfhyper import analysis, data, metrics
+from tfhyper.cli import flag_sets
+from tfhyper.cli.report import check_flags
+from tfhyper.cli.scripting import run, write_figure, write_json
 
 FLAGS = flags.FLAGS
+flag_sets.define_report()
 flags.DEFINE_string("table", None, "Text file; scikit-learn's diabetes if left out.")
 flags.DEFINE_integer("split", 1, "Seed of the split: 20 % of the rows are the test.")
 flags.DEFINE_integer("epochs", 100, "Epochs.")
@@ -58,7 +60,7 @@ def make_model(features: int) -> keras.Model:
 
 
 def main():
-    common.check_flags()
+    check_flags()
     for name in ("epochs", "units"):
         if FLAGS[name].value < 1:
             raise ValueError(
@@ -134,4 +136,4 @@ def report(prediction, y, constant, scale, num_train) -> None:
 
 
 if __name__ == "__main__":
-    common.run(main)
+    run(main)

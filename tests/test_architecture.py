@@ -74,6 +74,23 @@ ALLOWED = {
     "analysis": {"checks", "keras_graph", "layers", "metrics", "posterior", "text"},
     "convert": {"checks", "keras_graph", "kits", "layers", "posterior"},
     "export": {"checks", "metrics", "posterior", "version", "whole_files"},
+    "cli": {
+        "analysis",
+        "data",
+        "export",
+        "heads",
+        "kits",
+        "layers",
+        "metrics",
+        "models",
+        "posterior",
+        "saving",
+        "training",
+        "variational",
+        "version",
+        "whole_files",
+    },
+    "__main__": {"cli"},
 }
 # What every part may import besides: names, and nothing that runs.
 NAMES_OF_TYPES = {"tensor_types"}

@@ -14,7 +14,7 @@ SCRIPTS = {
     name
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*.py")
-    if "flags.DEFINE_" in path.read_text()
+    if "flags.DEFINE_" in path.read_text() or "flag_sets.define_" in path.read_text()
     for name in (path.stem, ".".join(path.relative_to(ROOT).with_suffix("").parts))
 }
 

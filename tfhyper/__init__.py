@@ -17,38 +17,55 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 """
 
 import importlib
-from typing import Any
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
-from tfhyper import (
-    heads,
-    kits,
-    layers,
-    metrics,
-    models,
-    posterior,
-    saving,
-    training,
-    variational,
-)
-from tfhyper.convert import convert
-from tfhyper.kits import LayerKit
-from tfhyper.posterior import (
-    AnytimePrediction,
-    DeepEnsemble,
-    DistributionPrediction,
-    Draw,
-    LabelsPrediction,
-    PosteriorPredictor,
-    Prediction,
-    Predictions,
-    RegressionPrediction,
-    Rejection,
-)
-from tfhyper.variational import Variational
 from tfhyper.version import __version__
 
+
+def _is_command() -> bool:
+    """Returns whether this process is `tfhyper ...` or `python -m tfhyper ...`."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":  # Python is about to find and run it.
+        words = sys.orig_argv
+        return (
+            "tfhyper" in words[words.index("-m") + 1 :][:1] if "-m" in words else False
+        )
+    return os.path.basename(name) in ("tfhyper", "tfhyper.exe")
+
+
+# The command line imports what a command needs, and Keras not before.
+if TYPE_CHECKING or not _is_command():
+    from tfhyper import (
+        heads,
+        kits,
+        layers,
+        metrics,
+        models,
+        posterior,
+        saving,
+        training,
+        variational,
+    )
+    from tfhyper.convert import convert
+    from tfhyper.kits import LayerKit
+    from tfhyper.posterior import (
+        AnytimePrediction,
+        DeepEnsemble,
+        DistributionPrediction,
+        Draw,
+        LabelsPrediction,
+        PosteriorPredictor,
+        Prediction,
+        Predictions,
+        RegressionPrediction,
+        Rejection,
+    )
+    from tfhyper.variational import Variational
+
 # Parts that register nothing with Keras: imported when they are first used.
-_LATER = ("analysis", "data", "export", "pruning")
+_LATER = ("analysis", "cli", "data", "export", "pruning")
 
 __all__ = [
     "AnytimePrediction",
@@ -65,6 +82,7 @@ __all__ = [
     "Variational",
     "__version__",
     "analysis",
+    "cli",
     "convert",
     "data",
     "export",
@@ -84,7 +102,18 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"tfhyper.{name}")
+    if name in __all__:  # in the command line alone
+        return _from_parts(name)
     raise AttributeError(f"module 'tfhyper' has no attribute {name!r}")
+
+
+def _from_parts(name: str) -> Any:
+    for part in ("convert", "kits", "posterior", "variational"):
+        module = importlib.import_module(f"tfhyper.{part}")
+        if hasattr(module, name):
+            found = globals()[name] = getattr(module, name)
+            return found
+    return importlib.import_module(f"tfhyper.{name}")
 
 
 def __dir__() -> list[str]:

@@ -37,16 +37,17 @@ CASES = [
 ]
 SCRIPT = """
 import json, sys
-import network_flags
-FLAGS = network_flags.FLAGS
+from tfhyper.cli import flag_sets, network
+FLAGS = network.FLAGS
+flag_sets.define_network()
 results = []
 for text in json.load(sys.stdin):
     FLAGS.unparse_flags()
-    for name in network_flags.SETTINGS.split():
+    for name in network.SETTINGS.split():
         FLAGS[name].unparse()
     FLAGS(["test", *text.split()])
     try:
-        results.append(network_flags.network_options())
+        results.append(network.network_options())
     except ValueError as error:
         results.append(str(error))
 print(json.dumps(results))
@@ -55,7 +56,7 @@ print(json.dumps(results))
 
 def test_flags_become_arguments_or_a_message():
     given = json.dumps([text for text, _ in CASES])
-    process = run_python("-c", SCRIPT, input=given, cwd=ROOT / "examples", check=True)
+    process = run_python("-c", SCRIPT, input=given, check=True)
     results = json.loads(process.stdout)
     for (text, expected), found in zip(CASES, results, strict=True):
         if isinstance(expected, str):

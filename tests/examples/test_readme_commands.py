@@ -32,8 +32,9 @@ def commands(path):
 
 def defaults(script):
     """Returns the defaults of a script's text flags: its own, else the shared ones."""
-    folder = (ROOT / script).parent
-    shared = folder / "common.py"
+    shared = ROOT / "tfhyper" / "cli" / "flag_sets.py"
+    if script.startswith("benchmarks"):
+        shared = ROOT / "benchmarks" / "common.py"
     found = {}
     for path in (shared, ROOT / script):
         if path.exists():
@@ -103,7 +104,8 @@ def test_scripts_have_default_folders_of_their_own():
             if found is not None:
                 name = of_another.get(path.name, path.name)
                 assert folders.setdefault(found, name) == name, found
-    assert {"runs/train", "runs/bayesian_cnn", "runs/deep_ensemble"} <= set(folders)
+    assert {"runs/bayesian_cnn", "runs/deep_ensemble"} <= set(folders)
+    assert "runs/train" not in folders, "the default of all others"
 
 
 def test_scripts_that_share_flags_show_them():

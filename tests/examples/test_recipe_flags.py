@@ -1,18 +1,18 @@
 """examples/train.py: what its flags make of a recipe, and folders of before."""
 
 import json
-import pathlib
 
 import pytest
 
 from tests.helpers.processes import run_python
 
-ROOT = pathlib.Path(__file__).parents[2]
 CODE = """
-import json, sys
-sys.path.insert(0, {examples!r})
-import common, train, numpy as np, tfhyper
+import json
+import numpy as np
 from absl import flags
+from tfhyper.cli import flag_sets, report, train
+
+flag_sets.define_train()
 
 def say(*given):
     flags.FLAGS.unparse_flags()
@@ -20,7 +20,7 @@ def say(*given):
     settings = train.settings_of_flags()
     if "--network=resnet" in given:
         return {{"settings": settings}}
-    data = common.load_data({{**settings, "train_examples": 64}})
+    data = report.load_data({{**settings, "train_examples": 64}})
     model = train.make_model(data, seed=3)
     gammas = [v for v in model.trainable_variables if v.name == "gamma"]
     chosen = train.recipe()
@@ -82,7 +82,7 @@ BEFORE = {
 
 @pytest.fixture(scope="module")
 def found():
-    code = CODE.format(examples=str(ROOT / "examples"), cases=json.dumps(CASES))
+    code = CODE.format(cases=json.dumps(CASES))
     (line,) = (
         line
         for line in run_python("-c", code, check=True).stdout.splitlines()

@@ -121,8 +121,8 @@ class VariationalLayer(LayerMixin):
         """
         raise NotImplementedError
 
-    def weighted_kl(self, _: Any = None) -> Tensor:
-        """Returns the layer's term of the loss. Called as a regularizer."""
+    def weighted_kl(self) -> Tensor:
+        """Returns the layer's term of the loss."""
         return self._weight_of_kl() * self.kl_factor * self.kl_divergence()
 
     def _weight_of_kl(self) -> Any:
@@ -132,6 +132,19 @@ class VariationalLayer(LayerMixin):
         examples = ops.cast(self.examples, self.kl_factor.dtype)
         known = ops.cast(examples > 0, examples.dtype)
         return known / ops.maximum(examples, 1.0)
+
+
+class KLTerm(keras.regularizers.Regularizer):
+    """A layer's term of the loss, as Keras asks for it: a regularizer of a variable.
+
+    Some releases of Keras take no other callable for one.
+    """
+
+    def __init__(self, layer: VariationalLayer):
+        self._layer = layer
+
+    def __call__(self, x: Any) -> Tensor:
+        return self._layer.weighted_kl()
 
 
 # The models whose users were warned.

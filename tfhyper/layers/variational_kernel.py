@@ -7,7 +7,7 @@ from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.roles import POSTERIOR, role_of
 from tfhyper.layers.seeds import StatelessSeed, check_seed, derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.layers.variational import VariationalLayer, check_kl_weight
+from tfhyper.layers.variational import KLTerm, VariationalLayer, check_kl_weight
 from tfhyper.tensor_types import Tensor
 
 
@@ -74,7 +74,7 @@ class VariationalKernel(DrawCounter, VariationalLayer, StochasticKernel):
 
     def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         """Makes the posterior, one of whose variables has the KL term in the loss."""
-        options = {**options, "regularizer": self.weighted_kl}
+        options = {**options, "regularizer": KLTerm(self)}
         mean = self.build_posterior(tuple(shape), **options)
         if not any(role_of(variable) == POSTERIOR for variable in self.variables):
             raise NotImplementedError(

@@ -3,6 +3,7 @@
 import io
 import math
 import zipfile
+from collections.abc import Iterator
 from typing import IO, cast
 
 import numpy as np
@@ -21,10 +22,7 @@ def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """
     arrays = {}
     with open_zip(file, files=False) as archive:
-        for entry in archive.infolist():
-            name = entry.filename.removesuffix(".npy")
-            if name == entry.filename:
-                raise ValueError(f"{name} is not an array")
+        for name, entry in _entries(archive):
             array = _read(archive, entry, name)
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} is not finite")
@@ -32,21 +30,50 @@ def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def read_shapes(file: IO[bytes]) -> dict[str, tuple[int, ...]]:
+    """Returns name -> shape of the arrays of a npz file; reads no array.
+
+    Raises:
+        ValueError: if it is no such file, or holds anything but real numbers.
+    """
+    shapes = {}
+    with open_zip(file, files=False) as archive:
+        for name, entry in _entries(archive):
+            with archive.open(entry) as array:
+                shapes[name], *_ = _read_header(array, entry, name)
+    return shapes
+
+
+def _entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name == entry.filename:
+            raise ValueError(f"{name} is not an array")
+        yield name, entry
+
+
+def _read_header(
+    file: IO[bytes], entry: zipfile.ZipInfo, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Returns shape, whether it is in Fortran's order, and dtype of an array."""
+    reader = _READERS.get(npy.read_magic(file))
+    if reader is None:
+        raise ValueError(f"{name} is of another version")
+    shape, fortran, dtype = reader(file)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {dtype}, not numbers: allow_pickle is off")
+    if math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
+        raise ValueError(f"{name} of shape {shape} has not the bytes of it")
+    return shape, fortran, dtype
+
+
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.ndarray:
     with archive.open(entry) as file:
-        reader = _READERS.get(npy.read_magic(file))
-        if reader is None:
-            raise ValueError(f"{name} is of another version")
-        shape, fortran, dtype = reader(file)
-        if dtype.kind not in "biuf":
-            raise ValueError(f"{name} holds {dtype}, not numbers: allow_pickle is off")
-        size = math.prod(shape) * dtype.itemsize
-        if size != entry.file_size - file.tell():
-            raise ValueError(f"{name} of shape {shape} has not the bytes of it")
+        shape, fortran, dtype = _read_header(file, entry, name)
         array = np.empty(shape, dtype, order="F" if fortran else "C")
         flat = array.reshape(-1, order="A")
         # What zipfile opens is one, which its type does not say.
         source = cast(io.BufferedIOBase, file)
-        if size and source.readinto(flat.view("uint8").data) != size:
+        if array.nbytes and source.readinto(flat.view("uint8").data) != array.nbytes:
             raise ValueError(f"{name} is cut")
     return array

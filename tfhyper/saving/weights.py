@@ -4,6 +4,7 @@ import math
 from typing import IO
 
 import h5py
+import numpy as np
 
 # What Keras keeps beside the weights: names, as attributes.
 _MAX_ATTRIBUTES, _MAX_ATTRIBUTE = 16, 2**16
@@ -18,6 +19,16 @@ def stored_bytes(file: IO[bytes]) -> int:
             or if a weight is not stored as a whole and as it is, as Keras stores
             them: what it declares is not what is there.
     """
+    weights = stored_weights(file).values()
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in weights)
+
+
+def stored_weights(file: IO[bytes]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Returns path -> (shape, dtype) of all weights of an HDF5 file; reads none.
+
+    Raises:
+        ValueError: as `stored_bytes`.
+    """
     size = file.seek(0, 2)
     file.seek(0)
     try:
@@ -25,13 +36,14 @@ def stored_bytes(file: IO[bytes]) -> int:
             found = _check(weights)
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"its weights are not a whole HDF5 file ({error})") from error
-    if found > size:
-        raise ValueError(f"its weights declare {found} bytes and have {size}")
+    needed = sum(math.prod(shape) * dtype.itemsize for shape, dtype in found.values())
+    if needed > size:
+        raise ValueError(f"its weights declare {needed} bytes and have {size}")
     return found
 
 
-def _check(weights: h5py.File) -> int:
-    found, seen = 0, {h5py.h5o.get_info(weights.id).addr}
+def _check(weights: h5py.File) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    found, seen = {}, {h5py.h5o.get_info(weights.id).addr}
     waiting = [weights]
     while waiting:
         group = waiting.pop()
@@ -48,14 +60,15 @@ def _check(weights: h5py.File) -> int:
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
                 _check_attributes(item)
-                found += _bytes(item)
+                _check_stored(item)
+                found[item.name] = item.shape, item.dtype
             else:
                 raise ValueError(f"{item.name} is neither a group nor a weight")
     return found
 
 
-def _bytes(dataset: h5py.Dataset) -> int:
-    """Returns the bytes of a dataset, after a look at where they are."""
+def _check_stored(dataset: h5py.Dataset) -> None:
+    """Raises ValueError unless the bytes of a dataset are all there, as they are."""
     properties = dataset.id.get_create_plist()
     size = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
     if dataset.dtype.hasobject or dataset.dtype.kind not in "biufcV":
@@ -71,7 +84,6 @@ def _bytes(dataset: h5py.Dataset) -> int:
             f"{dataset.name} of shape {dataset.shape} is not stored as it is: "
             f"{dataset.id.get_storage_size()} of {size} bytes are there"
         )
-    return size
 
 
 def _check_attributes(item: h5py.Group | h5py.Dataset) -> None:

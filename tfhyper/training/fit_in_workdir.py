@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 
 class TrainingData(Protocol):
-    """What is trained on, as `tfhyper.data.load` returns it.
+    """What is trained on, as `tfhyper.data.load` returns it."""
 
-    Attributes:
-        steps_per_epoch: how many batches an epoch has.
-    """
-
-    steps_per_epoch: int
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
 
     def train_from(self, epoch: int) -> tf.data.Dataset:
         """Returns the batches from an epoch on."""

@@ -1,55 +1,26 @@
-"""What the example scripts share: errors as messages, data and reports."""
+"""Reports on a trained network: scores, uncertainties, pictures, what is unknown."""
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import numpy as np
-from absl import app, flags, logging
-from scripting import show_own_flags, write_figure, write_json
+from absl import flags
 
-import tfhyper
-from tfhyper import analysis, metrics
+# All that registers something with Keras, as `import tfhyper` does: for files.
+from tfhyper import analysis, heads, metrics, training  # noqa: F401
+from tfhyper.cli.scripting import write_figure, write_json
+from tfhyper.data import Data, load
+from tfhyper.layers import Augment, StochasticLayer
+from tfhyper.posterior import PosteriorPredictor, Rejection
+from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.networks.averaging import Averaging
+from tfhyper.variational import Variational
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "runs/train", "Folder of the training and its results.")
-flags.DEFINE_integer("draws", 16, "N: draws that the prediction averages over.")
-flags.DEFINE_integer("draw_seed", 0, "Seed of the draws.")
-flags.DEFINE_integer(
-    "calibration_examples",
-    None,
-    "Training images that each draw takes its BatchNorm moments from; all by default.",
-)
-flags.DEFINE_float(
-    "coverage",
-    0.9,
-    "Fraction of images that are to have an answer: the others are *unknown*, by the "
-    "first half of the test images. 0: nothing is unknown.",
-    lower_bound=0,
-    upper_bound=1,
-)
-flags.DEFINE_float(
-    "selective_error",
-    None,
-    "In place of --coverage: the fraction of wrong ones among the answers.",
-    lower_bound=0,
-    upper_bound=1,
-)
-flags.DEFINE_enum(
-    "score",
-    "total",
-    ["total", "aleatoric", "epistemic", "confidence"],
-    "The uncertainty by which an image is unknown.",
-)
-
-flags.DEFINE_enum(
-    "views",
-    "none",
-    ["none", "flips"],
-    "How draws see the images: flips, every second one sees their mirror images.",
-)
 
 # A single draw is judged by the median of so many (Ukai et al., 2019, 4.1).
 SINGLES = 5
@@ -57,22 +28,6 @@ SINGLES = 5
 MANY_CLASSES = 100
 # Most and least certain images that a picture shows.
 EXAMPLES = 8
-
-
-def run(main):
-    """Runs a script; bad input ends it with a message instead of a traceback."""
-
-    def checked_main(argv):
-        if len(argv) > 1:
-            raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-        logging.set_verbosity(logging.ERROR)  # quietens TensorFlow Datasets
-        try:
-            main()
-        except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
-            sys.exit(f"error: {error}")
-
-    show_own_flags()
-    app.run(checked_main)
 
 
 def check_flags(names: Sequence[str] = ("draws", "calibration_examples")) -> None:
@@ -84,7 +39,7 @@ def check_flags(names: Sequence[str] = ("draws", "calibration_examples")) -> Non
 
 
 # What a file of settings may hold for the data, by type: `"False"` is no `False`.
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "dataset": str,
     "data_dir": str | None,
     "batch_size": int,
@@ -103,7 +58,7 @@ SETTINGS = {
 }
 
 
-def check_settings(settings: dict) -> None:
+def check_settings(settings: dict[str, Any]) -> None:
     """Raises ValueError for settings, as a file has them, of other types."""
     for name, kind in SETTINGS.items():
         value = settings.get(name)
@@ -118,10 +73,10 @@ def check_settings(settings: dict) -> None:
             )
 
 
-def load_data(settings: dict) -> tfhyper.data.Data:
+def load_data(settings: dict[str, Any]) -> Data:
     """Returns the data that a training was, or is to be, made with."""
     check_settings(settings)
-    return tfhyper.data.load(
+    return load(
         settings["dataset"],
         data_dir=settings["data_dir"],
         batch_size=settings["batch_size"],
@@ -141,14 +96,15 @@ def load_data(settings: dict) -> tfhyper.data.Data:
     )
 
 
-def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None:
+def report(
+    model: keras.Model, data: Data, averaging: Averaging = "branching"
+) -> dict[str, Any]:
     """Reports on the draws of a trained network, as `report_predictor` does."""
-    augment = tfhyper.layers.Augment.flips() if FLAGS.views == "flips" else None
-    draws = isinstance(model, tfhyper.Variational) or any(
-        isinstance(layer, tfhyper.layers.StochasticLayer) and layer.is_random
-        for layer in model.layers
+    augment = Augment.flips() if FLAGS.views == "flips" else None
+    draws = isinstance(model, Variational) or any(
+        isinstance(layer, StochasticLayer) and layer.is_random for layer in model.layers
     )
-    predictor = tfhyper.PosteriorPredictor(
+    predictor = PosteriorPredictor(
         model,
         # Where nothing else draws, more of them than views would be the same again.
         num_draws=FLAGS.draws if draws else len(augment.views) if augment else 1,
@@ -158,10 +114,10 @@ def report(model, data: tfhyper.data.Data, averaging: str = "branching") -> None
     )
     predictor.summary()
     predictor.estimate_batch_norm(calibration_data(data))
-    report_predictor(predictor, data)
+    return report_predictor(predictor, data)
 
 
-def calibration_data(data: tfhyper.data.Data):
+def calibration_data(data: Data) -> Any:
     """Returns what draws take their BatchNorm moments from, as the flags say."""
     batches = -1
     if FLAGS.calibration_examples is not None:
@@ -170,8 +126,12 @@ def calibration_data(data: tfhyper.data.Data):
     return data.epoch(0).take(batches)
 
 
-def report_predictor(predictor, data: tfhyper.data.Data) -> None:
-    """Prints x1 and xN scores; writes them, the predictor and pictures."""
+def report_predictor(predictor: BasePredictor, data: Data) -> dict[str, Any]:
+    """Prints x1 and xN scores; writes them, the predictor and pictures.
+
+    Returns:
+        Where they are, the scores, and the rejection, as JSON values.
+    """
     prediction = predictor.predict(data.test, verbose=1)
     labels = np.concatenate([y for _, y in data.test])
 
@@ -212,10 +172,21 @@ def report_predictor(predictor, data: tfhyper.data.Data) -> None:
             )
     print()
     choose_rejection(predictor, prediction, labels)
-    write_results(predictor, prediction, labels, data, scores)
+    written = write_results(predictor, prediction, labels, data, scores)
+    return {
+        "workdir": FLAGS.workdir,
+        "dataset": data.spec.name,
+        "test_examples": len(labels),
+        "draws": predictor.num_draws,
+        "scores": scores,
+        "rejection": predictor.settings["rejection"],
+        "written": written,
+    }
 
 
-def choose_rejection(predictor, prediction, labels: np.ndarray) -> None:
+def choose_rejection(
+    predictor: BasePredictor, prediction: Any, labels: np.ndarray
+) -> None:
     """Gives a predictor the rejection that the flags name, and prints what it is worth.
 
     Chosen on the first half of the test images, and judged on the second.
@@ -227,7 +198,7 @@ def choose_rejection(predictor, prediction, labels: np.ndarray) -> None:
     uncertainty = prediction.uncertainty(FLAGS.score)
     if FLAGS.selective_error is None:
         aim = f"a coverage of {FLAGS.coverage:g}"
-        rule = {"coverage": FLAGS.coverage}
+        rule: dict[str, Any] = {"coverage": FLAGS.coverage}
     else:
         aim = f"an error of {FLAGS.selective_error:g} among the answers"
         rule = {
@@ -236,7 +207,7 @@ def choose_rejection(predictor, prediction, labels: np.ndarray) -> None:
             "probs": prediction.mean[:half],
         }
     threshold = metrics.rejection_threshold(uncertainty[:half], **rule)
-    predictor.rejection = tfhyper.Rejection(threshold, FLAGS.score)
+    predictor.rejection = Rejection(threshold, FLAGS.score)
     print(
         f"unknown: {FLAGS.score} above {threshold:.4f}, by {half} test images, for "
         f"{aim}"
@@ -255,7 +226,7 @@ def choose_rejection(predictor, prediction, labels: np.ndarray) -> None:
         )
 
 
-def images_of(batches, rows: np.ndarray) -> np.ndarray:
+def images_of(batches: Iterable[Any], rows: np.ndarray) -> np.ndarray:
     """Returns the images of some rows, in increasing order, of a dataset."""
     found, start = [], 0
     for images, _ in batches:
@@ -266,18 +237,25 @@ def images_of(batches, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def write_results(predictor, prediction, labels, data, scores) -> None:
+def write_results(
+    predictor: BasePredictor,
+    prediction: Any,
+    labels: np.ndarray,
+    data: Data,
+    scores: dict[str, Any],
+) -> list[str]:
     """Writes the predictor, the scores and two pictures, and says where."""
     path = os.path.join(FLAGS.workdir, "predictor.tfhyper")
     predictor.save(path, overwrite=True)
     print(f"written: {path}")
-    path = os.path.join(FLAGS.workdir, "scores.json")
-    write_json(path, scores)
+    written = [path, os.path.join(FLAGS.workdir, "scores.json")]
+    write_json(written[-1], scores)
     # Only these images are held: those of ImageNet would not fit.
     order = np.argsort(prediction.total, kind="stable")
     rows = np.unique([*order[:EXAMPLES], *order[-EXAMPLES:]])
     images = images_of(data.test, rows)
-    images = np.clip(images * data.spec.std + data.spec.mean, 0, 1)
+    mean, std = (np.asarray(x, "float32") for x in (data.spec.mean, data.spec.std))
+    images = np.clip(images * std + mean, 0, 1)
     title = f"{data.spec.name}, x{predictor.num_draws}"
     figures = {
         "reliability": analysis.reliability_diagram(
@@ -294,5 +272,6 @@ def write_results(predictor, prediction, labels, data, scores) -> None:
         ),
     }
     for name, figure in figures.items():
-        path = os.path.join(FLAGS.workdir, f"{name}.png")
-        write_figure(path, figure)
+        written.append(os.path.join(FLAGS.workdir, f"{name}.png"))
+        write_figure(written[-1], figure)
+    return written

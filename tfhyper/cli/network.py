@@ -1,39 +1,26 @@
-"""Flags that choose a network and its arguments."""
+"""The network that the flags choose, and its arguments."""
 
 import ast
 import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from absl import flags
 
 from tfhyper import models
+from tfhyper.cli.choices import FORMER_NETWORKS
 
 FLAGS = flags.FLAGS
-# Old names, which commands and folders of trainings have -> those of now.
-FORMER = {"resnet50": "resnet"}
-flags.DEFINE_enum(
-    "network", "wide_resnet", sorted([*models.NETWORKS, *FORMER]), "Network."
-)
-flags.DEFINE_integer("depth", None, "Depth of the network; 10 of a wide_resnet.")
-flags.DEFINE_integer("width", None, "Width of a wide_resnet; 1 by default.")
-flags.DEFINE_float("dropout", None, "Dropout inside the blocks of a wide_resnet.")
-flags.DEFINE_string(
-    "network_options",
-    "",
-    "Arguments of tfhyper.models.NETWORK: cardinality=8,base_width=64 or "
-    "stage_blocks=(3,4,23,3).",
-)
-
 SETTINGS = "network depth width dropout network_options"
-_SMALL = {"wide_resnet": {"depth": 10, "width": 1}}
+_SMALL: dict[str, dict[str, Any]] = {"wide_resnet": {"depth": 10, "width": 1}}
 _PAIR = r"\w+=(?:\([^()]*\)|[^,()]+)"
 
 
 def name() -> str:
     """Returns the network of the flags, a key of `tfhyper.models.NETWORKS`."""
-    return FORMER.get(FLAGS.network, FLAGS.network)
+    return FORMER_NETWORKS.get(FLAGS.network, FLAGS.network)
 
 
 def builder() -> Callable[..., keras.Model]:
@@ -41,7 +28,7 @@ def builder() -> Callable[..., keras.Model]:
     return models.NETWORKS[name()]
 
 
-def network_options() -> dict:
+def network_options() -> dict[str, Any]:
     """Returns the arguments of the network that the flags give.
 
     Raises:
@@ -54,8 +41,8 @@ def network_options() -> dict:
             "--network_options must be name=value,name=value. "
             f"Received: --network_options={FLAGS.network_options}"
         )
-    pairs = [pair.split("=", 1) for pair in re.findall(_PAIR, text)]
-    pairs = [(name, _value(value)) for name, value in pairs]
+    given = [pair.split("=", 1) for pair in re.findall(_PAIR, text)]
+    pairs = [(name, _value(value)) for name, value in given]
     for name in ("depth", "width", "dropout"):
         if FLAGS[name].value is not None:
             pairs.append((name, FLAGS[name].value))
@@ -73,7 +60,7 @@ def network_options() -> dict:
     return {**_SMALL.get(FLAGS.network, {}), **options}
 
 
-def _value(text: str):
+def _value(text: str) -> Any:
     """Returns a number, bool or tuple, or else the text itself."""
     try:
         return ast.literal_eval(text)

@@ -1,49 +1,21 @@
-"""What the scripts that train share: flags of data and training, and the run."""
+"""A training as the flags say: its settings, devices and folder."""
 
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from absl import flags
 
-import tfhyper
 from tfhyper import training
-from tfhyper.training.strategies import STRATEGIES, check_batches
-from tfhyper.training.trainer import BATCH_NORMS
+from tfhyper.data import Data
+from tfhyper.training.strategies import check_batches
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("dataset", "fashion_mnist_small", "A name of tfhyper.data.load.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
-flags.DEFINE_bool("download", False, "Download the data set if it is not there.")
-flags.DEFINE_integer("train_examples", None, "First so many images; all by default.")
-flags.DEFINE_integer("test_examples", None, "First so many images; all by default.")
-flags.DEFINE_integer("image_size", None, "Side of ImageNet's images; 224 by default.")
-flags.DEFINE_float("color_jitter", 0.0, "Strength of the jitter of colours; 0: none.")
-flags.DEFINE_integer("epochs", 20, "Epochs.")
-flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
-flags.DEFINE_float("learning_rate", 0.1, "First learning rate.")
-flags.DEFINE_integer("seed", 0, "Seed of weights, noise and data order.")
-flags.DEFINE_integer(
-    "keep_checkpoints", 2, "Last checkpoints to keep in --workdir.", lower_bound=1
-)
-flags.DEFINE_enum(
-    "mixed_precision", "none", ["none", "bfloat16", "float16"], "Compute dtype."
-)
-flags.DEFINE_enum(
-    "strategy",
-    "none",
-    STRATEGIES,
-    "Devices: one, all of this machine, or those of several (TF_CONFIG or Slurm).",
-)
-flags.DEFINE_integer(
-    "logical_devices", None, "Split the CPU into so many devices, to try --strategy."
-)
-flags.DEFINE_integer("weight_sets", 1, "Draws of each replica in a step.")
-flags.DEFINE_bool("per_replica_draws", False, "Other draws on each replica.")
-flags.DEFINE_enum("batch_norm", BATCH_NORMS[0], BATCH_NORMS, "Moments on replicas.")
-flags.DEFINE_integer("steps_per_call", 10, "Steps in a compiled loop.")
-flags.DEFINE_bool("fast_generator", True, "Train generators by packed gradients.")
 
 # What `tfhyper.training.Trainer` takes.
 _TRAINER = "weight_sets per_replica_draws batch_norm steps_per_call fast_generator"
@@ -54,7 +26,7 @@ _SETTINGS = (
 )
 
 
-def settings_of(names: str) -> dict:
+def settings_of(names: str) -> dict[str, Any]:
     """Returns the flags that another run must have the same to go on in a workdir."""
     return {name: FLAGS[name].value for name in f"{_SETTINGS} {names}".split()}
 
@@ -66,7 +38,7 @@ def set_precision() -> None:
 
 
 @functools.cache
-def strategy():
+def strategy() -> "tf.distribute.Strategy":
     """Returns the strategy of --strategy. Before anything is done with TensorFlow."""
     if FLAGS.logical_devices is not None:
         import tensorflow as tf
@@ -77,15 +49,15 @@ def strategy():
     return training.make_strategy(FLAGS.strategy)
 
 
-def trainer_options() -> dict:
+def trainer_options() -> dict[str, Any]:
     """Returns the arguments of `tfhyper.training.Trainer` that the flags name."""
     return {name: FLAGS[name].value for name in _TRAINER.split()}
 
 
 def fit(
     build: Callable[[], keras.Model],
-    data: tfhyper.data.Data,
-    settings: dict,
+    data: Data,
+    settings: dict[str, Any],
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model | None:
     """Trains in --workdir, from where a run before it stopped.
