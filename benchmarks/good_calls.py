@@ -334,6 +334,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "histograms": {"a": metrics.pit_histogram(UNCERTAINTY)}
     },
     "analysis.reliability_diagram": lambda: _LABELLED,
+    "analysis.prediction_plot": lambda: {
+        "prediction": predictor().predict(INPUTS, verbose=0),
+        "image": IMAGES[0],
+        "names": ["a", "b", "c"],
+        "title": "One",
+    },
     "analysis.segmentation_map": lambda: {
         "images": IMAGES,
         "labels": MAP_LABELS,
@@ -726,6 +732,15 @@ GOOD: dict[str, Callable[[], dict]] = {
         "self": predictor().predict(INPUTS),
         "threshold": 0.5,
     },
+    "posterior.Prediction.plot": lambda: {
+        "self": predictor().predict(INPUTS),
+        "image": IMAGES[0],
+        "names": ["a", "b", "c"],
+    },
+    "posterior.Prediction.take": lambda: {
+        "self": predictor().predict(INPUTS),
+        "examples": [0, 2],
+    },
     "posterior.Prediction.uncertainty": lambda: {
         "self": predictor().predict(INPUTS),
         "score": "total",
@@ -1025,6 +1040,17 @@ NOT_CALLED: dict[str, str] = {
     "layers.MovingAveragesWarning": "a warning",
     "layers.NoiseKind": "an enumeration",
     "layers.StochasticLayer": "a base class without arguments",
+    **{
+        f"posterior.{kind}.{method}": "the one method of all predictions"
+        for kind in (
+            "AnytimePrediction",
+            "DistributionPrediction",
+            "LabelsPrediction",
+            "RegressionPrediction",
+        )
+        for method in ("plot", "take")
+    },
+    "posterior.Predictions.plot": "hands on to the plot of each output",
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(
         (
@@ -1092,11 +1118,13 @@ INNER_METHODS = {
     "call",
     "from_config",
     "get_config",
+    "in_words",
     "on_epoch_begin",
     "on_epoch_end",
     "on_train_batch_begin",
     "on_train_begin",
     "result",
+    "to_summary",
     "update_step",
 }
 
@@ -1106,6 +1134,9 @@ _LAYER = {
     "prior_mean": bv.choice(),
 }
 _FLOW = {"prior_mean": bv.number(least=0)}
+_CLASS_NAMES = bv.names(
+    without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
+)
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
@@ -1139,9 +1170,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "build": bv.function(),
     "callbacks": bv.sequence(text=bv.TEXT, entries=[3]),
     "cardinality": bv.integer(),
-    "class_names": bv.names(
-        without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
-    ),
+    "class_names": _CLASS_NAMES,
     "code_units": bv.integer(),
     "confidence": bv.number(above=0, most=1),
     "coverage": bv.number(above=0, most=1, optional=True),
@@ -1369,6 +1398,20 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         )
     },
     "analysis.pit_plot": {"histograms": bv.mapping(**_NAMED)},
+    "analysis.prediction_plot": {
+        "prediction": bv.instance("prediction"),
+        "example": bv.integer(0, 5),
+        "image": bv.numbers(tied=None, name="image", without=("shape", "length")),
+        "names": _CLASS_NAMES,
+    },
+    "posterior.Prediction.plot": {
+        "example": bv.integer(0, 5),
+        "image": bv.numbers(tied=None, name="image", without=("shape", "length")),
+        "names": _CLASS_NAMES,
+    },
+    "posterior.Prediction.take": {
+        "examples": bv.domain("examples", text=bv.TEXT, number=3),
+    },
     "analysis.segmentation_map": {
         "images": bv.numbers(name="images"),
         "labels": bv.labels(),
