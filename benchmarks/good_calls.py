@@ -685,6 +685,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "batch_size": 3,
         "verbose": 0,
     },
+    "posterior.PosteriorPredictor.predict_labelled": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+        "y": LABELS,
+        "keep_members": True,
+    },
     "posterior.PosteriorPredictor.evaluate": lambda: {
         "self": predictor(),
         **_PREDICTED,
@@ -801,6 +807,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "coverage": 0.5,
         "sample_weight": np.ones(len(UNCERTAINTY)),
     },
+    "training.PosteriorTensorBoard": lambda: {
+        "log_dir": os.path.abspath("logs"),
+        "validation_data": (INPUTS, LABELS),
+        "train_inputs": INPUTS,
+    },
     "training.PosteriorValidation": lambda: {
         "validation_data": (INPUTS, LABELS),
         "train_inputs": INPUTS,
@@ -816,6 +827,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "inputs": INPUTS,
         "batch_size": 3,
         "verbose": 0,
+    },
+    "posterior.DeepEnsemble.predict_labelled": lambda: {
+        "self": ensemble(),
+        **_PREDICTED,
+        "y": LABELS,
+        "keep_members": True,
     },
     "posterior.DeepEnsemble.evaluate": lambda: {
         "self": ensemble(),
@@ -1050,6 +1067,8 @@ NOT_CALLED: dict[str, str] = {
         )
         for method in ("plot", "take")
     },
+    "training.PosteriorTensorBoard.evaluate": "called at the end of epochs",
+    "training.PosteriorValidation.evaluate": "called at the end of epochs",
     "posterior.Predictions.plot": "hands on to the plot of each output",
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(
@@ -1123,6 +1142,7 @@ INNER_METHODS = {
     "on_epoch_end",
     "on_train_batch_begin",
     "on_train_begin",
+    "on_train_end",
     "result",
     "to_summary",
     "update_step",
@@ -1140,6 +1160,7 @@ _CLASS_NAMES = bv.names(
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
+    "log_dir": bv.domain("log_dir", number=3, list=["logs"]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
     "max_value": bv.number(above=0),
     "means": bv.numbers(tied=1),
@@ -1672,7 +1693,9 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "posterior.DeepEnsemble.materialize": {"draw": bv.integer(0, 1)},
     "posterior.DeepEnsemble.predict_anytime": {"min_draws": bv.integer(1, 2)},
     "posterior.PosteriorPredictor.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.PosteriorPredictor.predict_labelled": {"y": bv.labels(optional=False)},
     "posterior.DeepEnsemble.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.DeepEnsemble.predict_labelled": {"y": bv.labels(optional=False)},
     "posterior.PosteriorPredictor.fit_noise": {"y": bv.numbers(optional=False)},
     "posterior.DeepEnsemble.fit_noise": {"y": bv.numbers(optional=False)},
     "pruning.report": {

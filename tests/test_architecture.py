@@ -59,6 +59,7 @@ ALLOWED = {
         "divergence",
         "keras_private",
         "layers",
+        "metrics",
         "posterior",
         "saving",
         "variational",

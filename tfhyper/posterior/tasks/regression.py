@@ -335,6 +335,11 @@ class Regression(Task):
         """Returns what adds up the means and variances of draws."""
         return RegressionSum(keep_members)
 
+    def member_of(self, prediction: RegressionPrediction, draw: int) -> Member:
+        """Returns the means and variances of one draw."""
+        members, variances = prediction.members, prediction.member_variance
+        return kept(members)[draw], kept(variances)[draw]
+
     @property
     def has_likelihood(self) -> bool:
         """Whether the targets have noise, chosen or given by the network."""

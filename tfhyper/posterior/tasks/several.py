@@ -193,6 +193,11 @@ class Several(Task):
         """Whether the scores of an output need the answers of each draw."""
         return any(task.keeps_members for task in self.tasks.values())
 
+    def member_of(self, prediction: Predictions, draw: int) -> Member:
+        """Returns what one draw said of all outputs, one after another."""
+        parts = (x.member_of(prediction[k], draw) for k, x in self.tasks.items())
+        return tuple(array for part in parts for array in part)
+
     @property
     def has_likelihood(self) -> bool:
         """Whether every output has one."""
