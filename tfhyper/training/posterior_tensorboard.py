@@ -206,7 +206,10 @@ class _Output:
         if not self._task.decides:
             self._pit.append(_some(_pit(prediction, labels)))
             return
-        rows = self._task.rejection_data(prediction, "total", labels, weights, True)
+        # With labels there are labels and probabilities, of what counts.
+        rows: dict[str, Any] = {
+            **self._task.rejection_data(prediction, "total", labels, weights, True)
+        }
         if not len(rows["labels"]):
             return
         curve = metrics.reliability_curve(

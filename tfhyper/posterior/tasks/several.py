@@ -85,6 +85,8 @@ class Predictions(Summarized, Mapping[str, Any]):
 
         >>> predictor = tfhyper.PosteriorPredictor(two_headed, num_draws=4)
         >>> figure = predictor.predict(np.zeros((5, 3))).plot(2)
+        >>> len(figure.subfigs)
+        2
         """
         return plot(self, example, image, names, title, figure)
 

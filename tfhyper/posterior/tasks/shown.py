@@ -102,6 +102,8 @@ class Shown(Summarized):
 
         >>> figure = predictor.predict(x_test).plot(2)
         >>> figure.savefig("third.png")
+        >>> len(figure.axes)  # bars of the classes, and both uncertainties
+        2
         """
         return plot(self, example, image, names, title, figure)
 
