@@ -334,6 +334,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "histograms": {"a": metrics.pit_histogram(UNCERTAINTY)}
     },
     "analysis.reliability_diagram": lambda: _LABELLED,
+    "analysis.prediction_plot": lambda: {
+        "prediction": predictor().predict(INPUTS, verbose=0),
+        "image": IMAGES[0],
+        "names": ["a", "b", "c"],
+        "title": "One",
+    },
     "analysis.segmentation_map": lambda: {
         "images": IMAGES,
         "labels": MAP_LABELS,
@@ -679,6 +685,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "batch_size": 3,
         "verbose": 0,
     },
+    "posterior.PosteriorPredictor.predict_labelled": lambda: {
+        "self": predictor(),
+        **_PREDICTED,
+        "y": LABELS,
+        "keep_members": True,
+    },
     "posterior.PosteriorPredictor.evaluate": lambda: {
         "self": predictor(),
         **_PREDICTED,
@@ -725,6 +737,15 @@ GOOD: dict[str, Callable[[], dict]] = {
     "posterior.Prediction.reject": lambda: {
         "self": predictor().predict(INPUTS),
         "threshold": 0.5,
+    },
+    "posterior.Prediction.plot": lambda: {
+        "self": predictor().predict(INPUTS),
+        "image": IMAGES[0],
+        "names": ["a", "b", "c"],
+    },
+    "posterior.Prediction.take": lambda: {
+        "self": predictor().predict(INPUTS),
+        "examples": [0, 2],
     },
     "posterior.Prediction.uncertainty": lambda: {
         "self": predictor().predict(INPUTS),
@@ -786,6 +807,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "coverage": 0.5,
         "sample_weight": np.ones(len(UNCERTAINTY)),
     },
+    "training.PosteriorTensorBoard": lambda: {
+        "log_dir": os.path.abspath("logs"),
+        "validation_data": (INPUTS, LABELS),
+        "train_inputs": INPUTS,
+    },
     "training.PosteriorValidation": lambda: {
         "validation_data": (INPUTS, LABELS),
         "train_inputs": INPUTS,
@@ -801,6 +827,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "inputs": INPUTS,
         "batch_size": 3,
         "verbose": 0,
+    },
+    "posterior.DeepEnsemble.predict_labelled": lambda: {
+        "self": ensemble(),
+        **_PREDICTED,
+        "y": LABELS,
+        "keep_members": True,
     },
     "posterior.DeepEnsemble.evaluate": lambda: {
         "self": ensemble(),
@@ -1025,6 +1057,19 @@ NOT_CALLED: dict[str, str] = {
     "layers.MovingAveragesWarning": "a warning",
     "layers.NoiseKind": "an enumeration",
     "layers.StochasticLayer": "a base class without arguments",
+    **{
+        f"posterior.{kind}.{method}": "the one method of all predictions"
+        for kind in (
+            "AnytimePrediction",
+            "DistributionPrediction",
+            "LabelsPrediction",
+            "RegressionPrediction",
+        )
+        for method in ("plot", "take")
+    },
+    "training.PosteriorTensorBoard.evaluate": "called at the end of epochs",
+    "training.PosteriorValidation.evaluate": "called at the end of epochs",
+    "posterior.Predictions.plot": "hands on to the plot of each output",
     "posterior.Rejection.rejects": "called by predictions, with what they hold",
     **dict.fromkeys(
         (
@@ -1092,11 +1137,14 @@ INNER_METHODS = {
     "call",
     "from_config",
     "get_config",
+    "in_words",
     "on_epoch_begin",
     "on_epoch_end",
     "on_train_batch_begin",
     "on_train_begin",
+    "on_train_end",
     "result",
+    "to_summary",
     "update_step",
 }
 
@@ -1106,9 +1154,13 @@ _LAYER = {
     "prior_mean": bv.choice(),
 }
 _FLOW = {"prior_mean": bv.number(least=0)}
+_CLASS_NAMES = bv.names(
+    without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
+)
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
+    "log_dir": bv.domain("log_dir", number=3, list=["logs"]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
     "max_value": bv.number(above=0),
     "means": bv.numbers(tied=1),
@@ -1139,9 +1191,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "build": bv.function(),
     "callbacks": bv.sequence(text=bv.TEXT, entries=[3]),
     "cardinality": bv.integer(),
-    "class_names": bv.names(
-        without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
-    ),
+    "class_names": _CLASS_NAMES,
     "code_units": bv.integer(),
     "confidence": bv.number(above=0, most=1),
     "coverage": bv.number(above=0, most=1, optional=True),
@@ -1369,6 +1419,20 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         )
     },
     "analysis.pit_plot": {"histograms": bv.mapping(**_NAMED)},
+    "analysis.prediction_plot": {
+        "prediction": bv.instance("prediction"),
+        "example": bv.integer(0, 5),
+        "image": bv.numbers(tied=None, name="image", without=("shape", "length")),
+        "names": _CLASS_NAMES,
+    },
+    "posterior.Prediction.plot": {
+        "example": bv.integer(0, 5),
+        "image": bv.numbers(tied=None, name="image", without=("shape", "length")),
+        "names": _CLASS_NAMES,
+    },
+    "posterior.Prediction.take": {
+        "examples": bv.domain("examples", text=bv.TEXT, number=3),
+    },
     "analysis.segmentation_map": {
         "images": bv.numbers(name="images"),
         "labels": bv.labels(),
@@ -1629,7 +1693,9 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "posterior.DeepEnsemble.materialize": {"draw": bv.integer(0, 1)},
     "posterior.DeepEnsemble.predict_anytime": {"min_draws": bv.integer(1, 2)},
     "posterior.PosteriorPredictor.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.PosteriorPredictor.predict_labelled": {"y": bv.labels(optional=False)},
     "posterior.DeepEnsemble.evaluate": {"y": bv.labels(optional=False)},
+    "posterior.DeepEnsemble.predict_labelled": {"y": bv.labels(optional=False)},
     "posterior.PosteriorPredictor.fit_noise": {"y": bv.numbers(optional=False)},
     "posterior.DeepEnsemble.fit_noise": {"y": bv.numbers(optional=False)},
     "pruning.report": {

@@ -12,6 +12,8 @@ name ending in `_plot`, draws them:
 `pit_plot`, `coverage_plot` and `sparsification_plot` draw what `pit_histogram`, the
 coverage curves and `sparsification_curve` of `tfhyper.metrics` return.
 
+`prediction_plot` draws what is predicted of one example; it is `plot` of a prediction.
+
 The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
 are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and comes with
 `pip install tfhyper[plots]`.
@@ -41,6 +43,7 @@ from tfhyper.analysis.examples import extreme_examples
 from tfhyper.analysis.faults import FaultTable, fault_plot, fault_table
 from tfhyper.analysis.maps import segmentation_map
 from tfhyper.analysis.plots import reliability_diagram, training_curves
+from tfhyper.analysis.predictions import prediction_plot
 from tfhyper.analysis.sparsification import sparsification_plot
 from tfhyper.analysis.uncertainty import uncertainty_map
 from tfhyper.analysis.weights import correlation_plot, weight_pair_plot
@@ -63,6 +66,7 @@ __all__ = [
     "fault_table",
     "hidden_units_plot",
     "pit_plot",
+    "prediction_plot",
     "reliability_diagram",
     "segmentation_map",
     "sparsification_plot",

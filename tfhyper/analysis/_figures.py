@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart under every common colour blindness.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 COLORS = (BLUE, VERMILION, GREEN, GREY, "#E69F00", "#56B4E9", "#CC79A7")
+_LARGEST_PALETTE = 20  # of matplotlib's "tab20"
 
 
 def new_figure(figsize: tuple[float, float], title: str | None) -> "Figure":
@@ -121,3 +122,14 @@ def check_class_names(class_names: Sequence[str] | None, classes: int) -> Sequen
             f"Received: class_names of length {len(names)}"
         )
     return names
+
+
+def class_colors(classes: int) -> list[Any]:
+    """Returns a colour for each class, as far apart as their number allows."""
+    if classes <= len(COLORS):
+        return list(COLORS[:classes])
+    from matplotlib import colormaps
+
+    if classes <= _LARGEST_PALETTE:
+        return [colormaps["tab20"](i) for i in range(classes)]
+    return [colormaps["turbo"](c) for c in np.linspace(0, 1, classes)]

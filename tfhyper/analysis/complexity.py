@@ -11,8 +11,8 @@ from tfhyper.analysis._blocks import stage_of
 from tfhyper.analysis._figures import BLUE, VERMILION, figure_for, tidy
 from tfhyper.checks import check_instance, check_positive_integer
 from tfhyper.layers.stochastic import StochasticKernel
+from tfhyper.summary import Summarized, Summary
 from tfhyper.tensor_types import Structure
-from tfhyper.text import align
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -47,9 +47,9 @@ class LayerComplexity:
     per_batch: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Complexity:
-    """Multiply-adds of a network and of drawing its kernels. `str` gives a table.
+@dataclasses.dataclass(frozen=True, repr=False)
+class Complexity(Summarized):
+    """Multiply-adds of a network and of drawing its kernels, shown as a table.
 
     Attributes:
         layers: tuple of `LayerComplexity`, in the order of the graph.
@@ -83,21 +83,21 @@ class Complexity:
         """What drawing the kernels adds to a batch: 0.002 for 0.2 %."""
         return self.per_batch / (self.batch_size * self.per_image)
 
-    def __str__(self) -> str:
+    def to_summary(self) -> Summary:
+        """Returns what is shown: a row for each layer, and one for all."""
         total = LayerComplexity("all", self.per_image, self.per_batch)
-        table = align(
-            [
-                ("multiply-adds", "per image", "kernel draw, per batch"),
-                *(
-                    (row.name, f"{row.per_image:,}", f"{row.per_batch:,}")
-                    for row in (*self.layers, total)
-                ),
-            ]
-        )
-        text = f"{table}\ndraws add {self.overhead:.2%} to batches of {self.batch_size}"
+        rows = [
+            (row.name, f"{row.per_image:,}", f"{row.per_batch:,}")
+            for row in (*self.layers, total)
+        ]
+        notes = []
+        if self.per_image:
+            added = f"{self.overhead:.2%} to batches of {self.batch_size}"
+            notes.append(f"draws add {added}")
         if self.not_counted:
-            text += f"\nnot counted: {', '.join(self.not_counted)}"
-        return text
+            notes.append(f"not counted: {', '.join(self.not_counted)}")
+        head = ("multiply-adds", "per image", "kernel draw, per batch")
+        return Summary("", head, rows, notes)
 
 
 def complexity(model: keras.Model, batch_size: int = 128) -> Complexity:

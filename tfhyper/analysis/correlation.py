@@ -16,6 +16,7 @@ from tfhyper.checks import (
     check_verbose,
 )
 from tfhyper.posterior import PosteriorPredictor
+from tfhyper.summary import Summarized, Summary
 
 Where: TypeAlias = Literal["within", "across"]
 WHERE: tuple[Where, ...] = get_args(Where)
@@ -41,8 +42,8 @@ class WeightPairs(NamedTuple):
     names: tuple[tuple[str, str], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class WeightCorrelation:
+@dataclasses.dataclass(frozen=True, repr=False)
+class WeightCorrelation(Summarized):
     """Pearson correlations of random pairs of weights over the draws.
 
     Attributes:
@@ -75,6 +76,18 @@ class WeightCorrelation:
         sqrt(2 / (pi num_draws)): what chance alone gives.
         """
         return math.sqrt(2 / (math.pi * self.num_draws))
+
+    def to_summary(self) -> Summary:
+        """Returns what is shown: the means within blocks and across them."""
+        rows = [
+            ("within", f"{self.within:.3f}", f"{len(self.within_pairs):,}"),
+            ("across", f"{self.across:.3f}", f"{len(self.across_pairs):,}"),
+        ]
+        by_chance = f"{self.noise_floor:.3f} by chance, of {self.num_draws:,} draws"
+        notes = [by_chance]
+        if self.num_constant:
+            notes.append(f"{self.num_constant:,} pairs left out, which never varied")
+        return Summary("", ("blocks", "mean |correlation|", "pairs"), rows, notes)
 
 
 def weight_pairs(

@@ -16,6 +16,7 @@ from tfhyper.checks import (
     check_numbers,
 )
 from tfhyper.metrics._checks import check_labels, check_members
+from tfhyper.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,21 @@ class ErrorCurve(NamedTuple):
     median: np.ndarray
     scores: np.ndarray
     label: str
+
+    def __repr__(self) -> str:
+        return self.to_summary().text()
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks show."""
+        return self.to_summary().html()
+
+    def to_summary(self) -> Summary:
+        """Returns what is shown: a row for each number of draws."""
+        low, high = self.scores.min(axis=0), self.scores.max(axis=0)
+        columns = zip(self.sizes, self.median, low, high, strict=True)
+        rows = [(f"{n}", *(f"{x:.4g}" for x in found)) for n, *found in columns]
+        head = ("draws", f"{self.label}, median", "smallest", "largest")
+        return Summary("", head, rows)
 
 
 def error_curve(

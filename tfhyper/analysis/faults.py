@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.analysis._figures import check_named, figure_for, tidy
 from tfhyper.checks import check_instance
-from tfhyper.text import align
+from tfhyper.summary import Summarized, Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
-@dataclasses.dataclass(frozen=True)
-class FaultTable:
-    """Examples that exactly `k` of N members misclassify. `str` gives the table.
+@dataclasses.dataclass(frozen=True, repr=False)
+class FaultTable(Summarized):
+    """Examples that exactly `k` of N members misclassify. It shows itself as a table.
 
     Attributes:
         methods: tuple of names, one for each row.
@@ -38,10 +38,11 @@ class FaultTable:
     counts: np.ndarray
     per_10000: np.ndarray
 
-    def __str__(self) -> str:
+    def to_summary(self) -> Summary:
+        """Returns what is shown: a row for each method."""
         head = ("misclassified, of 10,000", *(f"{k} times" for k in self.times))
         rows = zip(self.methods, self.per_10000, strict=True)
-        return align([head, *((m, *(f"{x:.0f}" for x in row)) for m, row in rows)])
+        return Summary("", head, [(m, *(f"{x:.0f}" for x in row)) for m, row in rows])
 
 
 def fault_table(labels: ArrayLike, members: Mapping[str, ArrayLike]) -> FaultTable:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.analysis._figures import (
-    COLORS,
     check_class_names,
     check_images,
+    class_colors,
     draw_image,
     figure_for,
 )
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("Image", "Truth", "Prediction", "Error", "Aleatoric", "Epistemic")
 _RIGHT_AND_WRONG = ["#E6E6E6", "black"]
-_LARGEST_PALETTE = 20  # of matplotlib's "tab20"
 
 
 def segmentation_map(
@@ -133,7 +132,7 @@ def segmentation_map(
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    colors = _class_colors(classes)
+    colors = class_colors(classes)
     of_classes = {"cmap": ListedColormap(colors), "vmin": -0.5, "vmax": classes - 0.5}
     of_errors = {"cmap": ListedColormap(_RIGHT_AND_WRONG), "vmin": 0, "vmax": 1}
     of_nats = {"cmap": "viridis", "vmin": 0.0, "vmax": largest if largest > 0 else 1.0}
@@ -173,14 +172,3 @@ def _check_examples(examples: Sequence[int], batch: int) -> list[int]:
             f"`examples` must name one example or more. Received: examples={examples!r}"
         )
     return chosen
-
-
-def _class_colors(classes: int) -> list[Any]:
-    """Returns a colour for each class, as far apart as their number allows."""
-    if classes <= len(COLORS):
-        return list(COLORS[:classes])
-    from matplotlib import colormaps
-
-    if classes <= _LARGEST_PALETTE:
-        return [colormaps["tab20"](i) for i in range(classes)]
-    return [colormaps["turbo"](c) for c in np.linspace(0, 1, classes)]

@@ -1,5 +1,6 @@
 """What every predictor does with labels: evaluate, choose, decide early."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,12 +177,64 @@ class BasePredictor(Averager):
         """
         self.task.check_scores()
         scores = self.task.new_scores()
-        data = self._labelled(x, y, sample_weight, batch_size, verbose)
-        keep_members = self.task.keeps_members
-        parts = self._in_parts(data, keep_members, verbose, "evaluate")
-        for prediction, labels, weights in parts:
-            scores.update(*self._checked(labels, prediction, weights))
+        keep = self.task.keeps_members
+        for part in self.predict_labelled(
+            x, y, batch_size, verbose, sample_weight, keep_members=keep
+        ):
+            scores.update(*part)
         return scores.result()
+
+    def predict_labelled(
+        self,
+        x: Structure,
+        y: ArrayLike | None = None,
+        batch_size: int = 128,
+        verbose: int = 0,
+        sample_weight: ArrayLike | None = None,
+        keep_members: bool = False,
+    ) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
+        """Yields predictions with their labels, for scores of your own.
+
+        The parts that `evaluate` adds its scores up of: a few batches together, so
+        that no more is held at once. Each is read once.
+
+        Args:
+            x: as for `evaluate`, as the next.
+            y: labels, where `x` is an array.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar.
+            sample_weight: weights, where `x` is an array.
+            keep_members: bool, keep what each draw says.
+
+        Yields:
+            Labels as arrays (examples, ...), what `predict` gives of these examples,
+            and weights, one for each label, or `None`.
+
+        Raises:
+            ValueError: as `evaluate`.
+
+        Example:
+
+        >>> surprises = [
+        ...     -np.log(prediction.mean[np.arange(len(labels)), labels])
+        ...     for labels, prediction, _ in predictor.predict_labelled(x_val, y_val)
+        ... ]
+        >>> bool(
+        ...     abs(
+        ...         np.concatenate(surprises).mean()
+        ...         - predictor.evaluate(x_val, y_val)["nll"]
+        ...     )
+        ...     < 1e-5
+        ... )
+        True
+        """
+        check_bool("keep_members", keep_members)
+        data = self._labelled(x, y, sample_weight, batch_size, verbose)
+        parts = self._in_parts(data, keep_members, verbose, "evaluate")
+        return (
+            self._checked(labels, prediction, weights)
+            for prediction, labels, weights in parts
+        )
 
     def fit_noise(
         self,

@@ -14,6 +14,7 @@ from tfhyper.training.kl import (
 from tfhyper.training.losses import SmoothedCrossentropy
 from tfhyper.training.multi_worker_fit import for_multi_worker_fit
 from tfhyper.training.optimizers import CoupledDecayAdam, CoupledDecaySGD
+from tfhyper.training.posterior_tensorboard import PosteriorTensorBoard
 from tfhyper.training.posterior_validation import PosteriorValidation
 from tfhyper.training.recipe import InitialValues, Preparation, Recipe
 from tfhyper.training.recipe_table import NAMED_RECIPES, RECIPES, recipe_for
@@ -40,6 +41,7 @@ __all__ = [
     "KLSchedule",
     "LinearKLWarmup",
     "NAMED_RECIPES",
+    "PosteriorTensorBoard",
     "PosteriorValidation",
     "Preparation",
     "RECIPES",

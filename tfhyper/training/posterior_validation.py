@@ -115,13 +115,25 @@ class PosteriorValidation(keras.callbacks.Callback):
         with naming("train_inputs", "inputs that the network takes"):
             predictor.estimate_batch_norm(self.train_inputs, size, verbose=0)
         x, y, *_ = *self.validation_data, None  # a dataset has the labels inside
-        scores = predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
+        scores = self.evaluate(predictor, x, y)
         if "error" in scores:
             scores = {"accuracy": 1.0 - scores["error"], **scores}
         # Of several outputs the sum, as that of their losses in training.
         losses = [scores[name] for name in scores if name.split("_")[-1] == "nll"]
         scores = {"loss": sum(losses), **scores}
         logs.update({f"val_{name}": value for name, value in scores.items()})
+
+    def evaluate(
+        self, predictor: PosteriorPredictor, x: Any, y: Any
+    ) -> dict[str, float]:
+        """Returns the scores of the averaged prediction of the validation data.
+
+        Args:
+            predictor: the predictor of the present weights.
+            x: inputs, or a dataset that has the labels inside.
+            y: labels, or `None`.
+        """
+        return predictor.evaluate(x, y, batch_size=self.batch_size, verbose=0)
 
     def _calibration_size(self) -> int | None:
         """The batch size of the pass for BatchNorm: a mini-batch has its own."""

@@ -1,8 +1,9 @@
 // The page: what was chosen goes to the server, what it says goes on the screen.
 
 import { CHANGES, noise, paint, resize } from "./images.js";
-import { bars, lines, LINES, numbers, percent } from "./plots.js";
+import { lines, LINES, numbers } from "./plots.js";
 import { ask, describe, infer, models, Trouble } from "./server.js";
+import { short, uncertainty, UNKNOWN, VIEWS } from "./views.js";
 
 const MOST_BYTES = 20e6;
 const KINDS = ["image/png", "image/jpeg"];
@@ -23,9 +24,8 @@ let mark = () => {};
 let sweeping = new AbortController();
 let looking = new AbortController();
 
-const nameOf = (place) => classNames[place] ?? `class ${place}`;
-
-const UNKNOWN = "unknown";
+const nameOf = (place) =>
+  classNames[place] ?? `${model.kind === "numbers" ? "target" : "class"} ${place}`;
 
 /** Returns the outputs to ask for, with the one that only some models have. */
 const outputs = (...names) => (model.rejection ? [...names, "rejected"] : names);
@@ -56,7 +56,8 @@ async function work(part, run) {
   // What these show would be of an earlier image, or nothing.
   const begun = chosen !== null;
   the("prediction").hidden = the("uncertainty").hidden = !begun || troubles.has("look");
-  the("sweep").hidden = !begun || troubles.has("sweep");
+  const swept = model && VIEWS[model.kind].alongSlider;
+  the("sweep").hidden = !begun || !swept || troubles.has("sweep");
 }
 
 /** Shows the image at the slider's place, and asks for its members. */
@@ -71,45 +72,32 @@ async function look() {
   mark(place);
   looking.abort();
   looking = new AbortController();
-  const names = outputs("probabilities", "class", "members", ...LINES);
-  const found = await infer(model, [steps[place]], names, looking.signal);
-  const [probabilities, best] = [found.probabilities[0], found.class[0]];
-  const answer = `${nameOf(best)}, ${percent(probabilities[best])}`;
-  const rejected = Boolean(found.rejected?.[0]);
-  the("verdict").textContent = rejected ? UNKNOWN : answer;
-  the("reason").textContent = rejected
-    ? `${reason(found, probabilities[best])} Of the classes it knows, the likeliest ` +
-      `would be ${answer}.`
-    : "";
-  the("reason").hidden = !rejected;
+  const view = VIEWS[model.kind];
+  const found = await infer(
+    model,
+    [steps[place]],
+    outputs(...view.outputs),
+    looking.signal,
+  );
+  const context = { nameOf, rejection: model.rejection, image: steps[place] };
+  const { verdict, reason = "", rejected = false } = view.show(found, context);
+  the("verdict").textContent = verdict;
+  the("reason").textContent = reason;
+  the("reason").hidden = !reason;
   the("prediction").classList.toggle("rejected", rejected);
-  bars(the("bars").tBodies[0], nameOf, probabilities, found.members[0], best);
   the("drawn").textContent = `: the average of ${found.members[0].length} networks`;
-  const most = Math.log(probabilities.length);
+  const most = view.most(found);
+  const parts = uncertainty(view, found);
   the("most").textContent = most.toFixed(2);
-  for (const name of LINES) the(name).textContent = found[name][0].toFixed(3);
+  const digits = (value) => (view.unit === "nats" ? value.toFixed(3) : short(value));
+  for (const name of LINES) the(name).textContent = digits(parts[name]);
   const [aleatoric, epistemic] = the("split").querySelectorAll(
     ".aleatoric, .epistemic",
   );
-  const share = (name) => (100 * found[name][0]) / most;
+  const share = (name) => (100 * parts[name]) / most;
   aleatoric.setAttribute("width", share("aleatoric"));
   epistemic.setAttribute("x", share("aleatoric"));
   epistemic.setAttribute("width", share("epistemic"));
-}
-
-/** Returns in words why an image has no answer. */
-function reason(found, probability) {
-  const { score, threshold } = model.rejection;
-  if (score === "confidence")
-    return (
-      `Not sure enough: a probability of ${percent(probability)} is below ` +
-      `${percent(1 - threshold)}.`
-    );
-  if (!LINES.includes(score)) return "Not sure enough.";
-  return (
-    `Not sure enough: ${score} uncertainty ${found[score][0].toFixed(3)} nats > ` +
-    `threshold ${threshold.toFixed(3)}.`
-  );
 }
 
 /** Asks for the image at all places of the slider, in one request. */
@@ -118,15 +106,18 @@ async function sweep() {
   mark = () => {};
   sweeping.abort();
   sweeping = new AbortController();
-  const names = outputs("class", ...LINES);
+  const view = VIEWS[model.kind];
+  if (!view.alongSlider) return;
+  const names = outputs(...view.alongSlider);
   const found = await infer(model, steps, names, sweeping.signal);
+  const isUnknown = (i) => [found.rejected?.[i]].flat(Infinity).every(Boolean);
   const points = values.map((value, i) => ({
     value,
-    said: found.rejected?.[i] ? UNKNOWN : nameOf(found.class[i]),
-    ...Object.fromEntries(LINES.map((name) => [name, found[name][i]])),
+    said: isUnknown(i) ? UNKNOWN : view.said(found, i, nameOf),
+    ...uncertainty(view, found, i),
   }));
   show = () => {
-    mark = lines(the("lines"), points, model.rejection, write, title);
+    mark = lines(the("lines"), points, model.rejection, write, title, view.unit);
     mark(Number(the("slider").value));
   };
   the("sweep").hidden = false;
@@ -232,6 +223,18 @@ async function start() {
   if (name === undefined) throw new Trouble("The server has no model that is ready.");
   model = await describe(name);
   classNames = model.classNames ?? [];
+  const view = VIEWS[model.kind];
+  for (const panel of document.querySelectorAll(".panel"))
+    panel.hidden = !view.panels.includes(panel.id);
+  for (const unit of document.querySelectorAll(".unit-of")) unit.textContent = view.unit;
+  the("scale").hidden = !view.mostWords;
+  the("most-words").textContent = view.mostWords ?? "";
+  const words = { labels: "boxes: the labels that are there, or unknown" };
+  the("boxes").textContent = words[model.kind] ?? the("boxes").textContent;
+  the("boxes").hidden = model.kind === "numbers";
+  if (model.kind === "numbers")
+    document.querySelector("h1").textContent = document.title =
+      "What a Bayesian regression knows, and what it does not";
   the("threshold").hidden = !LINES.includes(model.rejection?.score);
   the("model").textContent = name;
   const examples = await ask("examples.json");

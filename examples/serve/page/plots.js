@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Returns an element of SVG with attributes, and text if given. */
-function draw(parent, tag, attributes, text) {
+export function draw(parent, tag, attributes, text) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes))
     element.setAttribute(name, value);
@@ -13,7 +13,7 @@ function draw(parent, tag, attributes, text) {
 }
 
 /** Appends a cell to a row, and returns it. */
-function cell(row, tag, text) {
+export function cell(row, tag, text) {
   const element = document.createElement(tag);
   if (tag === "th") element.scope = "row";
   element.textContent = text;
@@ -27,13 +27,13 @@ export const percent = (value) => `${(100 * value).toFixed(1)} %`;
  * Fills a table's body: a row for each class.
  *
  * Args: nameOf, which names a class; probabilities, one for each; members, those of
- * each network, an array of arrays; best, the likeliest class.
+ * each network, an array of arrays; best, the places that are in bold.
  */
 export function bars(body, nameOf, probabilities, members, best) {
   body.replaceChildren();
   probabilities.forEach((probability, place) => {
     const row = body.insertRow();
-    row.classList.toggle("best", place === best);
+    row.classList.toggle("best", best.includes(place));
     cell(row, "th", nameOf(place));
     const svg = draw(cell(row, "td", ""), "svg", {
       class: "track",
@@ -89,10 +89,12 @@ function runs(entries) {
  *
  * Args: parent, which it fills; points, {value, said, total, aleatoric, epistemic}
  * each, of which `said` is the class or "unknown"; rejection, {score, threshold} or
- * null; write, how a value is written; title, of the slider.
+ * null; write, how a value is written; title, of the slider; unit, of uncertainty.
  */
-export function lines(parent, points, rejection, write, title) {
+export function lines(parent, points, rejection, write, title, unit) {
   const width = Math.max(300, parent.clientWidth);
+  // Room for small numbers beside the unit.
+  const margin = { ...MARGIN, left: unit === "nats" ? MARGIN.left : 76 };
   const svg = draw(parent, "svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" });
   parent.replaceChildren(svg);
   const first = points[0];
@@ -103,34 +105,35 @@ export function lines(parent, points, rejection, write, title) {
     svg,
     "title",
     {},
-    `${title}: total uncertainty ${first.total.toFixed(2)} nats at ${write(first.value)}, ` +
-      `highest ${highest.total.toFixed(2)} nats at ${write(highest.value)}. Class: ` +
+    `${title}: total uncertainty ${first.total.toFixed(2)} ${unit} at ` +
+      `${write(first.value)}, highest ${highest.total.toFixed(2)} ${unit} at ` +
+      `${write(highest.value)}. Prediction: ` +
       classes
         .map(([label, start]) => `${label} from ${write(points[start].value)}`)
         .join(", ") +
       ".",
   );
-  const floor = HEIGHT - MARGIN.bottom;
-  const most = Math.max(highest.total, threshold, 0.1);
+  const floor = HEIGHT - margin.bottom;
+  const most = Math.max(highest.total, threshold, unit === "nats" ? 0.1 : 1e-6);
   const step = niceStep(most, 4);
   const top = step * Math.ceil(most / step);
   const last = points.at(-1).value;
   const x = (value) =>
-    MARGIN.left + (value / last) * (width - MARGIN.left - MARGIN.right);
-  const y = (value) => floor - (value / top) * (floor - MARGIN.top);
+    margin.left + (value / last) * (width - margin.left - margin.right);
+  const y = (value) => floor - (value / top) * (floor - margin.top);
   for (let tick = 0; tick <= top + step / 2; tick += step) {
     draw(svg, "line", {
       class: "grid",
-      x1: MARGIN.left,
-      x2: width - MARGIN.right,
+      x1: margin.left,
+      x2: width - margin.right,
       y1: y(tick),
       y2: y(tick),
     });
     draw(
       svg,
       "text",
-      { x: MARGIN.left - 6, y: y(tick) + 4, "text-anchor": "end" },
-      +tick.toFixed(3),
+      { x: margin.left - 6, y: y(tick) + 4, "text-anchor": "end" },
+      +tick.toPrecision(3),
     );
   }
   draw(
@@ -139,11 +142,11 @@ export function lines(parent, points, rejection, write, title) {
     {
       class: "unit",
       x: 11,
-      y: (floor + MARGIN.top) / 2,
-      transform: `rotate(-90 11 ${(floor + MARGIN.top) / 2})`,
+      y: (floor + margin.top) / 2,
+      transform: `rotate(-90 11 ${(floor + margin.top) / 2})`,
       "text-anchor": "middle",
     },
-    "nats",
+    unit,
   );
   const every = Math.ceil((points.length - 1) / (width < 500 ? 3 : 6));
   points.forEach(({ value }, place) => {
@@ -163,15 +166,17 @@ export function lines(parent, points, rejection, write, title) {
   if (threshold)
     draw(svg, "line", {
       class: `threshold ${rejection.score}`,
-      x1: MARGIN.left,
-      x2: width - MARGIN.right,
+      x1: margin.left,
+      x2: width - margin.right,
       y1: y(threshold),
       y2: y(threshold),
     });
   const half = x(points[1].value) - x(first.value);
-  classes.forEach(([label, start, stop], place) => {
-    const left = Math.max(MARGIN.left, x(points[start].value) - half / 2);
-    const right = Math.min(width - MARGIN.right, x(points[stop].value) + half / 2);
+  // Boxes of single points, as of numbers, would say nothing.
+  const boxes = classes.length < points.length ? classes : [];
+  boxes.forEach(([label, start, stop], place) => {
+    const left = Math.max(margin.left, x(points[start].value) - half / 2);
+    const right = Math.min(width - margin.right, x(points[stop].value) + half / 2);
     const group = draw(svg, "g", { class: place % 2 ? "class odd" : "class" });
     draw(group, "title", {}, label);
     draw(group, "rect", { x: left, y: floor + 14, width: right - left, height: STRIP });
@@ -192,7 +197,7 @@ export function lines(parent, points, rejection, write, title) {
     draw(mark, "line", {
       x1: x(point.value),
       x2: x(point.value),
-      y1: MARGIN.top,
+      y1: margin.top,
       y2: floor + 14 + STRIP,
     });
     for (const name of LINES) {

@@ -1,5 +1,7 @@
 // The Open Inference Protocol, version 2, as far as the page needs it.
 
+import { kindOf } from "./views.js";
+
 /** An error whose message is for the person in front of the page. */
 export class Trouble extends Error {}
 
@@ -53,10 +55,11 @@ function rejectionOf(outputs, description) {
 }
 
 /**
- * Returns a model's {name, input, size, classNames, rejection}.
+ * Returns a model's {name, kind, input, size, classNames, rejection}.
  *
- * The last is null for a model without the output "rejected", and else {score,
- * threshold}, as far as the server says them. Refuses what is no classifier of images.
+ * The kind is a key of VIEWS. The last is null for a model without the output
+ * "rejected", and else {score, threshold}, as far as the server says them. Refuses what
+ * takes no images, or gives nothing that there is a view of.
  */
 export async function describe(name) {
   const {
@@ -72,18 +75,18 @@ export async function describe(name) {
     input.shape.length === 4 &&
     height > 0 &&
     width > 0 &&
-    [1, 3].includes(channels) &&
-    ["probabilities", "members"].every((wanted) =>
-      outputs.some((output) => output.name === wanted),
-    );
-  if (!fits) {
+    [1, 3].includes(channels);
+  const kind = kindOf(outputs);
+  if (!fits || kind === null) {
     throw new Trouble(
-      `The model "${name}" is no classifier of images of bytes, which this page is for: ` +
-        "export it with --bytes, and serve its probabilities and members.",
+      `The model "${name}" does not take images of bytes, which this page is for, or ` +
+        "gives nothing that it can show: export it with --bytes, and serve its " +
+        "members beside classes, maps of classes, labels, or mean and variance.",
     );
   }
   return {
     name,
+    kind,
     input: input.name,
     size: { height, width, channels },
     classNames: parameters?.class_names,
@@ -94,7 +97,8 @@ export async function describe(name) {
 /**
  * Returns outputs of a model for images: {name: one entry for each image}.
  *
- * Numbers, or bools, for outputs of one axis, arrays for those of two, arrays of arrays for three.
+ * Numbers, or bools, for outputs of one axis, arrays for those of two, arrays of arrays
+ * for three, and so on.
  */
 export async function infer(model, images, names, signal) {
   const { height, width, channels } = model.size;

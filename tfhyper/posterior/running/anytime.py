@@ -1,7 +1,8 @@
 """Labels of an ensemble from as few draws as each input needs."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -10,12 +11,13 @@ from tfhyper.posterior.running.batches import Batches, checksum, count_examples
 from tfhyper.posterior.running.loop import check_same
 from tfhyper.posterior.running.race import ROUNDING, Race
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks.shown import Shown, means, positions_in_words, shares
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure
 
 
-@dataclasses.dataclass(frozen=True)
-class AnytimePrediction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class AnytimePrediction(Shown):
     """Decisions of an ensemble that stopped when they were made.
 
     An input that stopped early has a mean of few draws, chosen for how clear they
@@ -50,6 +52,21 @@ class AnytimePrediction:
     confidence: float
     full_mean: np.ndarray | None = None
     full_label: np.ndarray | None = None
+
+    example_axes: ClassVar[Mapping[str, int]] = dict.fromkeys(
+        ("mean", "label", "num_draws", "full_mean", "full_label"), 0
+    )
+
+    def _contents(self) -> str:
+        *lead, choices = self.mean.shape[1:]
+        what = f"{positions_in_words(lead)}{choices:,} classes or labels"
+        return f"{what}, decided by at most {self.total_draws} draws each"
+
+    def _columns(self) -> dict[str, Sequence[str]]:
+        alone = self.label.ndim == 1
+        label = list(map(str, self.label)) if alone else [shares(x) for x in self.label]
+        of = "" if alone else "mean "
+        return {"label": label, f"{of}draws used": means(self.num_draws)}
 
     @property
     def agreement(self) -> float:

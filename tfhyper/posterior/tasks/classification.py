@@ -1,8 +1,8 @@
 """Classification: class probabilities, of examples, tokens, pixels or voxels."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -20,6 +20,14 @@ from tfhyper.posterior.tasks.rejection import (
     SelectiveSums,
     Uncertainty,
     is_rejected,
+)
+from tfhyper.posterior.tasks.shown import (
+    Shown,
+    label_or_unknown,
+    means,
+    positions_in_words,
+    shares,
+    uncertainties,
 )
 from tfhyper.posterior.tasks.task import (
     Member,
@@ -57,8 +65,8 @@ LINKS: dict[Link, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Prediction(Shown):
     """Average over draws, with its uncertainty.
 
     With p_t the class probabilities of draw t, and pbar their mean,
@@ -104,6 +112,31 @@ class Prediction:
     members: np.ndarray | None = None
     rejection: Rejection | None = None
     ignore_class: int | None = None
+
+    example_axes: ClassVar[Mapping[str, int]] = {
+        "mean": 0,
+        "total": 0,
+        "aleatoric": 0,
+        "epistemic": 0,
+        "variance": 0,
+        "members": 1,
+    }
+
+    def _contents(self) -> str:
+        *lead, classes = self.mean.shape[1:]
+        return f"{positions_in_words(lead)}{classes:,} classes"
+
+    def _columns(self) -> dict[str, Sequence[str]]:
+        likeliest, rejected = self.mean.argmax(axis=-1), self.rejected
+        if self.mean.ndim == 2:
+            label = list(map(label_or_unknown, likeliest, rejected))
+        else:
+            label = [shares(x) for x in self.label]
+        return {
+            "label": label,
+            "probability": means(self.mean.max(axis=-1)),
+            **uncertainties(self, "nats"),
+        }
 
     def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.

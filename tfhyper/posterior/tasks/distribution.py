@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -22,6 +22,7 @@ from tfhyper.posterior.tasks.rejection import (
     SelectiveSums,
     is_rejected,
 )
+from tfhyper.posterior.tasks.shown import Shown, moments, targets_in_words
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
@@ -36,8 +37,8 @@ from tfhyper.posterior.tasks.task import (
 from tfhyper.tensor_types import Structure, Tensor
 
 
-@dataclasses.dataclass(frozen=True)
-class DistributionPrediction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class DistributionPrediction(Shown):
     """What the draws of a network with a `tfhyper.heads` layer say together.
 
     The mixture p(y) = mean_t p_t(y) of the draws' distributions. By the law of total
@@ -79,6 +80,21 @@ class DistributionPrediction:
     epistemic: np.ndarray
     members: np.ndarray | None = None
     rejection: Rejection | None = None
+
+    example_axes: ClassVar[Mapping[str, int]] = {
+        "mean": 0,
+        "variance": 0,
+        "aleatoric": 0,
+        "epistemic": 0,
+        "members": 1,
+    }
+
+    def _contents(self) -> str:
+        family = type(self.family).__name__
+        return f"{targets_in_words(self.mean.shape[1:])}, {family} distributions"
+
+    def _columns(self) -> dict[str, Sequence[str]]:
+        return moments(self)
 
     @functools.cached_property
     def mixture(self) -> DrawMixture:

@@ -1,8 +1,8 @@
 """Labels each by itself: one, as of a spam filter, or several, as tags of an image."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -20,6 +20,15 @@ from tfhyper.posterior.tasks.rejection import (
     SelectiveSums,
     Uncertainty,
     is_rejected,
+)
+from tfhyper.posterior.tasks.shown import (
+    Shown,
+    label_or_unknown,
+    means,
+    numbers,
+    places,
+    positions_in_words,
+    uncertainties,
 )
 from tfhyper.posterior.tasks.task import (
     Member,
@@ -42,8 +51,8 @@ _LARGEST_ENTROPY = 0.6932
 _ROOM = 1e-3
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelsPrediction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class LabelsPrediction(Shown):
     """Average over draws of labels that are each 0 or 1, with its uncertainty.
 
     With p_t the probability of draw t that a label is 1, pbar the mean of these, and
@@ -87,6 +96,32 @@ class LabelsPrediction:
     members: np.ndarray | None = None
     rejection: Rejection | None = None
     ignore_class: int | None = None
+
+    example_axes: ClassVar[Mapping[str, int]] = {
+        "mean": 0,
+        "total": 0,
+        "aleatoric": 0,
+        "epistemic": 0,
+        "variance": 0,
+        "members": 1,
+    }
+
+    def _contents(self) -> str:
+        *lead, labels = self.mean.shape[1:]
+        return f"{positions_in_words(lead)}{labels:,} label{'s' * (labels != 1)}"
+
+    def _columns(self) -> dict[str, Sequence[str]]:
+        parts = uncertainties(self, "nats")
+        if self.mean.shape[1:] == (1,):
+            likeliest = (self.mean[:, 0] > 0.5).astype(np.int64)
+            label = list(map(label_or_unknown, likeliest, self.rejected[:, 0]))
+            return {"label": label, "probability of 1": means(self.mean), **parts}
+        if self.mean.ndim == 2:
+            found = {"labels": places(self.label == 1)}
+            if self.rejection is not None:
+                found["unknown"] = places(self.rejected)
+            return {**found, "probabilities": numbers(self.mean), **parts}
+        return {"fraction of 1": means(self.label == 1), **parts}
 
     def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
         """Returns one number for each label, float64, larger for less sure.

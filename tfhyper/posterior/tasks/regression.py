@@ -1,8 +1,8 @@
 """Regression: a mean for each target, and perhaps a variance."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from tfhyper.posterior.tasks.rejection import (
     SelectiveSums,
     is_rejected,
 )
+from tfhyper.posterior.tasks.shown import Shown, moments, targets_in_words
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
@@ -37,8 +38,8 @@ from tfhyper.tensor_types import Structure, Tensor
 _SMALLEST_NOISE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
-class RegressionPrediction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class RegressionPrediction(Shown):
     """Average over the draws of a regression, with its uncertainty.
 
     With m_t and v_t mean and variance of draw t, by the law of total variance,
@@ -78,6 +79,21 @@ class RegressionPrediction:
     members: np.ndarray | None = None
     member_variance: np.ndarray | None = None
     rejection: Rejection | None = None
+
+    example_axes: ClassVar[Mapping[str, int]] = {
+        "mean": 0,
+        "variance": 0,
+        "aleatoric": 0,
+        "epistemic": 0,
+        "members": 1,
+        "member_variance": 1,
+    }
+
+    def _contents(self) -> str:
+        return targets_in_words(self.mean.shape[1:])
+
+    def _columns(self) -> dict[str, Sequence[str]]:
+        return moments(self)
 
     def uncertainty(self, score: Part = "total") -> np.ndarray:
         """Returns one variance for each input and target, float64 (batch,).
@@ -318,6 +334,11 @@ class Regression(Task):
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the means and variances of draws."""
         return RegressionSum(keep_members)
+
+    def member_of(self, prediction: RegressionPrediction, draw: int) -> Member:
+        """Returns the means and variances of one draw."""
+        members, variances = prediction.members, prediction.member_variance
+        return kept(members)[draw], kept(variances)[draw]
 
     @property
     def has_likelihood(self) -> bool:

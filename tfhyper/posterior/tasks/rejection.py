@@ -9,6 +9,7 @@ import numpy as np
 
 from tfhyper.checks import check_choice, check_number
 from tfhyper.metrics._checks import RunningMean
+from tfhyper.summary import Summary
 
 # The label of what is rejected.
 UNKNOWN = -1
@@ -60,6 +61,15 @@ class Rejection:
                 f"Received: threshold={self.threshold}"
             )
         object.__setattr__(self, "threshold", threshold)
+
+    def in_words(self) -> str:
+        """Returns what the rule says, in a few words."""
+        of = "1 - confidence" if self.score == "confidence" else self.score
+        return f"unknown where {of} > {self.threshold:.4g}"
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks show."""
+        return Summary(f"Rejection: {self.in_words()}").html()
 
     def rejects(self, uncertainty: np.ndarray) -> np.ndarray:
         """Returns bools: where an uncertainty, of any shape, is too large."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks.positions import check_weights
+from tfhyper.posterior.tasks.shown import plot
 from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
@@ -18,13 +19,17 @@ from tfhyper.posterior.tasks.task import (
     Task,
     as_labels,
 )
+from tfhyper.summary import Summarized, Summary
 from tfhyper.tensor_types import Structure, Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
 
 # Makes the task of a model with one output, by its name and what is said of it.
 MakeTask = Callable[[keras.Model, str, str | None], Task]
 
 
-class Predictions(Mapping[str, Any]):
+class Predictions(Summarized, Mapping[str, Any]):
     """The predictions of several outputs, by the model's own names of these.
 
     Args:
@@ -55,9 +60,35 @@ class Predictions(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._found)
 
-    def __repr__(self) -> str:
-        kinds = {name: type(found).__name__ for name, found in self.items()}
-        return f"Predictions({kinds})"
+    def to_summary(self) -> Summary:
+        """Returns what is shown: the table of each output."""
+        parts = []
+        for name, found in self.items():
+            known = isinstance(found, Summarized)
+            parts.append((name, found.to_summary() if known else Summary(repr(found))))
+        return Summary(f"Predictions of {len(self)} outputs", parts=parts)
+
+    def plot(
+        self,
+        example: int = 0,
+        image: Any = None,
+        names: Any = None,
+        title: str | None = None,
+        figure: "Figure | SubFigure | None" = None,
+    ) -> "Figure | SubFigure":
+        """Draws what is predicted of one example, one output under the other.
+
+        See `tfhyper.analysis.prediction_plot`, whose arguments these are; `names` is a
+        dict from outputs to names.
+
+        Example:
+
+        >>> predictor = tfhyper.PosteriorPredictor(two_headed, num_draws=4)
+        >>> figure = predictor.predict(np.zeros((5, 3))).plot(2)
+        >>> len(figure.subfigs)
+        2
+        """
+        return plot(self, example, image, names, title, figure)
 
 
 class PredictionsSum(MemberSum):
@@ -163,6 +194,11 @@ class Several(Task):
     def keeps_members(self) -> bool:  # type: ignore[override]  # of any output
         """Whether the scores of an output need the answers of each draw."""
         return any(task.keeps_members for task in self.tasks.values())
+
+    def member_of(self, prediction: Predictions, draw: int) -> Member:
+        """Returns what one draw said of all outputs, one after another."""
+        parts = (x.member_of(prediction[k], draw) for k, x in self.tasks.items())
+        return tuple(array for part in parts for array in part)
 
     @property
     def has_likelihood(self) -> bool:

@@ -187,6 +187,14 @@ class Task(abc.ABC):
             keep_members: whether the prediction is to hold each draw's answer.
         """
 
+    def member_of(self, prediction: Any, draw: int) -> Member:
+        """Returns what one draw said, as `read` gave it.
+
+        Raises:
+            ValueError: if the members were not kept.
+        """
+        return (kept(prediction.members)[draw],)
+
     @abc.abstractmethod
     def check_labels(self, labels: ArrayLike) -> np.ndarray:
         """Returns labels (examples, ...) in the form that `report` takes.
