@@ -22,11 +22,14 @@ import tfhyper
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "docs/figures/architecture.png", "The picture.")
 
+# `plot` of a prediction asks the part above it, when it is called.
+ON_CALL = {("posterior", "analysis")}
 # What a part is for, in a few words.
 WORDS = {
     "alike": "are two layers the same",
     "analysis": "figures of predictions",
     "channelwise": "layers that keep channels apart",
+    "cli": "the command tfhyper",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
     "divergence": "KL of Gaussians",
@@ -105,8 +108,11 @@ def draw(package: pathlib.Path):
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch
 
-    rooms = {room_of(package, path) for path in files_of(package)} - {"__init__"}
-    arrows = arrows_of(package, "tfhyper")
+    rooms = {room_of(package, path) for path in files_of(package)} - {
+        "__init__",
+        "__main__",
+    }
+    arrows = arrows_of(package, "tfhyper") - ON_CALL
     # What serves all others has no word of its own.
     helpers = rooms - set(WORDS)
     rooms -= helpers
