@@ -43,7 +43,8 @@ highlight_language = "python"
 # that changed under them.
 nb_custom_formats = {".guide.py": "guide_reader.read"}
 nb_execution_mode = os.environ.get("TFHYPER_DOCS_EXECUTION", "force")
-nb_execution_timeout = 180
+# Seconds for a cell; a machine that does other work needs more.
+nb_execution_timeout = int(os.environ.get("TFHYPER_DOCS_TIMEOUT", "180"))
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True

@@ -5,17 +5,20 @@ names (`tfhyper.posterior.Prediction` is `tfhyper.Prediction`) are found here, a
 to the same page. `missing()` and `unknown()` say what `GROUPS` leaves out or invents.
 """
 
+from __future__ import annotations
+
 import enum
 import functools
 import importlib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-from docutils import nodes
 from repository_pages import write_pages
-from sphinx import addnodes
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 PACKAGE = "tfhyper"
 
@@ -149,8 +152,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "map-scores",
         "Segmentation with uncertainty, and images as targets.",
         """metrics.segmentation_report metrics.intersection_over_union
-        metrics.dice_score metrics.pixel_accuracy metrics.boundary_f1 metrics.patch_counts
-        metrics.PatchCounts metrics.psnr metrics.ssim""",
+        metrics.dice_score metrics.pixel_accuracy metrics.boundary_f1
+        metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim""",
     ),
     (
         "Figures and analyses",
@@ -388,6 +391,8 @@ def _write(app: Sphinx) -> None:
 
 def _note_aliases(app: Sphinx, doctree: nodes.document) -> None:
     """Enters second names of an object at the place of the first."""
+    from sphinx import addnodes
+
     domain = app.env.get_domain("py")
     for signature in doctree.findall(addnodes.desc_signature):
         for name in signature.get("ids", []):

@@ -4,13 +4,16 @@ Written anew at each build into folders named `generated`, which Git ignores. Li
 between files of the repository become links between pages of the site.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent

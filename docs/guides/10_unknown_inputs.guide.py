@@ -54,9 +54,8 @@ predictor = tfhyper.PosteriorPredictor(model, num_draws=16)
 print("error without a rule", round(predictor.evaluate(x_test, y_test)["error"], 3))
 predictor.fit_rejection(x_val, y_val, error=0.05)
 scores = predictor.evaluate(x_test, y_test)
-print(
-    f"answered {scores['coverage']:.3f}, error among these {scores['selective_error']:.3f}"
-)
+coverage, selective = scores["coverage"], scores["selective_error"]
+print(f"answered {coverage:.3f}, error among these {selective:.3f}")
 prediction = predictor.predict(x_test)
 print("labels, -1 is unknown:", prediction.label[:12])
 
@@ -126,7 +125,7 @@ plt.show()
 #
 # **If it does not work for you:** an error that cannot be reached is refused when the
 # rule is chosen. Epistemic uncertainty needs draws that differ: see [how wide a
-# posterior is](../how/posterior).
+# posterior is](../how/posterior.md).
 
 # %%
 assert abs(scores["selective_error"] - 0.05) < 0.02
