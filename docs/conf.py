@@ -37,6 +37,7 @@ root_doc = "index"
 # A name in backticks is a link where it is the name of something on this site.
 default_role = "py:obj"
 nitpicky = False
+toc_object_entries_show_parents = "hide"
 highlight_language = "python"
 
 # Guides: percent scripts, run at every build. A cache would stay green over a library

@@ -218,6 +218,9 @@ _OF_KERAS = (
     keras.callbacks.Callback,
 )
 
+# How the docstring of a name that goes with the next version begins.
+_OLD_NAME = "Is the name of before"
+
 
 @functools.cache
 def public_names() -> dict[str, Any]:
@@ -309,7 +312,9 @@ def members(cls: type) -> list[str]:
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         is_ours = owner is cls if bases else owner.__module__.startswith(PACKAGE)
         is_method = isinstance(value, property | classmethod | staticmethod)
-        if is_ours and (is_method or inspect.isfunction(value)) and function.__doc__:
+        text = function.__doc__ or ""
+        is_told = text and not text.startswith(_OLD_NAME)
+        if is_ours and is_told and (is_method or inspect.isfunction(value)):
             found.append(name)
     return found
 

@@ -62,7 +62,8 @@ print({name: round(value, 3) for name, value in scores.items()})
 # %% [markdown]
 # Both uncertainties over the plane. Where the two classes meet, the label itself is
 # uncertain (**aleatoric**). Where there are no points, the draws disagree
-# (**epistemic**).
+# (**epistemic**), but not everywhere: far behind a class all draws go on saying that
+# class, and are sure of it.
 
 # %%
 x1, x2 = np.linspace(-3, 4, 60), np.linspace(-2.5, 3, 50)
@@ -125,7 +126,7 @@ plt.show()
 # %% [markdown]
 # ## What this page claims
 #
-# The binary network errs at most once in ten; far from all points its epistemic
+# The binary network errs at most once in ten; far from all points its mean epistemic
 # uncertainty is higher than among them; each label's uncertainty tells wrong
 # predictions from right ones.
 #
@@ -139,7 +140,7 @@ print(f"epistemic far {far:.3f}, among the points {near:.3f} nats")
 assert predictor.outputs == "label_logits"
 assert tag_predictor.outputs == "label_probabilities"
 assert scores["error"] < 0.1
-assert far > 2 * near
+assert far > 1.5 * near
 for i in range(3):
     wrong = tagged.label[:, i] != table[y_test][:, i]
     assert tagged.total[wrong, i].mean() > 3 * tagged.total[~wrong, i].mean()

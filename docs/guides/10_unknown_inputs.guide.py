@@ -17,7 +17,7 @@ from tfhyper import metrics
 
 keras.utils.set_random_seed(0)
 (x_train, y_train), (x_all, y_all) = tfhyper.data.load_arrays("fashion_mnist_small")
-x_train, y_train = x_train[:5000], y_train[:5000]
+x_train, y_train = x_train[:4000], y_train[:4000]
 x_val, y_val, x_test, y_test = x_all[:1250], y_all[:1250], x_all[1250:], y_all[1250:]
 
 options = {
@@ -41,7 +41,7 @@ model.compile(
     keras.optimizers.Adam(0.005),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
-model.fit(x_train, y_train, batch_size=64, epochs=8, verbose=0)
+model.fit(x_train, y_train, batch_size=64, epochs=6, verbose=0)
 predictor = tfhyper.PosteriorPredictor(model, num_draws=16)
 
 # %% [markdown]

@@ -97,8 +97,8 @@ model = keras.Sequential(
         keras.layers.Dense(1),
     ]
 )
-model.compile(keras.optimizers.Adam(0.005), "mse")
-fit = model.fit(x, y, batch_size=16, epochs=400, verbose=0)
+model.compile(keras.optimizers.Adam(0.01), "mse")
+fit = model.fit(x, y, batch_size=16, epochs=200, verbose=0)
 print("loss", round(fit.history["loss"][0], 3), "to", round(fit.history["loss"][-1], 4))
 
 # %% [markdown]

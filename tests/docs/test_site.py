@@ -72,6 +72,13 @@ def test_pages_lead_to_pages_that_are_there():
             )
 
 
+def test_code_on_pages_is_python():
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.M):
+            ast.parse(block)
+
+
 def test_files_that_pages_name_are_there():
     for path in [*PAGES, *GUIDES]:
         text = path.read_text(encoding="utf-8")
