@@ -47,6 +47,8 @@ nb_execution_mode = os.environ.get("TFHYPER_DOCS_EXECUTION", "force")
 # Seconds for a cell; a machine that does other work needs more.
 nb_execution_timeout = int(os.environ.get("TFHYPER_DOCS_TIMEOUT", "180"))
 nb_execution_raise_on_error = True
+# What a guide writes goes with it.
+nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_execution_excludepatterns = []

@@ -135,7 +135,7 @@ for name, other in (("normal", heads.NormalHead()), ("mixture", heads.MixtureHea
         [
             keras.Input((1,)),
             keras.layers.Dense(32, activation="tanh"),
-            keras.layers.Dense(other.units),
+            keras.layers.Dense(other.units, kernel_initializer="he_normal"),
             other,
         ]
     )

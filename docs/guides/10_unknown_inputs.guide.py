@@ -60,7 +60,8 @@ prediction = predictor.predict(x_test)
 print("labels, -1 is unknown:", prediction.label[:12])
 
 # %%
-curve = metrics.risk_coverage_curve(y_test, prediction.mean, prediction.total)
+wrong = (prediction.mean.argmax(-1) != y_test).astype("float64")
+curve = metrics.risk_coverage_curve(wrong, prediction.total)
 fig, axes = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
 axes.plot(curve.coverage, curve.risk)
 axes.plot(scores["coverage"], scores["selective_error"], "o", label="the rule")
