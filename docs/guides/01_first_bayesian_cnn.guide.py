@@ -4,7 +4,7 @@
 # **You will** train a small convolutional network whose weights have a posterior,
 # predict with sixteen draws of it, and check whether its confidence can be trusted.
 #
-# *Time:* about 40 seconds on one core. *Data:* a part of Fashion-MNIST, which comes
+# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes
 # with the package.
 
 # %%

@@ -5,7 +5,7 @@
 # call, with its weights as the mean of a posterior, and see that nothing you had is
 # lost.
 #
-# *Time:* about 40 seconds on one core. *Data:* a part of Fashion-MNIST, which comes
+# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes
 # with the package.
 
 # %%

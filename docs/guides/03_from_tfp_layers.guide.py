@@ -5,7 +5,7 @@
 # will** write one network both ways, take the trained posterior along, and see that the
 # KL divergence and the predictions agree.
 #
-# *Time:* about 30 seconds on one core. *Data:* generated. Which argument becomes which,
+# *Time:* about a minute on one core. *Data:* generated. Which argument becomes which,
 # layer by layer and head by head, is on [a page of its own](generated/from-tfp-layers).
 
 # %%

@@ -4,7 +4,7 @@
 # **You will** predict a number together with its spread: the noise of the data, which
 # changes with the input, and what the network itself does not know.
 #
-# *Time:* about 40 seconds on one core. *Data:* generated, with a gap in which there is
+# *Time:* about a minute on one core. *Data:* generated, with a gap in which there is
 # none.
 
 # %%

@@ -4,7 +4,7 @@
 # **You will** train a network with one output, yes or no, and one that gives several
 # labels each by itself, and read their uncertainties.
 #
-# *Time:* about 30 seconds on one core. *Data:* generated for the first part, images
+# *Time:* about a minute on one core. *Data:* generated for the first part, images
 # that come with the package for the second.
 
 # %%

@@ -4,7 +4,7 @@
 # **You have** a trained network with BatchNorm or dropout. **You will** get an
 # uncertainty out of it as it is, without training it again.
 #
-# *Time:* about 50 seconds on one core. *Data:* a part of Fashion-MNIST, which comes
+# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes
 # with the package.
 
 # %%

@@ -4,7 +4,7 @@
 # **You will** choose from where on a prediction is *unknown*, see how many foreign
 # images the rule rejects, and learn which of the uncertainties finds which of them.
 #
-# *Time:* about 40 seconds on one core. *Data:* a part of Fashion-MNIST, which comes
+# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes
 # with the package; foreign images are made of it.
 
 # %%

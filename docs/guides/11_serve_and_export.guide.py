@@ -4,7 +4,7 @@
 # **You will** write a Bayesian ensemble to one file for Python, and to one folder that
 # needs neither tfhyper nor Keras; load both; and see that they say the same.
 #
-# *Time:* about 40 seconds on one core. *Data:* a part of Fashion-MNIST, which comes
+# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes
 # with the package.
 
 # %%

@@ -4,7 +4,7 @@
 # **You will** write a layer with a posterior that the library does not have, and get
 # all the rest for nothing: draws, predictions, files, plain networks of draws.
 #
-# *Time:* about 30 seconds on one core. *Data:* generated.
+# *Time:* about a minute on one core. *Data:* generated.
 #
 # The posterior is that of BatchEnsemble (Wen et al., 2020): K members share a kernel W,
 # and member k has `W * r_k s_k^T`, entry by entry. It costs two vectors a member.
