@@ -68,6 +68,7 @@ def read_pages() -> dict[str, Page]:
     return {
         path.relative_to(HTML).as_posix(): Page(path.read_text(encoding="utf-8"))
         for path in sorted(HTML.rglob("*.html"))
+        if path.relative_to(HTML).parts[0] != "_static"  # the theme's own
     }
 
 

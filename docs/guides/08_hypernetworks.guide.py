@@ -37,15 +37,15 @@ EPOCHS, STEPS = 5, -(-4000 // 128)
 
 
 # %%
-def network(sharing, mean_kernel=False):
+def network(sharing):
     """Returns a wide residual network, compiled by the paper's recipe."""
     keras.utils.set_random_seed(0)
-    kit = tfhyper.kits.hyper(sharing, "uniform", mean_kernel=mean_kernel, seed=0)
+    kit = tfhyper.kits.hyper(sharing, "uniform", mean_kernel=False, seed=0)
     model = tfhyper.models.wide_resnet(10, 1, input_shape=(14, 14, 1), kit=kit)
     return tfhyper.training.compile_recipe(model, EPOCHS, STEPS, fast_generator=False)
 
 
-model = network("block_wise", mean_kernel=True)
+model = network("block_wise")
 fit = model.fit(x_train, y_train, batch_size=128, epochs=EPOCHS, verbose=0)
 print("training accuracy", round(fit.history["accuracy"][-1], 3))
 
@@ -60,12 +60,14 @@ print("training accuracy", round(fit.history["accuracy"][-1], 3))
 predictor = tfhyper.PosteriorPredictor(model, num_draws=8)
 predictor.estimate_batch_norm(x_train[:1024], verbose=0)
 prediction = predictor.predict(x_test)
-single = [metrics.error(y_test, x) for x in prediction.members]
+single = [metrics.negative_log_likelihood(y_test, x) for x in prediction.members]
 
 careless = tfhyper.PosteriorPredictor(model, num_draws=8, batch_norm="moving_average")
-without = [metrics.error(y_test, x) for x in careless.predict(x_test).members]
-print("error of one draw, median:", np.median(single))
-print("the same with moving averages:", np.median(without))
+without = [
+    metrics.negative_log_likelihood(y_test, x) for x in careless.predict(x_test).members
+]
+print("nll of one draw, median:", np.median(single).round(3))
+print("the same with moving averages:", np.median(without).round(3))
 
 plain = predictor.materialize(0)
 kinds = sorted({type(layer).__name__ for layer in plain.layers})
@@ -131,21 +133,18 @@ for name, x in rows.items():
 # %% [markdown]
 # ## What this page claims
 #
-# Draws are networks of stock layers; estimating BatchNorm's moments lowers the error of
+# Draws are networks of stock layers; estimating BatchNorm's moments lowers the nll of
 # a single draw; sharing decides which weights are correlated; and the average's
 # likelihood is better than that of a draw. It does **not** show what the paper shows,
 # which takes its budget: see [the
 # tables](../results/generated/the-tables-and-figures-of-the-hypernetwork-paper).
 
 # %%
-one_draw = np.mean(
-    [metrics.negative_log_likelihood(y_test, x) for x in prediction.members]
-)
 assert not any(name.startswith("Hyper") for name in kinds)
 assert np.median(single) < np.median(without)
-assert scores["branching, x8"]["nll"] < one_draw
+assert scores["branching, x8"]["nll"] < np.mean(single)
 chance = found["layer_wise"].noise_floor
 across = {name: x.across for name, x in found.items()}
 within = {name: x.within for name, x in found.items()}
-assert across["all_in_one"] > 3 * chance > across["block_wise"]
+assert across["all_in_one"] > 2 * chance and across["block_wise"] < 1.5 * chance
 assert within["block_wise"] > within["layer_wise"] > chance
