@@ -51,6 +51,8 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+# What TensorFlow says of the machine on its start is not for readers.
+nb_output_stderr = "remove"
 nb_execution_excludepatterns = []
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
