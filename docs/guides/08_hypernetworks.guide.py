@@ -5,8 +5,8 @@
 # see what a draw is, who shares a code with whom, and average draws inside of one
 # network.
 #
-# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes with
-# the package. *Source:* Ukai, Matsubara and Uehara, Bayesian estimation and model
+# *Time:* about two minutes on one core. *Data:* a part of Fashion-MNIST, which comes
+# with the package. *Source:* Ukai, Matsubara and Uehara, Bayesian estimation and model
 # averaging of convolutional neural networks by hypernetwork, NOLTA 10(1), 2019.
 
 # %%

@@ -5,8 +5,8 @@
 # of its weights, learn how wide it may be while you train, and compare the result with
 # one plain training and with an ensemble of three.
 #
-# *Time:* about a minute on one core. *Data:* a part of Fashion-MNIST, which comes with
-# the package. One seed, a small network: a demonstration, not a benchmark.
+# *Time:* about a minute and a half on one core. *Data:* a part of Fashion-MNIST, which
+# comes with the package. One seed, a small network: a demonstration, not a benchmark.
 
 # %%
 import time
