@@ -93,6 +93,9 @@ figure = analysis.reliability_diagram(y_test, prediction.mean, title="16 draws")
 figure
 
 # %% [markdown]
+# This one is right more often than it says: after so short a training it is not sure
+# enough.
+#
 # ## Sure and unsure
 #
 # The images the network is most sure of, and those it is least sure of. Under each

@@ -59,8 +59,11 @@ def test_pages_lead_to_pages_that_are_there():
     sys.path.insert(0, str(DOCS / "_ext"))
     try:
         made = set(importlib.import_module("repository_pages").pages())
+        groups = importlib.import_module("reference").GROUPS
     finally:
         sys.path.remove(str(DOCS / "_ext"))
+    made |= {f"api/generated/{file}" for _, file, *_ in groups}
+    made.add("api/generated/packages")
     for path in [*PAGES, *GUIDES]:
         text = path.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:\s]+)[^)\s]*\)", text):
