@@ -70,7 +70,8 @@ class Shown(Summarized):
             name: _take(getattr(self, name), chosen, axis)
             for name, axis in self.example_axes.items()
         }
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        # Each subclass is a dataclass, which its base is not.
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # see above
 
     def plot(
         self,
