@@ -32,7 +32,13 @@ extensions = [
     "reference",
     "repository_pages",
 ]
-exclude_patterns = ["_build", "_ext", "manual", "**.ipynb_checkpoints", "jupyter_execute"]
+exclude_patterns = [
+    "_build",
+    "_ext",
+    "manual",
+    "**.ipynb_checkpoints",
+    "jupyter_execute",
+]
 root_doc = "index"
 # A name in backticks is a link where it is the name of something on this site.
 default_role = "py:obj"

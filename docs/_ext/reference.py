@@ -87,6 +87,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Recipes, schedules of the KL divergence, and validation while it trains.",
         """training.compile_recipe training.compile_adam_recipe
         training.compile_imagenet_recipe training.PosteriorValidation
+        training.PosteriorTensorBoard
         training.LinearKLWarmup training.SonderbyKLWarmup training.BlundellKL
         training.KLSchedule training.kl_divergence training.CoupledDecaySGD
         training.CoupledDecayAdam training.SmoothedCrossentropy training.step_schedule
@@ -160,7 +161,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "analysis",
         "Numbers, and the figures drawn of them (these need matplotlib).",
         """analysis.reliability_diagram analysis.extreme_examples
-        analysis.uncertainty_map analysis.segmentation_map analysis.coverage_plot
+        analysis.prediction_plot analysis.uncertainty_map analysis.segmentation_map
+        analysis.coverage_plot
         analysis.pit_plot analysis.sparsification_plot analysis.uncertainty_error_plot
         analysis.training_curves analysis.error_curve analysis.ErrorCurve
         analysis.error_curve_plot analysis.fault_table analysis.FaultTable
@@ -188,9 +190,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
     (
         "Saving and export",
         "export",
-        "Files of predictors, and of other runtimes.",
+        "Files of predictors, and of other runtimes; the command line.",
         """saving.load_model export.saved_model export.onnx export.litert
-        export.openvino export.Preprocessing export.FileReport""",
+        export.openvino export.Preprocessing export.FileReport cli.main""",
     ),
 ]
 # Tables have no docstring of their own.
