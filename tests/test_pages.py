@@ -41,8 +41,14 @@ def few_images(monkeypatch, tmp_path):
     keras.utils.set_random_seed(0)
 
 
+def case(path):
+    """A page; the code of the README runs every day."""
+    marks = pytest.mark.everyday if path == README else ()
+    return pytest.param(path, marks=marks, id=name_of(path))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p)], ids=name_of)
+@pytest.mark.parametrize("path", [case(p) for p in PAGES if blocks(p)])
 def test_code_runs_from_the_first_block_to_the_last(path, few_images, capsys):
     names: dict = {}
     for i, block in enumerate(blocks(path)):

@@ -34,7 +34,7 @@ def test_the_page_has_the_format_of_keras_io():
 
 
 def test_the_page_runs_and_is_uncertain_where_it_should_be(tmp_path):
-    env = {"WINE_QUALITY": "generated", "EPOCHS": "4"}
+    env = {"WINE_QUALITY": "generated", "EPOCHS": "20"}
     said = run_python(PAGE, cwd=tmp_path, env=env, check=True).stdout
     few, many = map(float, re.findall(r"epistemic deviation (0\.\d+)", said))
     assert few > many > 0

@@ -1,4 +1,4 @@
-"""The commands of the READMEs, run one after another, do not get in each other's way.
+"""The commands of the READMEs and the manual do not get in each other's way.
 
 Nothing is trained here: folders are read from the commands and the scripts' defaults.
 """
@@ -12,7 +12,11 @@ import pytest
 from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
-READMES = [ROOT / "README.md", *sorted((ROOT / "examples").rglob("README.md"))]
+READMES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs" / "manual").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
+]
 SCRIPT = re.compile(
     r"python (examples/[\w/]+\.py|benchmarks/\w+\.py)((?:\\\n|[^\n`&|#])*)"
 )
@@ -52,8 +56,8 @@ def everything():
 
 
 def test_commands_are_found_with_their_flags():
-    found = commands(ROOT / "README.md")
-    assert ("examples/train.py", {}) in found
+    found = everything()
+    assert ("examples/train.py", {}) in commands(ROOT / "README.md")
     assert ("examples/evaluate.py", {"workdir": "runs/train", "draws": "64"}) in found
     (imagenet,) = [x for _, x in found if x.get("dataset") == "imagenet2012"]
     assert imagenet["network"] == "resnet" and imagenet["epochs"] == "90"

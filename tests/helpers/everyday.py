@@ -2,9 +2,10 @@
 
 `--everyday` gives each test function the same few seconds. Of one with many parameters
 as many of its tests run as fit, spread evenly over them; one that takes longer is left
-out. `--rest` runs what `--everyday` leaves out, so that both together run each test
-once, and without either all run. What a function takes stands in `durations.json`,
-which `--measure` writes anew; one that is not there counts as quick.
+out, unless it has the mark `everyday`. `--rest` runs what `--everyday` leaves out, so
+that both together run each test once, and without either all run. What a function takes
+stands in `durations.json`, which `--measure` writes anew; one that is not there counts
+as quick.
 """
 
 import collections
@@ -55,6 +56,7 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         return
     durations = json.loads(DURATIONS.read_text())["functions"]
     chosen = everyday([item.nodeid for item in items], durations)
+    chosen |= {item.nodeid for item in items if item.get_closest_marker("everyday")}
     if rest:
         chosen = {item.nodeid for item in items} - chosen
     config.hook.pytest_deselected(

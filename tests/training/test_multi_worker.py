@@ -31,7 +31,7 @@ from tests.helpers import two_workers  # noqa: E402
 def folder(tmp_path_factory):
     """What two processes wrote that trained together."""
     path = tmp_path_factory.mktemp("two_workers")
-    kills.run(two_workers.compare, two_workers.workers(path), timeout=400.0).check()
+    kills.run(two_workers.compare, two_workers.workers(path), timeout=1200.0).check()
     return path
 
 

@@ -26,7 +26,7 @@ from tests.helpers import two_replicas  # noqa: E402
 def folder(tmp_path_factory):
     """What one process with two logical CPUs found."""
     path = tmp_path_factory.mktemp("two_replicas")
-    kills.run(two_replicas.work, [(str(path),)], timeout=500.0).check()
+    kills.run(two_replicas.work, [(str(path),)], timeout=1500.0).check()
     return path
 
 

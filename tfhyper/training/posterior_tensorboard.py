@@ -263,7 +263,8 @@ def _pit(prediction: Any, targets: np.ndarray) -> np.ndarray:
 @_pit.register
 def _(prediction: RegressionPrediction, targets: np.ndarray) -> np.ndarray:
     means, variances = prediction.members, prediction.member_variance
-    rows = (np.asarray(x).reshape(len(x), -1) for x in (means, variances))  # type: ignore[arg-type]
+    told = (np.asarray(means), np.asarray(variances))
+    rows = (x.reshape(len(x), -1) for x in told)
     return metrics.pit_mixture(targets.reshape(-1), *rows)
 
 

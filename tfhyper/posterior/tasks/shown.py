@@ -71,7 +71,7 @@ class Shown(Summarized):
             for name, axis in self.example_axes.items()
         }
         # Each subclass is a dataclass, which its base is not.
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # see above
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # above
 
     def plot(
         self,
@@ -140,7 +140,8 @@ class Shown(Summarized):
     def _shapes(self) -> Summary:
         """Returns what can be said of arrays that do not fit each other."""
         rows = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        # Each subclass is a dataclass, see `take`.
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # above
             value = getattr(self, field.name)
             shape = getattr(value, "shape", None)
             said = f"shape {shape}" if shape is not None else type(value).__name__
