@@ -6,11 +6,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from types import UnionType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 _MAX_FLOAT = 2.0**1023
+# How much is said of work in progress: as Keras has it.
+Verbose: TypeAlias = Literal[0, 1, 2, "auto"]
 
 
 def check_integer(
@@ -104,7 +106,7 @@ def check_function(name: str, value: Any) -> Callable:
 
 def check_verbose(value: Any) -> Any:
     """Returns `verbose` as Keras takes it, or raises ValueError."""
-    return check_choice("verbose", value, (0, 1, 2, "auto"))
+    return check_choice("verbose", value, get_args(Verbose))
 
 
 def check_reading(batch_size: Any, verbose: Any, **flags: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper.analysis._blocks import block_of
-from tfhyper.checks import check_function
+from tfhyper.checks import Verbose, check_function
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.posterior.networks.perturbed_network import network_of_draws
 from tfhyper.posterior.running import loop
@@ -113,7 +113,7 @@ class DrawnWeights:
         return f"{layer}[{', '.join(str(i) for i in place)}]"
 
     def sample(
-        self, numbers: np.ndarray, num_draws: int, seed: int, verbose: int = 0
+        self, numbers: np.ndarray, num_draws: int, seed: int, verbose: Verbose = 0
     ) -> np.ndarray:
         """Returns draws of some weights, float32 of shape (draws, *numbers.shape).
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfhyper.analysis._drawn_weights import DrawnWeights
 from tfhyper.checks import (
+    Verbose,
     check_choice,
     check_integer,
     check_positive_integer,
@@ -97,7 +98,7 @@ def weight_pairs(
     where: Where = "within",
     seed: int = 0,
     blocks: Callable[[str], str] | None = None,
-    verbose: int = 0,
+    verbose: Verbose = 0,
 ) -> WeightPairs:
     """Draws random pairs of weights from a network's posterior.
 
@@ -152,7 +153,7 @@ def weight_correlation(
     num_draws: int = 1000,
     seed: int = 0,
     blocks: Callable[[str], str] | None = None,
-    verbose: int = 0,
+    verbose: Verbose = 0,
 ) -> WeightCorrelation:
     """Pearson correlations of random pairs of weights, in a block and across blocks.
 

@@ -11,6 +11,7 @@ import keras
 
 from tfhyper import keras_graph
 from tfhyper.checks import (
+    Verbose,
     check_bool,
     check_choice,
     check_integer,
@@ -170,7 +171,7 @@ class Averager(abc.ABC):
         return self.source.networks()
 
     def estimate_batch_norm(
-        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: Verbose = 1
     ) -> "Self":
         """Gives each draw the BatchNorm moments of a pass over training inputs.
 
@@ -188,7 +189,8 @@ class Averager(abc.ABC):
                 `batch_size`.
             batch_size: int > 0, for arrays; best that of training. 128 if left
                 out. Not with `"minibatch"`.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
 
         Returns:
             The predictor.
@@ -211,7 +213,7 @@ class Averager(abc.ABC):
         return self
 
     def calibrate(
-        self, inputs: Structure, batch_size: int | None = None, verbose: int = 1
+        self, inputs: Structure, batch_size: int | None = None, verbose: Verbose = 1
     ) -> "Self":
         """Is the name of before for `estimate_batch_norm`, and does the same.
 
@@ -270,7 +272,7 @@ class Averager(abc.ABC):
         x: Structure,
         batch_size: int = 128,
         keep_members: bool | None = None,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
     ) -> Any:
         """Returns the mean over the draws, and its uncertainty.
 
@@ -299,7 +301,8 @@ class Averager(abc.ABC):
             keep_members: bool, keep the N predictions: draws x examples x
                 classes x 4 bytes. `None` to keep them if they are not above 1 GiB, and
                 to print that they are not kept.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
 
         Raises:
             ValueError: if `x` is empty, not finite or comes in another order
@@ -316,7 +319,7 @@ class Averager(abc.ABC):
         x: Structure,
         batch_size: int = 128,
         keep_members: bool | None = None,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
     ) -> Iterator[Any]:
         """Yields predictions batch by batch, for what is too large to be held at once.
 
@@ -329,7 +332,8 @@ class Averager(abc.ABC):
             x: as for `predict`.
             batch_size: int > 0, for arrays.
             keep_members: as for `predict`, of each batch.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
 
         Raises:
             ValueError: as `predict`.
@@ -389,7 +393,7 @@ class Averager(abc.ABC):
         self,
         data: Batches,
         keep_members: bool | None,
-        verbose: int,
+        verbose: Verbose,
         what: str,
         most: int = _PART,
     ) -> Iterator[tuple[Any, Any, Any]]:
@@ -398,14 +402,15 @@ class Averager(abc.ABC):
         Args:
             data: the data, read once.
             keep_members: as for `predict`, of each part.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
             what: what is done, for the bar.
             most: how many numbers a draw may give for a part; 0 for single batches.
         """
         if keep_members:
             most //= self.num_draws
         count = data.num_examples if data.fixed else None
-        bar = loop.progress_bar(what, count, verbose, "example")
+        bar = loop.ProgressBar(what, count, verbose, "example")
         done = 0
         for part in in_parts(data, self._numbers, most):
             runs = self.source.runs(part)
@@ -426,7 +431,7 @@ class Averager(abc.ABC):
         )
 
     def _predict(
-        self, data: Batches, keep_members: bool | None, verbose: int
+        self, data: Batches, keep_members: bool | None, verbose: Verbose
     ) -> tuple[Any, Any, Any]:
         """Returns the prediction, and what the data brought: labels and weights."""
         runs, count = self.source.runs(data), self.num_networks

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import (
+    Verbose,
     check_bool,
     check_choice,
     check_integer,
@@ -53,7 +54,7 @@ class BasePredictor(Averager):
         min_draws: int = 2,
         batch_size: int = 128,
         check: bool = False,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
     ) -> anytime.AnytimePrediction:
         """Returns a classifier's labels, each from as few draws as it needs.
 
@@ -88,7 +89,8 @@ class BasePredictor(Averager):
             batch_size: int > 0, for arrays and for what is left of a dataset.
             check: bool, go on to all N draws of all inputs, to compare with the full
                 average; saves nothing.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
 
         Raises:
             ValueError: as `predict`; for arguments out of range, for a regression,
@@ -138,7 +140,7 @@ class BasePredictor(Averager):
         x: Structure,
         y: ArrayLike | None = None,
         batch_size: int = 128,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
         """Returns the scores of the averaged prediction.
@@ -166,7 +168,8 @@ class BasePredictor(Averager):
                 ..., classes). Labels each by itself, 0 or 1, and targets have the shape
                 of what the network gives; of one column (examples,) too.
             batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
             sample_weight: weights, finite and >= 0, (examples,) or one for each label,
                 where `x` is an array. A mask is of this kind, 0 for what is left out.
 
@@ -189,7 +192,7 @@ class BasePredictor(Averager):
         x: Structure,
         y: ArrayLike | None = None,
         batch_size: int = 128,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
         sample_weight: ArrayLike | None = None,
         keep_members: bool = False,
     ) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
@@ -202,7 +205,8 @@ class BasePredictor(Averager):
             x: as for `evaluate`, as the next.
             y: labels, where `x` is an array.
             batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
             sample_weight: weights, where `x` is an array.
             keep_members: bool, keep what each draw says.
 
@@ -242,7 +246,7 @@ class BasePredictor(Averager):
         y: ArrayLike | None = None,
         score: Score = "crps",
         batch_size: int = 128,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
         sample_weight: ArrayLike | None = None,
         per_target: bool = False,
     ) -> "Self":
@@ -258,7 +262,8 @@ class BasePredictor(Averager):
             y: targets (examples,), where `x` is an array.
             score: `"crps"` or `"log_likelihood"`, the score to make best.
             batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
             sample_weight: weights (examples,), finite and >= 0, where `x` is an array.
             per_target: bool, choose one variance for each target of the last axis, or
                 each channel of an image, and not one for all.
@@ -289,7 +294,7 @@ class BasePredictor(Averager):
         score: Uncertainty = "total",
         confidence: float | None = None,
         batch_size: int = 128,
-        verbose: int = 0,
+        verbose: Verbose = "auto",
         sample_weight: ArrayLike | None = None,
     ) -> "Self":
         """Chooses `rejection`, from where on the answer is *unknown*, by held-out data.
@@ -317,7 +322,8 @@ class BasePredictor(Averager):
             confidence: with `error`, the probability at which new examples of the same
                 distribution keep to it; `None` for the error of these as it is.
             batch_size: int > 0, for arrays.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
             sample_weight: weights (examples,), finite and >= 0, where `x` is an array,
                 by which examples count in the coverage and the error. None with
                 `confidence`, whose guarantee is of examples that count alike.
@@ -375,7 +381,7 @@ class BasePredictor(Averager):
         y: ArrayLike | None,
         sample_weight: ArrayLike | None,
         batch_size: int,
-        verbose: int,
+        verbose: Verbose,
         needs_labels: bool = True,
     ) -> Batches:
         """Returns labelled data, checked as far as they are there already.

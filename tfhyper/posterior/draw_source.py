@@ -5,6 +5,7 @@ from typing import Protocol
 
 import keras
 
+from tfhyper.checks import Verbose
 from tfhyper.posterior.draw_settings import SettledDraws
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
@@ -77,7 +78,7 @@ class DrawSource(Protocol):
         """
 
     def estimate_batch_norm(
-        self, inputs: Structure, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: Verbose
     ) -> None:
         """Gives each draw BatchNorm moments of a pass over training inputs.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfhyper.checks import check_integer
+from tfhyper.checks import Verbose, check_integer
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.networks.averaging import AVERAGING
 from tfhyper.posterior.networks.draws import Draw
@@ -207,7 +207,7 @@ class DrawnEnsemble:
         return point.network
 
     def estimate_batch_norm(
-        self, inputs: Structure, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: Verbose
     ) -> None:
         """Gives each draw the BatchNorm moments of a pass over training inputs."""
         with self._estimating:
@@ -221,7 +221,7 @@ class DrawnEnsemble:
         draws: list[Draw],
         inputs: Structure,
         batch_size: int | None,
-        verbose: int = 0,
+        verbose: Verbose = 0,
     ) -> list[Draw]:
         """Returns draws with moments of their own, of a pass over training inputs."""
         self.small_batches.forget()

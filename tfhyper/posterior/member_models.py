@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 
+from tfhyper.checks import Verbose
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.posterior.draw_settings import DrawSettings
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -128,7 +129,7 @@ class MemberModels:
         return member.materialize(member.ready(own)[draw])
 
     def estimate_batch_norm(
-        self, inputs: Structure, batch_size: int | None, verbose: int
+        self, inputs: Structure, batch_size: int | None, verbose: Verbose
     ) -> None:
         """Gives each draw of each member the moments of a pass, all or none."""
         members = progress("estimate_batch_norm", self, len(self), verbose, "member")

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_choice, check_integer, check_positive_integer
+from tfhyper.checks import Verbose, check_choice, check_integer, check_positive_integer
 from tfhyper.posterior.networks.batch_norm import PooledMoments
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
@@ -67,7 +67,7 @@ class BatchNormStatistics:
         batch_size: int | None,
         taken: ModelInputs,
         seed: int,
-        verbose: int = 0,
+        verbose: Verbose = 0,
     ) -> list[Draw]:
         """Returns the draws with the moments of a pass over training inputs.
 

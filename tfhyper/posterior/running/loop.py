@@ -1,11 +1,14 @@
 """Data sent through the networks of the draws, one network after another."""
 
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfhyper.checks import Verbose
 from tfhyper.posterior.running.batches import Batches, Part, checksum
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.task import Task
@@ -13,25 +16,53 @@ from tfhyper.tensor_types import Structure
 
 # The answers of all draws of more bytes are kept only if that is asked for.
 MOST_MEMBERS = 2**30
+# Seconds until a bar appears that nobody asked for.
+PATIENCE = 5.0
 
 
 def progress(
-    what: str, items: Iterable, count: int, verbose: int, unit: str = "draw"
+    what: str, items: Iterable, count: int, verbose: Verbose, unit: str = "draw"
 ) -> Iterator:
     """Yields `count` items, and with `verbose` shows how many are done."""
-    bar = progress_bar(what, count, verbose, unit)
+    bar = ProgressBar(what, count, verbose, unit)
     for i, item in enumerate(items, 1):
         yield item
         bar.update(i)
 
 
-def progress_bar(
-    what: str, count: int | None, verbose: int, unit: str = "draw"
-) -> keras.utils.Progbar:
-    """Returns a bar of so many units, or of any number, after a line of what."""
-    if verbose:
-        print(f"{what}: {'' if count is None else f'{count} '}{unit}s", flush=True)
-    return keras.utils.Progbar(count, verbose=verbose, unit_name=unit)
+class ProgressBar(keras.utils.Progbar):
+    """A bar of so many units, or of any number, after a line of what is done.
+
+    Args:
+        what: what is done.
+        count: how many units there are; `None` if nobody knows.
+        verbose: 0 for silence, 1 for the bar, 2 for a line when all is done; "auto" for
+            a bar from `PATIENCE` seconds on, where somebody looks: in a terminal or a
+            notebook.
+        unit: what is counted.
+    """
+
+    def __init__(
+        self, what: str, count: int | None, verbose: Verbose, unit: str = "draw"
+    ):
+        waits = verbose == "auto"
+        super().__init__(count, verbose=0 if waits else verbose, unit_name=unit)
+        self._heading = f"{what}: {'' if count is None else f'{count} '}{unit}s"
+        self._due = time.monotonic() + PATIENCE if waits and _is_seen() else None
+        if self.verbose:
+            print(self._heading, flush=True)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Shows how many are done, arguments as of `keras.utils.Progbar.update`."""
+        if self._due is not None and time.monotonic() > self._due:
+            self._due, self.verbose = None, 1
+            print(self._heading, flush=True)
+        super().update(*args, **kwargs)
+
+
+def _is_seen() -> bool:
+    """Whether somebody looks at what is printed while it is."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
 def predict(
@@ -40,7 +71,7 @@ def predict(
     data: Batches | Part,
     task: Task,
     keep_members: bool | None,
-    verbose: int = 0,
+    verbose: Verbose = 0,
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
     """Returns the prediction of an ensemble, and the labels and weights of the data.
 
@@ -51,13 +82,13 @@ def predict(
         task: the `Task` that reads what the networks give.
         keep_members: bool, whether the prediction keeps each draw's; `None` if all of
             them are not above `MOST_MEMBERS` bytes.
-        verbose: 0 for silence, 1 for a progress bar.
+        verbose: as `ProgressBar` takes it.
 
     Raises:
         ValueError: if the data are not the same in every reading, or an output
             is not finite.
     """
-    total, bar = None, progress_bar("predict", count, verbose)
+    total, bar = None, ProgressBar("predict", count, verbose)
     first: list[int | None] | None = None
     brought: list[np.ndarray | None] = [None, None]
     for run in runs:
