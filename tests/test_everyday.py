@@ -28,29 +28,31 @@ def test_each_function_has_the_same_seconds():
 def test_seconds_are_written_of_all_parameters_together(tmp_path, monkeypatch):
     path = tmp_path / "durations.json"
     monkeypatch.setattr(everyday, "DURATIONS", path)
-    everyday.write([("a.py::f[1]", 2.0), ("a.py::f[2]", 3.25), ("a.py::g", 0.5)])
+    everyday.write({"a.py::f[1]": 2.0, "a.py::f[2]": 3.25, "a.py::g": 0.5})
     assert json.loads(path.read_text())["functions"] == {"a.py::f": [2, 5.2]}
     # Of what did not run the old seconds stay; what became quick is no longer told.
-    everyday.write([("a.py::h", 9.0)])
+    everyday.write({"a.py::h": 0.0}, {"a.py::h": 9.0})
     assert json.loads(path.read_text())["functions"] == {
         "a.py::f": [2, 5.2],
-        "a.py::h": [1, 9.0],
+        "a.py::h": [1, 0.0, 9.0],
     }
-    everyday.write([("a.py::f[1]", 0.1)])
+    everyday.write({"a.py::f[1]": 0.1})
     assert set(json.loads(path.read_text())["functions"]) == {"a.py::h"}
 
 
 def test_what_functions_share_is_divided_among_them():
-    seconds = {"a.py::f[1]": 1.0, "a.py::f[2]": 1.0, "a.py::g": 3.0, "a.py::h": 5.0}
+    tests = ["a.py::f[1]", "a.py::f[2]", "a.py::g", "a.py::h"]
     uses = {"a.py::f": {"network"}, "a.py::g": {"network"}, "a.py::h": {"other"}}
     # Another file has a fixture of the same name.
     made = {("a.py", "network"): 8.0, ("b.py", "network"): 100.0}
-    found = everyday.shared(seconds, uses, made)
-    functions = {}
-    for test, taken in found:
-        function = everyday.function_of(test)
-        functions[function] = functions.get(function, 0.0) + taken
-    assert functions == {"a.py::f": 6.0, "a.py::g": 7.0, "a.py::h": 5.0}
+    assert everyday.shares(tests, uses, made) == {"a.py::f": 4.0, "a.py::g": 4.0}
+
+
+def test_what_is_shared_is_made_for_one_test_as_for_all():
+    many = named("a.py::many", 10)
+    half = everyday.SECONDS / 2
+    assert len(everyday.everyday(many, {"a.py::many": [10, 10 * half, half]})) == 1
+    assert not everyday.everyday(many, {"a.py::many": [10, 0.0, 3 * half]})
 
 
 def test_the_seconds_of_the_suite_are_those_of_functions_that_are_there():

@@ -34,17 +34,20 @@ def everyday(tests: Sequence[str], durations: dict[str, list]) -> set[str]:
 
     Args:
         tests: the names of all tests.
-        durations: name of a function -> how many tests it has, and their seconds.
+        durations: name of a function -> how many tests it has, their seconds, and,
+            if there are any, the seconds of what is made for all of them, which one
+            test takes as all do.
     """
     of_function: dict[str, list[str]] = collections.defaultdict(list)
     for test in tests:
         of_function[function_of(test)].append(test)
     chosen: set[str] = set()
     for function, found in of_function.items():
-        count, seconds = durations.get(function, (len(found), 0.0))
-        fitting = len(found)
-        if seconds > 0:
-            fitting = min(fitting, int(SECONDS * count / seconds))
+        count, seconds, *shared = durations.get(function, (len(found), 0.0))
+        left = SECONDS - sum(shared)
+        fitting = len(found) if left >= 0 else 0
+        if fitting and seconds > 0:
+            fitting = min(fitting, int(left * count / seconds))
         chosen.update(found[i * len(found) // fitting] for i in range(fitting))
     return chosen
 
@@ -121,51 +124,60 @@ class Measure:
 
     def pytest_sessionfinish(self) -> None:
         """Writes the file."""
-        write(shared(self._seconds, self._uses, self._made))
+        write(self._seconds, shares(self._seconds, self._uses, self._made))
 
 
-def shared(
-    seconds: Mapping[str, float],
+def shares(
+    tests: Iterable[str],
     uses: Mapping[str, Collection[str]],
     made: Mapping[tuple[str, str], float],
-) -> list[tuple[str, float]]:
-    """Returns the seconds of tests, each function with its part of what it shares.
+) -> dict[str, float]:
+    """Returns name of a function -> its part of what functions of its file share.
 
     Args:
-        seconds: name of a test -> what it took itself.
+        tests: the names of tests that ran.
         uses: name of a function -> the fixtures that it uses.
         made: file and fixture -> what it took to make it, once or several times.
     """
-    found = list(seconds.items())
+    found: dict[str, float] = collections.defaultdict(float)
+    functions = {function_of(test) for test in tests}
     for (file, fixture), taken in made.items():
-        users = {
-            test: function
-            for test in seconds
-            if fixture in uses.get(function := function_of(test), ())
-            and test.startswith(f"{file}::")
-        }
-        functions = collections.Counter(users.values())
-        for test, function in users.items():
-            found.append((test, taken / len(functions) / functions[function]))
+        users = [
+            function
+            for function in functions
+            if fixture in uses.get(function, ()) and function.startswith(f"{file}::")
+        ]
+        for function in users:
+            found[function] += taken / len(users)
     return found
 
 
-def write(seconds: Iterable[tuple[str, float]]) -> None:
-    """Writes `durations.json` from the seconds of tests, by their names."""
+def write(
+    seconds: Mapping[str, float], shared: Mapping[str, float] | None = None
+) -> None:
+    """Writes `durations.json`.
+
+    Args:
+        seconds: name of a test -> what it took itself.
+        shared: name of a function -> its part of what it shares, as `shares` says.
+    """
     found: dict[str, list] = {}
     if DURATIONS.exists():
         found = json.loads(DURATIONS.read_text())["functions"]
-    measured: dict[str, dict[str, float]] = collections.defaultdict(dict)
-    for test, taken in seconds:
-        of_function = measured[function_of(test)]
-        of_function[test] = of_function.get(test, 0.0) + taken
-    for function, tests in measured.items():
-        found[function] = [len(tests), round(sum(tests.values()), 1)]
+    measured: dict[str, list[float]] = collections.defaultdict(list)
+    for test, taken in seconds.items():
+        measured[function_of(test)].append(taken)
+    for function, taken in measured.items():
+        part = round((shared or {}).get(function, 0.0), 1)
+        found[function] = [len(taken), round(sum(taken), 1), *([part] if part else [])]
     content = {
-        "what": "tests and seconds of each test function that takes a second or more",
+        "what": "of each test function that takes a second or more: its tests, their "
+        "seconds, and those of its part of what it shares with others",
         "command": "python -m pytest tests -n 3 --dist loadfile --measure",
         "functions": {
-            name: found[name] for name in sorted(found) if found[name][1] >= _QUICK
+            name: found[name]
+            for name in sorted(found)
+            if sum(found[name][1:]) >= _QUICK
         },
     }
     DURATIONS.write_text(json.dumps(content, indent=0) + "\n")
