@@ -29,9 +29,7 @@ def _is_command() -> bool:
     name = sys.argv[0] if sys.argv else ""
     if name == "-m":  # Python is about to find and run it.
         words = sys.orig_argv
-        return (
-            "tfhyper" in words[words.index("-m") + 1 :][:1] if "-m" in words else False
-        )
+        return "-m" in words and words[words.index("-m") + 1 :][:1] == ["tfhyper"]
     return os.path.basename(name) in ("tfhyper", "tfhyper.exe")
 
 

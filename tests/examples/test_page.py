@@ -31,10 +31,10 @@ from PIL import Image
 
 import tfhyper
 from examples.serve import attack
+from tests.helpers.browsers import FOLDER, require_browser
 from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
-FOLDER = ROOT / "examples" / "serve" / "page"
 NAMES = tuple(f"class {letter}" for letter in "abcd")
 DRAWS = 3
 LINES = ("total", "aleatoric", "epistemic")
@@ -159,13 +159,7 @@ def answering(saved):
 @pytest.fixture(scope="module")
 def opened(answering):
     """A browser with the page in it, and the gate."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import browser
-    finally:
-        sys.path.remove(str(FOLDER))
-    if browser.find() is None:
-        pytest.skip("no Chromium or Chrome is installed")
+    browser = require_browser()
     gate = Gate(answering)
     with (
         page(f"--server_url={gate.url}") as (url, process),

@@ -8,8 +8,6 @@ import base64
 import http.server
 import io
 import json
-import pathlib
-import sys
 import threading
 
 import keras
@@ -20,8 +18,8 @@ from PIL import Image
 
 import tfhyper
 from tests.examples.test_page import page, settle, texts
+from tests.helpers.browsers import FOLDER, modules_of_the_page, require_browser
 
-FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "serve" / "page"
 PREPROCESSING = tfhyper.export.Preprocessing(0.3, 0.35)
 NAMES = ("coat", "shoe", "bag")
 PARTS = ("total", "aleatoric", "epistemic")
@@ -80,14 +78,9 @@ class Views:
     """A browser, and a server whose model can be changed."""
 
     def __init__(self, folder):
-        sys.path.insert(0, str(FOLDER))
-        try:
-            import browser
+        browser = require_browser()
+        with modules_of_the_page():
             import local_model
-        finally:
-            sys.path.remove(str(FOLDER))
-        if browser.find() is None:
-            pytest.skip("no Chromium or Chrome is installed")
         self._folder, self._local = folder, local_model
         self.browser, self.model = browser.Browser(), None
         views = self

@@ -116,3 +116,5 @@ def test_masks_of_one_of_several_outputs_are_refused():
     predictor = tfhyper.PosteriorPredictor(both, 2, outputs=outputs)
     with pytest.raises(ValueError, match="none with a mask of Keras"):
         predictor.evaluate(TOKENS, {})
+    with pytest.raises(ValueError, match="none with a mask of Keras"):
+        predictor.fit_noise(TOKENS, {})

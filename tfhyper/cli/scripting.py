@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 # What bad input raises, files that are not there, and packages that are not installed.
 _FAULTS = (ValueError, TypeError, OSError, ImportError)
-_HELP = {"-h", "-help", "--help", "--helpshort"}
+HELP = {"-h", "-help", "--help", "--helpshort"}
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -48,7 +48,7 @@ def run_command(name: str, about: str, args: list[str], main: Callable[[], Any])
         main: what it does, after its flags are read; --json prints what it returns.
     """
     sys.argv = [name, *args]
-    if _HELP & set(args):
+    if HELP & set(args):
         show_own_flags()
         print(f"{about.strip()}\n\nflags:\n{FLAGS.main_module_help()}")
         return DONE

@@ -5,9 +5,8 @@ import pathlib
 import runpy
 import sys
 
-from tfhyper.cli.scripting import DONE, FAILED, STOPPED
+from tfhyper.cli.scripting import DONE, FAILED, HELP, STOPPED
 
-_HELP = {"-h", "-help", "--help", "--helpshort"}
 _ABOUT = """\
 tfhyper serve --model=FOLDER [flags]
 tfhyper serve --page --saved_model=FOLDER [flags]
@@ -43,7 +42,7 @@ def run(args: list[str]) -> int:
     Args:
         args: flags of the server or, with --page, of the page.
     """
-    if _HELP & set(args):
+    if HELP & set(args):
         print(_ABOUT, end="")
         return DONE
     page = "--page" in args

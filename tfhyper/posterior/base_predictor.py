@@ -391,7 +391,7 @@ class BasePredictor(Averager):
         check_reading(batch_size, verbose)
         task = self.task
         taken, arrange = self.source.inputs, task.arrange_labels
-        weigh = task.padding.weigh if task.padding else None
+        weigh = task.weigh()
         data = Batches("x", x, batch_size, taken, y, sample_weight, arrange, weigh)
         if data.labels is not None:
             # At the door, before the draws predict.

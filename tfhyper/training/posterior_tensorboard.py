@@ -143,7 +143,7 @@ class PosteriorTensorBoard(PosteriorValidation):
         """Returns the scores, and keeps what is to be written."""
         self._watch = _Watch(predictor.task)
         for labels, prediction, weights in predictor.predict_labelled(
-            x, y, batch_size=self.batch_size, keep_members=True
+            x, y, batch_size=self.batch_size, verbose=0, keep_members=True
         ):
             self._watch.add(labels, prediction, weights, predictor.num_networks)
         return self._watch.scores.result()

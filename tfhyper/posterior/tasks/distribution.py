@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -80,14 +80,6 @@ class DistributionPrediction(Shown):
     epistemic: np.ndarray
     members: np.ndarray | None = None
     rejection: Rejection | None = None
-
-    example_axes: ClassVar[Mapping[str, int]] = {
-        "mean": 0,
-        "variance": 0,
-        "aleatoric": 0,
-        "epistemic": 0,
-        "members": 1,
-    }
 
     def _contents(self) -> str:
         family = type(self.family).__name__

@@ -97,14 +97,7 @@ class LabelsPrediction(Shown):
     rejection: Rejection | None = None
     ignore_class: int | None = None
 
-    example_axes: ClassVar[Mapping[str, int]] = {
-        "mean": 0,
-        "total": 0,
-        "aleatoric": 0,
-        "epistemic": 0,
-        "variance": 0,
-        "members": 1,
-    }
+    example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
 
     def _contents(self) -> str:
         *lead, labels = self.mean.shape[1:]

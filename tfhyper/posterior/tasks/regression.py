@@ -81,11 +81,7 @@ class RegressionPrediction(Shown):
     rejection: Rejection | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {
-        "mean": 0,
-        "variance": 0,
-        "aleatoric": 0,
-        "epistemic": 0,
-        "members": 1,
+        **Shown.example_axes,
         "member_variance": 1,
     }
 

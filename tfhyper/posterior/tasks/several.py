@@ -205,8 +205,8 @@ class Several(Task):
         """Whether every output has one."""
         return all(task.has_likelihood for task in self.tasks.values())
 
-    def check_scores(self) -> None:
-        """Raises ValueError if an output has no scores yet, or masks of its own."""
+    def weigh(self) -> None:
+        """Raises ValueError if an output has a mask of its own."""
         if masked := [name for name, task in self.tasks.items() if task.padding]:
             raise ValueError(
                 "A model with several outputs must have none with a mask of Keras, by "
@@ -214,6 +214,10 @@ class Several(Task):
                 "of a model with that output alone. "
                 f"Received: a model with masks of {masked}"
             )
+
+    def check_scores(self) -> None:
+        """Raises ValueError if an output has no scores yet, or a mask of its own."""
+        self.weigh()
         for task in self.tasks.values():
             task.check_scores()
 

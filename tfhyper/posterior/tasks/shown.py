@@ -31,8 +31,14 @@ class Shown(Summarized):
     A subclass is a dataclass made with `repr=False`.
     """
 
-    # Name of an array -> its axis of the examples.
-    example_axes: ClassVar[Mapping[str, int]]
+    # Name of an array -> its axis of the examples: of what most predictions have.
+    example_axes: ClassVar[Mapping[str, int]] = {
+        "mean": 0,
+        "variance": 0,
+        "aleatoric": 0,
+        "epistemic": 0,
+        "members": 1,
+    }
 
     @abc.abstractmethod
     def _columns(self) -> dict[str, Sequence[str]]:

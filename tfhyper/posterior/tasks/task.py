@@ -245,6 +245,16 @@ class Task(abc.ABC):
         """
         return as_labels(labels)
 
+    def weigh(
+        self,
+    ) -> Callable[[Structure, np.ndarray | None], np.ndarray | None] | None:
+        """Returns what weighs a batch, `Padding.weigh`, where there is padding.
+
+        Raises:
+            ValueError: if no weights can be made that fit all outputs.
+        """
+        return self.padding.weigh if self.padding else None
+
     def label_shape(self, labels: Any) -> tuple[int, ...]:
         """Returns the shape that weights of checked labels may have."""
         return labels.shape
