@@ -10,7 +10,9 @@ four trainings of it. Rows share trainings. These resume epoch by epoch, and pre
 image set by image set, from --workdir; of several processes with --shard=i/n each has
 its part of the trainings, and writes the table of all that is there. With --minutes
 nothing begins that would end later: the process then ends with the code 75, as long as
-there is more to do, and the same command goes on.
+there is more to do, and the same command goes on. Scores that the JSON of the same
+setting has already stay as they are, also where their networks are gone: a table may be
+made row by row (delete the JSON to make it anew).
 
 The temperature T is fitted on validation images, which nothing is trained on. "NLL /
 T" is the NLL before and after it. Foreign images are for testing alone.
@@ -27,11 +29,11 @@ import time
 import one_training_tables as tables
 from absl import app, flags
 from one_training_lab import Lab, OutOfTime
-from one_training_rows import ROWS, Row
-from one_training_scores import results
+from one_training_rows import ROWS
+from one_training_scores import results, scored_before
 from one_training_settings import SETTINGS
 from one_training_work import chosen, listing, needed, part_of, work
-from report import provenance, write_figure, write_json
+from report import provenance, read_json, write_figure, write_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("setting", "smoke", sorted(SETTINGS), "Data, network and length.")
@@ -49,9 +51,14 @@ flags.DEFINE_integer("verbose", 2, "As of model.fit.")
 MORE_TO_DO = 75
 
 
-def write(lab: Lab, rows: list[Row], kept: dict) -> str:
+def path_of_results() -> str:
+    """Returns where the table goes, without the ending."""
+    return os.path.join(FLAGS.output_dir, f"one_training_{FLAGS.setting}")
+
+
+def write(lab: Lab, kept: dict) -> str:
     """Writes what is there, and returns it as tables."""
-    found = results(lab, rows, kept)
+    found = results(lab, list(ROWS.values()), kept)
     if not found:
         return "Nothing is there yet."
     made = (
@@ -61,12 +68,15 @@ def write(lab: Lab, rows: list[Row], kept: dict) -> str:
         tables.foreign_table,
     )
     text = "\n\n".join(make(found) for make in made)
-    path = os.path.join(FLAGS.output_dir, f"one_training_{FLAGS.setting}")
+    path = path_of_results()
+    made = provenance()
+    before = (read_json(f"{path}.json") or {}).get("commands", [])
     content = {
         "what": "methods at the price of one training, beside several trainings",
         "data": lab.setting.note,
         "setting": dataclasses.asdict(lab.setting),
-        **provenance(),
+        **made,
+        "commands": [*before, *({made["command"]} - set(before))],
         "foreign_images_missing": lab.missing,
         "markdown": text.splitlines(),
         "results": found,
@@ -79,9 +89,11 @@ def write(lab: Lab, rows: list[Row], kept: dict) -> str:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
+    setting = SETTINGS[FLAGS.setting]
+    kept = scored_before(read_json(f"{path_of_results()}.json"), setting)
     try:
         rows = chosen(FLAGS.rows)
-        jobs = part_of(needed(SETTINGS[FLAGS.setting], rows), FLAGS.shard)
+        jobs = part_of(needed(setting, rows, kept), FLAGS.shard)
     except ValueError as error:
         raise app.UsageError(str(error)) from None
     deadline = time.monotonic() + 60 * (FLAGS.minutes or float("inf"))
@@ -90,15 +102,14 @@ def main(argv: list[str]) -> None:
     if FLAGS.list:
         print(listing(lab, jobs))
         return
-    kept: dict = {}
     faults: list[str] = []
     late = False
     if not FLAGS.table:
         try:
-            faults = work(lab, jobs, lambda: write(lab, rows, kept))
+            faults = work(lab, jobs, lambda: write(lab, kept))
         except OutOfTime:
             late = True
-    print(f"\n{lab.setting.note}\n\n{write(lab, rows, kept)}")
+    print(f"\n{lab.setting.note}\n\n{write(lab, kept)}")
     for kind, reason in lab.missing.items():
         print(f"left out, foreign images of {kind!r}: {reason}")
     if faults:

@@ -1,13 +1,15 @@
 """What `one_training.py` says of a row: scores of kept predictions."""
 
+import dataclasses
+import json
 from typing import Any
 
 import foreign_inputs
 import numpy as np
 import scipy.optimize
 from one_training_lab import Lab
-from one_training_rows import Row, Training
-from one_training_settings import ENSEMBLE
+from one_training_rows import ROWS, Row, Training
+from one_training_settings import ENSEMBLE, Setting
 
 from tfhyper import metrics
 
@@ -150,13 +152,39 @@ def _range(values: np.ndarray) -> list[float]:
     return [float(values.min()), float(values.max())]
 
 
+def scored_before(
+    content: dict[str, Any] | None, setting: Setting
+) -> dict[tuple, dict[str, Any]]:
+    """Returns the scores of groups that a JSON has, as `results` takes them.
+
+    Args:
+        content: of the JSON; `None` if there is none.
+        setting: that the scores must be of; those of another one are left out.
+    """
+    as_json = json.loads(json.dumps(dataclasses.asdict(setting)))
+    if content is None or content["setting"] != as_json:
+        return {}
+    found = {}
+    for name, row in ROWS.items():
+        scored = {
+            tuple(group["trainings"]): group
+            for group in content["results"].get(name, {}).get("groups", [])
+        }
+        for group in row.groups(setting):
+            names = tuple(training.name for training in group)
+            if names in scored:
+                found[(name, *group)] = scored[names]
+    return found
+
+
 def results(lab: Lab, rows: list[Row], kept: dict) -> dict[str, Any]:
     """Returns the scores of all rows that are there, and what they recover.
 
     Args:
         lab: of the predictions.
         rows: the rows, in their order.
-        kept: scores of groups that were computed before; new ones are added.
+        kept: scores of groups, by (name of the row, *trainings), that were computed
+            before; new ones are added.
     """
     found = {}
     for row in rows:

@@ -1,6 +1,6 @@
 """Which trainings rows need, a process's part of them, and the work itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TypeVar
 
 from one_training_lab import Lab
@@ -29,11 +29,19 @@ def chosen(names: list[str]) -> list[Row]:
     return [row for name, row in ROWS.items() if name in names or not names]
 
 
-def needed(setting: Setting, rows: Iterable[Row]) -> Jobs:
-    """Returns the trainings of rows, each with its ways to draw, in their order."""
+def needed(setting: Setting, rows: Iterable[Row], kept: Container = ()) -> Jobs:
+    """Returns the trainings of rows, each with its ways to draw, in their order.
+
+    Args:
+        setting: of the trainings.
+        rows: whose trainings.
+        kept: groups, as (name of the row, *trainings), whose scores are there.
+    """
     found: Jobs = {}
     for row in rows:
         for group in row.groups(setting):
+            if (row.name, *group) in kept:
+                continue
             for training in group:
                 drawings = found.setdefault(training, [])
                 if row.drawing not in drawings:

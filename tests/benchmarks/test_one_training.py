@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import sys
 
 import keras
@@ -272,10 +273,23 @@ def test_the_table_is_made_kept_and_printed_again(tmp_path):
     printed = "\n".join(result["markdown"])
     assert printed in first.stdout and f"{median['nll']:.3f}" in printed
 
-    # Nothing is trained or predicted again; foreign.py scores the same predictions.
+    # Nothing is trained or predicted again.
     again = run_python(*run, check=True)
     assert "==" not in again.stdout and "\n-- " not in again.stdout
     assert printed in again.stdout
+
+    # Another row joins the table when the networks of the others are gone.
+    shutil.move(tmp_path / "runs", tmp_path / "before")
+    joined = run_python(*run[:-1], "--rows=hyper", check=True)
+    assert "== map" not in joined.stdout and "== hyper-2-seed0" in joined.stdout
+    after = json.loads((tmp_path / "one_training_smoke.json").read_text())
+    assert list(after["results"]) == ["map", "hyper", "ivon"]
+    assert after["results"]["ivon"]["groups"] == result["results"]["ivon"]["groups"]
+    assert len(after["commands"]) == 2
+
+    # foreign.py scores the same predictions.
+    shutil.rmtree(tmp_path / "runs")
+    shutil.move(tmp_path / "before", tmp_path / "runs")
     foreign = run_python(
         *command("foreign.py", tmp_path, "--settings=smoke", "--rows=map,ivon"),
         check=True,
