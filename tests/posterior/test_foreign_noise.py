@@ -8,6 +8,7 @@ from keras import ops
 
 from tests.helpers.many_models import AlwaysOn, Sampling
 from tfhyper import DeepEnsemble, PosteriorPredictor
+from tfhyper.layers.fixed_noise import FixedNoise
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
 
@@ -132,3 +133,51 @@ def test_augmentation_in_the_model_is_off_in_prediction():
     expected = softmax(model.predict(x, verbose=0))
     found = PosteriorPredictor(model).predict(x).mean
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+ATTENTION = {
+    "multi_head": lambda: L.MultiHeadAttention(2, 3, dropout=0.4, seed=1),
+    "grouped": lambda: L.GroupQueryAttention(3, 4, 2, dropout=0.4, seed=1),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_has_for_all_examples_the_mask_of_one(name):
+    layer, rng = ATTENTION[name](), np.random.default_rng(0)
+    # So many that oneDNN, where it is on, does what it does to large products.
+    x = rng.normal(size=(128, 5, 4)).astype("float32")
+    mask = rng.random((128, 5, 5)) > 0.2
+    layer(x, x, attention_mask=mask)
+    fixed = FixedNoise(layer, training=True)
+    fixed.states.assign([[5, 9]])
+    found = ops.convert_to_numpy(fixed(x, x, attention_mask=mask))
+    for i in (0, 1, 127):
+        one = slice(i, i + 1)
+        expected = fixed(x[one], x[one], attention_mask=mask[one])
+        expected = ops.convert_to_numpy(expected)
+        np.testing.assert_allclose(found[one], expected, atol=2e-6)
+    without = ops.convert_to_numpy(layer(x, x, attention_mask=mask))
+    assert np.abs(found - without).max() > 0.1
+    fixed.states.assign([[-1, -1]])
+    off = ops.convert_to_numpy(fixed(x, x, attention_mask=mask))
+    np.testing.assert_array_equal(off, without)
+
+
+def test_products_within_a_layer_that_draws_are_right_for_many_examples():
+    class Noisy(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.EinsumDense("abc,cde->abde", (None, 2, 3))
+            self.noise = Sampling()
+
+        def call(self, x):
+            return ops.sum(self.noise(self.dense(x)), (2, 3))
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((5, 4))
+    model = keras.Model(inputs, L.Dense(3)(Noisy()(inputs)))
+    x = np.random.default_rng(0).normal(size=(128, 5, 4)).astype("float32")
+    predictor = PosteriorPredictor(model, num_draws=2, outputs="logits")
+    found = predictor.predict(x).members
+    few = predictor.predict(x[:4]).members
+    np.testing.assert_allclose(found[:, :4], few, atol=1e-6)

@@ -157,6 +157,30 @@ def outputs_of(network, x):
     return ops.convert_to_numpy(network(x, training=False))
 
 
+def test_a_leaky_function_of_a_user_is_right_in_a_compiled_network():
+    # Behind the parts of `ops.split`, oneDNN makes something else of max(x, a x).
+    def leaky(x):
+        return ops.maximum(x, 0.1 * x)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((UNITS,)),
+            HyperDense(6, name="first"),
+            keras.layers.Lambda(leaky),
+            keras.layers.Dense(3, use_bias=False, name="head"),
+        ]
+    )
+    predictor = PosteriorPredictor(model, COUNT, outputs="logits", averaging="widening")
+    wide = predictor.materialize().get_layer("first")
+    hidden = X @ ops.convert_to_numpy(wide.kernel) + ops.convert_to_numpy(wide.bias)
+    hidden = hidden.reshape(len(X), COUNT, -1)
+    logits = np.maximum(hidden, 0.1 * hidden).mean(1) @ kernels_of_head(model)
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    expected = powers / powers.sum(-1, keepdims=True)
+    assert_close(predictor.predict(X).mean, expected)
+
+
 @pytest.mark.parametrize("name", VECTORS)
 def test_vectors_in_every_form_are_those_of_numpy(name):
     model, function = residual(name), VECTORS[name][1]

@@ -6,7 +6,8 @@ every call. (Masks that differ from example to example, by the place in the data
 those of `tfhyper.layers.MCDropout`.)
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +20,9 @@ from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.tensor_types import Structure, Tensor
 
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+# Their scores, on which dropout acts, are (examples, heads, queries, keys), of inputs
+# (examples, positions, channels).
+_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 class NoiseOfExamples:
@@ -94,11 +98,16 @@ class FixedNoise(keras.layers.Layer):
             return self._call_fixed(args, kwargs, recurrent)
         leaves = keras.tree.flatten((args, kwargs))
         examples = next(x for x in leaves if ops.is_tensor(x)).shape[0]
+        tensors = [i for i, x in enumerate(leaves) if ops.is_tensor(x)]
         batched = [
             i
-            for i, x in enumerate(leaves)
-            if ops.is_tensor(x) and len(x.shape) and x.shape[0] == examples
+            for i in tensors
+            if len(leaves[i].shape) and leaves[i].shape[0] == examples
         ]
+        attends = type(self.layer) in _ATTENTION
+        if attends and all(i in batched and len(leaves[i].shape) == 3 for i in tensors):
+            with _one_mask(self.layer):
+                return self._call_fixed(args, kwargs)
         masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
         masked = [i for i in batched if masks[i] is not None]
 
@@ -195,6 +204,24 @@ def _draw_masks(layer: keras.layers.RNN, sequences: Tensor) -> None:
         step = ops.ones((1, cell.output_size), step.dtype)
 
 
+@contextlib.contextmanager
+def _one_mask(layer: keras.Layer) -> Iterator[None]:
+    """Has attention draw one mask for all examples, that which one example has."""
+    dropouts = [
+        inner
+        for inner in keras_private.flatten_layers(layer)
+        if isinstance(inner, keras.layers.Dropout)
+    ]
+    shapes = [dropout.noise_shape for dropout in dropouts]
+    try:
+        for dropout in dropouts:
+            dropout.noise_shape = (1, None, None, None)
+        yield
+    finally:
+        for dropout, shape in zip(dropouts, shapes, strict=True):
+            dropout.noise_shape = shape
+
+
 def _map_examples(
     layer: keras.Layer,
     function: Callable[[list[Tensor]], Structure],
@@ -206,9 +233,14 @@ def _map_examples(
         found = [function([x[i] for x in parts]) for i in range(parts[0].shape[0])]
         return keras.tree.map_structure(lambda *x: ops.stack(x), *found)
     inner = keras_private.flatten_layers(layer)
-    if backend == "tensorflow" and any(isinstance(x, keras.layers.RNN) for x in inner):
-        return ops.map(function, parts)  # whose vectorised map fails with loops
+    if backend == "tensorflow" and any(isinstance(x, _UNMAPPED) for x in inner):
+        return ops.map(function, parts)
     return ops.vectorized_map(function, parts)
+
+
+# What TensorFlow's vectorised map fails with: loops, and products of (examples, 1, n,
+# m) with a matrix, by which oneDNN writes where it must not.
+_UNMAPPED = (keras.layers.RNN, keras.layers.EinsumDense)
 
 
 class LayerNoise(StochasticLayer):

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import keras
-from keras import ops
 
 from tfhyper.tensor_types import Shape, Tensor
 
@@ -25,8 +24,15 @@ class StackedTensor:
 
     def split(self) -> list[Tensor]:
         """Returns the copies one by one."""
+        # Slices, and not `ops.split`: TensorFlow with oneDNN takes the first part for
+        # the others where max(x, a x) follows, a leaky ReLU, without a word.
         if not hasattr(self, "_parts"):
-            self._parts = ops.split(self.tensor, self.copies, axis=self.axis)
+            before = (slice(None),) * (self.axis % len(self.tensor.shape))
+            size = self.tensor.shape[self.axis] // self.copies
+            self._parts = [
+                self.tensor[(*before, slice(i * size, (i + 1) * size))]
+                for i in range(self.copies)
+            ]
         return self._parts
 
     def is_along(self, axis: int) -> bool:
