@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import keras
+from keras import ops
 
 from tfhyper.tensor_types import Shape, Tensor
 
@@ -27,12 +28,17 @@ class StackedTensor:
         # Slices, and not `ops.split`: TensorFlow with oneDNN takes the first part for
         # the others where max(x, a x) follows, a leaky ReLU, without a word.
         if not hasattr(self, "_parts"):
-            before = (slice(None),) * (self.axis % len(self.tensor.shape))
-            size = self.tensor.shape[self.axis] // self.copies
-            self._parts = [
-                self.tensor[(*before, slice(i * size, (i + 1) * size))]
-                for i in range(self.copies)
-            ]
+            axis = self.axis % len(self.tensor.shape)
+            size, rest = self.tensor.shape[axis], self.tensor.shape[axis + 1 :]
+            if axis == 0:  # one number of an example has no axis but the examples'
+                parts = ops.reshape(self.tensor, (self.copies, -1, *rest))
+                self._parts = [parts[i] for i in range(self.copies)]
+            else:
+                size //= self.copies
+                self._parts = [
+                    self.tensor[(slice(None),) * axis + (slice(i, i + size),)]
+                    for i in range(0, self.copies * size, size)
+                ]
         return self._parts
 
     def is_along(self, axis: int) -> bool:
