@@ -32,7 +32,7 @@ from absl import app, flags
 from paper_claims import Claims
 from paper_cost import cost, measure, read_rates
 from paper_listing import listing
-from paper_runs import SCALES, Lab, MissingRun
+from paper_runs import SCALES, Lab, MissingRun, Scale
 from paper_shards import (
     Work,
     claims_folder,
@@ -104,7 +104,7 @@ def main(argv):
         computes=not FLAGS.tables,
         save_every=FLAGS.save_every,
     )
-    names = FLAGS.only or list(TABLES)
+    names = names_at(lab.sizes)
     work = work_of(lab, names)
     claims = Claims(claims_folder(lab.workdir), FLAGS.claim_timeout)
     rates_path = os.path.join(lab.workdir, "rates.json")
@@ -125,6 +125,23 @@ def main(argv):
             raise SystemExit(1)
     else:
         make_tables(lab, names, work)
+
+
+def names_at(sizes: Scale) -> list[str]:
+    """Returns the tables of --only, or all whose networks a scale has."""
+    lacking = {}
+    for name in FLAGS.only or TABLES:
+        networks = {run.network for run in TABLES[name].runs(sizes)}
+        lacking[name] = sorted(networks - set(sizes.networks))
+    named = {name: which for name, which in lacking.items() if which}
+    if FLAGS.only and named:
+        raise app.UsageError(
+            f"--only takes tables whose networks --scale={FLAGS.scale} has. "
+            f"Received: {named}"
+        )
+    if named:
+        print(f"left out, as --scale={FLAGS.scale} has not their networks: {named}")
+    return [name for name in lacking if name not in named]
 
 
 def chosen(lab: Lab, work: list[Work]) -> tuple[list[list[Work]], list[list[Work]]]:

@@ -17,6 +17,8 @@ import paper_shards  # noqa: E402
 from paper_claims import Claims  # noqa: E402
 from paper_listing import listing  # noqa: E402
 
+from tests.helpers.processes import run_python  # noqa: E402
+
 PAPER = paper_runs.Lab("paper", None, "nowhere")
 MAP = paper_runs.Run(kit="deterministic")
 
@@ -129,3 +131,13 @@ def test_rates_are_measured():
     rate = found["operations_per_second"]["WRN-28-4"]
     assert rate == step / found["seconds"]["WRN-28-4"]
     assert "CPU" in found["device"] or "GPU" in found["device"]
+
+
+def test_a_scale_lists_the_tables_whose_networks_it_has(tmp_path):
+    command = [str(ROOT / "benchmarks" / "paper.py"), "--scale=cpu", "--list"]
+    command.append(f"--workdir={tmp_path}")
+    found = run_python(*command, check=True).stdout
+    assert "'table3': ['ResNet-50']" in found
+    assert "WRN-28-4-deterministic-cifar10-seed0" in found
+    refused = run_python(*command, "--only=table3")
+    assert refused.returncode != 0 and "['ResNet-50']" in refused.stderr
