@@ -299,9 +299,12 @@ def test_the_page_ends_networks_in_the_same_distribution(page):
 
 def test_activity_regularizer():
     layer = tfhyper.layers.BayesDense(3, activity_regularizer="l2", kl_weight=0.0)
-    y = layer(normal(2, 4)).numpy()
-    expected = 0.01 * np.sum(y**2) / 2  # Keras divides by the batch
-    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
+    y = layer(normal(2, 4))
+    plain = keras.layers.Activation("linear", activity_regularizer="l2")
+    plain(y)
+    # Some versions of Keras divide by the batch.
+    assert float(sum(plain.losses)) > 0
+    assert float(sum(layer.losses)) == pytest.approx(float(sum(plain.losses)), rel=1e-5)
 
 
 def test_layers_of_the_tables_exist():

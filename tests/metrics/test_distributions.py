@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
+from scipy import integrate
 
 from tfhyper import metrics
 
@@ -19,7 +20,7 @@ WEIGHTS = RNG.gamma(1.0, size=SHAPE)
 def crps_by_integral(y, means, variances, shares):
     grid = np.linspace(-20, 20, 80_001)
     below = scipy.stats.norm.cdf(grid, means[:, None], np.sqrt(variances)[:, None])
-    return np.trapezoid(np.square(shares @ below - (grid >= y)), grid)
+    return integrate.trapezoid(np.square(shares @ below - (grid >= y)), grid)
 
 
 def test_the_score_of_a_mixture_is_its_integral():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L  # noqa: N812
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 import tfhyper
 from tfhyper import heads
@@ -81,7 +81,7 @@ def test_scores_of_a_normal_head_are_those_of_scipy():
     assert scores["nll"] == pytest.approx(nll, rel=1e-6)
     grid = np.linspace(-12, 12, 4001)[:, None]
     below = np.mean([stats.norm.cdf(grid, *x) for x in zip(loc, scale)], axis=0)
-    integrals = np.trapezoid(np.square(below - (grid >= y)), grid, axis=0)
+    integrals = integrate.trapezoid(np.square(below - (grid >= y)), grid, axis=0)
     crps = np.sum(weights * integrals) / weights.sum()
     assert scores["crps"] == pytest.approx(crps, abs=1e-3)
 

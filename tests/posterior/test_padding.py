@@ -91,15 +91,16 @@ def test_masks_of_vectors_reach_batches_of_a_dataset():
         "seen": keras.Input((3, 2), name="seen"),
         "also": keras.Input((3, 1), name="also"),
     }
-    x = layers.Masking(mask_value=-1.0)(inputs["seen"])
-    x = layers.GRU(4, return_sequences=True)(x)
-    # Without `also`, whose mask would be none.
+    x = layers.Concatenate()([inputs["seen"], inputs["also"]])
+    x = layers.GRU(4, return_sequences=True)(layers.Masking(mask_value=-1.0)(x))
     model = keras.Model(inputs, layers.Dense(2)(x))
     seen = RNG.normal(size=(4, 3, 2)).astype("float32")
-    seen[1, 2] = seen[3, 1:] = -1.0
-    mask = np.any(seen != -1.0, axis=-1)
+    also = np.zeros((4, 3, 1), "float32")
+    for part in (seen, also):
+        part[1, 2] = part[3, 1:] = -1.0
+    mask = also[..., 0] != -1.0
     labels = RNG.integers(0, 2, (4, 3))
-    x = {"seen": seen, "also": np.zeros((4, 3, 1), "float32")}
+    x = {"seen": seen, "also": also}
     predictor = tfhyper.PosteriorPredictor(model, 1, outputs="logits")
     batches = tf.data.Dataset.from_tensor_slices((x, labels)).batch(3)
     mean = predictor.predict(x).mean
