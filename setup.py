@@ -91,6 +91,7 @@ TEST = [
     "build>=1.2",
     "check-wheel-contents>=0.6",
     "codespell>=2.3",
+    "mapie>=1.0",
     "setuptools>=77",
     "twine>=6.1",
     "wheel>=0.43",
@@ -152,7 +153,7 @@ setup(
         # `tfhyper.saving` looks into each file besides, whatever the release.
         "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",
         "numpy>=1.26",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scipy>=1.12",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",

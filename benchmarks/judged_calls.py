@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 import tfhyper  # noqa: E402
 from tfhyper.whole_files import whole_file  # noqa: E402
 
+# Not `sklearn`: as scikit-learn has it, arguments of estimators are looked at by `fit`.
 MODULES = (
     "analysis",
     "data",

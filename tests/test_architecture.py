@@ -74,6 +74,7 @@ ALLOWED = {
         "posterior",
         "text",
     },
+    "sklearn": {"checks", "heads", "layers", "metrics", "posterior"},
     "analysis": {
         "checks",
         "heads",
@@ -125,6 +126,7 @@ ANY_BACKEND = (
     "posterior",
     "pruning",
     "saving",
+    "sklearn",
     "summary",
     "tensor_types",
     "variational",

@@ -63,7 +63,7 @@ if TYPE_CHECKING or not _is_command():
     from tfhyper.variational import Variational
 
 # Parts that register nothing with Keras: imported when they are first used.
-_LATER = ("analysis", "cli", "data", "export", "pruning")
+_LATER = ("analysis", "cli", "data", "export", "pruning", "sklearn")
 
 __all__ = [
     "AnytimePrediction",
@@ -92,6 +92,7 @@ __all__ = [
     "posterior",
     "pruning",
     "saving",
+    "sklearn",
     "training",
     "variational",
 ]

@@ -180,6 +180,12 @@ GROUPS: list[tuple[str, str, str, str]] = [
         pruning.PruningReport pruning.LayerRow pruning.BeforeAfter""",
     ),
     (
+        "Estimators of scikit-learn",
+        "sklearn",
+        "Networks and predictors behind `fit` and `predict`, and what MAPIE asks for.",
+        """sklearn.Classifier sklearn.Regressor sklearn.Quantile sklearn.Spread""",
+    ),
+    (
         "Data",
         "data",
         "Images that come with the package, TensorFlow Datasets, and tables.",
