@@ -34,6 +34,7 @@ MODULES = (
     "models",
     "posterior",
     "pruning",
+    "scaling",
     "training",
     "variational",
 )

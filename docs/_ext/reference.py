@@ -33,6 +33,14 @@ GROUPS: list[tuple[str, str, str, str]] = [
         posterior.PointNetwork""",
     ),
     (
+        "Scaling of probabilities",
+        "scaling",
+        "Calibrated by held-out data: `fit_scaling` of a predictor, or `fit`.",
+        """scaling.fit scaling.METHODS scaling.Scaling scaling.Temperature
+        scaling.Vector scaling.Matrix scaling.Platt scaling.Isotonic scaling.Histogram
+        scaling.CalibrationWarning""",
+    ),
+    (
         "Layers with a posterior",
         "layers",
         "Drop-ins for the layers of Keras whose kernels are drawn.",
