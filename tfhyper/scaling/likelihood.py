@@ -8,8 +8,8 @@ import numpy as np
 from tfhyper.scaling.base import log_softmax
 from tfhyper.scaling.calibration_data import CalibrationData
 
-# No number of a scaling is larger: labels that are told without an error have no
-# likeliest scale.
+# No number of a scaling is larger: labels that are told without an error, or not at
+# all, have no likeliest scale.
 LARGEST = 100.0
 
 
@@ -19,7 +19,11 @@ class CalibrationWarning(UserWarning):
     Example:
 
     >>> import warnings
-    >>> warnings.simplefilter("ignore", tfhyper.scaling.CalibrationWarning)
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     scaling = tfhyper.scaling.fit([0, 1], [[0.6, 0.4], [0.4, 0.6]], "isotonic")
+    >>> issubclass(found[0].category, tfhyper.scaling.CalibrationWarning)
+    True
     """
 
 
@@ -99,8 +103,8 @@ def warn_of_ends(numbers: np.ndarray, largest: float) -> None:
     if np.max(np.abs(numbers)) >= largest * (1 - 1e-6):
         warnings.warn(
             "The labels have no likeliest scaling: a number of it is at the end of "
-            "its range. Held-out data that are told almost without an error, or that "
-            "are training data, do that",
+            "its range. So it is with labels that are told almost without an error, as "
+            "those of training data, or not at all",
             CalibrationWarning,
             stacklevel=2,
         )
