@@ -117,7 +117,10 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Functions of labels and probabilities, and metrics for `compile`.",
         """metrics.classification_report metrics.ClassificationScores metrics.error
         metrics.negative_log_likelihood metrics.brier_score
-        metrics.expected_calibration_error metrics.reliability_curve
+        metrics.expected_calibration_error metrics.calibration_error
+        metrics.smooth_calibration_error metrics.calibration_test
+        metrics.CalibrationTest metrics.bootstrap metrics.BootstrapInterval
+        metrics.reliability_curve
         metrics.ReliabilityCurve metrics.top_k_accuracy metrics.top_k_error
         metrics.class_accuracy metrics.class_mean metrics.confusion_matrix
         metrics.binary_report metrics.multilabel_report metrics.MultilabelScores
@@ -136,7 +139,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         metrics.CovarianceDecomposition metrics.ood_detection
         metrics.misclassification_detection metrics.rejection_threshold
         metrics.selective_report metrics.risk_coverage_curve metrics.RiskCoverageCurve
-        metrics.aurc metrics.excess_aurc metrics.sparsification_curve
+        metrics.aurc metrics.augrc metrics.risk_at_coverage metrics.coverage_at_risk
+        metrics.excess_aurc metrics.sparsification_curve
         metrics.SparsificationCurve metrics.ause""",
     ),
     (

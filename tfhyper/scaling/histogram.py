@@ -58,7 +58,7 @@ class Histogram(OneVersusRest):
 
     Reference:
         Zadrozny, Elkan: Obtaining calibrated probability estimates from decision trees
-        and naive Bayesian classifiers, ICML 2001, section 4.
+        and naive Bayesian classifiers, ICML 2001.
     """
 
     method: ClassVar[str] = "histogram"

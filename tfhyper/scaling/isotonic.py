@@ -64,7 +64,7 @@ class Isotonic(OneVersusRest):
     Reference:
         Zadrozny, Elkan: Transforming classifier scores into accurate multiclass
         probability estimates, KDD 2002. Niculescu-Mizil, Caruana: Predicting good
-        probabilities with supervised learning, ICML 2005, section 5.
+        probabilities with supervised learning, ICML 2005.
     """
 
     method: ClassVar[str] = "isotonic"

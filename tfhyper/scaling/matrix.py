@@ -54,7 +54,7 @@ class Matrix(Scaling):
 
     Reference:
         Kull, Perello Nieto, Kaengsepp, Silva Filho, Song, Flach: Beyond temperature
-        scaling, NeurIPS 2019, section 3: equation (2), and ODIR in 3.2.
+        scaling, NeurIPS 2019: the linear parametrization, and ODIR.
     """
 
     method: ClassVar[str] = "matrix"
