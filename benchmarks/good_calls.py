@@ -488,6 +488,18 @@ GOOD: dict[str, Callable[[], dict]] = {
         "sample_weight": UNCERTAINTY,
     },
     "metrics.aurc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.augrc": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
+    "metrics.coverage_at_risk": lambda: {
+        "losses": VARIANCE,
+        "uncertainty": UNCERTAINTY,
+    },
+    "metrics.risk_at_coverage": lambda: {
+        "losses": VARIANCE,
+        "uncertainty": UNCERTAINTY,
+    },
+    "metrics.calibration_error": lambda: _LABELLED,
+    "metrics.calibration_test": lambda: _LABELLED,
+    "metrics.smooth_calibration_error": lambda: _LABELLED,
     "metrics.ause": lambda: {"losses": VARIANCE, "uncertainty": UNCERTAINTY},
     "metrics.best_constant_variance": lambda: _TARGETS,
     "metrics.MultilabelScores": dict,
@@ -734,6 +746,31 @@ GOOD: dict[str, Callable[[], dict]] = {
         "y": LABELS,
         "coverage": 0.5,
     },
+    **{
+        f"posterior.{kind}.fit_scaling": lambda make=make: {
+            "self": make(),
+            **_PREDICTED,
+            "y": LABELS,
+        }
+        for kind, make in (
+            ("PosteriorPredictor", fresh_predictor),
+            ("DeepEnsemble", fresh_ensemble),
+        )
+    },
+    "scaling.fit": lambda: {
+        "labels": LABELS,
+        "probs": PROBS,
+        "sample_weight": np.ones(len(LABELS)),
+    },
+    "scaling.Temperature": lambda: {"temperature": 2.0},
+    "scaling.Vector": lambda: {"weights": np.ones(3), "biases": np.zeros(3)},
+    "scaling.Matrix": lambda: {"weights": np.eye(3), "biases": np.zeros(3)},
+    "scaling.Platt": lambda: {"slopes": np.ones(3), "intercepts": np.zeros(3)},
+    "scaling.Isotonic": lambda: {
+        "thresholds": np.array([[0.1, 0.2]] * 3),
+        "values": np.array([[0.1, 0.2]] * 3),
+    },
+    "scaling.Histogram": lambda: {"values": np.array([[0.1, 0.2]] * 3)},
     "posterior.Prediction.reject": lambda: {
         "self": predictor().predict(INPUTS),
         "threshold": 0.5,
@@ -1018,6 +1055,8 @@ NOT_CALLED: dict[str, str] = {
             "data.Table",
             "export.FileReport",
             "heads.Components",
+            "metrics.BootstrapInterval",
+            "metrics.CalibrationTest",
             "metrics.CovarianceDecomposition",
             "metrics.CoverageCurve",
             "metrics.PredictiveInterval",
@@ -1055,6 +1094,23 @@ NOT_CALLED: dict[str, str] = {
         "a base class",
     ),
     "layers.MovingAveragesWarning": "a warning",
+    "scaling.CalibrationWarning": "a warning",
+    "metrics.bootstrap": "takes any score and arrays: tests/metrics/test_resampling.py",
+    "scaling.Scaling": "a base class",
+    **{
+        f"scaling.{kind}.{method}": "called by predictors, with what they hold"
+        for kind in ("Scaling", *tfhyper.scaling.__all__)
+        for method in (
+            "check_classes",
+            "chosen_by",
+            "in_words",
+            "of_each",
+            "of_log_probabilities",
+            "of_probabilities",
+            "joined",
+            "to_json",
+        )
+    },
     "layers.NoiseKind": "an enumeration",
     "layers.StochasticLayer": "a base class without arguments",
     **{
@@ -1183,6 +1239,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "batch": bv.integer(0),
     "batch_norm": bv.choice(),
     "batch_size": bv.integer(),
+    "bins": bv.choice(),
     "bias_constraint": bv.identifier(),
     "bias_initializer": bv.identifier(optional=True),
     "bias_posterior": bv.choice(),
@@ -1261,6 +1318,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "metadata": bv.mapping(
         keys={3: "a"}, object={"a": object()}, nan={"a": float("nan")}
     ),
+    "method": bv.choice(),
     "metrics": bv.sequence(text=bv.TEXT, entries=[3]),
     "min_draws": bv.integer(1, 4),
     "min_rows": bv.integer(2),
@@ -1271,6 +1329,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "multiplier_scale": bv.number(above=0),
     "name": bv.text(),
     "noise_variance": bv.numbers(scalar=True, tied=0, least=0, name="variance"),
+    "norm": bv.choice(),
     "num": bv.integer(1, 6),
     "ignore_class": bv.domain("label", text=bv.TEXT, half=0.5, inside=1, bool=True),
     "num_bins": bv.integer(),
@@ -1282,7 +1341,9 @@ BY_NAME: dict[str, bv.Domain] = {
     "num_folds": bv.integer(2),
     "num_members": bv.integer(),
     "num_pairs": bv.integer(),
+    "num_samples": bv.integer(),
     "num_rows": bv.integer(5),
+    "of": bv.choice(),
     "optimal": bv.number(),
     "output_padding": bv.sizes(without=("zero",)),
     "outputs": bv.choice(),
@@ -1293,9 +1354,11 @@ BY_NAME: dict[str, bv.Domain] = {
     "prior_scale": bv.number(above=0),
     "probs": bv.probabilities(),
     "rate": bv.number(least=0, below=1),
+    "risk": bv.number(least=0),
     "repeats": bv.integer(1, 4),
     "sample_weight": bv.numbers(least=0),
     "samples": bv.numbers(tied=1),
+    "scaling": bv.domain("scaling", text=bv.TEXT, number=3, mapping={"a": 1}),
     "scale_1": bv.number(above=0),
     "scale_2": bv.number(above=0),
     "scope": bv.choice(),
@@ -1310,6 +1373,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "strategy": bv.instance("strategy"),
     "strides": bv.sizes(),
     "targets": bv.numbers(),
+    "temperature": bv.number(above=0),
     "test_examples": bv.integer(1, 2500),
     "test_fraction": bv.number(above=0, below=1),
     "threshold": bv.number(least=0),
@@ -1365,6 +1429,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "targets": bv.integer(),
     },
     "heads.CRPS": {"num_samples": bv.integer(2)},
+    "scaling.": {
+        "biases": bv.numbers(name="biases"),
+        "intercepts": bv.numbers(name="intercepts"),
+        "slopes": bv.numbers(name="slopes"),
+        "thresholds": bv.numbers(name="thresholds"),
+        "values": bv.numbers(name="values"),
+        "weights": bv.numbers(name="weights"),
+    },
     # More axes before the last are as good.
     "heads.DrawMixture": {
         "family": bv.instance("family"),

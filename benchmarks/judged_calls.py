@@ -35,6 +35,7 @@ MODULES = (
     "models",
     "posterior",
     "pruning",
+    "scaling",
     "training",
     "variational",
 )

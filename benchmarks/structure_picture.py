@@ -42,6 +42,7 @@ WORDS = {
     "models": "skeletons of networks",
     "posterior": "draws, and the average over them",
     "pruning": "smaller networks",
+    "scaling": "calibrated probabilities",
     "sklearn": "estimators of scikit-learn",
     "training": "recipes, loops, folders",
     "variational": "learned noise on all weights",

@@ -37,6 +37,7 @@ ALLOWED = {
     "data": {"checks"},
     "metrics": {"checks", "keras_private"},
     "heads": {"checks", "layers", "metrics"},
+    "scaling": {"checks", "metrics", "summary"},
     "kits": {"checks", "keras_private", "layers"},
     "models": {"checks", "kits", "layers"},
     "posterior": {
@@ -49,6 +50,7 @@ ALLOWED = {
         "layers",
         "metrics",
         "saving",
+        "scaling",
         "summary",
         "text",
         "variational",
@@ -126,6 +128,7 @@ ANY_BACKEND = (
     "posterior",
     "pruning",
     "saving",
+    "scaling",
     "sklearn",
     "summary",
     "tensor_types",

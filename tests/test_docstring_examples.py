@@ -86,7 +86,7 @@ def shared_predictor():
 
 def predictor():
     found = shared_predictor()
-    found.rejection = None  # what another example left
+    found.rejection = found.scaling = None  # what another example left
     return found
 
 

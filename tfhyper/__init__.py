@@ -43,6 +43,7 @@ if TYPE_CHECKING or not _is_command():
         models,
         posterior,
         saving,
+        scaling,
         training,
         variational,
     )
@@ -92,6 +93,7 @@ __all__ = [
     "posterior",
     "pruning",
     "saving",
+    "scaling",
     "sklearn",
     "training",
     "variational",

@@ -33,6 +33,14 @@ GROUPS: list[tuple[str, str, str, str]] = [
         posterior.PointNetwork""",
     ),
     (
+        "Scaling of probabilities",
+        "scaling",
+        "Calibrated by held-out data: `fit_scaling` of a predictor, or `fit`.",
+        """scaling.fit scaling.METHODS scaling.Scaling scaling.Temperature
+        scaling.Vector scaling.Matrix scaling.Platt scaling.Isotonic scaling.Histogram
+        scaling.CalibrationWarning""",
+    ),
+    (
         "Layers with a posterior",
         "layers",
         "Drop-ins for the layers of Keras whose kernels are drawn.",
@@ -109,7 +117,10 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Functions of labels and probabilities, and metrics for `compile`.",
         """metrics.classification_report metrics.ClassificationScores metrics.error
         metrics.negative_log_likelihood metrics.brier_score
-        metrics.expected_calibration_error metrics.reliability_curve
+        metrics.expected_calibration_error metrics.calibration_error
+        metrics.smooth_calibration_error metrics.calibration_test
+        metrics.CalibrationTest metrics.bootstrap metrics.BootstrapInterval
+        metrics.reliability_curve
         metrics.ReliabilityCurve metrics.top_k_accuracy metrics.top_k_error
         metrics.class_accuracy metrics.class_mean metrics.confusion_matrix
         metrics.binary_report metrics.multilabel_report metrics.MultilabelScores
@@ -128,7 +139,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         metrics.CovarianceDecomposition metrics.ood_detection
         metrics.misclassification_detection metrics.rejection_threshold
         metrics.selective_report metrics.risk_coverage_curve metrics.RiskCoverageCurve
-        metrics.aurc metrics.excess_aurc metrics.sparsification_curve
+        metrics.aurc metrics.augrc metrics.risk_at_coverage metrics.coverage_at_risk
+        metrics.excess_aurc metrics.sparsification_curve
         metrics.SparsificationCurve metrics.ause""",
     ),
     (

@@ -64,6 +64,13 @@ RIGHT = {
     "mask": np.arange(BATCH) > 1,
     "rejected": np.arange(BATCH) > 3,
     "coverage": 0.5,
+    "risk": 0.1,
+    "of": "classes",
+    "bins": "width",
+    "norm": "l2",
+    "debiased": False,
+    "num_samples": 3,
+    "seed": 1,
 }
 OF_REGRESSION = (
     "fit_noise_variance",
@@ -121,6 +128,7 @@ ACCEPTED_SCORES = {"a row of NaN", "rows of NaN", "five axes"}
 
 def functions():
     found = {name: getattr(metrics, name) for name in metrics.__all__}
+    del found["bootstrap"]  # of any score and arrays: tests/metrics/test_resampling.py
     return {name: f for name, f in found.items() if inspect.isfunction(f)}
 
 

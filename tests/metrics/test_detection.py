@@ -8,6 +8,8 @@ from scipy.special import softmax
 
 from tfhyper import metrics
 
+RNG = np.random.default_rng(0)
+
 
 def rank_statistic(negatives, positives):
     """The chance that a positive has the larger score; a tie counts half."""
@@ -231,3 +233,37 @@ def test_excess_is_that_of_the_paper_in_the_limit():
 def test_bad_losses_are_named(call, losses, problem, message):
     with pytest.raises(problem, match=message):
         call(losses, [1.0])
+
+
+def test_augrc_is_what_the_auroc_and_the_error_say():
+    # As Traub et al. (2024) have it; exact, with ties counting half.
+    wrong = RNG.uniform(size=300) < 0.3
+    unsure = np.round(RNG.normal(size=300) + wrong, 1)
+    auroc = rank_statistic(unsure[~wrong], unsure[wrong])
+    error = wrong.mean()
+    expected = (1 - auroc) * error * (1 - error) + error**2 / 2
+    assert metrics.augrc(wrong, unsure) == pytest.approx(expected, rel=1e-12)
+    # Losses of any kind: each counts from where it is on.
+    losses, order = RNG.gamma(1.0, size=50), RNG.permutation(50)
+    expected = sum(x * (50 - i - 0.5) for x, i in zip(losses, order)) / 50**2
+    assert metrics.augrc(losses, order) == pytest.approx(expected)
+
+
+def test_risk_at_a_coverage_and_coverage_at_a_risk():
+    losses, unsure = RNG.uniform(size=80), RNG.normal(size=80)
+    ranked = losses[np.argsort(unsure)]
+    risks = [ranked[:k].mean() for k in range(1, 81)]
+    for k in (1, 8, 33, 80):
+        found = metrics.risk_at_coverage(losses, unsure, k / 80)
+        assert found == pytest.approx(risks[k - 1])
+        found = metrics.risk_at_coverage(losses, unsure, (k - 0.5) / 80)
+        assert found == pytest.approx(risks[k - 1])
+    for risk in (0.3, 0.45, 0.5, 0.6):
+        kept = [k / 80 for k in range(1, 81) if risks[k - 1] <= risk]
+        assert metrics.coverage_at_risk(losses, unsure, risk) == max(kept, default=0.0)
+    assert metrics.coverage_at_risk(losses, unsure, 1.0) == 1.0
+    assert metrics.coverage_at_risk([1.0, 2.0], [0, 1], 0.5) == 0.0
+    with pytest.raises(ValueError, match="`coverage` must be in 0 < coverage <= 1"):
+        metrics.risk_at_coverage(losses, unsure, 1.5)
+    with pytest.raises(ValueError, match="`risk` must be a finite number >= 0"):
+        metrics.coverage_at_risk(losses, unsure, -0.1)

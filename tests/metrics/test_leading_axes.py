@@ -21,6 +21,8 @@ SCORES = {
     "nll": metrics.negative_log_likelihood,
     "brier": metrics.brier_score,
     "ece": metrics.expected_calibration_error,
+    "adaptive": metrics.calibration_error,
+    "smooth": metrics.smooth_calibration_error,
     "curve": metrics.reliability_curve,
     "report": lambda *a, **k: list(metrics.classification_report(*a, **k).values()),
 }

@@ -37,6 +37,12 @@ SCORES = {
     "expected_calibration_error": lambda i, **w: metrics.expected_calibration_error(
         LABELS[i], PROBS[i], 10, **w
     ),
+    "calibration_error": lambda i, **w: metrics.calibration_error(
+        LABELS[i], PROBS[i], 7, **w
+    ),
+    "smooth_calibration_error": lambda i, **w: metrics.smooth_calibration_error(
+        LABELS[i], PROBS[i], **w
+    ),
     "reliability_curve": lambda i, **w: np.array(
         metrics.reliability_curve(LABELS[i], PROBS[i], 10, **w)
     ),

@@ -64,6 +64,8 @@ def _predictor(archive: zipfile.ZipFile) -> dict[str, Any]:
     form = settings.pop("format", None)
     if not isinstance(form, str) or not form.startswith("tfhyper "):
         raise ValueError("settings.json names no format of tfhyper")
+    if "scaling.json" in archive.namelist():
+        settings["scaling"] = _scaling(_json(archive, "scaling.json"))
     with as_file(archive, "draws.npz") as file:
         shapes = read_shapes(file)
     models = sorted(name for name in archive.namelist() if name.endswith(".keras"))
@@ -78,6 +80,16 @@ def _predictor(archive: zipfile.ZipFile) -> dict[str, Any]:
         "settings": settings,
         "models": found,
     }
+
+
+def _scaling(found: Any) -> Any:
+    """Returns the method of a scaling, of several outputs by their names."""
+    if not isinstance(found, dict):
+        return None
+    if not isinstance(found.get("method"), str):
+        return {name: _scaling(of_output) for name, of_output in found.items()}
+    where = "per draw" if found.get("per_draw") is True else "pooled"
+    return f"{found['method']:.80}, {where}"
 
 
 def _draws(count: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:

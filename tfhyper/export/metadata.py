@@ -115,11 +115,13 @@ def describe(
             "formula": "(inputs / 255 - mean) / std",
             **dataclasses.asdict(preprocessing),
         }
+    # The numbers of a scaling are in the graph.
+    settings = {**predictor.settings, "scaling": _short(predictor.scaling)}
     entries = {
         "format": FORMAT,
         "tfhyper": __version__,
         "predictor": type(predictor).__name__,
-        "settings": predictor.settings,
+        "settings": settings,
         "model": members.networks[0].point.model.name,
         "num_draws": predictor.num_draws,
         "form": members.form,
@@ -127,7 +129,17 @@ def describe(
         "inputs": inputs,
         "preprocessing": formula,
         "class_names": class_names,
-        "rejection": predictor.settings["rejection"],
+        "rejection": settings["rejection"],
+        "scaling": settings["scaling"],
         "metadata": metadata,
     }
     return json.dumps(entries, indent=2)
+
+
+def _short(scaling: Any) -> Any:
+    """Returns what a scaling is, without its numbers: JSON values."""
+    if isinstance(scaling, Mapping):
+        return {name: _short(of_output) for name, of_output in scaling.items()}
+    if scaling is None:
+        return None
+    return {"method": scaling.method, "per_draw": scaling.per_draw}

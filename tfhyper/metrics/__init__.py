@@ -34,6 +34,12 @@ from tfhyper.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
+from tfhyper.metrics.calibration_errors import (
+    CalibrationTest,
+    calibration_error,
+    calibration_test,
+    smooth_calibration_error,
+)
 from tfhyper.metrics.class_metrics import BrierScore, NegativeLogLikelihood
 from tfhyper.metrics.classification import (
     brier_score,
@@ -89,6 +95,7 @@ from tfhyper.metrics.report import (
     regression_report,
     single_draw_report,
 )
+from tfhyper.metrics.resampling import BootstrapInterval, bootstrap
 from tfhyper.metrics.running import (
     ClassificationScores,
     MultilabelScores,
@@ -105,8 +112,11 @@ from tfhyper.metrics.segmentation import (
 )
 from tfhyper.metrics.selective import (
     RiskCoverageCurve,
+    augrc,
     aurc,
+    coverage_at_risk,
     excess_aurc,
+    risk_at_coverage,
     risk_coverage_curve,
 )
 from tfhyper.metrics.sparsification import (
@@ -125,7 +135,9 @@ from tfhyper.metrics.uncertainty import (
 )
 
 __all__ = [
+    "BootstrapInterval",
     "BrierScore",
+    "CalibrationTest",
     "ClassificationScores",
     "CovarianceDecomposition",
     "CoverageCurve",
@@ -145,17 +157,22 @@ __all__ = [
     "SparsificationCurve",
     "ThresholdCurve",
     "VarianceDecomposition",
+    "augrc",
     "aurc",
     "ause",
     "best_constant_variance",
     "binary_report",
+    "bootstrap",
     "boundary_f1",
     "brier_score",
+    "calibration_error",
+    "calibration_test",
     "class_accuracy",
     "class_mean",
     "classification_report",
     "confusion_matrix",
     "covariance_decomposition",
+    "coverage_at_risk",
     "coverage_curve",
     "crps_gaussian",
     "crps_mixture",
@@ -197,6 +214,7 @@ __all__ = [
     "regression_report",
     "rejection_threshold",
     "reliability_curve",
+    "risk_at_coverage",
     "risk_coverage_curve",
     "rmse",
     "sample_interval",
@@ -204,6 +222,7 @@ __all__ = [
     "selective_report",
     "sharpness",
     "single_draw_report",
+    "smooth_calibration_error",
     "sparsification_curve",
     "ssim",
     "threshold_curve",

@@ -102,7 +102,7 @@ def sum_tolerance(array: np.ndarray) -> float:
     return SUM_TOLERANCE
 
 
-def _check_probabilities(name: str, array: np.ndarray) -> None:
+def check_rows_of_probabilities(name: str, array: np.ndarray) -> None:
     if array.size == 0:
         raise ValueError(
             f"`{name}` must hold at least one row of probabilities. "
@@ -145,7 +145,7 @@ def check_members(
             f"`{name}` must have the axes (draws, batch, classes). "
             f"Received: {name}.shape={array.shape}"
         )
-    _check_probabilities(name, array)
+    check_rows_of_probabilities(name, array)
     return array
 
 
@@ -163,7 +163,7 @@ def ensemble_probabilities(probs: Any, name: str = "probs") -> np.ndarray:
             f"`{name}` must have the axes (batch, classes) or (draws, batch, classes). "
             f"Received: {name}.shape={array.shape}"
         )
-    _check_probabilities(name, array)
+    check_rows_of_probabilities(name, array)
     if array.ndim == 3:
         return np.asarray(np.mean(array, axis=0, dtype=np.float64))
     return array.astype(np.float64)
@@ -404,7 +404,7 @@ def read_labelled(
             "with the labels' further axes behind the batch. "
             f"Received: probs.shape={array.shape}"
         )
-    _check_probabilities("probs", array)
+    check_rows_of_probabilities("probs", array)
     index = as_array("labels", labels)
     if _has_draws(index.shape, array.shape):
         array = np.asarray(np.mean(array, axis=0, dtype=np.float64))

@@ -46,7 +46,7 @@ class ReliabilityCurve(NamedTuple):
     counts: np.ndarray
 
 
-def _inner_bin_edges(num_bins: int) -> np.ndarray:
+def inner_bin_edges(num_bins: int) -> np.ndarray:
     """The edges between bins. A confidence's bin is the number of edges below it.
 
     Edges and confidences are compared in float32, where 0.8 read from a float32
@@ -130,7 +130,7 @@ class ReliabilitySums(RunningSums):
         self, confidence: np.ndarray, is_right: np.ndarray, weights: np.ndarray | None
     ) -> None:
         """Adds the confidences of predictions, and whether these are right."""
-        edges = _inner_bin_edges(self.num_bins)
+        edges = inner_bin_edges(self.num_bins)
         bins = np.searchsorted(edges, confidence.astype(np.float32))
         self._are_counts &= weights is None
         weights = self.scaled(weights, len(bins))
@@ -292,7 +292,7 @@ class ExpectedCalibrationError(ClassMetric):
     ):
         super().__init__(from_logits, ignore_class, name, dtype)
         self.num_bins = check_num_bins(num_bins)
-        self._edges = _inner_bin_edges(self.num_bins)
+        self._edges = inner_bin_edges(self.num_bins)
         self.bin_gaps = self._add_sums("bin_gaps", (self.num_bins,))
         self.total_weight = self._add_sums("total_weight", ())
         self._add_problems()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tfhyper.checks import check_number
 from tfhyper.metrics._checks import check_vector
 
 
@@ -139,3 +140,119 @@ def excess_aurc(losses: ArrayLike, uncertainty: ArrayLike) -> float:
     excess = aurc(losses, uncertainty) - aurc(losses, losses)
     # Sums in two orders can differ by rounding.
     return max(excess, 0.0)
+
+
+def augrc(losses: ArrayLike, uncertainty: ArrayLike) -> float:
+    """Area under the generalized risk-coverage curve.
+
+    `augrc = integral over coverage of coverage * risk`
+
+    by the trapezoidal rule from coverage 0 on, with the curve and the treatment of ties
+    of `risk_coverage_curve`. The generalized risk is the loss of what is predicted
+    divided by all examples: the probability that an example is predicted *and* wrong.
+    So no example counts more for being among the surest, as it does in `aurc`. For
+    losses of 0 and 1 with the error `e`, and `auroc` that of telling wrong from right,
+
+    `augrc = (1 - auroc) e (1 - e) + e^2 / 2`
+
+    Args:
+        losses: finite numbers of shape `(batch,)`.
+        uncertainty: finite numbers of shape `(batch,)`.
+
+    Returns:
+        A float in the unit of the losses, smaller is better; in `[0, 1/2]` for losses
+        of 0 and 1.
+
+    Raises:
+        ValueError: if an argument breaks the rules at the top of this module.
+        TypeError: if an argument does not hold real numbers.
+
+    Reference:
+        Traub et al., "Overcoming common flaws in the evaluation of selective
+        classification systems", NeurIPS 2024. A sum without the trapezoidal rule, as
+        some packages have it, is larger by the mean loss divided by `2 batch`.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.augrc([0, 1], [0.1, 0.9])
+        0.125
+    """
+    curve = risk_coverage_curve(losses, uncertainty)
+    generalized = curve.risk * curve.coverage
+    count = len(generalized)
+    return float((np.sum(generalized) - 0.5 * generalized[-1]) / count)
+
+
+def risk_at_coverage(
+    losses: ArrayLike, uncertainty: ArrayLike, coverage: float = 0.8
+) -> float:
+    """Mean loss of the surest examples that make up a fraction of all.
+
+    `risk[k - 1]` of `risk_coverage_curve` for the least `k >= coverage * batch`.
+
+    Args:
+        losses: finite numbers of shape `(batch,)`.
+        uncertainty: finite numbers of shape `(batch,)`.
+        coverage: number in `(0, 1]`, the fraction.
+
+    Returns:
+        A float in the unit of the losses.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+        TypeError: if `losses` or `uncertainty` do not hold real numbers.
+
+    Reference:
+        Geifman and El-Yaniv, "Selective classification for deep neural networks",
+        NeurIPS 2017, section 2.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.risk_at_coverage([1, 0, 0, 1], [3, 1, 2, 2], coverage=0.5)
+        0.25
+    """
+    coverage = check_number("coverage", coverage, positive=True)
+    if coverage > 1:
+        raise ValueError(
+            f"`coverage` must be in 0 < coverage <= 1. Received: coverage={coverage}"
+        )
+    curve = risk_coverage_curve(losses, uncertainty)
+    # What rounding adds to a whole number is not to ask for another example.
+    place = np.ceil(coverage * len(curve.risk) - 1e-9)
+    return float(curve.risk[max(int(place), 1) - 1])
+
+
+def coverage_at_risk(
+    losses: ArrayLike, uncertainty: ArrayLike, risk: float = 0.05
+) -> float:
+    """Largest fraction of examples, the surest, whose mean loss is at most a risk.
+
+    The largest `coverage[k - 1]` of `risk_coverage_curve` with `risk[k - 1] <= risk`.
+    It is a number of these examples; a threshold that keeps its risk on others is for
+    `rejection_threshold` to find.
+
+    Args:
+        losses: finite numbers of shape `(batch,)`.
+        uncertainty: finite numbers of shape `(batch,)`.
+        risk: number >= 0, in the unit of the losses.
+
+    Returns:
+        A float in `[0, 1]`; 0 if even the surest example has a larger loss.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+        TypeError: if `losses` or `uncertainty` do not hold real numbers.
+
+    Reference:
+        Geifman and El-Yaniv, "Selective classification for deep neural networks",
+        NeurIPS 2017.
+
+    Example:
+        >>> from tfhyper import metrics
+        >>> metrics.coverage_at_risk([1, 0, 0, 1], [3, 1, 2, 2], risk=0.25)
+        0.5
+    """
+    risk = check_number("risk", risk)
+    curve = risk_coverage_curve(losses, uncertainty)
+    kept = curve.coverage[curve.risk <= risk * (1 + 1e-12)]
+    return float(kept.max(initial=0.0))

@@ -23,7 +23,7 @@ from tfhyper.checks import (
 from tfhyper.posterior.networks.draws import Draw, from_arrays, to_arrays
 from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
-from tfhyper.saving.json_values import parse_json
+from tfhyper.saving.json_values import MAX_BYTES, parse_json
 from tfhyper.saving.models import UNSAVED, describe, read_model
 from tfhyper.saving.zip_files import as_file, open_zip, read_entry
 from tfhyper.whole_files import whole_file
@@ -34,6 +34,8 @@ FORMATS = {
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
+# Only there if there is a scaling: it may be larger than settings are.
+_SCALING = "scaling.json"
 _MAX_SETTINGS = 2**16
 _MAX_DRAWS, _MAX_MODELS = 2**16, 2**8
 # The most draws of a form whose one network holds them all: it has their weights as
@@ -73,6 +75,9 @@ def save(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
     counts = {"draws": len(draws), "num_models": num_models}
+    scaling = settings["scaling"]
+    if holds_scaling(scaling):
+        settings = {name: x for name, x in settings.items() if name != "scaling"}
     settings = {"format": FORMATS[kind], **counts, **settings}
     text = json.dumps(settings, indent=2)
     _check_settings(json.loads(text), kind)  # what is written can be read
@@ -93,6 +98,8 @@ def save(
             np.savez(arrays, **named)
             archive.writestr(_DRAWS, arrays.getvalue())
             archive.writestr(_SETTINGS, text)
+            if holds_scaling(scaling):
+                archive.writestr(_SCALING, json.dumps(scaling))
 
 
 def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
@@ -116,6 +123,9 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
             settings = parse_json(text, _SETTINGS)
             count, num_models = _check_settings(settings, kind)
             _check_names(archive, num_models)
+            if _SCALING in archive.namelist():
+                text = read_entry(archive, _SCALING, MAX_BYTES)
+                settings["scaling"] = parse_json(text, _SCALING)
             with as_file(archive, _DRAWS) as file:
                 draws = from_arrays(read_arrays(file), count)
             models = [
@@ -143,6 +153,16 @@ def _model(index: int) -> str:
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise ValueError(f"`{name}` must be a string. Received: {name}={value!r:.80}")
+
+
+def holds_scaling(value: Any) -> bool:
+    """Whether a setting is a scaling, or scalings of several outputs."""
+    return bool(value) and any(x is not None for x in value.values())
+
+
+def _no_scaling(value: Any) -> None:
+    if value is not None and (not isinstance(value, dict) or holds_scaling(value)):
+        raise ValueError(f"`scaling` has a file of its own. Received: {value!r:.80}")
 
 
 def _config(name: str, value: Any) -> None:
@@ -190,6 +210,7 @@ _CHECKS = {
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
     "outputs": _each(_optional(_text)),
     "rejection": lambda _, value: check_rejection(value),
+    "scaling": lambda _, value: _no_scaling(value),
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
 }
 
@@ -215,7 +236,7 @@ def _check_settings(settings: Any, kind: str) -> tuple[int, int]:
 
 
 def _check_names(archive: zipfile.ZipFile, num_models: int) -> None:
-    known = {_DRAWS, _SETTINGS, *map(_model, range(num_models))}
+    known = {_DRAWS, _SETTINGS, _SCALING, *map(_model, range(num_models))}
     unknown = [name for name in archive.namelist() if name not in known]
     if unknown:
         raise ValueError(f"it has {unknown[0]!r}, which is none of its files")

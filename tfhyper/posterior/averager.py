@@ -4,7 +4,8 @@ import abc
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -30,6 +31,7 @@ from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.registry import option_values
 from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.scaling import CalibrationWarning, Scaling
 from tfhyper.tensor_types import Structure
 from tfhyper.variational import Variational
 
@@ -120,6 +122,23 @@ class Averager(abc.ABC):
     def ignore_class(self) -> int | None:
         """The label that counts in no score: see the argument."""
         return self.task.option("ignore_class")
+
+    @property
+    def scaling(self) -> Scaling | dict[str, Scaling | None] | None:
+        """What scales the probabilities: see the argument. It can be set."""
+        return self.task.scalings
+
+    @scaling.setter
+    def scaling(self, value: Scaling | Mapping[str, Any] | None) -> None:
+        before = self.settings["scaling"]
+        self.task.set_scaling(value)
+        if self.rejection is not None and self.settings["scaling"] != before:
+            warnings.warn(
+                "The `rejection` was chosen for predictions with another scaling: "
+                "choose it anew by `fit_rejection`, or set it to None",
+                CalibrationWarning,
+                stacklevel=2,
+            )
 
     @property
     def batch_norm(self) -> BatchNormMoments:
@@ -431,11 +450,19 @@ class Averager(abc.ABC):
         )
 
     def _predict(
-        self, data: Batches, keep_members: bool | None, verbose: Verbose
+        self,
+        data: Batches,
+        keep_members: bool | None,
+        verbose: Verbose,
+        reader: loop.Reader | None = None,
     ) -> tuple[Any, Any, Any]:
-        """Returns the prediction, and what the data brought: labels and weights."""
+        """Returns the prediction, and what the data brought: labels and weights.
+
+        `reader` stands for the task, where something else is to be read.
+        """
         runs, count = self.source.runs(data), self.num_networks
-        return loop.predict(runs, count, data, self.task, keep_members, verbose)
+        reader = reader or self.task
+        return loop.predict(runs, count, data, reader, keep_members, verbose)
 
     def __getstate__(self) -> dict[str, Any]:
         # Locks and compiled functions stay: they are made anew.

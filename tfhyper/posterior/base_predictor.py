@@ -1,7 +1,7 @@
 """What every predictor does with labels: evaluate, choose, decide early."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +22,12 @@ from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.tasks.positions import check_weights
 from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty
+from tfhyper.posterior.tasks.scaled_task import (
+    ScaledTask,
+    calibration_data,
+    reader_for,
+)
+from tfhyper.scaling.registry import METHODS, Method, check_method, chosen
 from tfhyper.tensor_types import Structure
 
 if TYPE_CHECKING:
@@ -373,6 +379,91 @@ class BasePredictor(Averager):
             coverage=coverage, error=error, confidence=confidence, **joined
         )
         self.rejection = Rejection(threshold, score)
+        return self
+
+    def fit_scaling(
+        self,
+        x: Structure,
+        y: ArrayLike | None = None,
+        method: Method = "temperature",
+        *,
+        per_draw: bool | None = None,
+        batch_size: int = 128,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
+        **options: Any,
+    ) -> "Self":
+        """Chooses `scaling`, by which probabilities are calibrated, by held-out data.
+
+        The draws predict once, and a method of `tfhyper.scaling` is fitted to what
+        they say. From then on predictions are scaled: `predict` and `evaluate` say so,
+        `save` and the files of `tfhyper.export` hold it. A scaling that was there is
+        replaced, not applied twice: the new one is fitted to what the networks say.
+
+        Choose it on data that trained nothing, and `fit_rejection` after it. Choose
+        anew after `estimate_batch_norm`. For classifiers, also of pixels and tokens,
+        each of which counts as one, and for one label (`"label_logits"` of a column).
+
+        Args:
+            x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
+                labels, sample weights), best of data that trained nothing: networks
+                are surer of those that did.
+            y: labels, where `x` is an array, as for `evaluate`.
+            method: `"temperature"`, one number, which suits few examples; `"vector"`
+                and `"matrix"`, numbers for each class; `"platt"`; `"isotonic"` and
+                `"histogram"`, which need many examples. See the classes of
+                `tfhyper.scaling`.
+            per_draw: bool, scale each draw and then average; else the average is
+                scaled. `None` to scale the average, but of a single network, where
+                both are the same and its own logits have more digits, that one. Not
+                for `"isotonic"` and `"histogram"`. `tfhyper.scaling.Scaling` says
+                which is better for what.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
+            sample_weight: weights, finite and >= 0, (examples,) or one for each label,
+                where `x` is an array.
+            **options: what the method takes: `regularization` of `"matrix"`,
+                `num_bins` of `"histogram"`.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `predict`, and as `evaluate` for labels and weights; for
+                labels of one class, or without one of the classes where the method has
+                numbers for each; for arguments out of range; and for a regression,
+                several labels or several outputs.
+
+        Example:
+
+        >>> predictor = predictor.fit_scaling(x_val, y_val)
+        >>> scaled = predictor.evaluate(x_val, y_val)["nll"]
+        >>> predictor.scaling = None
+        >>> scaled <= predictor.evaluate(x_val, y_val)["nll"]
+        True
+
+        Reference:
+            Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks,
+            ICML 2017. Rahaman, Thiery: Uncertainty quantification and deep ensembles,
+            NeurIPS 2021.
+        """
+        self.task.check_fits_scaling()
+        check_choice("method", method, METHODS)
+        if per_draw is None:
+            per_draw = METHODS[method].scales_draws and self.num_networks == 1
+        check_method(method, per_draw, options)
+        data = self._labelled(x, y, sample_weight, batch_size, verbose)
+        # What passes the check above.
+        task = cast(ScaledTask, self.task)
+        reader = reader_for(task, per_draw)
+        found, labels, weights = self._predict(data, False, verbose, reader)
+        if labels is None:
+            raise ValueError(_NO_LABELS)
+        labels = task.check_labels(labels)
+        weights = check_weights(weights, task.label_shape(labels))
+        rows = calibration_data(task, found, per_draw, labels, weights)
+        self.scaling = chosen(rows, method, per_draw, options)
         return self
 
     def _labelled(

@@ -15,6 +15,7 @@ from tfhyper.posterior.tasks.classification import Link
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
 from tfhyper.posterior.tasks.task import Task
+from tfhyper.scaling import Scaling
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -69,6 +70,7 @@ class DeepEnsemble(BasePredictor):
         augment: how draws see the inputs, as for `PosteriorPredictor`: draw i of each
             model sees view i, so that `draws_per_member` is to be their number.
         ignore_class: the label that counts in no score, as for `PosteriorPredictor`.
+        scaling: how probabilities are scaled, as for `PosteriorPredictor`.
 
     Attributes:
         num_members: int, M.
@@ -115,6 +117,7 @@ class DeepEnsemble(BasePredictor):
         rejection: Rejection | None = None,
         augment: Augment | keras.Layer | None = None,
         ignore_class: int | None = None,
+        scaling: Scaling | Mapping[str, Any] | None = None,
     ):
         check_positive_integer("draws_per_member", draws_per_member)
         check_bool("deterministic", deterministic)
@@ -140,6 +143,7 @@ class DeepEnsemble(BasePredictor):
                 link=link,
                 noise_variance=noise_variance,
                 ignore_class=ignore_class,
+                scaling=scaling,
             )
 
         source = MemberModels(models, settings, task)

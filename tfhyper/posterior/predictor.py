@@ -16,6 +16,7 @@ from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
 from tfhyper.posterior.tasks.classification import Link
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
+from tfhyper.scaling import Scaling
 from tfhyper.text import align
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class PosteriorPredictor(BasePredictor):
         ignore_class: int, the label that counts in no score, for void pixels, padding
             or labels that are not known; it is no class. `None` for that of the
             loss, if it is Keras' and has one.
+        scaling: `tfhyper.scaling.Scaling`, by which a classifier's probabilities are
+            scaled, or `None`. `fit_scaling` chooses it. Of several outputs a dict of
+            these, by their names.
 
     A layer of another class that draws in prediction, from `keras.random` with a
     `SeedGenerator` of its own, has one noise a draw, the same for all examples.
@@ -151,6 +155,7 @@ class PosteriorPredictor(BasePredictor):
         rejection: Rejection | None = None,
         augment: Augment | keras.Layer | None = None,
         ignore_class: int | None = None,
+        scaling: Scaling | Mapping[str, Any] | None = None,
     ):
         settings = DrawSettings(
             num_draws=num_draws,
@@ -169,6 +174,7 @@ class PosteriorPredictor(BasePredictor):
             link=link,
             noise_variance=noise_variance,
             ignore_class=ignore_class,
+            scaling=scaling,
         )
         super().__init__(source, task, rejection)
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -11,13 +11,23 @@ import numpy as np
 from tfhyper.checks import Verbose
 from tfhyper.posterior.running.batches import Batches, Part, checksum
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
-from tfhyper.posterior.tasks.task import Task
+from tfhyper.posterior.tasks.task import Member, MemberSum
 from tfhyper.tensor_types import Structure
 
 # The answers of all draws of more bytes are kept only if that is asked for.
 MOST_MEMBERS = 2**30
 # Seconds until a bar appears that nobody asked for.
 PATIENCE = 5.0
+
+
+class Reader(Protocol):
+    """What `predict` asks of a `Task`: to read draws, and to add them up."""
+
+    def read(self, raw: Structure) -> Member:
+        """Returns the answer of one draw for a batch, as `Task.read`."""
+
+    def new_sum(self, keep_members: bool) -> MemberSum:
+        """Returns what adds up the draws, as `Task.new_sum`."""
 
 
 def progress(
@@ -69,7 +79,7 @@ def predict(
     runs: Iterable[RunnableNetwork],
     count: int,
     data: Batches | Part,
-    task: Task,
+    task: Reader,
     keep_members: bool | None,
     verbose: Verbose = 0,
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:

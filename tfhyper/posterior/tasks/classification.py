@@ -21,6 +21,11 @@ from tfhyper.posterior.tasks.rejection import (
     Uncertainty,
     is_rejected,
 )
+from tfhyper.posterior.tasks.scaled_task import (
+    ScaledTask,
+    scaled_variance,
+    share_of,
+)
 from tfhyper.posterior.tasks.shown import (
     Shown,
     label_or_unknown,
@@ -33,13 +38,14 @@ from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
     Scores,
-    Task,
     finite,
     in_float32,
     kept,
     only,
     output_shapes,
 )
+from tfhyper.scaling import Scaling
+from tfhyper.scaling.base import log_of, log_softmax, softplus
 from tfhyper.tensor_types import Structure, Tensor
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
@@ -50,15 +56,15 @@ _TINY = 1e-30
 CLASS_UNCERTAINTIES: tuple[Uncertainty, ...] = get_args(Uncertainty)
 
 Link: TypeAlias = Literal["softmax", "normalized_softplus"]
-# Link -> the function of symbolic logits that gives the class probabilities.
-_SYMBOLIC_LINKS: dict[Link, Callable[[Tensor], Tensor]] = {
-    "softmax": ops.softmax,
+# Link -> what its softmax is of, of logits: arrays, or tensors with `keras.ops`.
+_LOG_LINKS: dict[Link, Callable[[Tensor, Any], Tensor]] = {
+    "softmax": lambda x, xp: x,
     # The softmax of log softplus(l), which is l itself far below zero: as in `metrics`.
-    "normalized_softplus": lambda x: ops.softmax(
-        ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
+    "normalized_softplus": lambda x, xp: xp.where(
+        x < -15.0, x, xp.log(softplus(xp.maximum(x, -15.0), xp))
     ),
 }
-# Link -> the same function of arrays, in NumPy.
+# Link -> the function of logits that gives the class probabilities, in NumPy.
 LINKS: dict[Link, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda logits: ops.convert_to_numpy(ops.softmax(logits)),
     "normalized_softplus": metrics.normalized_softplus,
@@ -79,6 +85,13 @@ class Prediction(Shown):
     the same way (see `tfhyper.metrics.variance_decomposition`); `covariance()`
     gives the whole matrices.
 
+    Of a predictor with a `scaling` per draw, p_t are the scaled probabilities. With one
+    of the mean, g, `members` are unscaled p_t and `mean` is g(pbar); `total` is
+    H[g(pbar)], and the parts have those shares in it that they have in H[pbar]:
+    aleatoric = total (mean_t H[p_t] + r) / (H[pbar] + r), where r = 0.001 nats keeps
+    the rounding of almost certain predictions out. The variance of each class is split
+    by its shares, too.
+
     Where a network gives (batch, ..., classes), a class for each token or pixel, all
     that is (batch,) here is (batch, ...), and each position is an input of its own.
 
@@ -94,6 +107,7 @@ class Prediction(Shown):
         rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
             That of the predictor, see `fit_rejection`; `reject` gives another.
         ignore_class: the label that counts in no score, or `None`.
+        scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`.
 
     Example:
 
@@ -112,6 +126,7 @@ class Prediction(Shown):
     members: np.ndarray | None = None
     rejection: Rejection | None = None
     ignore_class: int | None = None
+    scaling: Scaling | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
 
@@ -231,8 +246,13 @@ class Prediction(Shown):
         are `variance` (see `tfhyper.metrics.covariance_decomposition`).
 
         Raises:
-            ValueError: if the members were not kept.
+            ValueError: if the members were not kept, or the mean of them is scaled.
         """
+        if self.scaling is not None and not self.scaling.per_draw:
+            raise ValueError(
+                "`covariance` is that of members, and needs a scaling with "
+                "`per_draw=True`, or none. Received: a prediction with the mean scaled"
+            )
         if self.members is None:
             raise ValueError(
                 "`covariance` needs the members: call `predict` with "
@@ -250,8 +270,13 @@ class Prediction(Shown):
 class PredictionSum(MemberSum):
     """Adds up members, one at a time, so that they need not all be kept."""
 
-    def __init__(self, keep_members: bool, ignore_class: int | None = None):
-        self.count, self._ignore_class = 0, ignore_class
+    def __init__(
+        self,
+        keep_members: bool,
+        ignore_class: int | None = None,
+        task: ScaledTask | None = None,
+    ):
+        self.count, self._ignore_class, self._task = 0, ignore_class, task
         self.probs: np.ndarray = np.zeros(0)
         self.squares: np.ndarray = np.zeros(0)
         self.entropies: np.ndarray = np.zeros(0)
@@ -277,23 +302,31 @@ class PredictionSum(MemberSum):
         squares = self.squares / self.count
         total = entropy(sum_to_one(mean))
         aleatoric = self.entropies / self.count
+        variance = metrics.VarianceDecomposition(
+            total=mean * (1.0 - mean),
+            aleatoric=mean - squares,
+            epistemic=np.maximum(squares - np.square(mean), 0.0),
+        )
+        if self._task is not None and self._task.is_pooled:
+            share = share_of(aleatoric, total, np)
+            mean = self._task.pooled(mean, np)
+            total = entropy(sum_to_one(mean))
+            aleatoric = total * share
+            variance = scaled_variance(mean, variance)
         return Prediction(
             mean=mean.astype(np.float32),
             total=total,
             aleatoric=aleatoric,
             # Both differences are below zero by rounding alone.
             epistemic=np.maximum(total - aleatoric, 0.0),
-            variance=metrics.VarianceDecomposition(
-                total=mean * (1.0 - mean),
-                aleatoric=mean - squares,
-                epistemic=np.maximum(squares - np.square(mean), 0.0),
-            ),
+            variance=variance,
             members=None if self.members is None else np.stack(self.members),
             ignore_class=self._ignore_class,
+            scaling=None if self._task is None else self._task.scaling,
         )
 
 
-class Classification(Task):
+class Classification(ScaledTask):
     """The task of a classifier: logits or probabilities, (batch, ..., classes).
 
     One class of several, for each example, or for each position of it: the tokens of a
@@ -305,6 +338,7 @@ class Classification(Task):
         link: a name of `LINKS`.
         ignore_class: int, the label that counts in no score, which is no class; or
             `None`, for that of the loss that the model was compiled with.
+        scaling: a `Scaling`, the mapping that a file holds of it, or `None`.
 
     Attributes:
         known: bool, whether it is certain what the model gives. What neither its graph
@@ -315,7 +349,7 @@ class Classification(Task):
     """
 
     names = ("logits", "probabilities")
-    takes = ("link", "ignore_class")
+    takes = ("link", "ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
 
     link: Link
@@ -329,6 +363,7 @@ class Classification(Task):
         outputs: str = "logits",
         link: Link = "softmax",
         ignore_class: int | None = None,
+        scaling: Any = None,
     ):
         shapes = output_shapes(model)
         if len(shapes) != 1 or len(shapes[0]) < 2 or shapes[0][-1] in (None, 1):
@@ -350,6 +385,26 @@ class Classification(Task):
         if ignore_class is None:
             ignore_class = output_kind.evidence_of(model).ignore_class
         self.ignore_class = positions.check_ignored(ignore_class, self.classes)
+        self.set_scaling(scaling)
+
+    @property
+    def scaled_classes(self) -> int:
+        """How many classes there are."""
+        return self.classes
+
+    def log_probabilities(self, raw: Structure, xp: Any) -> Tensor:
+        """Returns log-probabilities of a draw, see the base class."""
+        if self.name == "probabilities":
+            return log_of(only(raw), xp)
+        return log_softmax(_LOG_LINKS[self.link](only(raw), xp), xp)
+
+    def with_classes(self, probs: Tensor, xp: Any) -> Tensor:
+        """Returns probabilities, which have that axis."""
+        return probs
+
+    def without_classes(self, probs: Tensor) -> Tensor:
+        """Returns probabilities, as the network gives them."""
+        return probs
 
     @classmethod
     def found_in(cls, evidence: output_kind.Evidence) -> tuple[str, bool] | None:
@@ -384,6 +439,9 @@ class Classification(Task):
                 '`outputs="probabilities"` needs a model whose rows are not negative '
                 f"and sum to one. Received: {reason}"
             )
+        if self.scaling is not None and self.scaling.per_draw:
+            found = self.scaled_draw(finite(raw).astype(np.float64), np)
+            found = found.astype(np.float32)
         return (found,)
 
     def tensor(self, raw: Structure) -> Tensor:
@@ -394,15 +452,20 @@ class Classification(Task):
                 "model's graph nor its loss says it. Received: outputs=None"
             )
         probs = in_float32(only(raw))
-        return _SYMBOLIC_LINKS[self.link](probs) if self.name == "logits" else probs
+        if self.scaling is not None and self.scaling.per_draw:
+            return self.scaled_draw(probs, ops)
+        if self.name == "logits":
+            return ops.softmax(_LOG_LINKS[self.link](probs, ops))
+        return probs
 
     def average(self, outputs: Sequence) -> Structure:
         """Returns the mean probabilities of networks' symbolic outputs."""
-        return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+        mean = ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+        return self.pooled(mean)
 
     def new_sum(self, keep_members: bool) -> PredictionSum:
         """Returns what adds up the probabilities of draws."""
-        return PredictionSum(keep_members, self.ignore_class)
+        return PredictionSum(keep_members, self.ignore_class, self)
 
     def new_scores(self) -> "ClassScores":
         """Returns what adds up error, nll, brier and ece, of maps mean_iou too."""
@@ -428,6 +491,11 @@ class Classification(Task):
         mean = ops.mean(members, axis=1)
         total = _entropy(mean)
         aleatoric = ops.mean(_entropy(members), axis=1)
+        if self.is_pooled:
+            share = share_of(aleatoric, total)
+            mean = self.pooled(mean)
+            total = _entropy(mean)
+            aleatoric = total * share
         return {
             "probabilities": mean,
             "class": argmax(mean),
@@ -457,7 +525,7 @@ class Classification(Task):
 
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
-        mean = found["members"].mean(axis=1, dtype=np.float64)
+        mean = self.pooled(found["members"].mean(axis=1, dtype=np.float64), np)
         checked = self.check_labels(labels)
         rows = positions.rows_that_count(checked, mean, None, self.ignore_class)
         return metrics.classification_report(rows.labels, rows.values)

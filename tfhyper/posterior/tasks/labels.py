@@ -21,6 +21,11 @@ from tfhyper.posterior.tasks.rejection import (
     Uncertainty,
     is_rejected,
 )
+from tfhyper.posterior.tasks.scaled_task import (
+    ScaledTask,
+    scaled_variance,
+    share_of,
+)
 from tfhyper.posterior.tasks.shown import (
     Shown,
     label_or_unknown,
@@ -34,13 +39,14 @@ from tfhyper.posterior.tasks.task import (
     Member,
     MemberSum,
     Scores,
-    Task,
     finite,
     in_float32,
     kept,
     only,
     output_shapes,
 )
+from tfhyper.scaling import Scaling
+from tfhyper.scaling.base import log_of, softplus
 from tfhyper.tensor_types import Structure, Tensor
 
 # Below it p log p is 0 in float32.
@@ -49,6 +55,8 @@ _TINY = 1e-30
 _LARGEST_ENTROPY = 0.6932
 # How far out of [0, 1] probabilities may be: what half precision rounds.
 _ROOM = 1e-3
+# How near to 0 and 1 a scaling reads probabilities: float32 has few digits of 1 - p.
+_NEAREST = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -77,6 +85,8 @@ class LabelsPrediction(Shown):
         members: float32 (draws, ...), or `None` if they were not kept.
         rejection: `tfhyper.Rejection`, by which some labels are unknown, or `None`.
         ignore_class: the value that counts in no score, or `None`.
+        scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`. How the numbers
+            come about with one, `Prediction` says.
 
     Example:
 
@@ -96,6 +106,7 @@ class LabelsPrediction(Shown):
     members: np.ndarray | None = None
     rejection: Rejection | None = None
     ignore_class: int | None = None
+    scaling: Scaling | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
 
@@ -234,8 +245,13 @@ class LabelsPrediction(Shown):
 class LabelsSum(MemberSum):
     """Adds up the probabilities of labels, one draw at a time."""
 
-    def __init__(self, keep_members: bool, ignore_class: int | None):
-        self.count, self._ignore_class = 0, ignore_class
+    def __init__(
+        self,
+        keep_members: bool,
+        ignore_class: int | None,
+        task: ScaledTask | None = None,
+    ):
+        self.count, self._ignore_class, self._task = 0, ignore_class, task
         self.probs = self.squares = self.entropies = np.zeros(0)
         self.members: list[np.ndarray] | None = [] if keep_members else None
 
@@ -256,23 +272,31 @@ class LabelsSum(MemberSum):
         """Returns the prediction of the draws added so far."""
         mean, squares = self.probs / self.count, self.squares / self.count
         total, aleatoric = _entropies(mean), self.entropies / self.count
+        variance = metrics.VarianceDecomposition(
+            total=mean * (1.0 - mean),
+            aleatoric=mean - squares,
+            epistemic=np.maximum(squares - np.square(mean), 0.0),
+        )
+        if self._task is not None and self._task.is_pooled:
+            share = share_of(aleatoric, total, np)
+            mean = self._task.pooled(mean, np)
+            total = _entropies(mean)
+            aleatoric = total * share
+            variance = scaled_variance(mean, variance)
         return LabelsPrediction(
             mean=mean.astype(np.float32),
             total=total,
             aleatoric=aleatoric,
             # Both differences are below zero by rounding alone.
             epistemic=np.maximum(total - aleatoric, 0.0),
-            variance=metrics.VarianceDecomposition(
-                total=mean * (1.0 - mean),
-                aleatoric=mean - squares,
-                epistemic=np.maximum(squares - np.square(mean), 0.0),
-            ),
+            variance=variance,
             members=None if self.members is None else np.stack(self.members),
             ignore_class=self._ignore_class,
+            scaling=None if self._task is None else self._task.scaling,
         )
 
 
-class Labels(Task):
+class Labels(ScaledTask):
     """The task of labels each by itself: a logit or a probability for each.
 
     A network with one column tells two classes apart; one with several gives tags, any
@@ -283,13 +307,14 @@ class Labels(Task):
         outputs: `"label_logits"`, or `"label_probabilities"`, as a sigmoid gives.
         ignore_class: int besides 0 and 1, the value of a label that is not known; or
             `None`.
+        scaling: a `Scaling`, the mapping that a file holds of it, or `None`.
 
     Raises:
         ValueError: for another model or an argument out of range.
     """
 
     names = ("label_logits", "label_probabilities")
-    takes = ("ignore_class",)
+    takes = ("ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
     decides = True
 
@@ -298,6 +323,7 @@ class Labels(Task):
         model: keras.Model,
         outputs: str = "label_logits",
         ignore_class: int | None = None,
+        scaling: Any = None,
     ):
         shapes = output_shapes(model)
         if len(shapes) != 1 or len(shapes[0]) < 2 or shapes[0][-1] is None:
@@ -307,6 +333,39 @@ class Labels(Task):
             )
         self.name, self._shape = outputs, shapes[0]
         self.ignore_class = positions.check_ignored(ignore_class, 2)
+        self.set_scaling(scaling)
+
+    @property
+    def scaled_classes(self) -> int:
+        """Two: a column of one is that of the label 1."""
+        return 2
+
+    def check_fits_scaling(self) -> None:
+        """Raises ValueError for several labels."""
+        if self._shape[-1] != 1:
+            raise ValueError(
+                "A scaling is for classifiers: of classes, or of one label. "
+                f"Received: outputs={self.name!r} of {self._shape[-1]} labels"
+            )
+
+    def log_probabilities(self, raw: Structure, xp: Any) -> Tensor:
+        """Returns log-probabilities of a draw, see the base class."""
+        values = only(raw)
+        if self.name == "label_probabilities":
+            return log_of(self.with_classes(values, xp), xp)
+        parts = [
+            xp.negative(softplus(xp.multiply(values, sign), xp)) for sign in (1.0, -1.0)
+        ]
+        return xp.concatenate(parts, axis=-1)
+
+    def with_classes(self, probs: Tensor, xp: Any) -> Tensor:
+        """Returns the probabilities of 0 and of 1, (..., 2)."""
+        probs = xp.clip(probs, _NEAREST, 1.0 - _NEAREST)
+        return xp.concatenate([xp.subtract(1.0, probs), probs], axis=-1)
+
+    def without_classes(self, probs: Tensor) -> Tensor:
+        """Returns the probabilities of 1, (..., 1)."""
+        return probs[..., 1:]
 
     @classmethod
     def found_in(cls, evidence: output_kind.Evidence) -> tuple[str, bool] | None:
@@ -329,29 +388,41 @@ class Labels(Task):
             ValueError: for outputs that are not finite, or no probabilities.
         """
         found = finite(raw)
+        if self.scaling is not None and self.scaling.per_draw:
+            self._check_probabilities(found)
+            scaled = self.scaled_draw(found.astype(np.float64), np)
+            return (scaled.astype(np.float32),)
         if self.name == "label_logits":
             # As of `scipy.special.expit`, without a product that overflows.
             return ((0.5 * (1.0 + np.tanh(0.5 * found))).astype(np.float32),)
+        self._check_probabilities(found)
+        return (np.clip(found, 0.0, 1.0),)
+
+    def _check_probabilities(self, found: np.ndarray) -> None:
+        if self.name == "label_logits":
+            return
         low, high = found.min(), found.max()
         if low < -_ROOM or high > 1 + _ROOM:
             raise ValueError(
                 '`outputs="label_probabilities"` needs a model that gives '
                 f"probabilities. Received: numbers from {low} to {high}"
             )
-        return (np.clip(found, 0.0, 1.0),)
 
     def tensor(self, raw: Structure) -> Tensor:
         """Returns probabilities in float32, as `read`, of tensors."""
         found = in_float32(only(raw))
+        if self.scaling is not None and self.scaling.per_draw:
+            return self.scaled_draw(found, ops)
         return ops.sigmoid(found) if self.name == "label_logits" else found
 
     def average(self, outputs: Sequence) -> Structure:
         """Returns the mean probabilities of networks' symbolic outputs."""
-        return ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+        mean = ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
+        return self.pooled(mean)
 
     def new_sum(self, keep_members: bool) -> LabelsSum:
         """Returns what adds up the probabilities of draws."""
-        return LabelsSum(keep_members, self.ignore_class)
+        return LabelsSum(keep_members, self.ignore_class, self)
 
     def check_labels(self, labels: ArrayLike) -> np.ndarray:
         """Returns 0 and 1 as integers, of the shape of the network's output.
@@ -379,6 +450,11 @@ class Labels(Task):
         mean = ops.mean(members, axis=1)
         total = _symbolic_entropies(mean)
         aleatoric = ops.mean(_symbolic_entropies(members), axis=1)
+        if self.is_pooled:
+            share = share_of(aleatoric, total)
+            mean = self.pooled(mean)
+            total = _symbolic_entropies(mean)
+            aleatoric = total * share
         return {
             "probabilities": mean,
             "label": ops.cast(mean > 0.5, "int64"),
@@ -408,7 +484,7 @@ class Labels(Task):
 
     def output_scores(self, labels: ArrayLike, found: dict) -> dict[str, float]:
         """Returns the scores of the members that a file gave."""
-        mean = found["members"].mean(axis=1, dtype=np.float64)
+        mean = self.pooled(found["members"].mean(axis=1, dtype=np.float64), np)
         return metrics.multilabel_report(
             self.check_labels(labels), mean, ignore_class=self.ignore_class
         )

@@ -22,6 +22,7 @@ OPTIONS = {
     "link": "for classifiers",
     "noise_variance": 'for `outputs="mean"`',
     "ignore_class": "for classes and labels",
+    "scaling": "for classes and labels",
 }
 
 

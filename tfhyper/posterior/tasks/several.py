@@ -317,6 +317,40 @@ class Several(Task):
             f"Received: outputs={self.name!r}"
         )
 
+    def set_scaling(self, value: Any) -> None:
+        """Takes the scalings of some outputs, by their names, or `None` for no one.
+
+        Raises:
+            TypeError: for what is no dict of these.
+            ValueError: for other names, and as the tasks.
+        """
+        given = {} if value is None else value
+        if not isinstance(given, Mapping) or not set(given) <= set(self.tasks):
+            raise TypeError(
+                "`scaling` must be a dict with names of the model's outputs, "
+                f"{list(self.tasks)}, or None. Received: scaling={value!r:.80}"
+            )
+        for name, task in self.tasks.items():
+            task.set_scaling(given.get(name))
+
+    @property
+    def scalings(self) -> dict[str, Any]:
+        """The scalings of the outputs, by their names."""
+        return {name: task.scaling for name, task in self.tasks.items()}
+
+    @property
+    def rounding(self) -> float:
+        """The largest of the outputs'."""
+        return max(task.rounding for task in self.tasks.values())
+
+    def check_fits_scaling(self) -> None:
+        """Raises ValueError: outputs are scaled one by one."""
+        raise ValueError(
+            "`fit_scaling` is for models with one output: choose each one's with a "
+            "predictor of that output, and give all in `scaling`. "
+            f"Received: outputs={self.name!r}"
+        )
+
     def check_fits_noise(self) -> None:
         """Raises ValueError unless an output has noise to choose."""
         if not self._with_noise():

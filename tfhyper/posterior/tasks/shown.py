@@ -136,6 +136,8 @@ class Shown(Summarized):
             notes.append(f"... and {count - _ROWS:,} more")
         if (rejection := getattr(self, "rejection", None)) is not None:
             notes.append(rejection.in_words())
+        if (scaling := getattr(self, "scaling", None)) is not None:
+            notes.append(f"scaled: {scaling.in_words()}")
         return Summary(
             f"{title}: {self._contents()}{draws}",
             list(columns),

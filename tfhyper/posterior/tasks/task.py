@@ -15,6 +15,7 @@ from tfhyper.posterior.tasks import positions
 from tfhyper.posterior.tasks.output_kind import Evidence
 from tfhyper.posterior.tasks.padding import Padding
 from tfhyper.posterior.tasks.rejection import SelectiveSums
+from tfhyper.scaling import Scaling
 from tfhyper.tensor_types import Structure, Tensor
 
 # A number for each example and draw: arrays (examples, ...) of one draw.
@@ -135,6 +136,7 @@ class Task(abc.ABC):
     link: str = "softmax"
     noise_variance: float | Sequence[float] = 0.0
     ignore_class: int | None = None
+    scaling: Scaling | None = None
 
     @classmethod
     def found_in(cls, evidence: Evidence) -> tuple[str, bool] | None:
@@ -235,7 +237,8 @@ class Task(abc.ABC):
 
     def option(self, name: str) -> Any:
         """Returns what it was made with, by an option's name: a JSON value."""
-        return getattr(self, name)
+        value = getattr(self, name)
+        return value.to_json() if isinstance(value, Scaling) else value
 
     def arrange_labels(self, labels: Structure) -> Structure:
         """Returns labels as arrays (examples, ...), as `check_labels` takes them.
@@ -310,6 +313,33 @@ class Task(abc.ABC):
         """Raises ValueError unless `fit_noise` has something to choose."""
         raise ValueError(
             '`fit_noise` needs a predictor with `outputs="mean"`. '
+            f"Received: outputs={self.name!r}"
+        )
+
+    def set_scaling(self, value: Any) -> None:
+        """Takes a `Scaling` of its probabilities, or `None`.
+
+        Raises:
+            ValueError: for a task that has no probabilities.
+            TypeError: for what is no scaling.
+        """
+        if value is not None:
+            self.check_fits_scaling()
+
+    @property
+    def scalings(self) -> Any:
+        """The scaling; of several outputs a dict of these, by their names."""
+        return self.scaling
+
+    @property
+    def rounding(self) -> float:
+        """How far files may differ from the predictor, by what a scaling does."""
+        return 0.0 if self.scaling is None else self.scaling.rounding
+
+    def check_fits_scaling(self) -> None:
+        """Raises ValueError unless there are probabilities to scale."""
+        raise ValueError(
+            "A scaling is for classifiers: of classes, or of one label. "
             f"Received: outputs={self.name!r}"
         )
 
