@@ -1852,6 +1852,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
 _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
+    (
+        "metrics.expected_entropy",
+        "members",
+        "shape",
+    ): "axes before the classes are free",
+    ("metrics.gaussian_interval", "mean", "shape"): (
+        "the variance may have the last axes of the means"
+    ),
     ("layers.", "filters, kernel_size", "swapped"): "both are sizes",
     **{
         (

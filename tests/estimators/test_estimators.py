@@ -74,8 +74,8 @@ EXPECTED = {
 
 @parametrize_with_checks(
     [
-        Classifier(Eager(), num_draws=2, epochs=20, batch_size=64),
-        Regressor(Eager(normal=True), num_draws=2, epochs=20, batch_size=64),
+        Classifier(Eager(), num_draws=2, epochs=10, batch_size=64),
+        Regressor(Eager(normal=True), num_draws=2, epochs=10, batch_size=64),
     ],
     expected_failed_checks=lambda _: EXPECTED,
 )

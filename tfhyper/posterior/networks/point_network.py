@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from tfhyper import keras_graph, keras_private
-from tfhyper.checks import check_bool
+from tfhyper.checks import check_bool, check_instance
 from tfhyper.layers import Augment, StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import NoiseKind, is_mean
@@ -77,6 +77,8 @@ class PointNetwork:
     ):
         check_bool("frozen_norms", frozen_norms)
         check_bool("sample_dropout", sample_dropout)
+        rule = "a `tfhyper.layers.Augment`, or None"
+        check_instance("augment", augment, Augment | None, rule)
         self.model = model
         self.options: dict[str, Any] = {
             "frozen_norms": frozen_norms,

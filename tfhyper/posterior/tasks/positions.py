@@ -98,7 +98,7 @@ def check_weights(
         TypeError: for weights that are no real numbers.
     """
     if weights is not None:
-        found = np.asarray(weights)
+        found = _checks.as_array("sample_weight", weights)
         if 1 < found.ndim < len(shape) and found.shape == shape[: found.ndim]:
             more = (1,) * (len(shape) - found.ndim)
             weights = np.broadcast_to(found.reshape(found.shape + more), shape)
