@@ -1,13 +1,12 @@
 """Section 5.6: correlations of pairs of weights, U(0,1), by weight decay."""
 
-import numpy as np
 from paper_runs import Lab, Run, Scale
 from report import markdown_table
 
 from paper_tables.cells import CORNER, cell_text, there
 from paper_tables.kinds import SHARING
 from paper_tables.table import Found, Need, Table
-from tfhyper import analysis, metrics
+from tfhyper import analysis
 
 # Within a block, and across blocks.
 PUBLISHED = {
@@ -37,19 +36,11 @@ def correlation_of(lab: Lab, run: Run) -> analysis.WeightCorrelation:
     )
 
 
-def error_of(lab: Lab, run: Run) -> float:
-    """Returns the error in per cent of a training's draws, their median."""
-    members = lab.members(run)
-    errors = [metrics.error(lab.labels(run), probs) for probs in members]
-    return 100 * float(np.median(errors))
-
-
 def make(lab: Lab) -> Found:
     """Returns mean |r| within and across blocks, and histograms of the first seed."""
     rows, results, first = [], {}, {}
     for (sharing, decay), runs in trainings(lab.sizes).items():
         found = there(runs, lambda run: correlation_of(lab, run))
-        errors = there(runs, lambda run: error_of(lab, run))
         within, across = PUBLISHED[sharing]
         name = sharing if decay is None else f"{sharing}, decay {decay:g}"
         rows.append(
@@ -57,12 +48,10 @@ def make(lab: Lab) -> Found:
                 name,
                 cell_text([one.within for one in found], within, 3),
                 cell_text([one.across for one in found], across, 3),
-                cell_text(errors, None),
             ]
         )
         results[name] = {
             "seeds": [[one.within, one.across] for one in found],
-            "errors": errors,
             "published": [within, across],
             "noise_floor": found[0].noise_floor if found else None,
         }
@@ -72,20 +61,14 @@ def make(lab: Lab) -> Found:
     if first:
         title = "Correlations of pairs of weights"
         figure = analysis.correlation_plot(first, title=title)
-    corner = CORNER.format("mean |r|, U(0,1)")
-    header = [corner, "within a block", "across blocks", "error %, x1"]
+    header = [CORNER.format("mean |r|, U(0,1)"), "within a block", "across blocks"]
     return Found(markdown_table(header, rows), results, figure)
 
 
 def needs(sizes: Scale) -> list[Need]:
     """Returns what it asks a `Lab` for."""
     by_sharing = trainings(sizes).values()
-    return [
-        Need(run, method)
-        for runs in by_sharing
-        for run in runs
-        for method in ("model", "members")
-    ]
+    return [Need(run, "model") for runs in by_sharing for run in runs]
 
 
 TABLE = Table("Section 5.6: correlations", make, needs)
