@@ -121,6 +121,7 @@ def test_the_same_state_gives_the_same_numbers_and_leaves_numpys_alone():
     np.testing.assert_array_equal(clone(made).fit(X, LABELS).predict_proba(X[:5]), once)
 
 
+@pytest.mark.everyday
 def test_a_regressor_says_numbers_in_the_unit_of_its_targets(regressor):
     assert regressor.score(X, TARGETS) > 0.8
     mean, std = regressor.predict(X, return_std=True)
@@ -255,6 +256,7 @@ def test_sets_of_mapie_cover(of_three, score):
     assert np.mean(covered) > 0.8 - 5 * np.sqrt(0.8 * 0.2 / 200 / 5)
 
 
+@pytest.mark.everyday
 def test_intervals_of_mapie_cover_and_are_wide_where_the_regressor_says(regressor):
     normalised = ResidualNormalisedScore(Spread(regressor), prefit=True)
     quantiles = [Quantile(regressor, x) for x in (0.1, 0.9, 0.5)]
