@@ -225,6 +225,8 @@ TABLES = {
     "a `tfhyper.training.Recipe` by (network, data set).",
     "tfhyper.training.NAMED_RECIPES": "All recipes by their own names: those of "
     "`tfhyper.training.RECIPES`, and second readings of a study.",
+    "tfhyper.scaling.METHODS": "The classes of `tfhyper.scaling` by the names that "
+    "`fit_scaling` takes.",
     "tfhyper.data.DATASETS": "What is known of each data set, a "
     "`tfhyper.data.DatasetSpec` by its name in TensorFlow Datasets.",
 }

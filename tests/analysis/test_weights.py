@@ -240,3 +240,20 @@ def test_histograms_of_correlations_hold_all_pairs(tmp_path):
 def test_the_docstring_examples_run(module):
     result = doctest.testmod(importlib.import_module(f"tfhyper.analysis.{module}"))
     assert result.attempted > 0 and result.failed == 0
+
+
+def test_many_histograms_stand_in_rows_of_three():
+    values = np.linspace(-1, 1, 9)
+    one = analysis.WeightCorrelation(0.5, 0.25, values, values / 2, 0, 100)
+    figure = analysis.correlation_plot({f"method {i}": one for i in range(5)})
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"method {i}" for i in range(5)
+    ]
+    places = [axes.get_subplotspec() for axes in figure.axes]
+    assert [(x.rowspan.start, x.colspan.start) for x in places] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+    ]

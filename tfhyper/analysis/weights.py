@@ -115,8 +115,9 @@ def correlation_plot(
         figure: a figure, or a part of one, to draw in; `None` for a new one.
 
     Returns:
-        The figure, of one axes for each method, in a row. Each holds two histograms,
-        in fractions of the pairs, whose labels tell the mean absolute correlation.
+        The figure, of one axes for each method, three in a row where there are more
+        than four. Each holds two histograms, in fractions of the pairs, whose labels
+        tell the mean absolute correlation.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -137,9 +138,16 @@ def correlation_plot(
     """
     correlations = check_named("correlations", correlations, WeightCorrelation)
     num_bins = check_positive_integer("num_bins", num_bins)
-    figure = figure_for(figure, (0.6 + 3.0 * len(correlations), 2.8), title)
-    row = figure.subplots(1, len(correlations), sharey=True, squeeze=False)[0]
-    for axes, (name, found) in zip(row, correlations.items(), strict=True):
+    count = len(correlations)
+    columns = count if count <= 4 else 3
+    rows = -(-count // columns)
+    size = 0.6 + 3.0 * columns, 0.4 + 2.4 * rows
+    figure = figure_for(figure, size, title)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    every = grid.reshape(-1)
+    for axes in every[count:]:
+        axes.remove()
+    for axes, (name, found) in zip(every[:count], correlations.items(), strict=True):
         for values, mean, color, label in (
             (found.within_pairs, found.within, BLUE, "Within blocks"),
             (found.across_pairs, found.across, VERMILION, "Across blocks"),
@@ -163,7 +171,8 @@ def correlation_plot(
             title_fontsize=7,
         )
         tidy(axes)
-    row[0].set_ylabel("Fraction of the pairs")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("Fraction of the pairs")
     # Room for the legends, above the highest bar of all.
-    row[0].set_ylim(0, 1.4 * row[0].get_ylim()[1])
+    every[0].set_ylim(0, 1.4 * every[0].get_ylim()[1])
     return figure
