@@ -288,6 +288,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "MCDropout": ({"rate": 0.5}, (2, 4)),
     "MNFConv2D": (_CONV, (2, 6, 6, 2)),
     "MNFDense": ({"units": 3}, (2, 4)),
+    "MaxUnpooling2D": ({}, (2, 3, 3, 2)),
     "Shift": ({"rows": 1, "columns": -1}, (2, 6, 6, 2)),
     "StaticHyperConv2D": (_CONV, (2, 6, 6, 2)),
 }
@@ -659,6 +660,12 @@ GOOD: dict[str, Callable[[], dict]] = {
     "metrics.variance_decomposition": lambda: {"members": MEMBERS},
     # Networks.
     "models.alexnet": lambda: {**_SMALL, "width_multiplier": 0.1},
+    "models.deeplab_cifar": lambda: {
+        **_SMALL,
+        "depth": 8,
+        "width": 2,
+        "rates": (1, 2),
+    },
     "models.lenet5": lambda: _SMALL,
     "models.plain_network": lambda: {
         **_SMALL,
@@ -688,6 +695,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "base_width": 16,
         "width_multiplier": 0.1,
     },
+    "models.segnet": lambda: {
+        **_SMALL,
+        "stage_convs": (1, 1),
+        "width_multiplier": 0.02,
+    },
+    "models.unet": lambda: {**_SMALL, "depth": 1, "width": 2},
     "models.wide_resnet": lambda: {**_SMALL, "depth": 10, "width": 1},
     # Posteriors.
     "posterior.PosteriorPredictor": _posterior(),
@@ -1723,6 +1736,23 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         )
     },
     "models.wide_resnet": {"dropout": bv.number(least=0, below=1)},
+    "models.deeplab_cifar": {
+        "dropout": bv.number(least=0, below=1),
+        "rates": bv.sequence(
+            text=bv.TEXT, zero=(0, 1), half=(1.5, 1), empty=(), entries=("a",)
+        ),
+    },
+    "models.segnet": {
+        "dropout": bv.number(least=0, below=1),
+        "stage_convs": bv.sequence(
+            text=bv.TEXT, zero=(0, 1), half=(1.5, 1), empty=(), entries=("a",)
+        ),
+    },
+    "models.unet": {
+        "dropout": bv.number(least=0, below=1),
+        "upsampling": bv.choice(),
+    },
+    "layers.MaxUnpooling2D": {"pool_size": bv.sizes()},
     "models.plain_network": {
         "convs": bv.sequence(
             text=bv.TEXT,

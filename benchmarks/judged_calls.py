@@ -208,6 +208,9 @@ def perform(name: str, values: dict[str, Any]) -> Any:
         inputs = [np.ones(shape, "float32")]
         if isinstance(result, tfhyper.layers.StaticHyperConv2D):
             inputs.append(tfhyper.layers.KernelGenerator(2)(inputs[0]))
+        if isinstance(result, tfhyper.layers.MaxUnpooling2D):
+            rows, columns = result.pool_size
+            inputs = [[inputs[0], inputs[0].repeat(rows, 1).repeat(columns, 2)]]
         return result(*inputs)
     if inspect.isgenerator(result):
         return list(result)

@@ -56,9 +56,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "parts",
         "Codes, generators, priors and views; what a layer of your own is made of.",
         """layers.LatentCode layers.KernelGenerator layers.scale_mixture layers.Augment
-        layers.Flip layers.Shift layers.StochasticLayer layers.VariationalLayer
-        layers.NoiseKind layers.give_role layers.role_of layers.variational_layers
-        layers.MovingAveragesWarning""",
+        layers.Flip layers.Shift layers.MaxUnpooling2D layers.StochasticLayer
+        layers.VariationalLayer layers.NoiseKind layers.give_role layers.role_of
+        layers.variational_layers layers.MovingAveragesWarning""",
     ),
     (
         "Networks, kits, conversion",
@@ -67,8 +67,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         """convert LayerKit kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
         kits.mc_dropout kits.static_hypernet kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
-        models.resnet_cifar models.lenet5 models.alexnet models.residual_network
-        models.plain_network models.NETWORKS""",
+        models.resnet_cifar models.lenet5 models.alexnet models.unet
+        models.segnet models.deeplab_cifar models.residual_network
+        models.plain_network models.NETWORKS models.SEGMENTERS""",
     ),
     (
         "A posterior of all weights",
@@ -221,6 +222,8 @@ TABLES = {
     "`tfhyper.kits.hyper` takes: `all_in_one`, `block_wise`, `layer_wise`.",
     "tfhyper.models.NETWORKS": "The networks by their names: `wide_resnet`, "
     "`resnext` and the others of this page's group.",
+    "tfhyper.models.SEGMENTERS": "The networks that give a class for each pixel, by "
+    "their names: `unet`, `segnet`, `deeplab_cifar`.",
     "tfhyper.training.RECIPES": "What each network's own study did on a data set: "
     "a `tfhyper.training.Recipe` by (network, data set).",
     "tfhyper.training.NAMED_RECIPES": "All recipes by their own names: those of "

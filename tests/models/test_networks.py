@@ -13,13 +13,14 @@ from tests.helpers.kits import make_kit
 from tfhyper import training
 from tfhyper.kits import KITS
 from tfhyper.layers import Dropout, StochasticLayer
-from tfhyper.models import NETWORKS
+from tfhyper.models import NETWORKS, SEGMENTERS
 
 PLAIN = {"width_multiplier": 0.25, "num_classes": 4, "input_shape": (32, 32, 3)}
 SMALL = {"num_classes": 4, "input_shape": (8, 8, 3)}
 # Every network at its smallest; a new one in the registry has to be added here.
 SMALLEST = {
     "alexnet": PLAIN,
+    "deeplab_cifar": {"depth": 8, "width": 4, "rates": (1, 2), **SMALL},
     "lenet5": PLAIN,
     "pyramidnet": {"depth": 8, "alpha": 6, **SMALL},
     "resnet": {**PLAIN, "width_multiplier": 1 / 16, "stage_blocks": (1, 1)},
@@ -31,8 +32,16 @@ SMALLEST = {
         "width_multiplier": 1 / 16,
         **SMALL,
     },
+    "segnet": {
+        "stage_convs": (1, 2),
+        "width_multiplier": 1 / 16,
+        "dropout": 0.2,
+        **SMALL,
+    },
+    "unet": {"depth": 2, "width": 4, "dropout": 0.2, **SMALL},
     "wide_resnet": {"depth": 10, "width": 1, "dropout": 0.2, **SMALL},
 }
+BUILDERS = {**NETWORKS, **SEGMENTERS}
 # Kits whose networks have the same weights in every pass.
 POINT_KITS = {"deterministic", "static_hypernet"}
 # Offsets that reach the output through BatchNorm alone, which takes them out
@@ -41,8 +50,8 @@ ABSORBED = {"pyramidnet": ("stem_norm/beta", "post_norm/beta")}
 ROUNDING = 1e-7
 # Each network and each kit once or more, where all pairs would take long.
 FEW = [
-    (list(NETWORKS)[i % len(NETWORKS)], list(KITS)[i % len(KITS)])
-    for i in range(max(len(NETWORKS), len(KITS)))
+    (list(BUILDERS)[i % len(BUILDERS)], list(KITS)[i % len(KITS)])
+    for i in range(max(len(BUILDERS), len(KITS)))
 ]
 # Each kit in one network with blocks and in one without, too.
 MORE = FEW + [
@@ -55,32 +64,35 @@ X = {
     for size in (8, 32)
 }
 Y = np.arange(6) % 4
+MAPS = np.random.default_rng(1).integers(0, 4, (6, 8, 8))
 
 
 def test_every_network_is_tested():
-    assert SMALLEST.keys() == NETWORKS.keys()
-    assert {network for network, _ in FEW} == NETWORKS.keys()
+    assert SMALLEST.keys() == BUILDERS.keys()
+    assert not NETWORKS.keys() & SEGMENTERS.keys()
+    assert {network for network, _ in FEW} == BUILDERS.keys()
     assert {kit for _, kit in FEW} == KITS.keys()
 
 
 def build(network, kit):
-    """Returns a small network and images for it."""
-    model = NETWORKS[network](kit=make_kit(kit), **SMALLEST[network])
-    return model, X[model.input_shape[1]]
+    """Returns a small network, images for it, and their labels."""
+    model = BUILDERS[network](kit=make_kit(kit), **SMALLEST[network])
+    x = X[model.input_shape[1]]
+    return model, x, MAPS if network in SEGMENTERS else Y
 
 
 @pytest.mark.parametrize("kit", KITS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", BUILDERS)
 def test_gradients(network, kit):
     """Each trainable weight gets one, finite and not zero."""
-    model, x = build(network, kit)
+    model, x, y = build(network, kit)
     absorbed = ABSORBED.get(network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # Operation by operation: compiling all these networks would take minutes.
     model.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)
     old_values = [ops.convert_to_numpy(w).copy() for w in model.trainable_weights]
     # The loss includes the KL divergences.
-    assert np.isfinite(model.train_on_batch(x, Y))
+    assert np.isfinite(model.train_on_batch(x, y))
     for weight, old in zip(model.trainable_weights, old_values, strict=True):
         gradient = old - ops.convert_to_numpy(weight)
         assert np.isfinite(gradient).all(), weight.path
@@ -90,11 +102,11 @@ def test_gradients(network, kit):
 
 @pytest.mark.parametrize("network, kit", MORE)
 def test_files(network, kit, tmp_path):
-    model, x = build(network, kit)
+    model, x, y = build(network, kit)
     # A small rate: a network that collapses predicts the same with every draw.
     training.compile_recipe(model, 1, 1, learning_rate=1e-3, jit_compile=False)
     model.run_eagerly = True
-    model.fit(x, Y, verbose=0)
+    model.fit(x, y, verbose=0)
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
     assert {w.path for w in copy.optimizer.variables} == {
@@ -117,7 +129,7 @@ def test_one_step_in_mixed_precision(network, kit):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model, x = build(network, kit)
+        model, x, y = build(network, kit)
     finally:
         keras.config.set_dtype_policy(before)
     training.compile_recipe(model, epochs=1, steps_per_epoch=1, jit_compile=False)
@@ -125,7 +137,7 @@ def test_one_step_in_mixed_precision(network, kit):
     slow = kit in ("bayesian_hypernet", "mnf")
     model.run_eagerly = slow or (network, kit) not in FEW
     weights = [w.copy() for w in model.get_weights()]
-    loss, *_ = model.train_on_batch(x, Y)
+    loss, *_ = model.train_on_batch(x, y)
     assert np.isfinite(loss)
     trainable = {w.path for w in model.trainable_weights}
     assert {w.dtype for w in model.trainable_weights} == {"float32"}
@@ -142,12 +154,14 @@ def test_one_step_in_mixed_precision(network, kit):
 
 @pytest.mark.parametrize("network, kit", FEW)
 def test_layers_come_in_order_and_their_names_are_paths(network, kit):
-    model, _ = build(network, kit)
+    model, *_ = build(network, kit)
     names = [layer.name for layer in model.layers]
-    assert names[0] == "images" and names[-1] == "logits"
+    last = "logits_upsample" if network == "deeplab_cifar" else "logits"
+    assert names[0] == "images" and names[-1] == last
     # No name of Keras' own making, such as add_3.
     own = tuple(SMALLEST) + ("code", "conv", "dense", "flatten", "generator")
     own += ("head", "images", "logits", "pad", "pool", "stage", "stem")
+    own += ("bottom", "pyramid", "up")
     assert all(name.startswith(own) for name in names)
     # A layer never stands before what feeds it.
     seen = set()
@@ -164,7 +178,7 @@ def test_layers_come_in_order_and_their_names_are_paths(network, kit):
 @pytest.mark.skipif(not importlib.util.find_spec("pydot"), reason="needs pydot")
 @pytest.mark.parametrize("network, kit", FEW)
 def test_the_graph_can_be_drawn(network, kit, tmp_path):
-    model, _ = build(network, kit)
+    model, *_ = build(network, kit)
     dot = keras.utils.model_to_dot(model, show_layer_names=True).to_string()
     assert all(f"<b>{layer.name}</b>" in dot for layer in model.layers)
     if shutil.which("dot"):

@@ -13,6 +13,7 @@ from tfhyper.kits.kit import (
     Maker,
     Replace,
     conv2d,
+    conv2d_transpose,
     counterpart,
     layer_name,
     through,
@@ -115,7 +116,11 @@ def hyper(
 
             return apply
 
-        return {"conv": through(replace, conv2d), "replace": replace}
+        return {
+            "conv": through(replace, conv2d),
+            "conv_transpose": through(replace, conv2d_transpose),
+            "replace": replace,
+        }
 
     return LayerKit(
         name="hyper",

@@ -49,8 +49,17 @@ def conv2d(
     )
 
 
+def conv2d_transpose(
+    filters: int, kernel_size: int | tuple[int, int], *, name: str, **options: Any
+) -> keras.Layer:
+    """Transposed convolution, with what convolutions have in common."""
+    return keras.layers.Conv2DTranspose(
+        filters, kernel_size, name=layer_name(name), **{**CONV_OPTIONS, **options}
+    )
+
+
 def dense(units: int, *, name: str) -> keras.Layer:
-    """The classification layer."""
+    """The classification layer, of a map at each pixel."""
     return keras.layers.Dense(
         units, kernel_initializer="he_normal", name=layer_name(name)
     )
@@ -122,7 +131,7 @@ class LayerKit:
             inside the residual blocks. Options are those of
             `keras.layers.Conv2D`, `CONV_OPTIONS` unless others are given.
         stem: the same, for the convolutions outside of them.
-        dense: `(units, *, name)`.
+        dense: `(units, *, name)`, the classifier; of maps, that of each pixel.
         norm: `(*, name)`.
         dropout: `(rate, *, name)`.
         replace: `(layer, path)`, returns what takes the place of a stock layer
@@ -131,6 +140,9 @@ class LayerKit:
         replaces: the classes of stock layers that `replace` takes.
         open: called once for each network, returns the fields that hold state
             of that network, such as the codes its layers share.
+        conv_transpose: as `conv`, the transposed convolutions, with the options of
+            `keras.layers.Conv2DTranspose`. A plain layer in kits whose posterior has
+            none.
 
     Raises:
         TypeError: for a field of another kind.
@@ -155,10 +167,12 @@ class LayerKit:
     replace: Replace = keep
     replaces: tuple[type[keras.Layer], ...] = ()
     open: Callable[[], dict[str, Any]] = dict
+    conv_transpose: Maker = conv2d_transpose
 
     def __post_init__(self) -> None:
         check_text("name", self.name)
-        for name in ("conv", "stem", "dense", "norm", "dropout", "replace", "open"):
+        makers = ("conv", "stem", "conv_transpose", "dense", "norm", "dropout")
+        for name in (*makers, "replace", "open"):
             check_function(name, getattr(self, name))
         rule = "a tuple of classes of layers"
         for kind in check_instance("replaces", self.replaces, tuple, rule):
@@ -202,13 +216,16 @@ def variational_kit(
             }
         )
 
+    replaces = tuple(cls.point_class for cls in classes)
+    transposes = keras.layers.Conv2DTranspose in replaces
     return LayerKit(
         name=name,
         conv=through(replace, conv2d),
         stem=through(replace, conv2d),
+        conv_transpose=through(replace if transposes else keep, conv2d_transpose),
         dense=through(replace, dense),
         replace=replace,
-        replaces=tuple(cls.point_class for cls in classes),
+        replaces=replaces,
     )
 
 

@@ -5,7 +5,15 @@ import zlib
 import keras
 
 from tfhyper import keras_private
-from tfhyper.kits.kit import Apply, LayerKit, conv2d, dense, layer_name, through
+from tfhyper.kits.kit import (
+    Apply,
+    LayerKit,
+    conv2d,
+    conv2d_transpose,
+    dense,
+    layer_name,
+    through,
+)
 from tfhyper.layers import MCDropout
 from tfhyper.layers.seeds import check_seed, derive_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
@@ -81,6 +89,7 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
     return LayerKit(
         name="mc_dropout",
         conv=through(replace, conv2d),
+        conv_transpose=through(replace, conv2d_transpose),
         dense=through(replace, dense),
         dropout=lambda rate, *, name: dropout(rate, name),
         replace=replace,

@@ -13,6 +13,7 @@ kernel is, and one of its kit, which is that of the paper:
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
 `Augment` draws how the inputs are seen, in `views`: `Flip`, `Shift` and others.
+`MaxUnpooling2D` draws nothing: networks of maps have it, and Keras does not.
 """
 
 from tfhyper.layers.augment import Augment
@@ -33,6 +34,7 @@ from tfhyper.layers.hyper_dense import HyperDense
 from tfhyper.layers.hyper_depthwise_conv2d import HyperDepthwiseConv2D
 from tfhyper.layers.kernel_generator import KernelGenerator
 from tfhyper.layers.latent_code import LatentCode
+from tfhyper.layers.max_unpooling2d import MaxUnpooling2D
 from tfhyper.layers.mc_dropout import MCDropout
 from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
@@ -68,6 +70,7 @@ __all__ = [
     "MCDropout",
     "MNFConv2D",
     "MNFDense",
+    "MaxUnpooling2D",
     "MovingAveragesWarning",
     "NoiseKind",
     "Shift",

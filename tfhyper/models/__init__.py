@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from tfhyper.models.alexnet import alexnet
+from tfhyper.models.deeplab_cifar import deeplab_cifar
 from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
 from tfhyper.models.pyramidnet import pyramidnet
@@ -13,9 +14,11 @@ from tfhyper.models.resnet import resnet
 from tfhyper.models.resnet import resnet50 as resnet50  # its old name
 from tfhyper.models.resnet_cifar import resnet_cifar
 from tfhyper.models.resnext import resnext
+from tfhyper.models.segnet import segnet
+from tfhyper.models.unet import unet
 from tfhyper.models.wide_resnet import wide_resnet
 
-# Name -> builder: what flags offer and what tests run over.
+# Name -> builder of a classifier: what flags offer and what tests run over.
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "alexnet": alexnet,
     "lenet5": lenet5,
@@ -26,9 +29,18 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "wide_resnet": wide_resnet,
 }
 
+# The same of networks that give a class for each pixel.
+SEGMENTERS: dict[str, Callable[..., keras.Model]] = {
+    "deeplab_cifar": deeplab_cifar,
+    "segnet": segnet,
+    "unet": unet,
+}
+
 __all__ = [
     "NETWORKS",
+    "SEGMENTERS",
     "alexnet",
+    "deeplab_cifar",
     "lenet5",
     "plain_network",
     "pyramidnet",
@@ -36,5 +48,7 @@ __all__ = [
     "resnet",
     "resnet_cifar",
     "resnext",
+    "segnet",
+    "unet",
     "wide_resnet",
 ]

@@ -68,14 +68,30 @@ def residual_network(
     _check_stages(stages)
     kit = kits.get(kit)
     inputs = keras.Input(input_shape, name="images")
-    x = stem(kit, inputs)
+    x = residual_trunk(kit, inputs, block=block, stages=stages, stem=stem, head=head)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+
+
+def residual_trunk(
+    kit: kits.LayerKit,
+    x: Tensor,
+    *,
+    block: blocks.Block,
+    stages: Sequence[tuple[int, Sequence[int]]],
+    stem: Callable[[kits.LayerKit, Tensor], Tensor] = blocks.conv_stem,
+    head: Callable[[kits.LayerKit, Tensor, str], Tensor] = blocks.norm_relu,
+) -> Tensor:
+    """Returns the features of images: stem, stages of residual blocks and head.
+
+    Arguments are those of `residual_network`, which pools and classifies them.
+    """
+    x = stem(kit, x)
     for s, (strides, widths) in enumerate(stages, 1):
         for b, width in enumerate(widths, 1):
             first = b == 1
             x = block(kit, x, width, strides if first else 1, name=f"stage{s}_block{b}")
-    x = head(kit, x, "head")
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+    return head(kit, x, "head")
 
 
 def _check_stages(stages: Sequence[tuple[int, Sequence[int]]]) -> None:

@@ -1,6 +1,6 @@
 """Residual networks for small images."""
 
-from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -54,24 +54,29 @@ def resnet_cifar(
         2016, section 4.2 and table 6. The same: Identity mappings in deep
         residual networks, ECCV 2016, appendix.
     """
-    size = blocks_per_stage(depth, 6, 2, "20, 32, 110")
-    if check_bool("preactivation", preactivation):
-        form: dict[str, Callable[..., Tensor]] = {"block": _preact_block}
-    else:
-        form = {
-            "block": blocks.post_activation_block,
-            "stem": blocks.conv_norm_relu_stem,
-            "head": blocks.no_head,
-        }
+    parts = resnet_cifar_parts(depth, preactivation)
     prefix = "preact_resnet" if preactivation else "resnet"
     return residual_network(
-        kit,
-        input_shape,
-        num_classes,
-        stages=doubling_stages(16, [size] * 3),
-        name=f"{prefix}_cifar_{depth}",
-        **form,
+        kit, input_shape, num_classes, name=f"{prefix}_cifar_{depth}", **parts
     )
+
+
+def resnet_cifar_parts(depth: int, preactivation: bool) -> dict[str, Any]:
+    """Returns the parts that `residual_network`, or a trunk, makes this network of.
+
+    Raises:
+        ValueError: for a depth that is not 6 n + 2, or no bool.
+    """
+    size = blocks_per_stage(depth, 6, 2, "20, 32, 110")
+    stages = doubling_stages(16, [size] * 3)
+    if check_bool("preactivation", preactivation):
+        return {"stages": stages, "block": _preact_block}
+    return {
+        "stages": stages,
+        "block": blocks.post_activation_block,
+        "stem": blocks.conv_norm_relu_stem,
+        "head": blocks.no_head,
+    }
 
 
 def _preact_block(
