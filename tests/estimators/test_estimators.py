@@ -160,6 +160,22 @@ def test_pipelines_and_searches():
     assert search.best_params_ == {"epochs": 6}
 
 
+def test_moments_are_taken_wherever_a_batch_norm_stands():
+    def nested(shape, count):
+        inner = [
+            keras.Input(shape),
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+        ]
+        inputs = keras.Input(shape)
+        hidden = keras.Sequential(inner)(inputs)
+        return keras.Model(inputs, layers.BayesDense(count)(hidden))
+
+    made = Classifier(nested, num_draws=2, epochs=3, random_state=0).fit(X, LABELS)
+    assert made.predict_proba(X).shape == (400, 2)
+
+
 def test_predictors_that_are_there():
     keras.utils.set_random_seed(0)
     images = RNG.normal(size=(20, 6, 6, 1)).astype("float32")

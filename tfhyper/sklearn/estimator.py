@@ -116,7 +116,7 @@ class Estimator(BaseEstimator):
                 verbose=self.verbose,
             )
         predictor = PosteriorPredictor(model, self.num_draws, seed=seed)
-        if any(isinstance(x, keras.layers.BatchNormalization) for x in model.layers):
+        if predictor.source.point.batch_norms:
             predictor.estimate_batch_norm(inputs, self.batch_size, verbose=0)
         self.predictor_ = predictor
 
