@@ -157,6 +157,22 @@ def saved_table() -> str:
     return path
 
 
+def saved_pairs() -> dict[str, str]:
+    """Returns the folders of six images and of their masks."""
+    from PIL import Image
+
+    folders = {}
+    for name, arrays in (
+        ("images", (255 * IMAGES[..., 0]).astype("uint8")),
+        ("masks", MAP_LABELS.astype("uint8")),
+    ):
+        folders[f"{name}_dir"] = os.path.abspath(name)
+        os.makedirs(name, exist_ok=True)
+        for i, array in enumerate(arrays):
+            Image.fromarray(array).save(os.path.join(name, f"{i}.png"))
+    return folders
+
+
 def workdir() -> training.Workdir:
     """Returns a folder of a training."""
     return training.Workdir(tempfile.mkdtemp(dir="."), {"epochs": 1})
@@ -384,7 +400,15 @@ GOOD: dict[str, Callable[[], dict]] = {
         "mean": [0.3],
         "std": [0.4],
     },
+    "data.load_segmentation": lambda: {**saved_pairs(), "num_classes": 3},
     "data.load_table": lambda: {"path": saved_table()},
+    "data.median_frequency_weights": lambda: {
+        "labels": MAP_LABELS,
+        "num_classes": 3,
+    },
+    "data.Data.with_class_weights": lambda: {
+        "self": data.load_segmentation(**saved_pairs(), num_classes=3)
+    },
     "data.split_rows": lambda: {"num_rows": 20, "seed": 0},
     "data.standardization": lambda: {"values": TABLE},
     "data.Data.epoch": lambda: {"self": embedded(), "epoch": 1},
@@ -1577,6 +1601,26 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     },
     "data.load_arrays": {
         "name": bv.domain("name", text="fashon_mnist", number=3, list=["a"], empty=""),
+        "mean": _CHANNELS,
+        "std": _DEVIATIONS,
+    },
+    "data.load_segmentation": {
+        "images_dir": bv.path(missing=True),
+        "masks_dir": bv.path(missing=True),
+        "num_classes": bv.integer(2),
+        "ignore_class": bv.integer(3, 2**24 - 1, optional=True),
+        "class_colors": bv.sequence(text=bv.TEXT, empty=[], entries=[3]),
+        "class_names": bv.sequence(text=bv.TEXT, length=["a"], entries=[1, 2, 3]),
+        "test_images_dir": bv.path(missing=True),
+        "test_masks_dir": bv.path(missing=True),
+        "test_fraction": bv.number(above=0, below=1),
+        "image_size": bv.sequence(
+            text=bv.TEXT, zero=(0, 1), half=(1.5, 1), empty=(), entries=("a", "b")
+        ),
+        "scale": bv.sequence(
+            text=bv.TEXT, zero=(0, 1), negative=(-1, 1), empty=(), entries=("a", "b")
+        ),
+        "seed": bv.integer(0),
         "mean": _CHANNELS,
         "std": _DEVIATIONS,
     },

@@ -5,21 +5,11 @@ import os
 
 import numpy as np
 
-NAMES = (
-    "sky",
-    "building",
-    "pole",
-    "road",
-    "pavement",
-    "tree",
-    "sign",
-    "fence",
-    "car",
-    "pedestrian",
-    "bicyclist",
-)
-CLASSES = len(NAMES)
-VOID = 11
+from tfhyper.data import DATASETS
+from tfhyper.data.pairs import find_pairs, read_pairs
+
+SPEC = DATASETS["camvid"]
+NAMES, CLASSES, VOID = SPEC.class_names, SPEC.num_classes, SPEC.ignore_class
 PARTS = ("train", "val", "test")
 
 
@@ -45,22 +35,11 @@ def camvid(folder: str, part: str, most: int | None = None) -> Maps:
         most: the first so many maps, or `None` for all.
 
     Raises:
-        ValueError: for an image without a map of its size.
+        ValueError: for a file that is not as it should be, by its name.
     """
-    from PIL import Image
-
-    names = sorted(os.listdir(os.path.join(folder, part)))[:most]
-    images, labels = [], []
-    for name in names:
-        stem = os.path.splitext(name)[0]
-        path = os.path.join(folder, f"{part}annot", f"{stem}.png")
-        with Image.open(os.path.join(folder, part, name)) as image:
-            images.append(np.asarray(image.convert("RGB"), np.float32) / 255)
-        with Image.open(path) as image:
-            labels.append(np.asarray(image, np.uint8))
-        if images[-1].shape[:2] != labels[-1].shape:
-            raise ValueError(f"{path} is not of the size of its image")
-    return Maps(np.stack(images), np.stack(labels))
+    folders = (os.path.join(folder, part + end) for end in ("", "annot"))
+    images, labels = read_pairs(find_pairs(*folders)[:most], CLASSES, VOID)
+    return Maps(images.astype("float32") / 255, labels)
 
 
 def made_up(count: int, seed: int) -> Maps:

@@ -201,9 +201,10 @@ GROUPS: list[tuple[str, str, str, str]] = [
     (
         "Data",
         "data",
-        "Images that come with the package, TensorFlow Datasets, and tables.",
-        """data.load_arrays data.load data.Data data.DATASETS data.DatasetSpec
-        data.load_table data.check_table data.Table data.standardization
+        "Images that come with the package, TensorFlow Datasets, folders, and tables.",
+        """data.load_arrays data.load data.load_segmentation data.Data data.DATASETS
+        data.DatasetSpec data.median_frequency_weights data.load_table
+        data.check_table data.Table data.standardization
         data.Standardization data.split_rows data.fold_rows""",
     ),
     (

@@ -47,3 +47,15 @@ def test_packed_gradients_are_told_from_ordinary_ones():
     rows = ops.stack([packed(h, kernel) for h, kernel in zip(H, KERNEL, strict=True)])
     assert is_packed(packed(H[0], KERNEL[0]), WEIGHTS) and is_packed(rows, WEIGHTS)
     assert is_packed(H[0], WEIGHTS) and not is_packed(ops.zeros((4, 6)), WEIGHTS)
+
+
+def test_a_gradient_of_unknown_size_is_an_ordinary_one():
+    """That of a dense layer on maps, in a graph whose batches have no fixed size."""
+    import types
+
+    def shaped(*shape):
+        return types.SimpleNamespace(shape=shape)
+
+    assert not is_packed(shaped(None, 4), shaped(2, 4))
+    assert is_packed(shaped(None, 9), shaped(2, 4))
+    assert is_packed(shaped(None), shaped(2, 4))

@@ -4,11 +4,13 @@
 seed and the epoch, and `load_arrays` gives NumPy arrays. TensorFlow and TensorFlow
 Datasets are imported when they are first needed: the set that this package carries,
 `fashion_mnist_small`, comes as arrays without either. `load_table` reads tables of
-numbers for regression.
+numbers for regression, and `load_segmentation` folders of images and masks.
 """
 
 from tfhyper.data.arrays import load_arrays
+from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
+from tfhyper.data.segmentation import load_segmentation
 from tfhyper.data.specs import DATASETS, DatasetSpec
 from tfhyper.data.tables import (
     Standardization,
@@ -30,7 +32,9 @@ __all__ = [
     "fold_rows",
     "load",
     "load_arrays",
+    "load_segmentation",
     "load_table",
+    "median_frequency_weights",
     "split_rows",
     "standardization",
 ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfhyper.checks import check_integer, check_numbers
 from tfhyper.data import sources
 from tfhyper.data.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    from tfhyper.data.segmentation import PairSource
 
 # Examples that the statistics of a set without known ones are taken from.
 _STATISTICS_EXAMPLES = 10_000
@@ -54,7 +58,7 @@ def load_arrays(
         TypeError: If `name` is not a string.
         ValueError: If an argument is out of its range, the name is unknown, the set is
             not one of images of one size with one label each, or it is ImageNet, which
-            does not fit in memory.
+            does not fit in memory, or CamVid, which `load` reads.
         FileNotFoundError: If the set is known but not prepared and `download` is false.
 
     Example:
@@ -62,6 +66,11 @@ def load_arrays(
         >>> x_train.shape, y_train.shape
         ((10000, 28, 28, 1), (10000,))
     """
+    if name == "camvid":
+        raise ValueError(
+            "`name` must be a set with one label for each image; `load` has this. "
+            f"Received: name={name!r}"
+        )
     source = sources.open_source(name, data_dir, download)
     if source.spec.resize is not None:
         raise ValueError(
@@ -76,7 +85,9 @@ def load_arrays(
 
 
 def read_sizes(
-    source: sources.Source, train_examples: int | None, test_examples: int | None
+    source: sources.Source | PairSource,
+    train_examples: int | None,
+    test_examples: int | None,
 ) -> tuple[int, int]:
     """Returns how many training and test examples to use.
 
@@ -107,7 +118,7 @@ def read_sizes(
 
 
 def with_statistics(
-    source: sources.Source,
+    source: sources.Source | PairSource,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     num_train: int,

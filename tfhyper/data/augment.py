@@ -139,6 +139,60 @@ def random_crop(
     return tf.ensure_shape(_take_pixels(padded, rows, columns), images.shape)
 
 
+def random_windows(
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    scale: Sequence[float],
+    seed: Sequence[int] | tf.Tensor,
+    ignore_class: int = 0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Shows a window of each image, and of its map, in the size of the image.
+
+    A factor s, whose logarithm is uniform between those of the two of `scale`, is drawn
+    for each example, and a window of 1 / s of its height and width is put at a uniform
+    place: within the image for s >= 1; around it for s < 1. Images are interpolated
+    bilinearly, labels taken from the nearest pixel, both at the same places.
+
+    Args:
+        images: float32 tensor `(batch, height, width, channels)`; beyond the edge they
+            are 0, the mean colour of normalised images.
+        labels: int32 tensor `(batch, height, width, 1)`, below 2 ** 24.
+        scale: The lower and the upper factor, both above 0.
+        seed: Two integers, or an integer tensor of shape `(2,)`.
+        ignore_class: The label beyond the edge.
+
+    Returns:
+        Images and labels of the same shapes and types.
+
+    Raises:
+        ValueError: If `images` or `labels` are not of rank 4.
+
+    Example:
+        >>> images, labels = tf.ones((8, 6, 9, 3)), tf.ones((8, 6, 9, 1), tf.int32)
+        >>> images, labels = random_windows(images, labels, (1.0, 2.0), seed=(0, 0))
+        >>> labels.shape
+        TensorShape([8, 6, 9, 1])
+    """
+    images, labels = _batch_of_images(images), _batch_of_images(labels)
+    batch, height, width, _ = tf.unstack(tf.shape(images))
+    draws = tf.random.stateless_uniform((3, batch), seed=seed)
+    low, high = (tf.math.log(tf.constant(x, tf.float32)) for x in scale)
+    share = tf.exp(-(low + draws[0] * (high - low)))
+    # Below 0 where the window is larger than the image.
+    corner = draws[1:] * (1.0 - share)
+    boxes = tf.stack([*tf.unstack(corner), *tf.unstack(corner + share)], axis=-1)
+
+    def window(values: tf.Tensor, method: str, beyond: float) -> tf.Tensor:
+        found = tf.image.crop_and_resize(
+            values, boxes, tf.range(batch), (height, width), method, beyond
+        )
+        return tf.ensure_shape(found, values.shape)
+
+    seen = window(images, "bilinear", 0.0)
+    classes = window(tf.cast(labels, tf.float32), "nearest", float(ignore_class))
+    return seen, tf.cast(tf.round(classes), labels.dtype)
+
+
 def _take_pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Returns `images[b, rows[b, i], columns[b, j]]` as `(b, i, j, channels)`.
 

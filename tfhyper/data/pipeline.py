@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfhyper.checks import check_bool, check_choice, check_integer
-from tfhyper.data import sources
+from tfhyper.data import segmentation, sources
 from tfhyper.data.arrays import read_sizes, with_statistics
 from tfhyper.data.specs import DatasetSpec, ResizeMethod
 
@@ -22,7 +24,9 @@ class Data:
     """A data set as pipelines of `(images, labels)` batches; made by `load`.
 
     Images are float32 `(batch, height, width, channels)`, normalised; labels are int32
-    `(batch,)`. The last batch of an epoch is short if `batch_size` does not divide it.
+    `(batch,)`, or `(batch, height, width)` of a set with a class for each pixel
+    (`load_segmentation`). The last batch of an epoch is short if `batch_size` does not
+    divide it.
 
     Args:
         spec: What is known of the set, with the `mean` and `std` in use.
@@ -40,6 +44,8 @@ class Data:
         validation: The examples held out by `validation_examples`, in stored order, not
             augmented; `None` without them.
         num_validation: Number of these.
+        class_weights: Of a set with a class for each pixel, the weight of each class
+            by `median_frequency_weights` of the training maps, `(num_classes,)`.
 
     Example:
         >>> data = load("fashion_mnist_small", train_examples=200, test_examples=50)
@@ -59,6 +65,7 @@ class Data:
     _stream: Stream = dataclasses.field(repr=False)
     validation: tf.data.Dataset | None = None
     num_validation: int = 0
+    class_weights: np.ndarray | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -118,6 +125,39 @@ class Data:
         check_integer("epoch", epoch, 0)
         return self._stream.epochs(int(epoch))
 
+    def with_class_weights(self) -> Data:
+        """Returns the data whose training batches have a weight for each pixel.
+
+        `train`, `epoch` and `train_from` then give `(images, labels, weights)`, as
+        `Model.fit` and `tfhyper.training.Trainer` take them: the `class_weights` of the
+        labels, and 0 where a pixel has no class. `train_plain`, `test` and
+        `validation` stay as they are, as nothing is weighted in a score.
+
+        Raises:
+            ValueError: If there are no `class_weights`.
+
+        Example:
+            ```python
+            data = load("camvid", data_dir="camvid").with_class_weights()
+            ```
+        """
+        if self.class_weights is None:
+            raise ValueError(
+                "`class_weights` must be there: they are of sets with a class for "
+                f"each pixel. Received: the set {self.spec.name!r}"
+            )
+        import tensorflow as tf
+
+        classes = len(self.class_weights)
+        table = tf.constant(np.append(self.class_weights, 0), tf.float32)
+
+        def weigh(images: tf.Tensor, labels: tf.Tensor) -> tuple:
+            weights = tf.gather(table, tf.minimum(labels, classes))
+            return images, labels, weights
+
+        stream = self._stream.then(weigh)
+        return dataclasses.replace(self, train=stream.epoch_by_epoch(), _stream=stream)
+
 
 def load(
     name: str,
@@ -158,11 +198,17 @@ def load(
     to 480 instead. TensorFlow Datasets prepares the set from two archives that one
     must fetch by hand; an error says where it looks for them.
 
+    CamVid (`camvid`) has a class for each pixel, and is augmented, read and checked as
+    `load_segmentation` does it, in the size that its files have; `Data.validation` is
+    the set's own. Of the arguments below, those from `download` on are not for it.
+
     Args:
         name: A key of `DATASETS`, or the name of another image-classification set of
             TensorFlow Datasets whose images have one size, or of one prepared in
             `data_dir`. Sets that are not in `DATASETS` are not flipped.
-        data_dir: The folder of prepared TensorFlow Datasets; `None`: its default.
+        data_dir: The folder of prepared TensorFlow Datasets; `None`: its default. Of
+            CamVid the folder with `train`, `trainannot`, `val`, `valannot`, `test` and
+            `testannot`: images, and masks of 0 to 10, and 11 without a class.
         batch_size: Examples in a batch; a positive integer.
         train_examples: Use only the first so many training examples, in the order they
             are stored; a positive integer. `None`: all.
@@ -218,6 +264,28 @@ def load(
     check_integer("seed", seed, 0, 2**31 - 1)
     check_bool("augment", augment)
     check_bool("cache", cache)
+    if name == segmentation.CAMVID:
+        _check_of_maps(
+            download=(download, False),
+            cache=(cache, True),
+            image_size=(image_size, None),
+            color_jitter=(color_jitter, 0.0),
+            crop_padding=(crop_padding, "mean"),
+            resize_method=(resize_method, "bilinear"),
+            train_split=(train_split, None),
+            validation_examples=(validation_examples, None),
+        )
+        return segmentation.pipelines(
+            segmentation.camvid(data_dir),
+            batch_size,
+            augment,
+            segmentation.SCALE,
+            seed,
+            mean,
+            std,
+            train_examples,
+            test_examples,
+        )
     source = sources.open_source(name, data_dir, download)
     source = source.with_train_split(train_split)
     check_choice("resize_method", resize_method, ("bilinear", "bicubic"))
@@ -290,3 +358,13 @@ def load(
         validation=validation,
         num_validation=held_out,
     )
+
+
+def _check_of_maps(**given: tuple[Any, Any]) -> None:
+    """Raises ValueError for arguments that sets with a class for each pixel lack."""
+    for name, (value, default) in given.items():
+        if value != default:
+            raise ValueError(
+                f"`{name}` must be {default!r} for a set with a class for each pixel. "
+                f"Received: {name}={value!r}"
+            )

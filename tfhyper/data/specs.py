@@ -40,9 +40,25 @@ _CIFAR10 = (
 )
 
 
+# Of CamVid in its usual split, as SegNet's authors have it.
+_CAMVID = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """An image-classification data set and how its images are prepared.
+    """A data set of images with a class, or one for each pixel, and its preparation.
 
     Args:
         name: Name of the set in this library and in TensorFlow Datasets.
@@ -62,6 +78,7 @@ class DatasetSpec:
         resize_method: How these are resized, `"bilinear"` or `"bicubic"`.
         source: Where the set comes from.
         license: The terms it comes under, as far as its authors state them.
+        ignore_class: Of maps, the label of pixels without a class; or `None`.
 
     Example:
         >>> from tfhyper.data import DATASETS
@@ -82,6 +99,7 @@ class DatasetSpec:
     resize_method: ResizeMethod = "bilinear"
     source: str = ""
     license: str = ""
+    ignore_class: int | None = None
 
     def with_image_size(self, image_size: int | None) -> DatasetSpec:
         """Returns the spec of a set with prepared images of another size.
@@ -199,6 +217,19 @@ _SPECS = (
         resize=256,
         source="TensorFlow Datasets, prepared by hand; Russakovsky et al. 2015.",
         license="Non-commercial research and education, by the ImageNet terms.",
+    ),
+    DatasetSpec(
+        name="camvid",
+        # Those of SegNet's authors; the files say what it is.
+        image_shape=(360, 480, 3),
+        num_classes=11,
+        mean=None,
+        std=None,
+        flip=True,
+        class_names=_CAMVID,
+        source="Folders of images and masks; Brostow et al. 2009, 11 classes and void.",
+        license="None stated by the authors, who ask to be cited.",
+        ignore_class=11,
     ),
 )
 

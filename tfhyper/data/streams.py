@@ -6,7 +6,8 @@ epoch can be made again without running those before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -32,6 +33,10 @@ _ORDER, _BLOCKS, _WINDOWS, _CROPS, _FLIPS, _JITTER, _LIGHTING = range(7)
 
 # Maps a key of shape (2,), or `None` for the stored order, to uint8 images and labels.
 Batches = Callable[[tf.Tensor | None], tf.data.Dataset]
+# Gives the key of one use of chance, for a batch.
+Draw = Callable[[int], tf.Tensor]
+# Maps uint8 images, labels and a `Draw` (`None`: nothing is augmented) to a batch.
+Prepare = Callable[[tf.Tensor, tf.Tensor, Draw | None], tuple[tf.Tensor, ...]]
 
 
 class Stream:
@@ -46,6 +51,8 @@ class Stream:
         seed: Seed of order and augmentation.
         color_jitter: Strength of the colour jitter; 0: none.
         crop_padding: Of `CROP_PADDINGS`.
+        prepare: What is done to a batch in place of all that `spec`, `color_jitter`
+            and `crop_padding` say; `None`: those.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Stream:
         seed: int,
         color_jitter: float = 0.0,
         crop_padding: CropPadding = "mean",
+        prepare: Prepare | None = None,
     ):
         self.steps = -(-size // batch_size)
         self._spec = spec
@@ -66,6 +74,7 @@ class Stream:
         self._seed = seed
         self._color_jitter = color_jitter
         self._crop_padding = crop_padding
+        self._prepare = prepare
         with tf.device("CPU:0"):
             self._epochs_begun = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -93,6 +102,16 @@ class Stream:
             tf.data.experimental.assert_cardinality(self.steps)
         )
 
+    def then(self, last: Callable[..., tuple]) -> Stream:
+        """Returns the stream whose batches go through one more function."""
+        if self._prepare is None:
+            raise ValueError("`then` is for streams with `prepare`")
+        prepare, other = self._prepare, copy.copy(self)
+        other._prepare = lambda images, labels, draw: last(
+            *prepare(images, labels, draw)
+        )
+        return other
+
     def _train(self, epochs: tf.data.Dataset) -> tf.data.Dataset:
         """Maps a dataset of epoch numbers to their batches on end."""
 
@@ -111,18 +130,16 @@ class Stream:
     def _finish(self, dataset: tf.data.Dataset, augmented: bool) -> tf.data.Dataset:
         """Normalises and augments; outside of the epochs, so that none waits."""
         spec = self._spec
-        mean, std = spec.mean, spec.std
-        if mean is None or std is None:
-            raise ValueError(
-                f"`spec` must have `mean` and `std`. Received: spec={spec}"
-            )
+        mean, std = _statistics_of(spec)
 
         def finish(
             images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, step: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        ) -> tuple[tf.Tensor, ...]:
             def draw(use: int) -> tf.Tensor:
                 return _fold_in(_fold_in(key, use), step)
 
+            if self._prepare is not None:
+                return self._prepare(images, labels, draw if augmented else None)
             images = tf.cast(images, tf.float32) / 255.0
             if augmented and self._color_jitter:
                 images = colors.random_color_jitter(
@@ -150,13 +167,47 @@ class Stream:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
 
+def _statistics_of(spec: DatasetSpec) -> tuple[Sequence[float], Sequence[float]]:
+    if spec.mean is None or spec.std is None:
+        raise ValueError(f"`spec` must have `mean` and `std`. Received: spec={spec}")
+    return spec.mean, spec.std
+
+
+def of_maps(spec: DatasetSpec, scale: tuple[float, float]) -> Prepare:
+    """Returns what prepares images and their maps of classes alike.
+
+    Args:
+        spec: Spec with `mean` and `std` known.
+        scale: How much larger a window is shown, the lower and the upper factor.
+    """
+    mean, std = _statistics_of(spec)
+    void = 0 if spec.ignore_class is None else spec.ignore_class
+
+    def prepare(
+        images: tf.Tensor, labels: tf.Tensor, draw: Draw | None
+    ) -> tuple[tf.Tensor, ...]:
+        images = augment.normalize(tf.cast(images, tf.float32) / 255.0, mean, std)
+        labels = tf.cast(labels, tf.int32)[..., None]
+        if draw is not None and tuple(scale) != (1.0, 1.0):
+            images, labels = augment.random_windows(
+                images, labels, scale, draw(_CROPS), void
+            )
+        if draw is not None and spec.flip:
+            # One seed: the same examples are mirrored.
+            images = augment.random_flip(images, draw(_FLIPS))
+            labels = augment.random_flip(labels, draw(_FLIPS))
+        return images, labels[..., 0]
+
+    return prepare
+
+
 def from_memory(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Batches:
     """Returns the batches of arrays held in memory; see `Batches`."""
     with tf.device("CPU:0"):
         images, labels = tf.constant(images), tf.constant(labels)
 
     def batches(key: tf.Tensor | None) -> tf.data.Dataset:
-        order = tf.range(tf.size(labels))
+        order = tf.range(tf.shape(labels)[0])
         if key is not None:
             order = _shuffled(order, key, _ORDER)
         indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)

@@ -127,9 +127,14 @@ def is_packed(gradient: Tensor, weights: Tensor) -> bool:
 
     It is told by its shape, which it keeps through sums over replicas and the scaling
     of losses: a vector, or rows that are longer than those of the weights, or far
-    shorter, which no ordinary gradient is.
+    shorter, which no ordinary gradient is. An axis whose size a graph does not know, as
+    in the gradient of a dense layer on maps, fits any.
     """
-    return tuple(gradient.shape) != tuple(weights.shape)
+    found, expected = tuple(gradient.shape), tuple(weights.shape)
+    if len(found) != len(expected):
+        return True
+    pairs = zip(found, expected, strict=True)
+    return any(a is not None and a != b for a, b in pairs)
 
 
 def unpacked(packed: Tensor, units: int, mean_gradient: Tensor | None = None) -> Tensor:
