@@ -400,7 +400,13 @@ GOOD: dict[str, Callable[[], dict]] = {
         "mean": [0.3],
         "std": [0.4],
     },
-    "data.load_segmentation": lambda: {**saved_pairs(), "num_classes": 3},
+    "data.load_segmentation": lambda: {
+        **saved_pairs(),
+        "num_classes": 3,
+        "ignore_class": 255,
+        "mean": [0.3, 0.3, 0.3],
+        "std": [0.4, 0.4, 0.4],
+    },
     "data.load_table": lambda: {"path": saved_table()},
     "data.median_frequency_weights": lambda: {
         "labels": MAP_LABELS,

@@ -379,7 +379,8 @@ def median_frequency_weights(
     Example:
         >>> from tfhyper import data
         >>> labels = [[[0, 0, 0, 1]], [[0, 0, 0, 0]]]
-        >>> data.median_frequency_weights(labels, 2).round(3).tolist()
+        >>> weights = data.median_frequency_weights(labels, 2)
+        >>> [round(float(weight), 3) for weight in weights]
         [0.643, 2.25]
     """
     check_integer("num_classes", num_classes, 1)
