@@ -1972,6 +1972,10 @@ LEGAL: dict[tuple[str, str, str], str] = {
         for name in ("PosteriorPredictor", "DeepEnsemble")
         for method in ("predict", "predict_anytime")
     },
+    **{
+        ("data.median_frequency_weights", "labels", kind): "maps of any number and size"
+        for kind in ("shape", "length")
+    },
     ("metrics.normalized_softplus", "logits", "shape"): _ROWS,
     ("metrics.normalized_softplus", "logits", "empty"): _ROWS,
 }

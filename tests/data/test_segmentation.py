@@ -379,3 +379,12 @@ def test_other_sets_have_no_weights():
     found = load("fashion_mnist_small", train_examples=10, test_examples=10)
     with pytest.raises(ValueError, match="`class_weights` must be there"):
         found.with_class_weights()
+
+
+def test_weights_of_labels_that_are_none_are_refused():
+    from tfhyper import data
+
+    with pytest.raises(ValueError, match="`ignore_class` must not be one of 2 classes"):
+        data.median_frequency_weights([[[0, 1]]], 2, ignore_class=1)
+    with pytest.raises(TypeError, match="`labels` must be integers, in rows"):
+        data.median_frequency_weights([[0, 1], [0]], 2)

@@ -370,7 +370,7 @@ def median_frequency_weights(
 
     Raises:
         TypeError: If `labels` are not integers.
-        ValueError: If a label is no class, or none is one.
+        ValueError: If a label is no class, none is one, or `ignore_class` is one.
 
     Reference:
         Eigen and Fergus: Predicting depth, surface normals and semantic labels with a
@@ -386,7 +386,17 @@ def median_frequency_weights(
     check_integer("num_classes", num_classes, 1)
     if ignore_class is not None:
         check_integer("ignore_class", ignore_class, -(2**31), 2**31 - 1)
-    labels = np.asarray(labels)
+        if 0 <= ignore_class < num_classes:
+            raise ValueError(
+                f"`ignore_class` must not be one of {num_classes} classes. "
+                f"Received: ignore_class={ignore_class}"
+            )
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:
+        raise TypeError(
+            f"`labels` must be integers, in rows of one length. Received: {error}"
+        ) from error
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"`labels` must be integers. Received: labels of the dtype {labels.dtype}"
