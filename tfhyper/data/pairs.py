@@ -349,6 +349,17 @@ def _resized(
     return np.asarray(small), np.asarray(nearest)
 
 
+def check_ignored(value: Any, num_classes: int, least: int, most: int) -> None:
+    """Raises ValueError unless a label without a class is `None`, or out of these."""
+    if value is None:
+        return
+    if 0 <= check_integer("ignore_class", value, least, most) < num_classes:
+        raise ValueError(
+            f"`ignore_class` must not be one of {num_classes} classes. "
+            f"Received: ignore_class={value}"
+        )
+
+
 def median_frequency_weights(
     labels: Any, num_classes: int, ignore_class: int | None = None
 ) -> np.ndarray:
@@ -384,13 +395,7 @@ def median_frequency_weights(
         [0.643, 2.25]
     """
     check_integer("num_classes", num_classes, 1)
-    if ignore_class is not None:
-        check_integer("ignore_class", ignore_class, -(2**31), 2**31 - 1)
-        if 0 <= ignore_class < num_classes:
-            raise ValueError(
-                f"`ignore_class` must not be one of {num_classes} classes. "
-                f"Received: ignore_class={ignore_class}"
-            )
+    check_ignored(ignore_class, num_classes, -(2**31), 2**31 - 1)
     try:
         labels = np.asarray(labels)
     except ValueError as error:

@@ -21,6 +21,7 @@ from tfhyper.data.arrays import Arrays, read_sizes, with_statistics
 from tfhyper.data.pairs import (
     Colors,
     Pair,
+    check_ignored,
     find_pairs,
     median_frequency_weights,
     read_pairs,
@@ -186,13 +187,7 @@ def load_segmentation(
         ```
     """
     num_classes = check_integer("num_classes", num_classes, 2)
-    if ignore_class is not None:
-        check_integer("ignore_class", ignore_class, 0, 2**24 - 1)
-        if ignore_class < num_classes:
-            raise ValueError(
-                f"`ignore_class` must not be one of {num_classes} classes. "
-                f"Received: ignore_class={ignore_class}"
-            )
+    check_ignored(ignore_class, num_classes, 0, 2**24 - 1)
     if class_colors is not None:
         check_instance("class_colors", class_colors, list | tuple, "a list of colours")
     if class_names is not None:

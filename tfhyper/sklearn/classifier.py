@@ -1,7 +1,7 @@
 """A classifier for scikit-learn."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from tfhyper.checks import check_instance
 from tfhyper.posterior import Prediction
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.tasks.classification import Classification
@@ -60,6 +59,9 @@ class Classifier(ClassifierMixin, Estimator):
     >>> classifier.score(inputs, labels) > 0.9
     True
     """
+
+    _tasks = (Classification,)
+    _tasks_in_words = "classes, with outputs of logits or probabilities"
 
     classes_: np.ndarray
 
@@ -139,21 +141,14 @@ class Classifier(ClassifierMixin, Estimator):
         >>> classifier.predict(x_test[:3]).shape
         (3,)
         """
-        rule = "a PosteriorPredictor or a DeepEnsemble"
-        check_instance("predictor", predictor, BasePredictor, rule)
-        if not isinstance(predictor.task, Classification):
-            raise ValueError(
-                "`predictor` must be one of classes, with outputs of logits or "
-                f"probabilities. Received: outputs={predictor.outputs!r}"
-            )
+        estimator = cls._around(predictor)
         # One column is the probability of the second of two classes.
-        count = max(2, predictor.task.classes)
+        count = max(2, cast(Classification, predictor.task).classes)
         labels = np.arange(count) if classes is None else np.asarray(classes)
         if labels.shape != (count,):
             raise ValueError(
                 f"`classes` must hold a label for each of the {count} classes of the "
                 f"predictor. Received: classes={classes!r}"
             )
-        estimator = cls._around(predictor)
         estimator.classes_ = labels
         return estimator

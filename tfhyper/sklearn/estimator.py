@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 
 from tfhyper.checks import (
     check_bool,
+    check_instance,
     check_integer,
     check_number,
     check_positive_integer,
@@ -26,6 +27,7 @@ from tfhyper.checks import (
 from tfhyper.layers import BayesDense
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Shape
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ class Estimator(BaseEstimator):
 
     `Classifier` and `Regressor` say what of.
     """
+
+    # Of the predictors that it may stand around.
+    _tasks: ClassVar[tuple[type[Task], ...]]
+    _tasks_in_words: ClassVar[str]
 
     predictor_: BasePredictor
 
@@ -146,8 +152,8 @@ class Estimator(BaseEstimator):
     def _take_scale(self, inputs: np.ndarray) -> None:
         self.offset_, self.scale_ = np.zeros(1, "float32"), np.ones(1, "float32")
         if self.standardize and inputs.ndim == 2:
-            self.offset_, scale = inputs.mean(axis=0), inputs.std(axis=0)
-            self.scale_ = np.where(scale > 0, scale, 1).astype("float32")
+            self.offset_, scale = standardization(inputs)
+            self.scale_ = scale.astype("float32")
 
     def _scaled(self, inputs: np.ndarray) -> np.ndarray:
         return ((inputs - self.offset_) / self.scale_).astype("float32")
@@ -161,13 +167,31 @@ class Estimator(BaseEstimator):
         return self.predictor_.predict(self._scaled(arrays), verbose=0)
 
     @classmethod
-    def _around(cls, predictor: BasePredictor, **arguments: Any) -> "Self":
-        """Returns an estimator that is fitted: the predictor is there."""
-        estimator = cls(num_draws=predictor.num_draws, standardize=False, **arguments)
+    def _around(cls, predictor: BasePredictor) -> "Self":
+        """Returns an estimator that is fitted: the predictor is there.
+
+        Raises:
+            TypeError: for something that is no predictor.
+            ValueError: for one of another task than `cls` is for.
+        """
+        rule = "a PosteriorPredictor or a DeepEnsemble"
+        check_instance("predictor", predictor, BasePredictor, rule)
+        if not isinstance(predictor.task, cls._tasks):
+            raise ValueError(
+                f"`predictor` must be one of {cls._tasks_in_words}. "
+                f"Received: outputs={predictor.outputs!r}"
+            )
+        estimator = cls(num_draws=predictor.num_draws, standardize=False)
         estimator.predictor_ = predictor
         estimator.offset_ = np.zeros(1, "float32")
         estimator.scale_ = np.ones(1, "float32")
         return estimator
+
+
+def standardization(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and deviation of each column, 1 for one that is constant."""
+    scale = columns.std(axis=0)
+    return columns.mean(axis=0), np.where(scale > 0, scale, 1)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from tfhyper import heads, metrics
-from tfhyper.checks import check_bool, check_instance, check_number
+from tfhyper.checks import check_bool, check_number
 from tfhyper.posterior import DistributionPrediction, RegressionPrediction
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.tasks.distribution import Distribution
 from tfhyper.posterior.tasks.regression import Regression
-from tfhyper.sklearn.estimator import Estimator, body
+from tfhyper.sklearn.estimator import Estimator, body, standardization
 from tfhyper.tensor_types import Shape
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class Regressor(RegressorMixin, Estimator):
     True
     """
 
+    _tasks = (Regression, Distribution)
+    _tasks_in_words = "a regression, of means or distributions"
+
     def fit(
         self,
         X: ArrayLike,  # noqa: N803  # scikit-learn's name
@@ -97,8 +100,7 @@ class Regressor(RegressorMixin, Estimator):
         self.target_offset_ = np.zeros(targets.shape[1])
         self.target_scale_ = np.ones(targets.shape[1])
         if self.standardize:
-            self.target_offset_, scale = targets.mean(axis=0), targets.std(axis=0)
-            self.target_scale_ = np.where(scale > 0, scale, 1)
+            self.target_offset_, self.target_scale_ = standardization(targets)
         targets = (targets - self.target_offset_) / self.target_scale_
         self._train(
             inputs,
@@ -193,13 +195,6 @@ class Regressor(RegressorMixin, Estimator):
             TypeError: for something that is no predictor.
             ValueError: for a predictor of classes or labels, or of several outputs.
         """
-        rule = "a PosteriorPredictor or a DeepEnsemble"
-        check_instance("predictor", predictor, BasePredictor, rule)
-        if not isinstance(predictor.task, Regression | Distribution):
-            raise ValueError(
-                "`predictor` must be one of a regression, of means or distributions. "
-                f"Received: outputs={predictor.outputs!r}"
-            )
         estimator = cls._around(predictor)
         estimator.target_offset_, estimator.target_scale_ = np.zeros(1), np.ones(1)
         estimator._flat = True

@@ -21,11 +21,7 @@ from tfhyper.posterior.tasks.rejection import (
     Uncertainty,
     is_rejected,
 )
-from tfhyper.posterior.tasks.scaled_task import (
-    ScaledTask,
-    scaled_variance,
-    share_of,
-)
+from tfhyper.posterior.tasks.scaled_task import ProbabilitySum, ScaledTask
 from tfhyper.posterior.tasks.shown import (
     Shown,
     label_or_unknown,
@@ -36,7 +32,6 @@ from tfhyper.posterior.tasks.shown import (
 )
 from tfhyper.posterior.tasks.task import (
     Member,
-    MemberSum,
     Scores,
     finite,
     in_float32,
@@ -267,63 +262,15 @@ class Prediction(Shown):
         )
 
 
-class PredictionSum(MemberSum):
-    """Adds up members, one at a time, so that they need not all be kept."""
+class PredictionSum(ProbabilitySum):
+    """Adds up the probabilities of classes."""
 
-    def __init__(
-        self,
-        keep_members: bool,
-        ignore_class: int | None = None,
-        task: ScaledTask | None = None,
-    ):
-        self.count, self._ignore_class, self._task = 0, ignore_class, task
-        self.probs: np.ndarray = np.zeros(0)
-        self.squares: np.ndarray = np.zeros(0)
-        self.entropies: np.ndarray = np.zeros(0)
-        self.members: list[np.ndarray] | None = [] if keep_members else None
+    made = Prediction
 
-    def add(self, *member: np.ndarray) -> None:
-        """Adds the probabilities of one draw, of shape (batch, ..., classes)."""
-        (probs,) = member
-        wide = probs.astype(np.float64)
-        if not self.count:
-            self.probs, self.squares = np.zeros((2, *wide.shape))
-            self.entropies = np.zeros(wide.shape[:-1])
-        self.count += 1
-        self.probs += wide
-        self.squares += np.square(wide)
-        self.entropies += entropy(sum_to_one(wide))
-        if self.members is not None:
-            self.members.append(probs)
-
-    def result(self) -> Prediction:
-        """Returns the prediction of the members added so far."""
-        mean = self.probs / self.count
-        squares = self.squares / self.count
-        total = entropy(sum_to_one(mean))
-        aleatoric = self.entropies / self.count
-        variance = metrics.VarianceDecomposition(
-            total=mean * (1.0 - mean),
-            aleatoric=mean - squares,
-            epistemic=np.maximum(squares - np.square(mean), 0.0),
-        )
-        if self._task is not None and self._task.is_pooled:
-            share = share_of(aleatoric, total, np)
-            mean = self._task.pooled(mean, np)
-            total = entropy(sum_to_one(mean))
-            aleatoric = total * share
-            variance = scaled_variance(mean, variance)
-        return Prediction(
-            mean=mean.astype(np.float32),
-            total=total,
-            aleatoric=aleatoric,
-            # Both differences are below zero by rounding alone.
-            epistemic=np.maximum(total - aleatoric, 0.0),
-            variance=variance,
-            members=None if self.members is None else np.stack(self.members),
-            ignore_class=self._ignore_class,
-            scaling=None if self._task is None else self._task.scaling,
-        )
+    @staticmethod
+    def entropies_of(probs: np.ndarray) -> np.ndarray:
+        """Returns the entropy of each distribution over the classes."""
+        return entropy(sum_to_one(probs))
 
 
 class Classification(ScaledTask):
@@ -488,14 +435,9 @@ class Classification(ScaledTask):
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""
-        mean = ops.mean(members, axis=1)
-        total = _entropy(mean)
-        aleatoric = ops.mean(_entropy(members), axis=1)
-        if self.is_pooled:
-            share = share_of(aleatoric, total)
-            mean = self.pooled(mean)
-            total = _entropy(mean)
-            aleatoric = total * share
+        mean, total, aleatoric = self.scaled_parts(
+            ops.mean(members, axis=1), ops.mean(_entropy(members), axis=1), _entropy
+        )
         return {
             "probabilities": mean,
             "class": argmax(mean),

@@ -21,11 +21,7 @@ from tfhyper.posterior.tasks.rejection import (
     Uncertainty,
     is_rejected,
 )
-from tfhyper.posterior.tasks.scaled_task import (
-    ScaledTask,
-    scaled_variance,
-    share_of,
-)
+from tfhyper.posterior.tasks.scaled_task import ProbabilitySum, ScaledTask
 from tfhyper.posterior.tasks.shown import (
     Shown,
     label_or_unknown,
@@ -37,7 +33,6 @@ from tfhyper.posterior.tasks.shown import (
 )
 from tfhyper.posterior.tasks.task import (
     Member,
-    MemberSum,
     Scores,
     finite,
     in_float32,
@@ -242,58 +237,15 @@ class LabelsPrediction(Shown):
         return sums.scores("selective_error")
 
 
-class LabelsSum(MemberSum):
-    """Adds up the probabilities of labels, one draw at a time."""
+class LabelsSum(ProbabilitySum):
+    """Adds up the probabilities of labels."""
 
-    def __init__(
-        self,
-        keep_members: bool,
-        ignore_class: int | None,
-        task: ScaledTask | None = None,
-    ):
-        self.count, self._ignore_class, self._task = 0, ignore_class, task
-        self.probs = self.squares = self.entropies = np.zeros(0)
-        self.members: list[np.ndarray] | None = [] if keep_members else None
+    made = LabelsPrediction
 
-    def add(self, *member: np.ndarray) -> None:
-        """Adds the probabilities of one draw, of shape (batch, ..., labels)."""
-        (probs,) = member
-        wide = probs.astype(np.float64)
-        if not self.count:
-            self.probs, self.squares, self.entropies = np.zeros((3, *wide.shape))
-        self.count += 1
-        self.probs += wide
-        self.squares += np.square(wide)
-        self.entropies += _entropies(wide)
-        if self.members is not None:
-            self.members.append(probs)
-
-    def result(self) -> LabelsPrediction:
-        """Returns the prediction of the draws added so far."""
-        mean, squares = self.probs / self.count, self.squares / self.count
-        total, aleatoric = _entropies(mean), self.entropies / self.count
-        variance = metrics.VarianceDecomposition(
-            total=mean * (1.0 - mean),
-            aleatoric=mean - squares,
-            epistemic=np.maximum(squares - np.square(mean), 0.0),
-        )
-        if self._task is not None and self._task.is_pooled:
-            share = share_of(aleatoric, total, np)
-            mean = self._task.pooled(mean, np)
-            total = _entropies(mean)
-            aleatoric = total * share
-            variance = scaled_variance(mean, variance)
-        return LabelsPrediction(
-            mean=mean.astype(np.float32),
-            total=total,
-            aleatoric=aleatoric,
-            # Both differences are below zero by rounding alone.
-            epistemic=np.maximum(total - aleatoric, 0.0),
-            variance=variance,
-            members=None if self.members is None else np.stack(self.members),
-            ignore_class=self._ignore_class,
-            scaling=None if self._task is None else self._task.scaling,
-        )
+    @staticmethod
+    def entropies_of(probs: np.ndarray) -> np.ndarray:
+        """Returns the entropy of each label."""
+        return _entropies(probs)
 
 
 class Labels(ScaledTask):
@@ -447,14 +399,11 @@ class Labels(ScaledTask):
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns what `LabelsPrediction` has: probabilities, labels, uncertainties."""
-        mean = ops.mean(members, axis=1)
-        total = _symbolic_entropies(mean)
-        aleatoric = ops.mean(_symbolic_entropies(members), axis=1)
-        if self.is_pooled:
-            share = share_of(aleatoric, total)
-            mean = self.pooled(mean)
-            total = _symbolic_entropies(mean)
-            aleatoric = total * share
+        mean, total, aleatoric = self.scaled_parts(
+            ops.mean(members, axis=1),
+            ops.mean(_symbolic_entropies(members), axis=1),
+            _symbolic_entropies,
+        )
         return {
             "probabilities": mean,
             "label": ops.cast(mean > 0.5, "int64"),

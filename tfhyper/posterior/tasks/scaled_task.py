@@ -2,7 +2,8 @@
 
 import abc
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -100,8 +101,105 @@ class ScaledTask(Task):
         probs = self.with_classes(mean, xp)
         return self.without_classes(self.scaling.of_probabilities(probs, xp))
 
+    def scaled_parts(
+        self,
+        mean: Tensor,
+        aleatoric: Tensor,
+        entropy: Callable[[Tensor], Tensor],
+        xp: Any = ops,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns mean, total and aleatoric entropy, scaled where a pooled scaling is.
 
-def share_of(part: Tensor, total: Tensor, xp: Any = ops) -> Tensor:
+        Args:
+            mean: of the probabilities of the draws.
+            aleatoric: the mean of the entropies of the draws.
+            entropy: gives the entropies of probabilities.
+            xp: `numpy`, or `keras.ops`.
+        """
+        total = entropy(mean)
+        if not self.is_pooled:
+            return mean, total, aleatoric
+        share = _share_of(aleatoric, total, xp)
+        mean = self.pooled(mean, xp)
+        total = entropy(mean)
+        return mean, total, total * share
+
+
+class ProbabilitySum(MemberSum):
+    """Adds up the probabilities of draws, one at a time.
+
+    So they need not all be kept.
+
+    Args:
+        keep_members: whether they are, nevertheless.
+        ignore_class: the label that counts in no score, or `None`.
+        task: whose scaling is for the mean; `None` for none.
+    """
+
+    # The prediction that comes of it.
+    made: ClassVar[type]
+
+    def __init__(
+        self,
+        keep_members: bool,
+        ignore_class: int | None = None,
+        task: ScaledTask | None = None,
+    ):
+        self.count, self._ignore_class, self._task = 0, ignore_class, task
+        self.probs = self.squares = self.entropies = np.zeros(0)
+        self.members: list[np.ndarray] | None = [] if keep_members else None
+
+    @staticmethod
+    @abc.abstractmethod
+    def entropies_of(probs: np.ndarray) -> np.ndarray:
+        """Returns entropies in nats of float64 probabilities."""
+
+    def add(self, *member: np.ndarray) -> None:
+        """Adds the probabilities of one draw, of shape (batch, ..., values)."""
+        (probs,) = member
+        wide = probs.astype(np.float64)
+        entropies = self.entropies_of(wide)
+        if not self.count:
+            self.probs, self.squares = np.zeros((2, *wide.shape))
+            self.entropies = np.zeros(entropies.shape)
+        self.count += 1
+        self.probs += wide
+        self.squares += np.square(wide)
+        self.entropies += entropies
+        if self.members is not None:
+            self.members.append(probs)
+
+    def result(self) -> Any:
+        """Returns the prediction of the draws added so far."""
+        mean, squares = self.probs / self.count, self.squares / self.count
+        aleatoric = self.entropies / self.count
+        variance = VarianceDecomposition(
+            total=mean * (1.0 - mean),
+            aleatoric=mean - squares,
+            epistemic=np.maximum(squares - np.square(mean), 0.0),
+        )
+        if self._task is None:
+            total = self.entropies_of(mean)
+        else:
+            mean, total, aleatoric = self._task.scaled_parts(
+                mean, aleatoric, self.entropies_of, np
+            )
+            if self._task.is_pooled:
+                variance = _scaled_variance(mean, variance)
+        return self.made(
+            mean=mean.astype(np.float32),
+            total=total,
+            aleatoric=aleatoric,
+            # Both differences are below zero by rounding alone.
+            epistemic=np.maximum(total - aleatoric, 0.0),
+            variance=variance,
+            members=None if self.members is None else np.stack(self.members),
+            ignore_class=self._ignore_class,
+            scaling=None if self._task is None else self._task.scaling,
+        )
+
+
+def _share_of(part: Tensor, total: Tensor, xp: Any) -> Tensor:
     """Returns which share of an entropy is aleatoric, in [0, 1].
 
     Entropies far below 0.001 nats count as aleatoric.
@@ -110,7 +208,7 @@ def share_of(part: Tensor, total: Tensor, xp: Any = ops) -> Tensor:
     return xp.clip(share, 0.0, 1.0)
 
 
-def scaled_variance(
+def _scaled_variance(
     mean: np.ndarray, before: VarianceDecomposition
 ) -> VarianceDecomposition:
     """Returns the variance of labels of a mean, in parts of the shares of before."""
