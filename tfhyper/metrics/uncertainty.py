@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfhyper.metrics._checks import check_members
+from tfhyper.metrics._checks import SUM_TOLERANCE, check_members
 
 
 def predictive_entropy(members: ArrayLike) -> np.ndarray:
@@ -271,3 +271,17 @@ def entropy(probs: np.ndarray) -> np.ndarray:
     logs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
     # A row that sums to slightly more than one can give -1e-8 where it should give 0.
     return np.maximum(-np.sum(probs * logs, axis=-1), 0.0)
+
+
+def sum_to_one(probs: np.ndarray) -> np.ndarray:
+    """Returns class probabilities that sum to one.
+
+    Those of half precision do so within its rounding, which is too far for scores.
+    """
+    sums = probs.sum(-1, keepdims=True, dtype=np.float64)
+    return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
+
+
+def entropy_of_one(probs: np.ndarray) -> np.ndarray:
+    """Returns the entropy in nats of each row, brought to a sum of one."""
+    return entropy(sum_to_one(probs))

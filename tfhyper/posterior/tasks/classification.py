@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tfhyper import metrics
 from tfhyper.checks import check_choice
 from tfhyper.metrics._checks import SUM_TOLERANCE, sum_tolerance
-from tfhyper.metrics.uncertainty import entropy
+from tfhyper.metrics.uncertainty import entropy_of_one, sum_to_one
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
@@ -266,11 +266,7 @@ class PredictionSum(ProbabilitySum):
     """Adds up the probabilities of classes."""
 
     made = Prediction
-
-    @staticmethod
-    def entropies_of(probs: np.ndarray) -> np.ndarray:
-        """Returns the entropy of each distribution over the classes."""
-        return entropy(sum_to_one(probs))
+    entropies_of = staticmethod(entropy_of_one)
 
 
 class Classification(ScaledTask):
@@ -298,6 +294,7 @@ class Classification(ScaledTask):
     names = ("logits", "probabilities")
     takes = ("link", "ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
+    sum_type = PredictionSum
 
     link: Link
     decides = True
@@ -409,10 +406,6 @@ class Classification(ScaledTask):
         """Returns the mean probabilities of networks' symbolic outputs."""
         mean = ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
         return self.pooled(mean)
-
-    def new_sum(self, keep_members: bool) -> PredictionSum:
-        """Returns what adds up the probabilities of draws."""
-        return PredictionSum(keep_members, self.ignore_class, self)
 
     def new_scores(self) -> "ClassScores":
         """Returns what adds up error, nll, brier and ece, of maps mean_iou too."""
@@ -539,15 +532,6 @@ def _losses(
 def _entropy(probs: Tensor) -> Tensor:
     """Returns entropies in nats of tensors (..., classes), in float32."""
     return -ops.sum(probs * ops.log(ops.maximum(probs, _TINY)), axis=-1)
-
-
-def sum_to_one(probs: np.ndarray) -> np.ndarray:
-    """Returns class probabilities that sum to one.
-
-    Those of half precision do so within its rounding, which is too far for scores.
-    """
-    sums = probs.sum(-1, keepdims=True, dtype=np.float64)
-    return probs if np.abs(sums - 1).max() <= SUM_TOLERANCE else probs / sums
 
 
 def _why_not_probabilities(rows: np.ndarray) -> str | None:

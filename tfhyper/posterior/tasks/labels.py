@@ -237,15 +237,19 @@ class LabelsPrediction(Shown):
         return sums.scores("selective_error")
 
 
+def _entropies(probs: np.ndarray) -> np.ndarray:
+    """Returns h(p) in nats of each probability of a label."""
+    from scipy.special import entr
+
+    return entr(probs) + entr(1.0 - probs)
+
+
 class LabelsSum(ProbabilitySum):
     """Adds up the probabilities of labels."""
 
     made = LabelsPrediction
 
-    @staticmethod
-    def entropies_of(probs: np.ndarray) -> np.ndarray:
-        """Returns the entropy of each label."""
-        return _entropies(probs)
+    entropies_of = staticmethod(_entropies)
 
 
 class Labels(ScaledTask):
@@ -268,6 +272,7 @@ class Labels(ScaledTask):
     names = ("label_logits", "label_probabilities")
     takes = ("ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
+    sum_type = LabelsSum
     decides = True
 
     def __init__(
@@ -371,10 +376,6 @@ class Labels(ScaledTask):
         """Returns the mean probabilities of networks' symbolic outputs."""
         mean = ops.mean(ops.stack([self.tensor(x) for x in outputs]), axis=0)
         return self.pooled(mean)
-
-    def new_sum(self, keep_members: bool) -> LabelsSum:
-        """Returns what adds up the probabilities of draws."""
-        return LabelsSum(keep_members, self.ignore_class, self)
 
     def check_labels(self, labels: ArrayLike) -> np.ndarray:
         """Returns 0 and 1 as integers, of the shape of the network's output.
@@ -501,13 +502,6 @@ def _two_classes(probs: np.ndarray) -> np.ndarray:
     """Returns the probabilities of 0 and of 1 along a new last axis."""
     wide = np.asarray(probs, np.float64)
     return np.stack([1.0 - wide, wide], axis=-1)
-
-
-def _entropies(probs: np.ndarray) -> np.ndarray:
-    """Returns h(p) in nats of each probability of a label."""
-    from scipy.special import entr
-
-    return entr(probs) + entr(1.0 - probs)
 
 
 def _symbolic_entropies(probs: Tensor) -> Tensor:

@@ -35,6 +35,13 @@ class ScaledTask(Task):
       much is left open, and nothing of how much of that more data would close.
     """
 
+    # What adds up the probabilities of its draws.
+    sum_type: ClassVar[type["ProbabilitySum"]]
+
+    def new_sum(self, keep_members: bool) -> "ProbabilitySum":
+        """Returns what adds up the probabilities of draws."""
+        return self.sum_type(keep_members, self.ignore_class, self)
+
     @property
     @abc.abstractmethod
     def scaled_classes(self) -> int:
