@@ -415,6 +415,15 @@ GOOD: dict[str, Callable[[], dict]] = {
     "data.Data.with_class_weights": lambda: {
         "self": data.load_segmentation(**saved_pairs(), num_classes=3)
     },
+    "data.Data.without_classes": lambda: {
+        "self": data.load_segmentation(
+            **saved_pairs(),
+            num_classes=3,
+            ignore_class=255,
+            class_names=("a", "b", "c"),
+        ),
+        "names": ["a"],
+    },
     "data.split_rows": lambda: {"num_rows": 20, "seed": 0},
     "data.standardization": lambda: {"values": TABLE},
     "data.Data.epoch": lambda: {"self": embedded(), "epoch": 1},

@@ -22,10 +22,11 @@ import numpy as np
 from absl import app, flags
 from keras import layers
 from maps_data import CLASSES, NAMES, VOID, Maps, camvid, made_up
+from maps_scores import PATCH, UNCERTAIN, MapScores
 from report import markdown_table, provenance, write_figure, write_json
 
 import tfhyper
-from tfhyper import analysis, metrics
+from tfhyper import analysis
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", None, "Folder of CamVid; none for made-up maps.")
@@ -38,9 +39,6 @@ flags.DEFINE_list("seeds", ["0"], "Of the trainings.")
 flags.DEFINE_string("workdir", "runs/maps", "Where trainings are kept.")
 flags.DEFINE_string("output", "benchmarks/results/maps.json", "Where the results go.")
 flags.DEFINE_integer("verbose", 2, "As of model.fit.")
-
-# Pixels along a side of a patch, and the uncertainty of one that is uncertain, in nats.
-PATCH, UNCERTAIN = 4, 0.4
 
 
 def network(head: str, shape: tuple, units: int, pixels: int, seed: int) -> keras.Model:
@@ -166,25 +164,13 @@ def scores_of(predictor: tfhyper.PosteriorPredictor, data: Maps) -> dict[str, fl
     start = time.monotonic()
     found = predictor.evaluate(data.images, labels, batch_size=FLAGS.batch_size)
     found["seconds"] = time.monotonic() - start
-    patches, areas, of_void, done = None, [], [], 0
+    more, done = MapScores(CLASSES, VOID), 0
     for part in predictor.predict_batches(
         data.images, FLAGS.batch_size, keep_members=False
     ):
-        y = labels[done : done + len(part.mean)]
-        done += len(y)
-        counted = metrics.patch_counts(
-            y, part.label, CLASSES, part.total, UNCERTAIN, PATCH, ignore_class=VOID
-        )
-        patches = counted if patches is None else patches + counted
-        wrong = (part.label != y).astype(float)
-        areas.append(metrics.ause(wrong, part.total, mask=y != VOID, per_example=True))
-        of_void.append(part.total[y == VOID])
-    found["pavpu"] = float(patches.pavpu[0])
-    found["accurate_if_certain"] = float(patches.accurate_if_certain[0])
-    found["uncertain_if_inaccurate"] = float(patches.uncertain_if_inaccurate[0])
-    found["ause"] = float(np.nanmean(np.concatenate(areas)))
-    found["total_of_void"] = float(np.concatenate(of_void).mean())
-    return found
+        more.add(labels[done : done + len(part.mean)], part)
+        done += len(part.mean)
+    return {**found, **more.result()}
 
 
 def picture(predictor: tfhyper.PosteriorPredictor, data: Maps, path: str) -> None:

@@ -52,3 +52,15 @@ def made_up(count: int, seed: int) -> Maps:
     images = np.clip(colours[labels] + noise, 0, 1)
     labels[rng.uniform(size=labels.shape) < 0.05] = VOID
     return Maps(images.astype("float32"), labels.astype("uint8"))
+
+
+def written(maps: Maps, folder: str, part: str) -> None:
+    """Writes maps as the files of a part of CamVid."""
+    from PIL import Image
+
+    for end, arrays in (("", maps.images * 255), ("annot", maps.labels)):
+        path = os.path.join(folder, part + end)
+        os.makedirs(path, exist_ok=True)
+        for i, array in enumerate(arrays):
+            image = Image.fromarray(array.astype("uint8"))
+            image.save(os.path.join(path, f"{i:03}.png"))

@@ -193,6 +193,30 @@ def test_weights_are_by_the_median_frequency(folders):
     assert weights.tolist() == [1, 0]
 
 
+def test_classes_can_be_kept_from_the_training(folders):
+    images, masks, _, _ = folders
+    whole = read(images, masks, ignore_class=255, class_names=("a", "b", "c"))
+    found = whole.without_classes(["b"])
+    (x, y), (plain_x, plain_y) = arrays_of(found.epoch(1)), arrays_of(whole.epoch(1))
+    np.testing.assert_array_equal(x, plain_x)
+    np.testing.assert_array_equal(y, np.where(plain_y == 1, 255, plain_y))
+    assert (plain_y == 1).any()
+    for part in ("test", "train_plain"):
+        seen, known = (arrays_of(getattr(d, part))[1] for d in (found, whole))
+        np.testing.assert_array_equal(seen, known)
+    _, y, weights = arrays_of(whole.with_class_weights().without_classes(["b"]).train)
+    assert (weights[y == 255] == 0).all() and (weights[y == 0] > 0).all()
+    with pytest.raises(ValueError, match="`names` must be some of"):
+        whole.without_classes(["d"])
+    with pytest.raises(ValueError, match="`names` must be some of"):
+        whole.without_classes("b")
+    for names in ([], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="one class or more, and leave one"):
+            whole.without_classes(names)
+    with pytest.raises(ValueError, match="a label for pixels without one"):
+        read(images, masks).without_classes(["b"])
+
+
 @pytest.mark.parametrize(
     "labels, error, message",
     [

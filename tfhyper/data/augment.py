@@ -183,8 +183,14 @@ def random_windows(
     boxes = tf.stack([*tf.unstack(corner), *tf.unstack(corner + share)], axis=-1)
 
     def window(values: tf.Tensor, method: str, beyond: float) -> tf.Tensor:
-        found = tf.image.crop_and_resize(
-            values, boxes, tf.range(batch), (height, width), method, beyond
+        # One image at a time: of a number of images that it does not know, TensorFlow
+        # warns that it cannot say what that will cost.
+        found = tf.map_fn(
+            lambda one: tf.image.crop_and_resize(
+                one[0][None], one[1][None], [0], (height, width), method, beyond
+            )[0],
+            (values, boxes),
+            fn_output_signature=values.dtype,
         )
         return tf.ensure_shape(found, values.shape)
 

@@ -155,7 +155,56 @@ class Data:
             weights = tf.gather(table, tf.minimum(labels, classes))
             return images, labels, weights
 
-        stream = self._stream.then(weigh)
+        return self._with_stream(self._stream.then(weigh))
+
+    def without_classes(self, names: Sequence[str]) -> Data:
+        """Returns the data whose training batches do not tell of some classes.
+
+        Pixels of these classes have the label `spec.ignore_class` in `train`, `epoch`
+        and `train_from`, so that no loss counts them: for a network that is to meet
+        them in the test, and should be unsure there. `train_plain`, `test` and
+        `validation` stay as they are.
+
+        Args:
+            names: Of `spec.class_names`, some and not all.
+
+        Raises:
+            ValueError: For other names, none or all; or if the set has no label for
+                pixels without a class.
+
+        Example:
+            ```python
+            data = load("camvid", data_dir="camvid").without_classes(["car"])
+            ```
+        """
+        import tensorflow as tf
+
+        known, ignored = self.spec.class_names, self.spec.ignore_class
+        if known is None or ignored is None:
+            raise ValueError(
+                "`without_classes` is for sets with names of classes and a label for "
+                f"pixels without one. Received: the set {self.spec.name!r}"
+            )
+        if isinstance(names, str) or not set(names) <= set(known):
+            raise ValueError(
+                f"`names` must be some of {list(known)}. Received: names={names!r}"
+            )
+        if len(set(names)) not in range(1, len(known)):
+            raise ValueError(
+                "`names` must be one class or more, and leave one or more. "
+                f"Received: names={names!r}"
+            )
+        left_out = tf.constant([known.index(name) for name in names], tf.int32)
+
+        def forget(images: tf.Tensor, labels: tf.Tensor, *more: tf.Tensor) -> tuple:
+            gone = tf.reduce_any(labels[..., None] == left_out, axis=-1)
+            labels = tf.where(gone, tf.cast(ignored, labels.dtype), labels)
+            more = tuple(tf.where(gone, 0.0, weights) for weights in more)
+            return images, labels, *more
+
+        return self._with_stream(self._stream.then(forget))
+
+    def _with_stream(self, stream: Stream) -> Data:
         return dataclasses.replace(self, train=stream.epoch_by_epoch(), _stream=stream)
 
 
