@@ -1,4 +1,4 @@
-"""Maps, labels and numbers on the page, in headless Chromium.
+"""Maps, labels, numbers and pictures on the page, in headless Chromium.
 
 Chromium asks `serve_page.py`, which hands on to a gate in this process, that answers
 with SavedModels one after another, as `serve_page.py --saved_model` does.
@@ -53,6 +53,10 @@ def network(kind):
     if kind == "maps":
         x = keras.layers.Conv2D(3, 1, kernel_initializer=wide)(x)
         return keras.Model(inputs, x)
+    if kind == "pictures":
+        x = keras.layers.UpSampling2D(2)(x)
+        x = keras.layers.Conv2D(3, 3, padding="same", bias_initializer="zeros")(x)
+        return keras.Model(inputs, x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     activation = "sigmoid" if kind == "labels" else None
     outputs = {"labels": 3, "numbers": 2, "number": 1}[kind]
@@ -63,12 +67,12 @@ def network(kind):
 def exported(kind, folder):
     """Returns the path of a SavedModel, with a rule that rejects some of the images."""
     options = {"outputs": "mean", "noise_variance": 0.01}
-    options = options if kind.startswith("number") else {}
+    options = options if kind.startswith(("number", "picture")) else {}
     predictor = tfhyper.PosteriorPredictor(network(kind), 5, **options)
-    if kind != "numbers":
+    if kind not in ("numbers", "pictures"):
         x = ((IMAGES / 255 - 0.3) / 0.35).astype("float32")
         predictor.fit_rejection(x, coverage=0.6)
-    names = {} if kind.startswith("number") else {"class_names": NAMES}
+    names = {} if options else {"class_names": NAMES}
     path = str(folder / kind)
     tfhyper.export.saved_model(predictor, path, preprocessing=PREPROCESSING, **names)
     return path
@@ -257,6 +261,36 @@ def test_a_number_has_intervals_and_is_unknown_where_the_model_says(views):
     assert browser.evaluate("!sweep.hidden")
     units = set(texts(browser, ".unit-of"))
     assert units == {"squared units"}
+    views.check_page()
+
+
+def test_a_picture_is_painted_with_its_uncertainty(views):
+    found = views.show("pictures")
+    browser = views.browser
+    assert browser.evaluate("!map.hidden && intervals.hidden && sweep.hidden")
+    picture = 255 * np.clip(found["mean"], 0, 1)
+    assert len(picture) == 2 * 6 and np.ptp(picture) > 20
+    np.testing.assert_allclose(views.pixels(), picture, atol=1)
+    deviation = np.sqrt(found["variance"].mean(axis=-1))
+    (verdict,) = texts(browser, "#verdict")
+    assert verdict == f"12 × 12, ± {np.sqrt(found['variance'].mean()):.3g}"
+    assert texts(browser, "#cut-value") == ["none"]
+    # Half of the largest deviation: what is above it is checked.
+    browser.evaluate(
+        "cut.value = cut.max / 2; cut.dispatchEvent(new Event('input',"
+        "{bubbles: true})); strength.value = 100;"
+        "strength.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    unknown = deviation > float(browser.evaluate("cut.value"))
+    assert unknown.any()
+    odd = np.indices(unknown.shape).sum(axis=0) % 2 == 1
+    expected = np.where(unknown[..., None], np.where(odd, 0, 255)[..., None], picture)
+    np.testing.assert_allclose(views.pixels(), expected, atol=1)
+    # An overlay of one part: brighter where it is more.
+    views.key("[name=layer]:checked", "ArrowDown", 40, times=3)
+    light = views.pixels().sum(axis=-1).ravel()
+    order = np.argsort(found["epistemic"].mean(axis=-1).ravel())
+    assert (np.diff(light[order]) >= 0).all() and light.max() > light.min()
     views.check_page()
 
 

@@ -232,7 +232,8 @@ async function start() {
   const words = { labels: "boxes: the labels that are there, or unknown" };
   the("boxes").textContent = words[model.kind] ?? the("boxes").textContent;
   the("boxes").hidden = model.kind === "numbers";
-  if (model.kind === "numbers")
+  if (model.kind === "pictures") the("first-layer").textContent = "The picture";
+  if (["numbers", "pictures"].includes(model.kind))
     document.querySelector("h1").textContent = document.title =
       "What a Bayesian regression knows, and what it does not";
   the("threshold").hidden = !LINES.includes(model.rejection?.score);

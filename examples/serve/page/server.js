@@ -81,7 +81,8 @@ export async function describe(name) {
     throw new Trouble(
       `The model "${name}" does not take images of bytes, which this page is for, or ` +
         "gives nothing that it can show: export it with --bytes, and serve its " +
-        "members beside classes, maps of classes, labels, or mean and variance.",
+        "members beside classes, maps of classes, labels, or mean and variance, of " +
+        "pictures in one or three colours.",
     );
   }
   return {

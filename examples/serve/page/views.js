@@ -1,4 +1,4 @@
-// What the page says of each kind of model: classes, maps, labels, numbers.
+// What the page says of each kind of model: classes, maps, labels, numbers, pictures.
 //
 // A view knows which outputs it asks for, what they say in words, and how uncertain an
 // image is: one number for each part, the mean over pixels, labels or targets.
@@ -19,7 +19,11 @@ export function kindOf(outputs) {
   const axes = (name) =>
     outputs.find((output) => output.name === name)?.shape.length ?? 0;
   if (!axes("members")) return null;
-  if (axes("mean") && axes("mean") <= 2 && axes("variance")) return "numbers";
+  if (axes("mean") && axes("variance")) {
+    const channels = outputs.find((output) => output.name === "mean").shape.at(-1);
+    if (axes("mean") === 4 && [1, 3].includes(channels)) return "pictures";
+    return axes("mean") <= 2 ? "numbers" : null;
+  }
   if (axes("label") && axes("probabilities") === 2) return "labels";
   if (axes("probabilities") === 2) return "classes";
   if (axes("probabilities") === 4) return "maps";
@@ -263,48 +267,65 @@ const maps = {
   },
 };
 
+/** Returns what the controls beside a map say, and writes their values beside them. */
+function controls(unit) {
+  const [strength, cut] = [Number(the("strength").value) / 100, Number(the("cut").value)];
+  // The largest threshold lets everything through, whatever was rounded.
+  const open = cut >= Number(the("cut").max) * 0.999;
+  the("cut-value").textContent = open ? "none" : `${cut.toFixed(2)}${unit}`;
+  the("strength-value").textContent = `${Math.round(100 * strength)} %`;
+  const layer = document.querySelector("[name=layer]:checked").value;
+  return { layer, strength, score: the("score").value, cut: open ? Infinity : cut };
+}
+
+/** Returns the pattern of what is unknown. */
+const checks = (row, column) => ((row + column) % 2 ? [0, 0, 0] : [255, 255, 255]);
+
+/** Paints the map: of each pixel `under(row, column)`, and with a strength `over`. */
+function paintMap(height, width, under, over, strength) {
+  const canvas = the("map-canvas");
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  const data = context.createImageData(width, height);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const [below, above] = [under(row, column), over(row, column)];
+      const start = 4 * (row * width + column);
+      for (let channel = 0; channel < 3; channel++)
+        data.data[start + channel] =
+          (1 - strength) * below[channel] + strength * above[channel];
+      data.data[start + 3] = 255;
+    }
+  }
+  context.putImageData(data, 0, 0);
+  return canvas;
+}
+
 /** Paints the map as the controls beside it say, and lists the classes. */
 function drawMap(found, nameOf, image) {
   const grid = found.class[0];
   const [height, width] = [grid.length, grid[0].length];
   const most = mostOf(found.probabilities[0][0][0]);
-  const layer = document.querySelector("[name=layer]:checked").value;
-  const strength = Number(the("strength").value) / 100;
-  const [score, cut] = [the("score").value, Number(the("cut").value)];
-  // The largest threshold lets everything through, whatever was rounded.
-  const open = cut >= Number(the("cut").max) * 0.999;
-  the("cut-value").textContent = open ? "none" : `${cut.toFixed(2)} nats`;
-  the("strength-value").textContent = `${Math.round(100 * strength)} %`;
-  const canvas = the("map-canvas");
-  [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d");
-  const data = context.createImageData(width, height);
+  const { layer, strength, score, cut } = controls(" nats");
   const counts = new Map();
   let unknown = 0;
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      const place = grid[row][column];
-      const isUnknown = !open && found[score][0][row][column] > cut;
-      if (isUnknown) unknown += 1;
-      else counts.set(place, (counts.get(place) ?? 0) + 1);
-      let over;
-      if (layer !== "class") over = heat(found[layer][0][row][column] / most);
-      else if (isUnknown) over = (row + column) % 2 ? [0, 0, 0] : [255, 255, 255];
-      else over = colorOf(place);
-      // The image may be larger than the map.
-      const at =
-        Math.floor((row * image.height) / height) * image.width +
-        Math.floor((column * image.width) / width);
-      for (let channel = 0; channel < 3; channel++) {
-        const under =
-          image.pixels[at * image.channels + (image.channels === 3 ? channel : 0)];
-        data.data[4 * (row * width + column) + channel] =
-          (1 - strength) * under + strength * over[channel];
-      }
-      data.data[4 * (row * width + column) + 3] = 255;
-    }
-  }
-  context.putImageData(data, 0, 0);
+  const over = (row, column) => {
+    const place = grid[row][column];
+    const isUnknown = found[score][0][row][column] > cut;
+    if (isUnknown) unknown += 1;
+    else counts.set(place, (counts.get(place) ?? 0) + 1);
+    if (layer !== "class") return heat(found[layer][0][row][column] / most);
+    return isUnknown ? checks(row, column) : colorOf(place);
+  };
+  const under = (row, column) => {
+    // The image may be larger than the map.
+    const at =
+      Math.floor((row * image.height) / height) * image.width +
+      Math.floor((column * image.width) / width);
+    const first = at * image.channels;
+    return [0, 1, 2].map((i) => image.pixels[first + (image.channels === 3 ? i : 0)]);
+  };
+  const canvas = paintMap(height, width, under, over, strength);
   const shares = [...counts].sort((a, b) => b[1] - a[1]);
   const said = shares.map(([place, count]) => [
     nameOf(place),
@@ -330,5 +351,61 @@ function drawMap(found, nameOf, image) {
   return { verdict, unknown: unknown / (height * width) };
 }
 
+// --- Pictures: of each pixel a mean from 0 to 1, and its variance.
+
+const pictures = {
+  ...numbers,
+  alongSlider: null, // as many numbers as all pixels of all images
+  panels: ["map"],
+
+  show(found, { rejection }) {
+    const [cut, most] = [the("cut"), largestDeviation(found)];
+    if (cut.max !== String(most)) {
+      [cut.max, cut.step] = [most, most / 100];
+      const fixed = PARTS.includes(rejection?.score);
+      cut.value = fixed ? Math.sqrt(rejection.threshold) : most;
+      the("score").value = fixed ? rejection.score : "total";
+    }
+    the("layer-form").onchange = the("layer-form").oninput = () => drawPicture(found);
+    return drawPicture(found);
+  },
+};
+
+/** Returns standard deviations of the colours of a pixel, by a part of the variance. */
+function deviation(found, part, row, column) {
+  return Math.sqrt(mean(found[numbers.outputOf(part)][0][row][column]));
+}
+
+function largestDeviation(found) {
+  return Math.max(...found.variance[0].flat().map((pixel) => Math.sqrt(mean(pixel)))) || 1;
+}
+
+/** Paints the picture as the controls beside it say. */
+function drawPicture(found) {
+  const grid = found.mean[0];
+  const [height, width] = [grid.length, grid[0].length];
+  const most = largestDeviation(found);
+  const { layer, strength, score, cut } = controls("");
+  let unknown = 0;
+  const under = (row, column) => {
+    const pixel = grid[row][column];
+    return [0, 1, 2].map((i) => 255 * Math.min(1, Math.max(0, pixel[i] ?? pixel[0])));
+  };
+  const over = (row, column) => {
+    const isUnknown = deviation(found, score, row, column) > cut;
+    if (isUnknown) unknown += 1;
+    if (layer !== "class") return heat(deviation(found, layer, row, column) / most);
+    return isUnknown ? checks(row, column) : under(row, column);
+  };
+  const canvas = paintMap(height, width, under, over, strength);
+  const share = unknown / (height * width);
+  const verdict =
+    `${width} × ${height}, ± ${short(Math.sqrt(mean(flat(found.variance[0]))))}` +
+    (share ? `, ${UNKNOWN} ${percent(share)}` : "");
+  canvas.setAttribute("aria-label", `Picture, ${layer}: ${verdict}`);
+  the("shares").replaceChildren();
+  return { verdict, rejected: share === 1 };
+}
+
 /** Kind of a model -> what the page says of it. */
-export const VIEWS = { classes, labels, numbers, maps };
+export const VIEWS = { classes, labels, numbers, maps, pictures };
