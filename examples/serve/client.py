@@ -1,11 +1,16 @@
-"""Asks a server for classes, and how sure it is of them.
+"""Asks a server for classes or pictures, and how sure it is of them.
 
 python examples/serve/client.py --image=shirt.png
 python examples/serve/client.py --examples=8 --grpc --url=127.0.0.1:8081
 python examples/serve/client.py --seed=1    # fresh draws, if the model has them
+python examples/serve/client.py --model=larger --image=small.png --output=large.png
+
+Of a model whose answer is a picture, or a class for each pixel, --output gets the
+picture, and a file beside it its uncertainty, brightest where it is largest.
 """
 
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -25,6 +30,7 @@ flags.DEFINE_string("image", None, "A file with an image, which is resized.")
 flags.DEFINE_integer(
     "examples", 8, "Without --image: so many test images of tfhyper's own data.", 1
 )
+flags.DEFINE_string("output", None, "A PNG file for a picture that is answered.")
 flags.DEFINE_integer("seed", None, "Ask for fresh draws with this seed.", 0)
 flags.DEFINE_float("timeout", 30, "Seconds to wait for an answer.", 0)
 
@@ -138,8 +144,43 @@ def test_images(count: int, shape: list) -> np.ndarray:
     return np.rint((images * spec.std + spec.mean) * 255).astype("uint8")
 
 
+def write_pictures(found: dict[str, np.ndarray], path: str) -> None:
+    """Writes the first answer, a picture or a map of classes, and its uncertainty."""
+    from PIL import Image
+
+    if "mean" in found:
+        picture, spread = found["mean"][0], np.sqrt(found["variance"][0].mean(-1))
+        values = np.rint(255 * np.clip(picture, 0, 1)).astype("uint8")
+        image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+    else:
+        label, spread = found["class"][0], found["total"][0]
+        hue = label * 255 // found["probabilities"].shape[-1]
+        parts = [hue, np.full_like(hue, 200), np.full_like(hue, 200)]
+        bands = [Image.fromarray(part.astype("uint8")) for part in parts]
+        image = Image.merge("HSV", bands).convert("RGB")
+    stem, end = os.path.splitext(path)
+    most = spread.max() or 1.0
+    certain = f"{stem}_uncertainty{end}"
+    try:
+        image.save(path)
+        Image.fromarray(np.rint(255 * spread / most).astype("uint8")).save(certain)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--output must be an image file: {error}") from error
+    unit = "" if "mean" in found else " nats"
+    print(f"written: {path}")
+    print(f"written: {certain}, white is {most:.3g}{unit}")
+
+
+def outputs_of(metadata: dict) -> list[str]:
+    """Returns the names of the outputs to ask for."""
+    there = {output["name"] for output in metadata["outputs"]}
+    if {"mean", "variance"} <= there:
+        return ["mean", "variance"]
+    return [*OUTPUTS, *({REJECTED} & there)]
+
+
 def ask() -> None:
-    """Prints a line for each image."""
+    """Prints a line for each image, or writes the picture that is answered."""
     if FLAGS.grpc:
         server = GrpcServer(FLAGS.url or "127.0.0.1:8081")
     else:
@@ -159,10 +200,19 @@ def ask() -> None:
     parameters = {}
     if FLAGS.seed is not None:
         parameters = {"signature": "sample", "seed": FLAGS.seed}
-    wanted = list(OUTPUTS)
-    if any(output["name"] == REJECTED for output in metadata["outputs"]):
-        wanted.append(REJECTED)
+    wanted = outputs_of(metadata)
     found = server.infer(FLAGS.model, entry["name"], images, wanted, parameters)
+    if any(value.ndim > 2 for value in found.values()):
+        if FLAGS.output is None:
+            raise ValueError("The model answers with pictures: give --output.")
+        write_pictures(found, FLAGS.output)
+        return
+    if "mean" in found:
+        for mean, variance in zip(found["mean"], found["variance"], strict=True):
+            std = np.sqrt(np.ravel(variance))
+            pairs = zip(np.ravel(mean), std, strict=True)
+            print("; ".join(f"{value:.4g} ± {spread:.3g}" for value, spread in pairs))
+        return
     rejected = found.get(REJECTED, np.zeros(len(images), bool))
 
     names = metadata.get("parameters", {}).get("class_names")

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -542,6 +543,65 @@ def test_the_client_with_a_file(server, tmp_path, signatures):
         assert process.returncode != 0
         assert process.stderr.startswith("error: ")
         assert "Traceback" not in process.stderr
+
+
+def pictures_of(inputs, channels):
+    """Returns the outputs of a network that makes images twice as large."""
+    x = tfhyper.layers.HyperConv2D(4, 3, padding="same", seed=1)(inputs)
+    x = keras.layers.UpSampling2D(2)(x)
+    return keras.Model(inputs, keras.layers.Conv2D(channels, 1)(x))
+
+
+def test_the_client_writes_the_pictures_that_are_answered(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 10, 3))
+    predictors = {
+        "larger": tfhyper.PosteriorPredictor(
+            pictures_of(inputs, 3), 4, outputs="mean", noise_variance=0.01
+        ),
+        "maps": tfhyper.PosteriorPredictor(pictures_of(inputs, 5), 4),
+    }
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 10, 3)).astype("uint8")
+    image.fromarray(pixels).save(tmp_path / "small.png")
+    plain = tfhyper.export.Preprocessing(0.0, 1.0)
+    paths = {}
+    for name, predictor in predictors.items():
+        paths[name] = tmp_path / "models" / name / "1"
+        tfhyper.export.saved_model(predictor, str(paths[name]), preprocessing=plain)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    write_repository(repository, paths)
+    x = pixels[None].astype("float32") / 255
+    with serving(repository, wait_for="maps") as server:
+        url = f"--url=http://127.0.0.1:{server.http_port}"
+        file = f"--image={tmp_path / 'small.png'}"
+        for name, predictor in predictors.items():
+            path = tmp_path / f"{name}.png"
+            model, output = f"--model={name}", f"--output={path}"
+            process = run_client(url, file, model, output)
+            assert process.returncode == 0, process.stderr
+            found = predictor.predict(x)
+            if name == "larger":
+                expected = 255 * np.clip(found.mean[0], 0, 1)
+                shown = np.asarray(image.open(path), int)
+                np.testing.assert_allclose(shown, expected, atol=0.51)
+                spread = np.sqrt(found.variance[0].mean(-1))
+            else:
+                colours = np.asarray(image.open(path)).reshape(-1, 3)
+                label = found.mean[0].argmax(-1).ravel()
+                known = {tuple(c) for c in colours}
+                assert len(known) == len(set(label)) > 1
+                spread = found.total[0]
+            shown = np.asarray(image.open(tmp_path / f"{name}_uncertainty.png"), int)
+            np.testing.assert_allclose(shown, 255 * spread / spread.max(), atol=1)
+            assert f"white is {spread.max():.3g}" in process.stdout
+        process = run_client(url, file, "--model=larger")
+        assert process.stderr == (
+            "error: The model answers with pictures: give --output.\n"
+        )
+        process = run_client(url, file, "--model=larger", f"--output={tmp_path}/a.b")
+        assert process.stderr.startswith("error: --output must be an image file")
 
 
 def run_client(*flags):
