@@ -4,7 +4,7 @@
 # **You will** segment images, see where the network is unsure pixel by pixel, and leave
 # out pixels that have no label.
 #
-# *Time:* about a minute on one core. *Data:* generated images of discs and squares.
+# *Time:* about two minutes on one core. *Data:* generated images of discs and squares.
 
 # %%
 import keras
@@ -117,10 +117,49 @@ with_rule = predictor.evaluate(x_test, y_test)
 print({name: round(with_rule[name], 4) for name in ("coverage", "selective_error")})
 
 # %% [markdown]
+# ## A class that the training lacks
+#
+# A plain U-Net (`tfhyper.models.unet`, which takes any kit), trained with the squares
+# void: it has seen them, and was told nothing of them. In prediction each draw
+# normalises by the statistics of another batch of training images, which is Monte Carlo
+# Batch Normalization. `data.load_segmentation` reads such images from folders, and its
+# `without_classes` keeps classes from a training.
+
+# %%
+unet = tfhyper.models.unet(
+    num_classes=len(NAMES), input_shape=(SIZE, SIZE, 1), depth=2, width=8
+)
+unet.compile(
+    keras.optimizers.Adam(0.003),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID),
+)
+unet.fit(x_train, np.where(y_train == 2, VOID, y_train), 16, 10, verbose=0)
+
+sampled = tfhyper.PosteriorPredictor(
+    unet, num_draws=16, batch_norm="minibatch", batch_size=16
+)
+sampled.estimate_batch_norm(x_train, verbose=0)
+unseen = sampled.predict(x_test)
+figure = analysis.segmentation_map(x_test, y_test, unseen, NAMES, examples=(0, 1, 2))
+figure
+
+# %%
+seen, squares = known & (y_test != 2), y_test == 2
+auroc = {}
+for name in ("total", "epistemic"):
+    values = getattr(unseen, name)
+    found = tfhyper.metrics.ood_detection(values[seen], values[squares])
+    auroc[name] = found["auroc"]
+print({name: round(value, 3) for name, value in auroc.items()})
+plt.close("all")
+
+# %% [markdown]
 # ## What this page claims
 #
 # The surer half of the pixels has less than a tenth of the error of all; without the
-# 5 % that are unknown, the error is less than half; void pixels count nowhere.
+# 5 % that are unknown, the error is less than half; void pixels count nowhere. Pixels
+# of a class that the training lacks are less certain than others: AUROC above 0.8 by
+# total and by epistemic uncertainty, in this picture book of three things.
 #
 # **If it does not work for you:** memory of `evaluate` does not grow with the number of
 # maps, that of `predict` does: use `predict_batches`.
@@ -130,4 +169,5 @@ assert scores["error"] < 0.1
 assert errors[sure].mean() < errors.mean() / 10
 assert with_rule["selective_error"] < scores["error"] / 2
 assert abs(with_rule["coverage"] - 0.95) < 0.02
+assert min(auroc.values()) > 0.8
 np.testing.assert_allclose(scores["error"], errors.mean(), atol=1e-6)
