@@ -31,6 +31,8 @@ flags.DEFINE_float("timeout", 30, "Seconds to wait for an answer.", 0)
 OUTPUTS = ("class", "probabilities", "total", "aleatoric", "epistemic")
 # Of a model that says what it does not know.
 REJECTED = "rejected"
+# Of a model that says which classes are not to be ruled out.
+SETS = "sets"
 
 
 class HttpServer:
@@ -160,14 +162,19 @@ def ask() -> None:
     if FLAGS.seed is not None:
         parameters = {"signature": "sample", "seed": FLAGS.seed}
     wanted = list(OUTPUTS)
-    if any(output["name"] == REJECTED for output in metadata["outputs"]):
+    given = {output["name"] for output in metadata["outputs"]}
+    if REJECTED in given:
         wanted.append(REJECTED)
+    # Of fresh draws there are none: they are those of the predictor's own.
+    if SETS in given and FLAGS.seed is None:
+        wanted.append(SETS)
     found = server.infer(FLAGS.model, entry["name"], images, wanted, parameters)
     rejected = found.get(REJECTED, np.zeros(len(images), bool))
 
     names = metadata.get("parameters", {}).get("class_names")
     print(f"{'class':>20} {'probability':>12} {'total':>7} ", end="")
-    print(f"{'aleatoric':>10} {'epistemic':>10}   (uncertainty in nats)")
+    print(f"{'aleatoric':>10} {'epistemic':>10}   ", end="")
+    print("set of classes" if SETS in found else "(uncertainty in nats)")
     for i, label in enumerate(found["class"]):
         name = names[label] if names else str(label)
         if rejected[i]:
@@ -175,8 +182,14 @@ def ask() -> None:
         print(
             f"{name:>20} "
             f"{found['probabilities'][i, label]:12.4f} {found['total'][i]:7.4f} "
-            f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}"
+            f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}",
+            end="\n" if SETS not in found else "   ",
         )
+        if SETS in found:
+            held = [
+                names[k] if names else str(k) for k in np.flatnonzero(found[SETS][i])
+            ]
+            print(", ".join(held) or "none")
 
 
 def main(argv):

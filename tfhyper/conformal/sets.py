@@ -57,10 +57,11 @@ class ConformalSets(ConformalRule):
     `"aps"` spreads the misses more evenly; `"raps"` does so with fewer of the unlikely
     classes. A set may be empty: nothing is likely enough.
 
-    The sets of `"aps"` and `"raps"` hold the class that crosses the threshold no more
-    than the others, and cover at least as often as is asked. With `randomized` the
-    score is less u p_c, with one u for each input, uniform in [0, 1): smaller sets,
-    which cover as often as is asked and not more often, and differ from call to call.
+    That is deterministic. The least likely class always has the sum 1, so that of few
+    classes, where more than alpha of the answers are wrong, sets of `"aps"` may hold
+    all: take `"lac"` there. With `randomized` the score is less u p_c, with one u for
+    each input, uniform in [0, 1): sets are smaller, cover as often as is asked and not
+    more often, and differ from seed to seed.
 
     Args:
         alpha: float in (0, 1), the fraction of new examples whose class may be missed.

@@ -361,7 +361,7 @@ class Task(abc.ABC):
         Args:
             method: a name of `tfhyper.conformal`.
         """
-        if method not in self.conforms:
+        if not isinstance(method, str) or method not in self.conforms:
             raise ValueError(
                 f"`method` or `score` must be one of {list(self.conforms)} for these "
                 f"outputs. Received: {method!r}, outputs={self.name!r}"
