@@ -12,7 +12,8 @@ scores differ, as many are covered as a beta-binomial number says, with m trials
 parameters k and n + 1 - k, where k = ceil((n + 1) (1 - alpha)): the scores are fixed,
 and the splits are independent of each other. So the sum over splits has an exact law,
 whose middle 99 % are the band beside each mean; of classes, which are ten comparisons,
-the middle 99.9 %. Where scores are equal, more may be covered and never less.
+the middle 99.9 %. Where scores are equal, more may be covered and never less: of `aps`
+and `raps` that are not drawn, that of all likeliest classes is the same.
 
 MAPIE's coverage stands beside it, of the same predictions of `tfhyper.sklearn`
 estimators and the same splits, with its defaults: sets of `aps` and `raps` are drawn
@@ -123,6 +124,7 @@ def summary(
             band,
             splits_in_band=float(inside.mean()),
             in_band=bool(low <= covered.mean() <= high),
+            at_least_the_band=bool(low <= covered.mean()),
         )
     return found
 
@@ -204,7 +206,7 @@ def images() -> dict:
             if by_class:
                 row["bands_of_classes"] = [list(x) for x in class_bands]
                 row["classes_in_band"] = sum(
-                    low - 1e-9 <= x <= high + 1e-9
+                    bool(low - 1e-9 <= x <= high + 1e-9)
                     for x, (low, high) in zip(row["classes"], class_bands, strict=True)
                 )
             found[f"{name}, by class" if by_class else name] = row

@@ -117,8 +117,7 @@ def test_a_classifier_holds_a_rule_and_its_file_does(
     held = found.sets[np.arange(300), y][200:]
     assert scores["set_coverage"] == pytest.approx(held.mean())
     assert scores["set_size"] == pytest.approx(found.sets[200:].sum(-1).mean())
-    # Of two classes, the less likely one has the score 1, as of many examples.
-    assert 0.65 < held.mean() < (0.95 if score == "lac" or y.max() > 1 else 1.01)
+    assert 0.65 < held.mean() < 0.97
     path = tmp_path / "a.tfhyper"
     predictor.save(path)
     for again in (
@@ -434,7 +433,7 @@ def test_saved_models_give_the_sets(make, y, score, tmp_path):
     assert found["sets"].dtype == bool
     # Also of those examples that are at a threshold: they chose it.
     np.testing.assert_array_equal(found["sets"], sets)
-    assert 0 < sets.mean() < (1 if score == "lac" or y.max() > 1 else 1.01)
+    assert 0 < sets.mean() < 1
     assert told["conformal"] == json.loads(json.dumps(predictor.conformal.to_json()))
     import tensorflow as tf
 

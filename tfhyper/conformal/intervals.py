@@ -69,7 +69,7 @@ class ConformalIntervals(ConformalRule):
         Candes: Conformalized quantile regression, NeurIPS 2019.
     """
 
-    method: IntervalMethod = "split"  # type: ignore[assignment]  # a property before
+    method: IntervalMethod = "split"
 
     field: ClassVar[str] = "method"
     methods: ClassVar[tuple[str, ...]] = INTERVAL_METHODS

@@ -49,19 +49,20 @@ class ConformalSets(ConformalRule):
     threshold,
 
         "lac"   1 - p_c
-        "aps"   sum of p_k over the classes k with o(k) <= o(c)
+        "aps"   sum of p_k over the classes k with o(k) < o(c)
         "raps"  the same + penalty max(0, o(c) - free_classes)
 
     compared with room for 1e-6, within which float32 does not tell sums apart.
     `"lac"` has the smallest sets, and misses hard inputs more often than easy ones;
     `"aps"` spreads the misses more evenly; `"raps"` does so with fewer of the unlikely
-    classes. A set may be empty: nothing is likely enough.
+    classes. A set of `"lac"` may be empty: nothing is likely enough.
 
-    That is deterministic. The least likely class always has the sum 1, so that of few
-    classes, where more than alpha of the answers are wrong, sets of `"aps"` may hold
-    all: take `"lac"` there. With `randomized` the score is less u p_c, with one u for
-    each input, uniform in [0, 1): sets are smaller, cover as often as is asked and not
-    more often, and differ from seed to seed.
+    That is deterministic: `"aps"` takes the likeliest classes until their sum is above
+    the threshold, the one that crosses it too, so that no set is empty. Where fewer
+    than alpha of the answers are wrong, a set is the likeliest class, and covers more
+    often than is asked. With `randomized` the score is more by (1 - u) p_c, with one u
+    for each input, uniform in [0, 1), in calibration and in prediction: sets cover as
+    often as is asked and not more often, may be empty, and differ from seed to seed.
 
     Args:
         alpha: float in (0, 1), the fraction of new examples whose class may be missed.
@@ -210,7 +211,7 @@ def scores_of(
         penalty: lambda.
         free_classes: k_reg.
         xp: `numpy`, or `keras.ops`.
-        u: (examples, 1), or `None`.
+        u: (examples, 1), or `None` for 1.
     """
     if score == "lac":
         return xp.subtract(1.0, probs)
@@ -219,8 +220,7 @@ def scores_of(
     sums = xp.cumsum(xp.take_along_axis(probs, order, axis=-1), axis=-1)
     place = xp.argsort(order, axis=-1)
     found = xp.take_along_axis(sums, place, axis=-1)
-    if u is not None:
-        found = xp.subtract(found, xp.multiply(u, probs))
+    found = xp.subtract(found, probs if u is None else xp.multiply(u, probs))
     if penalty:
         beyond = xp.add(_as(place, probs, xp), 1.0 - free_classes)
         found = xp.add(found, xp.multiply(penalty, xp.maximum(beyond, 0.0)))
