@@ -100,6 +100,14 @@ def regressor() -> tfhyper.PosteriorPredictor:
     return tfhyper.PosteriorPredictor(bayesian(1), num_draws=4, outputs="mean")
 
 
+@functools.cache
+def map_predictor() -> tfhyper.PosteriorPredictor:
+    """Returns a predictor of a class for each pixel."""
+    inputs = keras.Input((6, 6, 2))
+    pixels = layers.HyperConv2D(2, 3, padding="same")(inputs)
+    return tfhyper.PosteriorPredictor(keras.Model(inputs, pixels), num_draws=2)
+
+
 def fresh_ensemble(**options) -> tfhyper.DeepEnsemble:
     """Returns a deep ensemble."""
     return tfhyper.DeepEnsemble([plain(), plain()], **options)
@@ -242,7 +250,7 @@ def _saved_model():
 
 
 @functools.cache
-def _prediction_of_maps() -> tfhyper.Prediction:
+def _prediction_map_predictor() -> tfhyper.Prediction:
     """Returns what a network says of six maps of 5 x 5 pixels."""
     model = keras.Sequential(
         [keras.Input((5, 5, 1)), layers.BayesConv2D(3, 1, kl_weight=0.1, seed=0)]
@@ -360,7 +368,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "analysis.segmentation_map": lambda: {
         "images": IMAGES,
         "labels": MAP_LABELS,
-        "prediction": _prediction_of_maps(),
+        "prediction": _prediction_map_predictor(),
         "class_names": ["a", "b", "c"],
     },
     "analysis.sparsification_plot": lambda: {
@@ -809,6 +817,64 @@ GOOD: dict[str, Callable[[], dict]] = {
             ("DeepEnsemble", fresh_ensemble),
         )
     },
+    **{
+        f"posterior.{kind}.fit_conformal": lambda make=make: {
+            "self": make(),
+            **_PREDICTED,
+            "y": LABELS,
+            "alpha": 0.5,
+            "method": "raps",
+        }
+        for kind, make in (
+            ("PosteriorPredictor", fresh_predictor),
+            ("DeepEnsemble", fresh_ensemble),
+        )
+    },
+    "conformal.ConformalIntervals": lambda: {
+        "alpha": 0.1,
+        "thresholds": [[1.0, 2.0]] * 2,
+        "groups": ("a", "b"),
+    },
+    "conformal.ConformalSets": lambda: {
+        "alpha": 0.1,
+        "thresholds": [[0.5, 0.6, 0.7]] * 2,
+        "groups": ("a", "b"),
+        "score": "raps",
+    },
+    "conformal.conformal_intervals": lambda: {
+        "predictor": regressor(),
+        **_PREDICTED,
+        "y": TARGETS,
+        "alpha": 0.5,
+        "groups": np.zeros(6, int),
+    },
+    "conformal.conformal_sets": lambda: {
+        "predictor": predictor(),
+        **_PREDICTED,
+        "y": LABELS,
+        "alpha": 0.5,
+        "score": "raps",
+        "randomized": True,
+        "seed": 1,
+        "groups": np.zeros(6, int),
+    },
+    "conformal.fit_intervals": lambda: {
+        "targets": TARGETS,
+        "prediction": regressor().predict(INPUTS),
+        "alpha": 0.5,
+        "groups": np.zeros(6, int),
+    },
+    "conformal.fit_sets": lambda: {
+        "labels": LABELS,
+        "probs": PROBS,
+        "alpha": 0.5,
+        "score": "raps",
+        "randomized": True,
+        "seed": 1,
+        "groups": np.zeros(6, int),
+    },
+    "conformal.least_examples": lambda: {"alpha": 0.1},
+    "conformal.map_probabilities": lambda: {"predictor": map_predictor()},
     "scaling.fit": lambda: {
         "labels": LABELS,
         "probs": PROBS,
@@ -1149,6 +1215,18 @@ NOT_CALLED: dict[str, str] = {
     "scaling.CalibrationWarning": "a warning",
     "metrics.bootstrap": "takes any score and arrays: tests/metrics/test_resampling.py",
     "scaling.Scaling": "a base class",
+    "conformal.ConformalRule": "a base class",
+    **{
+        f"conformal.{kind}.{method}": "called by predictors, with what they hold"
+        for kind in ("ConformalIntervals", "ConformalRule", "ConformalSets")
+        for method in (
+            "in_words",
+            "of_moments",
+            "of_probabilities",
+            "rows_for",
+            "to_json",
+        )
+    },
     **{
         f"scaling.{kind}.{method}": "called by predictors, with what they hold"
         for kind in ("Scaling", *tfhyper.scaling.__all__)
@@ -1410,6 +1488,9 @@ BY_NAME: dict[str, bv.Domain] = {
     "repeats": bv.integer(1, 4),
     "sample_weight": bv.numbers(least=0),
     "samples": bv.numbers(tied=1),
+    "conformal": bv.domain("conformal", text=bv.TEXT, number=3, mapping={"a": 1}),
+    "free_classes": bv.integer(0),
+    "penalty": bv.number(least=0),
     "scaling": bv.domain("scaling", text=bv.TEXT, number=3, mapping={"a": 1}),
     "scale_1": bv.number(above=0),
     "scale_2": bv.number(above=0),
@@ -1481,6 +1562,16 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "targets": bv.integer(),
     },
     "heads.CRPS": {"num_samples": bv.integer(2)},
+    "conformal.": {
+        "alpha": bv.number(above=0, below=1),
+        "channel": bv.integer(0, 1),
+        "free_classes": bv.integer(0),
+        "groups": bv.domain("groups", text=bv.TEXT, number=3, floats=[0.5] * 6),
+        "penalty": bv.number(least=0),
+        "prediction": bv.instance("prediction"),
+        "thresholds": bv.numbers(name="thresholds"),
+    },
+    "conformal.conformal_intervals": {"y": bv.numbers()},
     "scaling.": {
         "biases": bv.numbers(name="biases"),
         "intercepts": bv.numbers(name="intercepts"),

@@ -30,6 +30,7 @@ WORDS = {
     "analysis": "figures of predictions",
     "channelwise": "layers that keep channels apart",
     "cli": "the command tfhyper",
+    "conformal": "sets and intervals that cover",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
     "divergence": "KL of Gaussians",

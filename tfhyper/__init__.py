@@ -36,6 +36,7 @@ def _is_command() -> bool:
 # The command line imports what a command needs, and Keras not before.
 if TYPE_CHECKING or not _is_command():
     from tfhyper import (
+        conformal,
         heads,
         kits,
         layers,
@@ -82,6 +83,7 @@ __all__ = [
     "__version__",
     "analysis",
     "cli",
+    "conformal",
     "convert",
     "data",
     "export",

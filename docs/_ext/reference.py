@@ -41,6 +41,16 @@ GROUPS: list[tuple[str, str, str, str]] = [
         scaling.CalibrationWarning""",
     ),
     (
+        "Conformal prediction",
+        "conformal",
+        "Sets and intervals that hold the truth as often as is asked: `fit_conformal` "
+        "of a predictor, or these.",
+        """conformal.conformal_sets conformal.conformal_intervals conformal.fit_sets
+        conformal.fit_intervals conformal.ConformalSets conformal.ConformalIntervals
+        conformal.ConformalRule conformal.least_examples
+        conformal.map_probabilities""",
+    ),
+    (
         "Layers with a posterior",
         "layers",
         "Drop-ins for the layers of Keras whose kernels are drawn.",

@@ -37,6 +37,8 @@ flags.DEFINE_float("timeout", 30, "Seconds to wait for an answer.", 0)
 OUTPUTS = ("class", "probabilities", "total", "aleatoric", "epistemic")
 # Of a model that says what it does not know.
 REJECTED = "rejected"
+# Of a model that says which classes are not to be ruled out.
+SETS = "sets"
 
 
 class HttpServer:
@@ -176,7 +178,9 @@ def outputs_of(metadata: dict) -> list[str]:
     there = {output["name"] for output in metadata["outputs"]}
     if {"mean", "variance"} <= there:
         return ["mean", "variance"]
-    return [*OUTPUTS, *({REJECTED} & there)]
+    # Of fresh draws there are no sets: they are those of the predictor's own.
+    more = [REJECTED] if FLAGS.seed is not None else [REJECTED, SETS]
+    return [*OUTPUTS, *(name for name in more if name in there)]
 
 
 def ask() -> None:
@@ -217,7 +221,8 @@ def ask() -> None:
 
     names = metadata.get("parameters", {}).get("class_names")
     print(f"{'class':>20} {'probability':>12} {'total':>7} ", end="")
-    print(f"{'aleatoric':>10} {'epistemic':>10}   (uncertainty in nats)")
+    print(f"{'aleatoric':>10} {'epistemic':>10}   ", end="")
+    print("set of classes" if SETS in found else "(uncertainty in nats)")
     for i, label in enumerate(found["class"]):
         name = names[label] if names else str(label)
         if rejected[i]:
@@ -225,8 +230,14 @@ def ask() -> None:
         print(
             f"{name:>20} "
             f"{found['probabilities'][i, label]:12.4f} {found['total'][i]:7.4f} "
-            f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}"
+            f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}",
+            end="\n" if SETS not in found else "   ",
         )
+        if SETS in found:
+            held = [
+                names[k] if names else str(k) for k in np.flatnonzero(found[SETS][i])
+            ]
+            print(", ".join(held) or "none")
 
 
 def main(argv):

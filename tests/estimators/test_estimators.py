@@ -6,8 +6,10 @@ import pytest
 from mapie.classification import SplitConformalClassifier
 from mapie.conformity_scores import ResidualNormalisedScore
 from mapie.regression import ConformalizedQuantileRegressor, SplitConformalRegressor
+from mapie.utils import train_conformalize_test_split
 from scipy import stats
 from sklearn.base import clone
+from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -15,7 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tfhyper
-from tfhyper import heads, layers
+from tfhyper import conformal, heads, layers
 from tfhyper.sklearn import Classifier, Quantile, Regressor, Spread
 
 RNG = np.random.default_rng(0)
@@ -297,3 +299,56 @@ def test_intervals_of_mapie_cover_and_are_wide_where_the_regressor_says(regresso
                 follows.append(stats.spearmanr(upper - lower, NOISE[new]).statistic)
         assert abs(np.mean(covered) - 0.8) < 5 * np.sqrt(0.8 * 0.2 / 200 / 5), name
         assert name == "plain" or min(follows) > 0.6
+
+
+# MAPIE's own documented examples, of `SplitConformalClassifier`,
+# `SplitConformalRegressor` and `ConformalizedQuantileRegressor`, with an estimator of
+# ours in the place of scikit-learn's.
+QUICK = {"epochs": 8, "batch_size": 100, "num_draws": 2, "random_state": 0}
+SIZES = {"train_size": 0.6, "conformalize_size": 0.2, "test_size": 0.2}
+
+
+def test_mapies_example_of_a_classifier():
+    x, y = make_classification(n_samples=500, random_state=0)
+    parts = train_conformalize_test_split(x, y, **SIZES, random_state=1)
+    x_train, x_known, x_test, y_train, y_known, y_test = parts
+    made = SplitConformalClassifier(
+        estimator=Classifier(Eager(), **QUICK),
+        confidence_level=0.95,
+        prefit=False,
+    )
+    made.fit(x_train, y_train).conformalize(x_known, y_known)
+    labels, sets = made.predict_set(x_test)
+    assert labels.shape == (100,) and sets.shape == (100, 2, 1)
+    assert (labels == y_test).mean() > 0.7
+    # By hand, with the estimator trained alike.
+    alike = Classifier(Eager(), **QUICK)
+    alike.fit(x_train, y_train)
+    rule = conformal.fit_sets(y_known, alike.predict_proba(x_known), 0.05)
+    np.testing.assert_array_equal(sets[..., 0], rule(alike.predict_proba(x_test)))
+
+
+def test_mapies_example_of_a_regressor():
+    x, y = make_regression(n_samples=500, n_features=2, noise=1.0, random_state=0)
+    parts = train_conformalize_test_split(x, y, **SIZES, random_state=1)
+    x_train, x_known, x_test, y_train, y_known, y_test = parts
+    made = SplitConformalRegressor(
+        estimator=Regressor(Eager(normal=True), **QUICK),
+        confidence_level=0.95,
+        prefit=False,
+    )
+    made.fit(x_train, y_train).conformalize(x_known, y_known)
+    means, ends = made.predict_interval(x_test)
+    assert means.shape == (100,) and ends.shape == (100, 2, 1)
+    inside = (ends[:, 0, 0] <= y_test) & (y_test <= ends[:, 1, 0])
+    # 0.1 % of the beta-binomial law of 100 and 100 examples.
+    assert inside.sum() >= stats.betabinom(100, 96, 5).ppf(0.001)
+    alike = Regressor(Eager(normal=True), **QUICK)
+    alike.fit(x_train, y_train)
+    three = [Quantile(alike, x) for x in (0.025, 0.975, 0.5)]
+    of_quantiles = ConformalizedQuantileRegressor(
+        estimator=three, confidence_level=0.95, prefit=True
+    ).conformalize(x_known, y_known)
+    _, ends = of_quantiles.predict_interval(x_test)
+    inside = (ends[:, 0, 0] <= y_test) & (y_test <= ends[:, 1, 0])
+    assert inside.sum() >= stats.betabinom(100, 96, 5).ppf(0.001)

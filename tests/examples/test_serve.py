@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import json
 import pathlib
+import re
 import shutil
 import socket
 import threading
@@ -46,6 +47,9 @@ def saved_model(tmp_path_factory):
     predictor.estimate_batch_norm(images, verbose=0)
     # So that some of the images that are sent are unknown, and some are not.
     sent = ((IMAGES / 255 - SPEC.mean) / SPEC.std).astype("float32")
+    # Of numbers that look like labels: a set is what the rule says, right or wrong.
+    labels = np.arange(32) % 10
+    predictor.fit_conformal(images, labels, alpha=0.5, method="aps", verbose=0)
     predictor.fit_rejection(sent, coverage=0.6)
     path = tmp_path_factory.mktemp("models") / "fashion" / "1"
     tfhyper.export.saved_model(
@@ -200,12 +204,23 @@ def test_metadata(server):
         "aleatoric": ("FP32", [-1]),
         "epistemic": ("FP32", [-1]),
         "rejected": ("BOOL", [-1]),
+        "sets": ("BOOL", [-1, 10]),
         "members": ("FP32", [-1, 2, 10]),
     }
     assert found["parameters"]["class_names"] == list(SPEC.class_names)
     description = json.loads(found["parameters"]["description"])
     assert description["num_draws"] == 2
     assert description["rejection"]["score"] == "total"
+    assert description["conformal"]["alpha"] == 0.5
+
+
+def test_sets_of_classes_are_served(server, signatures):
+    expected = signatures("serving_default", IMAGES)["sets"]
+    assert expected.shape == (5, 10) and 0 < expected.sum() < 50
+    found = infer(server, outputs=["sets", "probabilities"])
+    assert found["sets"].dtype == bool
+    np.testing.assert_array_equal(found["sets"], expected)
+    assert "sets" not in infer(server, parameters={"signature": "sample", "seed": 1})
 
 
 def test_what_is_unknown_is_said(server, signatures):
@@ -518,8 +533,11 @@ def test_the_client(server):
     assert head.split()[:5] == "class probability total aleatoric epistemic".split()
     assert len(lines) == 3
     for line in lines:
-        total, aleatoric, epistemic = map(float, line.split()[-3:])
+        numbers = re.findall(r"\d\.\d{4}", line)
+        total, aleatoric, epistemic = map(float, numbers[1:])
         np.testing.assert_allclose(total, aleatoric + epistemic, atol=2e-4)
+        held = line.rpartition(numbers[-1])[2].strip().split(", ")
+        assert held == ["none"] or set(held) <= set(SPEC.class_names)
 
 
 def test_the_client_with_a_file(server, tmp_path, signatures):
@@ -537,6 +555,11 @@ def test_the_client_with_a_file(server, tmp_path, signatures):
         process = run_client(f"--image={path}", *flags)
         assert process.returncode == 0, process.stderr
         assert f"{wanted['total'][0]:.4f}" in process.stdout
+        if "sets" in wanted:
+            # gRPC's metadata has no lists, of names either.
+            known = range(10) if "--grpc" in flags else SPEC.class_names
+            names = np.array([str(x) for x in known])[wanted["sets"][0]]
+            assert process.stdout.rstrip().endswith(", ".join(names) or "none")
     path.write_bytes(b"\x89PNG\r\n")
     for flags in ((url,), (url, "--model=cats"), ("--url=http://127.0.0.1:1",)):
         process = run_client(f"--image={path}", *flags)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_numbers, naming
+from tfhyper.conformal import ConformalIntervals, ConformalRule
 from tfhyper.posterior import Rejection
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.tasks.task import Task
@@ -35,7 +36,8 @@ class FileReport:
         differences: output -> the largest difference, as a part of the predictor's
             largest value where that is above 1. "class" is the fraction of examples
             whose class is not that of the file's largest probability, "rejected" of
-            those that the file rejects against its own uncertainty.
+            those that the file rejects against its own uncertainty, "sets" of the
+            classes that are in a set, or left out, against its own probabilities.
         tolerance: what none of them exceeds.
         scores: `None` without `check_data`, else "predictor" and "file" -> the
             scores of each, as `predictor.evaluate` names them.
@@ -157,12 +159,15 @@ def _differences(
     expected: dict[str, np.ndarray],
     task: Task,
     rejection: Rejection | None,
+    conformal: ConformalRule | None,
 ) -> dict[str, float]:
     differences = {name: _difference(found[name], expected[name]) for name in expected}
     decisions = task.expected_decisions(found)
     if rejection is not None:
         uncertainty = np.asarray(task.output_uncertainty(found, rejection.score))
         decisions["rejected"] = rejection.rejects(uncertainty)
+    if conformal is not None and not isinstance(conformal, ConformalIntervals):
+        decisions.update(task.conformal_outputs(found, conformal, np))
     for name, decision in decisions.items():
         differences[name] = float(np.mean(found[name] != decision))
     return differences
@@ -202,8 +207,13 @@ def compare(
     task = exported.task
     prediction = predictor.predict(exported.pack(named), batch_size=_BATCH)
     expected = task.expected_outputs(prediction)
+    if isinstance(exported.conformal, ConformalIntervals):
+        ends = prediction.conformal_interval
+        expected.update(lower=ends.lower, upper=ends.upper)
     found = _in_batches(predict, named)
-    differences = _differences(found, expected, task, exported.rejection)
+    differences = _differences(
+        found, expected, task, exported.rejection, exported.conformal
+    )
     # The first alone: files take batches of any size.
     one = predict({name: x[:1] for name, x in named.items()})
     first = {name: x[:1] for name, x in found.items()}

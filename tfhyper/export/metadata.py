@@ -131,6 +131,7 @@ def describe(
         "class_names": class_names,
         "rejection": settings["rejection"],
         "scaling": settings["scaling"],
+        "conformal": settings["conformal"],
         "metadata": metadata,
     }
     return json.dumps(entries, indent=2)

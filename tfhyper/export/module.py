@@ -37,6 +37,7 @@ class Exported:
         class_names: list of str, or `None`.
         task: the predictor's `Task`.
         rejection: the predictor's `Rejection`, or `None`.
+        conformal: the predictor's `ConformalRule`, or `None`.
         description: all that is to be known of it, as JSON.
     """
 
@@ -51,6 +52,9 @@ class Exported:
         sampling_inputs: ArrayLike | None,
     ):
         self.task, self.rejection = predictor.task, predictor.rejection
+        self.conformal = predictor.conformal
+        if self.conformal is not None:
+            self.task.check_exports(self.conformal)
         self._preprocessing = preprocessing
         self._members = EnsembleFunction(predictor, form)
         self.specs = dict(self._members.specs)
@@ -172,7 +176,9 @@ class Exported:
 
             def sample(seed: tf.Tensor, **named: tf.Tensor) -> dict[str, tf.Tensor]:
                 found = fresh(self._inputs(named), seed)
-                return {**self._summary(found), **self.task.member_outputs(found)}
+                # A conformal rule is of the predictor's own draws.
+                said = summary(found, self.task, self.rejection, None)
+                return {**said, **self.task.member_outputs(found)}
 
             functions["sample"] = sample, {**self.specs, **seed}
         return {
@@ -181,7 +187,7 @@ class Exported:
         }
 
     def _summary(self, members: tf.Tensor) -> dict[str, tf.Tensor]:
-        return summary(members, self.task, self.rejection)
+        return summary(members, self.task, self.rejection, self.conformal)
 
     def _inputs(self, named: dict[str, tf.Tensor]) -> Structure:
         """Returns the networks' inputs from those of a signature."""

@@ -118,7 +118,8 @@ onnx = public(
     nats, and members (batch, draws, classes); of a regression mean, variance,
     aleatoric and epistemic (batch,), and members and member_variance (batch, draws).
     Of a predictor with a `rejection` there is rejected (batch,) too, bool: where the
-    answer is unknown, whatever class and mean say.
+    answer is unknown, whatever class and mean say. Of one with a `conformal` rule
+    there are sets (batch, classes), bool, or of a regression lower and upper (batch,).
     It holds the kernels of all draws: converters would compute them from their codes
     once and for all. The description and the class names are in the file's
     metadata_props, "tfhyper" and "class_names", both JSON.

@@ -36,14 +36,18 @@ def saved_model(
                           mean, variance, and its parts aleatoric and epistemic,
                           each (batch,). Of a predictor with a `rejection` also
                           rejected (batch,), bool: where the answer is unknown,
-                          whatever class and mean say
+                          whatever class and mean say. Of one with a `conformal`
+                          rule also sets (batch, classes), bool: which classes are in
+                          the conformal set; or lower and upper, each (batch,)
         members           members (batch, draws, classes); of a regression members
                           and member_variance, (batch, draws). The batch comes
                           first, as servers that put requests together expect
         metadata          no inputs: metadata, a string of JSON, and class_names
                           (classes,), strings, none if they are not known
         sample            with `sampling`: inputs and seed, an int32 scalar; gives
-                          what the first two give, of draws made for that seed
+                          what the first two give, of draws made for that seed. No
+                          sets, lower and upper: these are promises of the
+                          predictor's own draws
 
     Look-up tables and vocabularies of the model's layers (`TextVectorization`,
     `StringLookup`, a `tf.lookup` table that a layer has as an attribute) are in the

@@ -4,12 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfhyper.conformal import ConformalRule
 from tfhyper.posterior import Rejection
 from tfhyper.posterior.tasks.task import Task
 
 
 def summary(
-    members: tf.Tensor, task: Task, rejection: Rejection | None
+    members: tf.Tensor,
+    task: Task,
+    rejection: Rejection | None,
+    conformal: ConformalRule | None,
 ) -> dict[str, Any]:
     """Returns the averaged prediction of members, as the predictor gives it.
 
@@ -17,8 +21,11 @@ def summary(
         members: float32 tensor (batch, draws, values), of `EnsembleFunction`.
         task: the predictor's.
         rejection: the predictor's rule, `None` for no output `rejected`.
+        conformal: the predictor's rule, `None` for no outputs of it.
     """
     found = task.averaged_outputs(members, argmax=lambda x: tf.argmax(x, axis=-1))
+    if conformal is not None:
+        found.update(task.conformal_outputs(found, conformal))
     if rejection is not None:
         uncertainty = task.output_uncertainty(found, rejection.score)
         found["rejected"] = uncertainty > rejection.threshold

@@ -34,8 +34,9 @@ FORMATS = {
     "DeepEnsemble": "tfhyper deep ensemble 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
-# Only there if there is a scaling: it may be larger than settings are.
-_SCALING = "scaling.json"
+# Settings that may be larger than settings are: each has a file of its own, which is
+# only there if there is something to hold.
+_ASIDE = {"scaling": "scaling.json", "conformal": "conformal.json"}
 _MAX_SETTINGS = 2**16
 _MAX_DRAWS, _MAX_MODELS = 2**16, 2**8
 # The most draws of a form whose one network holds them all: it has their weights as
@@ -75,9 +76,10 @@ def save(
             f"`path` must be free, or give overwrite=True. Received: path={path!r}"
         )
     counts = {"draws": len(draws), "num_models": num_models}
-    scaling = settings["scaling"]
-    if holds_scaling(scaling):
-        settings = {name: x for name, x in settings.items() if name != "scaling"}
+    aside = {name: x for name in _ASIDE if holds(x := settings[name])}
+    settings = {name: x for name, x in settings.items() if name not in aside}
+    if settings.get("conformal") is None:  # versions of before do not know it
+        settings.pop("conformal", None)
     settings = {"format": FORMATS[kind], **counts, **settings}
     text = json.dumps(settings, indent=2)
     _check_settings(json.loads(text), kind)  # what is written can be read
@@ -98,8 +100,8 @@ def save(
             np.savez(arrays, **named)
             archive.writestr(_DRAWS, arrays.getvalue())
             archive.writestr(_SETTINGS, text)
-            if holds_scaling(scaling):
-                archive.writestr(_SCALING, json.dumps(scaling))
+            for name, value in aside.items():
+                archive.writestr(_ASIDE[name], json.dumps(value))
 
 
 def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
@@ -123,9 +125,10 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
             settings = parse_json(text, _SETTINGS)
             count, num_models = _check_settings(settings, kind)
             _check_names(archive, num_models)
-            if _SCALING in archive.namelist():
-                text = read_entry(archive, _SCALING, MAX_BYTES)
-                settings["scaling"] = parse_json(text, _SCALING)
+            for name, file_name in _ASIDE.items():
+                if file_name in archive.namelist():
+                    text = read_entry(archive, file_name, MAX_BYTES)
+                    settings[name] = parse_json(text, file_name)
             with as_file(archive, _DRAWS) as file:
                 draws = from_arrays(read_arrays(file), count)
             models = [
@@ -155,14 +158,14 @@ def _text(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a string. Received: {name}={value!r:.80}")
 
 
-def holds_scaling(value: Any) -> bool:
-    """Whether a setting is a scaling, or scalings of several outputs."""
+def holds(value: Any) -> bool:
+    """Whether a setting is something to hold, or there is for one of the outputs."""
     return bool(value) and any(x is not None for x in value.values())
 
 
-def _no_scaling(value: Any) -> None:
-    if value is not None and (not isinstance(value, dict) or holds_scaling(value)):
-        raise ValueError(f"`scaling` has a file of its own. Received: {value!r:.80}")
+def _aside(name: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, dict) or holds(value)):
+        raise ValueError(f"`{name}` has a file of its own. Received: {value!r:.80}")
 
 
 def _config(name: str, value: Any) -> None:
@@ -196,6 +199,7 @@ _CHECKS = {
     "averaging": _text,
     "batch_norm": _text,
     "batch_size": _optional(check_positive_integer),
+    "conformal": _aside,
     "deterministic": check_bool,
     "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
@@ -210,7 +214,7 @@ _CHECKS = {
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
     "outputs": _each(_optional(_text)),
     "rejection": lambda _, value: check_rejection(value),
-    "scaling": lambda _, value: _no_scaling(value),
+    "scaling": _aside,
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
 }
 
@@ -236,7 +240,7 @@ def _check_settings(settings: Any, kind: str) -> tuple[int, int]:
 
 
 def _check_names(archive: zipfile.ZipFile, num_models: int) -> None:
-    known = {_DRAWS, _SETTINGS, _SCALING, *map(_model, range(num_models))}
+    known = {_DRAWS, _SETTINGS, *_ASIDE.values(), *map(_model, range(num_models))}
     unknown = [name for name in archive.namelist() if name not in known]
     if unknown:
         raise ValueError(f"it has {unknown[0]!r}, which is none of its files")

@@ -19,6 +19,8 @@ from tfhyper.checks import (
     check_reading,
     check_verbose,
 )
+from tfhyper.conformal import ConformalRule
+from tfhyper.conformal.registry import check_conformal
 from tfhyper.layers import Augment
 from tfhyper.posterior import archive
 from tfhyper.posterior.draw_source import DrawSource
@@ -52,6 +54,8 @@ class Averager(abc.ABC):
         source: what is averaged over.
         task: what the networks' outputs mean.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+        conformal: `tfhyper.conformal.ConformalRule`, by which predictions have sets or
+            intervals, or `None`.
 
     Attributes:
         source: the `DrawSource`.
@@ -62,10 +66,18 @@ class Averager(abc.ABC):
     kind: ClassVar[str]
 
     _rejection: Rejection | None = None
+    _conformal: ConformalRule | None = None
 
-    def __init__(self, source: DrawSource, task: Task, rejection: Rejection | None):
+    def __init__(
+        self,
+        source: DrawSource,
+        task: Task,
+        rejection: Rejection | None,
+        conformal: ConformalRule | None = None,
+    ):
         self.source, self.task = source, task
         self.rejection = rejection
+        self.conformal = conformal
 
     @classmethod
     @abc.abstractmethod
@@ -84,9 +96,12 @@ class Averager(abc.ABC):
             "outputs": task.name if task.known else None,
             **option_values(task),
             "rejection": None,
+            "conformal": None,
         }
         if self.rejection is not None:
             found["rejection"] = dataclasses.asdict(self.rejection)
+        if self.conformal is not None:
+            found["conformal"] = self.conformal.to_json()
         return found
 
     def draw_settings(self) -> dict[str, Any]:
@@ -132,7 +147,10 @@ class Averager(abc.ABC):
     def scaling(self, value: Scaling | Mapping[str, Any] | None) -> None:
         before = self.settings["scaling"]
         self.task.set_scaling(value)
-        if self.rejection is not None and self.settings["scaling"] != before:
+        if self.settings["scaling"] == before:
+            return
+        self._drop_conformal("another scaling")
+        if self.rejection is not None:
             warnings.warn(
                 "The `rejection` was chosen for predictions with another scaling: "
                 "choose it anew by `fit_rejection`, or set it to None",
@@ -229,6 +247,7 @@ class Averager(abc.ABC):
         """
         check_verbose(verbose)
         self.source.estimate_batch_norm(inputs, batch_size, verbose)
+        self._drop_conformal("other moments of BatchNorm")
         return self
 
     def calibrate(
@@ -298,7 +317,8 @@ class Averager(abc.ABC):
         A `Prediction` of a classifier, a `LabelsPrediction` of labels each by itself, a
         `RegressionPrediction` of a regression, in the shape of what the network gives;
         a `DistributionPrediction` behind a head, `Predictions` of several outputs. With
-        a `rejection`, it says what is unknown.
+        a `rejection`, it says what is unknown, and with a `conformal` rule it has
+        `sets` or a `conformal_interval`.
 
         The draws' kernels are generated once and kept for the next call, if those of
         all draws are not above 1 GiB (of one model, in a `DeepEnsemble`). Then
@@ -331,7 +351,7 @@ class Averager(abc.ABC):
         _check_members(keep_members)
         check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs)
-        return self._rejecting(self._predict(data, keep_members, verbose)[0])
+        return self._with_rules(self._predict(data, keep_members, verbose)[0])
 
     def predict_batches(
         self,
@@ -370,7 +390,7 @@ class Averager(abc.ABC):
         check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs)
         parts = self._in_parts(data, keep_members, verbose, "predict", most=0)
-        return (self._rejecting(prediction) for prediction, *_ in parts)
+        return (self._with_rules(prediction) for prediction, *_ in parts)
 
     @property
     def rejection(self) -> Rejection | None:
@@ -387,6 +407,46 @@ class Averager(abc.ABC):
             self._check_score(value.score)
         self._rejection = value
 
+    @property
+    def conformal(self) -> ConformalRule | None:
+        """The rule by which there are sets or intervals, or `None`: see the argument.
+
+        It can be set.
+        """
+        return self._conformal
+
+    @conformal.setter
+    def conformal(self, value: ConformalRule | None) -> None:
+        rule = check_conformal(value)
+        if rule is not None:
+            self.task.check_conforms(rule.method)
+            columns, known = len(rule.thresholds[0]), self.task.conformal_columns
+            if columns not in (1, known):
+                raise ValueError(
+                    f"`conformal` must have one threshold, or {known}, one for each "
+                    f"class or target. Received: {columns} thresholds"
+                )
+        self._conformal = rule
+
+    def _drop_conformal(self, what: str) -> None:
+        """Sets `conformal` to `None` and warns, if there is one.
+
+        Its guarantee is one of the predictions that chose its threshold.
+
+        Args:
+            what: what predictions have from now on, in words.
+        """
+        if self._conformal is None:
+            return
+        self._conformal = None
+        warnings.warn(
+            f"Predictions have {what} than those that chose `conformal`, which holds "
+            "for these alone and is None from now on: choose it anew by "
+            "`fit_conformal`",
+            CalibrationWarning,
+            stacklevel=3,
+        )
+
     def _check_score(self, score: str) -> None:
         """Raises ValueError for a score that these networks do not have."""
         if not self.task.uncertainties:
@@ -402,8 +462,10 @@ class Averager(abc.ABC):
                 f"Received: score={score!r}, num_draws={self.num_draws}"
             )
 
-    def _rejecting(self, prediction: Any) -> Any:
-        """Returns a prediction with the rule, if there is one."""
+    def _with_rules(self, prediction: Any) -> Any:
+        """Returns a prediction with the rules that there are."""
+        if self.conformal is not None:
+            prediction = dataclasses.replace(prediction, conformal=self.conformal)
         if self.rejection is None:
             return prediction
         return prediction.reject(self.rejection.threshold, self.rejection.score)

@@ -15,6 +15,13 @@ from tfhyper.checks import (
     check_number,
     check_reading,
 )
+from tfhyper.conformal import (
+    ConformalRule,
+    ConformalSets,
+    conformal_intervals,
+    conformal_sets,
+)
+from tfhyper.conformal.registry import ConformalMethod
 from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
 from tfhyper.posterior.averager import Averager
@@ -47,6 +54,8 @@ class BasePredictor(Averager):
         source: what is averaged over.
         task: what the networks' outputs mean.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+        conformal: `tfhyper.conformal.ConformalRule`, by which predictions have sets or
+            intervals, or `None`.
 
     Attributes:
         source: the `DrawSource`.
@@ -160,7 +169,9 @@ class BasePredictor(Averager):
         score that is a mean over these is sum_b w_b s_b / sum_b w_b. With a `rejection`
         also what that leaves: coverage, the fraction that is not rejected, and the
         selective_error (or selective_rmse) among these, which is left out if all are
-        rejected. The other scores are those of all examples.
+        rejected. The other scores are those of all examples. With a `conformal` rule
+        also set_coverage and set_size, the fraction of sets that hold their class and
+        their mean number of classes, or conformal_coverage and conformal_width.
 
         Positions that a mask of Keras leaves out, from `Masking` or
         `Embedding(mask_zero=True)` to the output, count in no score, as in Keras'
@@ -288,6 +299,8 @@ class BasePredictor(Averager):
         prediction, labels, weights = self._predict(data, True, verbose)
         found = self._checked(labels, prediction, weights)
         self.task.fit_noise(*found, score, per_target)
+        if self.conformal is not None and self.conformal.method != "split":
+            self._drop_conformal("another noise")
         return self
 
     def fit_rejection(
@@ -381,6 +394,96 @@ class BasePredictor(Averager):
         self.rejection = Rejection(threshold, score)
         return self
 
+    def fit_conformal(
+        self,
+        x: Structure,
+        y: ArrayLike | None = None,
+        alpha: float = 0.1,
+        method: ConformalMethod | None = None,
+        *,
+        by_class: bool = False,
+        penalty: float | None = None,
+        free_classes: int | None = None,
+        batch_size: int = 128,
+        verbose: Verbose = "auto",
+    ) -> "Self":
+        """Chooses `conformal`: sets or intervals that miss a fraction alpha at most.
+
+        The draws predict once, and a threshold is chosen by `tfhyper.conformal`. From
+        then on predictions have `sets`, the classes that are not to be ruled out, or a
+        `conformal_interval`; `evaluate` says how often they cover, and `save` and the
+        files of `tfhyper.export` hold the rule. What it promises is of all examples
+        like these, and of those that a `rejection` keeps it promises nothing.
+
+        First `fit_scaling` and `fit_noise`, then this, then `fit_rejection`; each on
+        data that trained nothing, and this one on data that chose neither scaling nor
+        noise. What changes the predictions that the threshold was chosen for, a
+        scaling, other BatchNorm moments, other draws or another noise, drops the rule
+        with a warning. A rejection changes no set.
+
+        Rules of groups, and those that draw, are not for a predictor:
+        `tfhyper.conformal.conformal_sets` makes them.
+
+        Args:
+            x: inputs as an array, or a dataset of (inputs, labels), of data that
+                trained nothing. A dataset's sample weights, and a mask of Keras, may
+                leave examples out, by 0, and say nothing else.
+            y: labels, where `x` is an array, as for `evaluate`.
+            alpha: float in (0, 1), the fraction of new examples that may be missed.
+            method: of classes and of one label `"lac"`, `"aps"` or `"raps"`, see
+                `tfhyper.conformal.ConformalSets`; of numbers `"split"`,
+                `"normalized"` or `"quantile"`, see
+                `tfhyper.conformal.ConformalIntervals`. `None` for the first of these.
+            by_class: bool, choose a threshold for each class, so that no class is
+                missed more often than others.
+            penalty: float >= 0, of `"raps"`; `None` for 0.01.
+            free_classes: int >= 0, of `"raps"`; `None` for 1.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 for a progress bar, "auto" for one if it takes
+                longer than some seconds and a terminal or a notebook shows it.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: as `evaluate`; for fewer labels than `alpha` needs, labels of
+                one class, and arguments that are out of range or do not go together;
+                and for a predictor of maps, of several labels or of several outputs.
+
+        Example:
+
+        >>> predictor = predictor.fit_conformal(x_val, y_val, alpha=0.1)
+        >>> scores = predictor.evaluate(x_test, y_test)
+        >>> scores["set_coverage"] > 0.85
+        True
+        >>> predictor.predict(x_test).sets.shape
+        (2000, 10)
+        """
+        known = self.task.conforms or ConformalSets.methods
+        chosen_method: Any = known[0] if method is None else method
+        self.task.check_conforms(chosen_method)
+        check_bool("by_class", by_class)
+        told: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
+        if chosen_method in ConformalSets.methods:
+            options: dict[str, Any] = {
+                "by_class": by_class,
+                "penalty": penalty,
+                "free_classes": free_classes,
+            }
+            rule: ConformalRule = conformal_sets(
+                self, x, y, alpha, chosen_method, **options, **told
+            )
+        else:
+            if by_class or penalty is not None or free_classes is not None:
+                raise ValueError(
+                    "`by_class`, `penalty` and `free_classes` are of sets of classes. "
+                    f"Received: by_class={by_class}, penalty={penalty}, "
+                    f"free_classes={free_classes}, outputs={self.outputs!r}"
+                )
+            rule = conformal_intervals(self, x, y, alpha, chosen_method, **told)
+        self.conformal = rule
+        return self
+
     def fit_scaling(
         self,
         x: Structure,
@@ -400,9 +503,10 @@ class BasePredictor(Averager):
         `save` and the files of `tfhyper.export` hold it. A scaling that was there is
         replaced, not applied twice: the new one is fitted to what the networks say.
 
-        Choose it on data that trained nothing, and `fit_rejection` after it. Choose
-        anew after `estimate_batch_norm`. For classifiers, also of pixels and tokens,
-        each of which counts as one, and for one label (`"label_logits"` of a column).
+        Choose it on data that trained nothing, and `fit_conformal` and `fit_rejection`
+        after it. Choose anew after `estimate_batch_norm`. For classifiers, also of
+        pixels and tokens, each of which counts as one, and for one label
+        (`"label_logits"` of a column).
 
         Args:
             x: inputs as an array, or a dataset of (inputs, labels) or of (inputs,
@@ -507,7 +611,7 @@ class BasePredictor(Averager):
 
         Labels may be missing, and are `None` then, unless they are needed.
         """
-        prediction = self._rejecting(prediction)
+        prediction = self._with_rules(prediction)
         if labels is None:
             if needs_labels:
                 raise ValueError(_NO_LABELS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_bool, check_positive_integer
+from tfhyper.conformal import ConformalRule
 from tfhyper.layers import Augment
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
@@ -71,6 +72,8 @@ class DeepEnsemble(BasePredictor):
             model sees view i, so that `draws_per_member` is to be their number.
         ignore_class: the label that counts in no score, as for `PosteriorPredictor`.
         scaling: how probabilities are scaled, as for `PosteriorPredictor`.
+        conformal: by what rule there are sets or intervals, as for
+            `PosteriorPredictor`.
 
     Attributes:
         num_members: int, M.
@@ -118,6 +121,7 @@ class DeepEnsemble(BasePredictor):
         augment: Augment | keras.Layer | None = None,
         ignore_class: int | None = None,
         scaling: Scaling | Mapping[str, Any] | None = None,
+        conformal: ConformalRule | None = None,
     ):
         check_positive_integer("draws_per_member", draws_per_member)
         check_bool("deterministic", deterministic)
@@ -147,7 +151,7 @@ class DeepEnsemble(BasePredictor):
             )
 
         source = MemberModels(models, settings, task)
-        super().__init__(source, source.task, rejection)
+        super().__init__(source, source.task, rejection, conformal)
 
     @classmethod
     def of_models(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tfhyper.checks import check_function
+from tfhyper.conformal import ConformalRule
 from tfhyper.layers import Augment
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
@@ -109,6 +110,9 @@ class PosteriorPredictor(BasePredictor):
         scaling: `tfhyper.scaling.Scaling`, by which a classifier's probabilities are
             scaled, or `None`. `fit_scaling` chooses it. Of several outputs a dict of
             these, by their names.
+        conformal: `tfhyper.conformal.ConformalSets` of classes or one label,
+            `ConformalIntervals` of numbers, by which predictions have `sets` or a
+            `conformal_interval`, or `None`. `fit_conformal` chooses it.
 
     A layer of another class that draws in prediction, from `keras.random` with a
     `SeedGenerator` of its own, has one noise a draw, the same for all examples.
@@ -156,6 +160,7 @@ class PosteriorPredictor(BasePredictor):
         augment: Augment | keras.Layer | None = None,
         ignore_class: int | None = None,
         scaling: Scaling | Mapping[str, Any] | None = None,
+        conformal: ConformalRule | None = None,
     ):
         settings = DrawSettings(
             num_draws=num_draws,
@@ -176,7 +181,7 @@ class PosteriorPredictor(BasePredictor):
             ignore_class=ignore_class,
             scaling=scaling,
         )
-        super().__init__(source, task, rejection)
+        super().__init__(source, task, rejection, conformal)
 
     @classmethod
     def of_models(
@@ -204,6 +209,7 @@ class PosteriorPredictor(BasePredictor):
     @draws.setter
     def draws(self, draws: list[Draw]) -> None:
         self.source.draws = draws
+        self._drop_conformal("other draws")
 
     def weights_changed(self) -> bool:
         """Whether the model has other weights than when they were taken."""

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
+from tfhyper.conformal import ConformalRule, ConformalSets
 from tfhyper.metrics._checks import SUM_TOLERANCE, sum_tolerance
 from tfhyper.metrics.uncertainty import entropy_of_one, sum_to_one
 from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.conformity import set_outputs, sets_of
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
     Rejection,
@@ -26,6 +28,7 @@ from tfhyper.posterior.tasks.shown import (
     Shown,
     label_or_unknown,
     means,
+    places,
     positions_in_words,
     shares,
     uncertainties,
@@ -103,6 +106,8 @@ class Prediction(Shown):
             That of the predictor, see `fit_rejection`; `reject` gives another.
         ignore_class: the label that counts in no score, or `None`.
         scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`.
+        conformal: `tfhyper.conformal.ConformalSets`, by which there are `sets`, or
+            `None`. That of the predictor, see `fit_conformal`.
 
     Example:
 
@@ -122,6 +127,7 @@ class Prediction(Shown):
     rejection: Rejection | None = None
     ignore_class: int | None = None
     scaling: Scaling | None = None
+    conformal: ConformalSets | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
 
@@ -135,8 +141,11 @@ class Prediction(Shown):
             label = list(map(label_or_unknown, likeliest, rejected))
         else:
             label = [shares(x) for x in self.label]
+        found: dict[str, Sequence[str]] = {"label": label}
+        if self.conformal is not None:
+            found["set"] = places(self.sets)
         return {
-            "label": label,
+            **found,
             "probability": means(self.mean.max(axis=-1)),
             **uncertainties(self, "nats"),
         }
@@ -173,6 +182,18 @@ class Prediction(Shown):
         """
         label = self.mean.argmax(axis=-1).astype(np.int64)
         return np.where(self.rejected, UNKNOWN, label)
+
+    @property
+    def sets(self) -> np.ndarray:
+        """Which classes are in the conformal set of an input: bool (batch, classes).
+
+        By the predictor's `conformal`, see `fit_conformal`. They are there whatever
+        is rejected.
+
+        Raises:
+            ValueError: if there is no such rule.
+        """
+        return sets_of(self)
 
     def reject(self, threshold: float, score: Uncertainty = "total") -> "Prediction":
         """Returns the same prediction, unknown where it is more uncertain than that.
@@ -295,6 +316,7 @@ class Classification(ScaledTask):
     takes = ("link", "ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
     sum_type = PredictionSum
+    conforms = ConformalSets.methods
 
     link: Link
     decides = True
@@ -425,6 +447,23 @@ class Classification(ScaledTask):
     def choices(self, member: Member) -> np.ndarray:
         """Returns the probabilities of the classes."""
         return sum_to_one(member[0])
+
+    def check_conforms(self, method: str) -> None:
+        """Raises ValueError for another method, or a class for each position."""
+        if self.rank > 2:
+            raise ValueError(
+                "Conformal sets are of examples: the positions of a map or a text are "
+                "not independent of each other. See "
+                "`tfhyper.conformal.map_probabilities` for the risk of whole maps. "
+                f"Received: a model with {self.rank} axes of outputs"
+            )
+        super().check_conforms(method)
+
+    def conformal_outputs(
+        self, found: dict, rule: ConformalRule, xp: Any = ops
+    ) -> dict[str, Any]:
+        """Returns "sets", bool (batch, classes), of what a file gives."""
+        return set_outputs(found["probabilities"], rule, xp)
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, naming
+from tfhyper.conformal import ConformalIntervals, ConformalRule
 from tfhyper.heads import DrawMixture, Family
 from tfhyper.metrics._checks import RunningMean
 from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.conformity import interval_of, interval_outputs
 from tfhyper.posterior.tasks.moments import RunningMoments
 from tfhyper.posterior.tasks.rejection import (
     Part,
@@ -61,6 +63,8 @@ class DistributionPrediction(Shown):
         members: float32 (draws, batch, ..., units), the parameters of each draw, or
             `None` if they were not kept.
         rejection: `tfhyper.Rejection`, by which some answers are unknown, or `None`.
+        conformal: `tfhyper.conformal.ConformalIntervals`, by which there is a
+            `conformal_interval`, or `None`. That of the predictor, see `fit_conformal`.
 
     Example:
 
@@ -80,6 +84,7 @@ class DistributionPrediction(Shown):
     epistemic: np.ndarray
     members: np.ndarray | None = None
     rejection: Rejection | None = None
+    conformal: ConformalIntervals | None = None
 
     def _contents(self) -> str:
         family = type(self.family).__name__
@@ -112,6 +117,19 @@ class DistributionPrediction(Shown):
             ValueError: for a level out of range, or if the members were not kept.
         """
         return self.mixture.interval(level)
+
+    @property
+    def conformal_interval(self) -> metrics.PredictiveInterval:
+        """The conformal interval of each target, in the shape of `mean`.
+
+        By the predictor's `conformal`, see `fit_conformal`. They are there whatever
+        is rejected.
+
+        Raises:
+            ValueError: if there is no such rule, or with
+                `"quantile"` if the members were not kept.
+        """
+        return interval_of(self)
 
     def uncertainty(self, score: Part = "total") -> np.ndarray:
         """Returns one variance for each target, float64 (batch, ..., targets).
@@ -214,6 +232,7 @@ class Distribution(Task):
 
     names = ("distribution",)
     unit = "square of the targets' unit"
+    conforms = ConformalIntervals.methods
     keeps_members = True
 
     def __init__(self, model: keras.Model, outputs: str = "distribution"):
@@ -283,6 +302,37 @@ class Distribution(Task):
         axes = len(self.shapes[0]) - 1
         with naming("y", "targets that the distribution can have"):
             return self.family.check_targets(array, array.shape[:axes])
+
+    @property
+    def conformal_columns(self) -> int:
+        """How many targets there are."""
+        return self.family.targets
+
+    def check_conforms(self, method: str) -> None:
+        """Raises ValueError for another method, or targets of a map or a sequence."""
+        if len(self.shapes[0]) > 2:
+            raise ValueError(
+                "Conformal intervals are of examples: the positions of a map or a "
+                "sequence are not independent of each other. "
+                f"Received: a model with outputs of the shape {self.shapes[0]}"
+            )
+        super().check_conforms(method)
+
+    def check_exports(self, rule: ConformalRule) -> None:
+        """Raises ValueError for quantiles of the mixture, which no file has."""
+        if rule.method == "quantile":
+            raise ValueError(
+                '`conformal` must be of "split" or "normalized" to be exported: a file '
+                "gives the moments of a head's distributions, and not the quantiles of "
+                "their mixture. Received: a rule of "
+                f"method={rule.method!r}"
+            )
+
+    def conformal_outputs(
+        self, found: dict, rule: ConformalRule, xp: Any = ops
+    ) -> dict[str, Any]:
+        """Returns "lower" and "upper", of what a file gives."""
+        return interval_outputs(found, rule, xp)
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `DistributionPrediction` has them."""

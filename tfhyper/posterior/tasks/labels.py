@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice
+from tfhyper.conformal import ConformalRule, ConformalSets
 from tfhyper.metrics._checks import as_array, as_float_array, check_no_bools
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.classification import CLASS_UNCERTAINTIES
+from tfhyper.posterior.tasks.conformity import set_outputs, sets_of
 from tfhyper.posterior.tasks.rejection import (
     UNKNOWN,
     Rejection,
@@ -82,6 +84,8 @@ class LabelsPrediction(Shown):
         ignore_class: the value that counts in no score, or `None`.
         scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`. How the numbers
             come about with one, `Prediction` says.
+        conformal: `tfhyper.conformal.ConformalSets`, by which there are `sets`, or
+            `None`. That of the predictor, see `fit_conformal`.
 
     Example:
 
@@ -102,6 +106,7 @@ class LabelsPrediction(Shown):
     rejection: Rejection | None = None
     ignore_class: int | None = None
     scaling: Scaling | None = None
+    conformal: ConformalSets | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
 
@@ -114,7 +119,10 @@ class LabelsPrediction(Shown):
         if self.mean.shape[1:] == (1,):
             likeliest = (self.mean[:, 0] > 0.5).astype(np.int64)
             label = list(map(label_or_unknown, likeliest, self.rejected[:, 0]))
-            return {"label": label, "probability of 1": means(self.mean), **parts}
+            found: dict[str, Sequence[str]] = {"label": label}
+            if self.conformal is not None:
+                found["set"] = places(self.sets)
+            return {**found, "probability of 1": means(self.mean), **parts}
         if self.mean.ndim == 2:
             found = {"labels": places(self.label == 1)}
             if self.rejection is not None:
@@ -150,6 +158,18 @@ class LabelsPrediction(Shown):
     def label(self) -> np.ndarray:
         """1 where `mean` is above 1/2, else 0, and -1 where rejected: int64."""
         return self.labels_above(0.5)
+
+    @property
+    def sets(self) -> np.ndarray:
+        """Which of 0 and 1 are in the conformal set of one label: bool (batch, 2).
+
+        By the predictor's `conformal`, see `fit_conformal`. They are there whatever
+        is rejected.
+
+        Raises:
+            ValueError: if there is no such rule.
+        """
+        return sets_of(self)
 
     def labels_above(self, threshold: ArrayLike) -> np.ndarray:
         """Returns 1 where `mean` is above a threshold, else 0, -1 where rejected.
@@ -273,6 +293,7 @@ class Labels(ScaledTask):
     takes = ("ignore_class", "scaling")
     uncertainties = CLASS_UNCERTAINTIES
     sum_type = LabelsSum
+    conforms = ConformalSets.methods
     decides = True
 
     def __init__(
@@ -397,6 +418,24 @@ class Labels(ScaledTask):
     def of_choices(self, mean: np.ndarray) -> np.ndarray:
         """Returns the probabilities of 1."""
         return mean[..., 1]
+
+    def check_conforms(self, method: str) -> None:
+        """Raises ValueError for another method, several labels, or those of a map."""
+        if len(self._shape) > 2 or self._shape[-1] != 1:
+            raise ValueError(
+                "Conformal sets are of classes, or of one label: several labels are "
+                "not independent of each other. "
+                f"Received: outputs={self.name!r} of the shape {self._shape}"
+            )
+        super().check_conforms(method)
+
+    def conformal_outputs(
+        self, found: dict, rule: ConformalRule, xp: Any = ops
+    ) -> dict[str, Any]:
+        """Returns "sets", bool (batch, 2), of what a file gives."""
+        one = found["probabilities"]
+        probs = xp.concatenate([xp.subtract(1.0, one), one], axis=-1)
+        return set_outputs(probs, rule, xp)
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns what `LabelsPrediction` has: probabilities, labels, uncertainties."""

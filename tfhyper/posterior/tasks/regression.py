@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.checks import check_choice, check_number
+from tfhyper.conformal import ConformalIntervals, ConformalRule
 from tfhyper.metrics._checks import as_array, check_vector
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import output_kind, positions
+from tfhyper.posterior.tasks.conformity import interval_of, interval_outputs
 from tfhyper.posterior.tasks.moments import RunningMoments
 from tfhyper.posterior.tasks.rejection import (
     Part,
@@ -62,6 +64,8 @@ class RegressionPrediction(Shown):
         member_variance: float32 of shape (draws, batch), v_t, or `None`.
         rejection: `tfhyper.Rejection`, by which some answers are unknown, or `None`.
             That of the predictor, see `fit_rejection`; `reject` gives another.
+        conformal: `tfhyper.conformal.ConformalIntervals`, by which there is a
+            `conformal_interval`, or `None`. That of the predictor, see `fit_conformal`.
 
     Example:
 
@@ -79,6 +83,7 @@ class RegressionPrediction(Shown):
     members: np.ndarray | None = None
     member_variance: np.ndarray | None = None
     rejection: Rejection | None = None
+    conformal: ConformalIntervals | None = None
 
     example_axes: ClassVar[Mapping[str, int]] = {
         **Shown.example_axes,
@@ -192,6 +197,18 @@ class RegressionPrediction(Shown):
         )
         return metrics.PredictiveInterval(*(x.reshape(self.mean.shape) for x in found))
 
+    @property
+    def conformal_interval(self) -> metrics.PredictiveInterval:
+        """The conformal interval of each target, in the shape of `mean`.
+
+        By the predictor's `conformal`, see `fit_conformal`. They are there whatever
+        is rejected.
+
+        Raises:
+            ValueError: if there is no such rule.
+        """
+        return interval_of(self)
+
 
 class RegressionSum(MemberSum):
     """Adds up means and variances, one member at a time."""
@@ -241,6 +258,7 @@ class Regression(Task):
     names = ("mean", "mean_and_variance")
     takes = ("noise_variance",)
     unit = "square of the targets' unit"
+    conforms = ConformalIntervals.methods
     keeps_members = True
 
     def __init__(
@@ -395,6 +413,27 @@ class Regression(Task):
             for i in range(columns)
         ]
         self.noise_variance = found if per_target else found[0]
+
+    @property
+    def conformal_columns(self) -> int:
+        """How many targets there are."""
+        return self.targets
+
+    def check_conforms(self, method: str) -> None:
+        """Raises ValueError for another method, or targets of a map or a sequence."""
+        if len(self._shape) > 2:
+            raise ValueError(
+                "Conformal intervals are of examples: the positions of a map or a "
+                "sequence are not independent of each other. "
+                f"Received: a model with outputs of the shape {self._shape}"
+            )
+        super().check_conforms(method)
+
+    def conformal_outputs(
+        self, found: dict, rule: ConformalRule, xp: Any = ops
+    ) -> dict[str, Any]:
+        """Returns "lower" and "upper", of what a file gives."""
+        return interval_outputs(found, rule, xp)
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `RegressionPrediction` has them."""

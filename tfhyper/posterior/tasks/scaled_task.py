@@ -47,6 +47,11 @@ class ScaledTask(Task):
     def scaled_classes(self) -> int:
         """How many classes a scaling is for: 2 of a column of one."""
 
+    @property
+    def conformal_columns(self) -> int:
+        """How many classes there are."""
+        return self.scaled_classes
+
     @abc.abstractmethod
     def log_probabilities(self, raw: Structure, xp: Any) -> Tensor:
         """Returns logarithms of the probabilities of one draw (..., classes).

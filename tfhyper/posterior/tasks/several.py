@@ -45,8 +45,8 @@ class Predictions(Summarized, Mapping[str, Any]):
     ((5,), (5,))
     """
 
-    # A rule of rejection is that of one output.
-    rejection = None
+    # A rule of rejection, or a conformal one, is that of one output.
+    rejection = conformal = None
 
     def __init__(self, found: dict[str, Any]):
         self._found = dict(found)

@@ -136,6 +136,8 @@ class Shown(Summarized):
             notes.append(f"... and {count - _ROWS:,} more")
         if (rejection := getattr(self, "rejection", None)) is not None:
             notes.append(rejection.in_words())
+        if (conformal := getattr(self, "conformal", None)) is not None:
+            notes.append(f"conformal: {conformal.in_words()}")
         if (scaling := getattr(self, "scaling", None)) is not None:
             notes.append(f"scaled: {scaling.in_words()}")
         return Summary(
@@ -225,6 +227,12 @@ def moments(prediction: Any) -> dict[str, Sequence[str]]:
         "std": numbers(np.sqrt(prediction.variance)),
         **uncertainties(prediction, "unit^2"),
     }
+    if prediction.conformal is not None:
+        lower, upper = prediction.conformal_interval
+        found["interval"] = [
+            " to ".join(ends)
+            for ends in zip(numbers(lower), numbers(upper), strict=True)
+        ]
     if prediction.rejection is not None:
         found["unknown"] = fractions(prediction.rejected)
     return found

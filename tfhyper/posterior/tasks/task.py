@@ -10,8 +10,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from tfhyper.conformal import ConformalRule
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks import positions
+from tfhyper.posterior.tasks.conformity import ConformalSums
 from tfhyper.posterior.tasks.output_kind import Evidence
 from tfhyper.posterior.tasks.padding import Padding
 from tfhyper.posterior.tasks.rejection import SelectiveSums
@@ -37,7 +39,8 @@ class MemberSum(abc.ABC):
 class Scores(abc.ABC):
     """Adds up the scores of predictions, so that data come in parts.
 
-    With a rejection in the predictions, the fraction that is kept and its loss too.
+    With a rejection in the predictions, the fraction that is kept and its loss too;
+    with a conformal rule how often it covers, and how large sets or intervals are.
     """
 
     # What the mean loss of what is kept is called, see `SelectiveSums.scores`.
@@ -45,6 +48,7 @@ class Scores(abc.ABC):
 
     def __init__(self) -> None:
         self._selective: SelectiveSums | None = None
+        self._conformal: ConformalSums | None = None
 
     def update(
         self, labels: np.ndarray, prediction: Any, weights: np.ndarray | None
@@ -63,6 +67,10 @@ class Scores(abc.ABC):
         if prediction.rejection is not None:
             self._selective = self._selective or SelectiveSums()
             self._selective.add(*self.losses(labels, prediction, weights))
+        rule = getattr(prediction, "conformal", None)  # which not every task has
+        if rule is not None:
+            self._conformal = self._conformal or ConformalSums(rule)
+            self._conformal.add(labels, prediction, weights)
 
     @abc.abstractmethod
     def add(
@@ -94,6 +102,8 @@ class Scores(abc.ABC):
             )
         if self._selective is not None:
             found.update(self._selective.scores(self.selective))
+        if self._conformal is not None:
+            found.update(self._conformal.scores())
         return found
 
 
@@ -112,6 +122,7 @@ class Task(abc.ABC):
         uncertainties: the names that `prediction.uncertainty` knows.
         unit: the unit of these, in words.
         decides: whether a prediction is a decision: a label, which can be wrong.
+        conforms: the methods of conformal prediction that are for it.
         keeps_members: whether scores need the answer of each draw.
         name: the value of `outputs` that it is.
         known: whether it is certain what the network gives; `False` until the first
@@ -123,6 +134,7 @@ class Task(abc.ABC):
     uncertainties: ClassVar[tuple[str, ...]] = ("total", "aleatoric", "epistemic")
     unit: ClassVar[str] = "nats"
     decides: ClassVar[bool] = False
+    conforms: ClassVar[tuple[str, ...]] = ()
     keeps_members: ClassVar[bool] = False
 
     name: str
@@ -342,6 +354,41 @@ class Task(abc.ABC):
             "A scaling is for classifiers: of classes, or of one label. "
             f"Received: outputs={self.name!r}"
         )
+
+    def check_conforms(self, method: str) -> None:
+        """Raises ValueError unless a method of conformal prediction is for it.
+
+        Args:
+            method: a name of `tfhyper.conformal`.
+        """
+        if not isinstance(method, str) or method not in self.conforms:
+            raise ValueError(
+                f"`method` or `score` must be one of {list(self.conforms)} for these "
+                f"outputs. Received: {method!r}, outputs={self.name!r}"
+                if self.conforms
+                else "Conformal prediction is for classes, one label or numbers, of a "
+                f"model with one output. Received: outputs={self.name!r}"
+            )
+
+    @property
+    def conformal_columns(self) -> int:
+        """How many classes or targets a conformal rule may tell apart."""
+        return 1
+
+    def check_exports(self, rule: ConformalRule) -> None:
+        """Raises ValueError unless a file can give what a conformal rule says."""
+
+    def conformal_outputs(
+        self, found: dict, rule: ConformalRule, xp: Any = ops
+    ) -> dict[str, Any]:
+        """Returns what a conformal rule makes of what a file gives, by name.
+
+        Args:
+            found: its outputs by name, tensors or arrays.
+            rule: one that is for this task.
+            xp: `keras.ops`, or `numpy` for arrays.
+        """
+        raise TypeError("There is no conformal rule for this task.")
 
     @abc.abstractmethod
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
