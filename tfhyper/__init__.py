@@ -38,6 +38,7 @@ if TYPE_CHECKING or not _is_command():
     from tfhyper import (
         heads,
         kits,
+        laplace,
         layers,
         metrics,
         models,
@@ -49,6 +50,7 @@ if TYPE_CHECKING or not _is_command():
     )
     from tfhyper.convert import convert
     from tfhyper.kits import LayerKit
+    from tfhyper.laplace import Laplace, LaplacePredictor
     from tfhyper.posterior import (
         AnytimePrediction,
         DeepEnsemble,
@@ -71,6 +73,8 @@ __all__ = [
     "DeepEnsemble",
     "DistributionPrediction",
     "Draw",
+    "Laplace",
+    "LaplacePredictor",
     "LayerKit",
     "PosteriorPredictor",
     "LabelsPrediction",
@@ -87,6 +91,7 @@ __all__ = [
     "export",
     "heads",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",
@@ -109,7 +114,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _from_parts(name: str) -> Any:
-    for part in ("convert", "kits", "posterior", "variational"):
+    for part in ("convert", "kits", "laplace", "posterior", "variational"):
         module = importlib.import_module(f"tfhyper.{part}")
         if hasattr(module, name):
             found = globals()[name] = getattr(module, name)

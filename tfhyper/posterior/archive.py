@@ -32,6 +32,7 @@ from tfhyper.whole_files import whole_file
 FORMATS = {
     "PosteriorPredictor": "tfhyper predictor 1",
     "DeepEnsemble": "tfhyper deep ensemble 1",
+    "LaplacePredictor": "tfhyper laplace 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
 # Only there if there is a scaling: it may be larger than settings are.
@@ -196,6 +197,7 @@ _CHECKS = {
     "averaging": _text,
     "batch_norm": _text,
     "batch_size": _optional(check_positive_integer),
+    "covariance": _text,
     "deterministic": check_bool,
     "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
@@ -209,6 +211,7 @@ _CHECKS = {
     "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
     "outputs": _each(_optional(_text)),
+    "predictive": _text,
     "rejection": lambda _, value: check_rejection(value),
     "scaling": lambda _, value: _no_scaling(value),
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),
