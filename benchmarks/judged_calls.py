@@ -30,6 +30,7 @@ MODULES = (
     "export",
     "heads",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",

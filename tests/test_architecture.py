@@ -56,6 +56,14 @@ ALLOWED = {
         "variational",
         "whole_files",
     },
+    "laplace": {
+        "checks",
+        "keras_private",
+        "layers",
+        "metrics",
+        "posterior",
+        "variational",
+    },
     "training": {
         "checks",
         "divergence",
@@ -122,6 +130,7 @@ ANY_BACKEND = (
     "keras_graph",
     "keras_private",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",

@@ -1,6 +1,5 @@
 """Networks that differ in their last layer, as a source of draws."""
 
-import dataclasses
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
@@ -73,9 +72,8 @@ class DrawnLastLayers:
         self.predictive = check_choice("predictive", predictive, PREDICTIVES)
         self.covariance = check_choice("covariance", covariance, COVARIANCES)
         # What its own draws are is in the draws: it is asked for the rest.
-        self._plain = plain_ensemble(
-            model, dataclasses.replace(settings, num_draws=None)
-        )
+        given = {**vars(settings), "num_draws": None}
+        self._plain = plain_ensemble(model, DrawSettings(**given))
         self.model, self.inputs = model, self._plain.inputs
         self._last = find_last_layer(self._plain.point, outputs)
         self._gives: Any = "mean_and_variance" if outputs == "mean" else "scaled_logits"

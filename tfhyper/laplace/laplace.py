@@ -494,7 +494,9 @@ def _networks_and_task(
     model: Any, likelihood: Name, outputs: str | None
 ) -> tuple[DrawnEnsemble, Task]:
     """Returns the networks, and what their outputs mean."""
+    options: dict[str, Any] = {}
     if isinstance(model, PosteriorPredictor):
+        _check_outputs(model.task, likelihood)
         if outputs is not None:
             raise ValueError(
                 "`outputs` must be None with a PosteriorPredictor, which says it. "
@@ -508,8 +510,8 @@ def _networks_and_task(
                 f"{source.settings.averaging!r}"
             )
         plain_ensemble(source.model, source.settings)
-        model, name = source.model, given.name
-        options = {"ignore_class": given.option("ignore_class")}
+        model, outputs = source.model, given.name
+        options["ignore_class"] = given.option("ignore_class")
         link = given.option("link")
         if link != "softmax":
             raise ValueError(
@@ -527,10 +529,17 @@ def _networks_and_task(
                 f"model={model.name!r}, in which "
                 f"'{source.point.random_layers[0].name}' draws"
             )
-        name, options = outputs, {}
-        if outputs is None and likelihood == "regression":
-            name = "mean"
-    task = make_task(model, name, **options)
+        if outputs is not None:
+            check_choice("outputs", outputs, tuple(LIKELIHOODS))
+        elif likelihood == "regression":
+            outputs = "mean"
+    task = make_task(model, outputs, **options)
+    _check_outputs(task, likelihood)
+    return source, task
+
+
+def _check_outputs(task: Task, likelihood: Name) -> None:
+    """Raises ValueError for outputs that have another likelihood, or none here."""
     known = LIKELIHOODS.get(task.name) if isinstance(task.name, str) else None
     if known is None or known.name != likelihood:
         raise ValueError(
@@ -538,4 +547,3 @@ def _networks_and_task(
             'logits or probabilities of classes or labels, "regression" with "mean". '
             f"Received: likelihood={likelihood!r}, a model with outputs={task.name!r}"
         )
-    return source, task

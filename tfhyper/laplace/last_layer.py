@@ -69,7 +69,7 @@ def find_last_layer(point: PointNetwork, outputs: str) -> LastLayer:
     known = [_name(layer.activation), *(_activation(_used(x)) for x in tail)]
     if None in known:
         raise _no_dense(point, path[::-1])
-    activations = [name for name in known if name != "linear"]
+    activations = [name for name in known if name and name != "linear"]
     expected = _ACTIVATIONS[outputs]
     if activations != ([] if expected is None else [expected]):
         raise ValueError(

@@ -126,8 +126,8 @@ class Classes(Likelihood):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns features, labels (rows,) and weights (rows, 1)."""
         found = positions.rows_that_count(labels, features, weights, ignore_class)
-        weights = np.ones(len(found.labels)) if weights is None else found.weights
-        return found.values, found.labels, np.reshape(weights, (-1, 1))
+        each = np.ones(len(found.labels)) if found.weights is None else found.weights
+        return found.values, found.labels, each.reshape(-1, 1)
 
 
 class Labels(Likelihood):

@@ -7,7 +7,12 @@ from typing import Any, Literal, TypeAlias, get_args
 import keras
 from keras import ops
 
-from tfhyper.checks import check_bool, check_choice, check_positive_integer
+from tfhyper.checks import (
+    check_bool,
+    check_choice,
+    check_positive_integer,
+    naming,
+)
 from tfhyper.laplace.curvature import COVARIANCES, Covariance
 from tfhyper.tensor_types import Shape, Tensor
 
@@ -54,9 +59,9 @@ class MarginalDense(keras.layers.Layer):
     >>> layer = tfhyper.laplace.MarginalDense(
     ...     2, "diagonal", "mean_and_variance", use_bias=False)
     >>> layer.build((None, 1))
-    >>> layer.set_weights([np.array([[1.0, 2.0]]), np.array([[0.1, 0.2]])])
-    >>> np.round(layer(np.array([[3.0]])), 4).tolist()
-    [[3.0, 6.0, 0.9, 1.8]]
+    >>> layer.set_weights([np.array([[1.0, 2.0]]), np.array([[0.25, 0.5]])])
+    >>> keras.ops.convert_to_numpy(layer(np.array([[3.0]]))).tolist()
+    [[3.0, 6.0, 2.25, 4.5]]
 
     Reference:
         MacKay: The evidence framework applied to classification networks, Neural
@@ -78,7 +83,8 @@ class MarginalDense(keras.layers.Layer):
         self.covariance = check_choice("covariance", covariance, COVARIANCES)
         self.gives = check_choice("gives", gives, GIVES)
         self.use_bias = check_bool("use_bias", use_bias)
-        self.activation = keras.activations.get(activation)
+        with naming("activation", "an activation of Keras"):
+            self.activation = keras.activations.get(activation)
         linear = self.activation is keras.activations.linear
         if gives != "scaled_logits" and not linear:
             raise ValueError(
@@ -90,6 +96,11 @@ class MarginalDense(keras.layers.Layer):
     def build(self, input_shape: Shape) -> None:
         """Makes the mean weights, and what the variance is made of."""
         features = input_shape[-1]
+        if features is None:
+            raise ValueError(
+                "The last axis of the inputs must have a known size. "
+                f"Received: input_shape={input_shape}"
+            )
         rows, units = features + self.use_bias, self.units
         zeros: dict[str, Any] = {"initializer": "zeros", "trainable": False}
         self.kernel = self.add_weight(shape=(features, units), name="kernel", **zeros)
