@@ -425,6 +425,10 @@ def diverged():
     return model
 
 
+def wide():
+    return keras.Sequential([keras.Input((9000,)), keras.layers.Dense(2)])
+
+
 def fitted(**options):
     return Laplace(network(), **options).fit(X, CLASSES)
 
@@ -477,7 +481,12 @@ WRONG = {
     ),
     "large": (
         lambda: Laplace(network(1700), hessian="full"),
-        '`hessian` must be "kron" or "diag".*5 x 1700|`hessian` must.*6 x 1700',
+        '`hessian` must be "kron" or "diag".*6 x 1700 weights, 10200 rows',
+    ),
+    "many features": (lambda: Laplace(wide()), '`hessian` must be "diag".*9001 x 2'),
+    "many features of targets": (
+        lambda: Laplace(wide(), "regression", "full"),
+        '`hessian` must be "diag".*9001 rows',
     ),
     "NaN in weights": (
         lambda: Laplace(diverged()).fit(X, CLASSES),
