@@ -78,6 +78,11 @@ def variational() -> tfhyper.Variational:
     return tfhyper.Variational(plain(), len(INPUTS), seed=0)
 
 
+def fitted_laplace() -> tfhyper.Laplace:
+    """Returns the Laplace approximation of a classifier, fitted."""
+    return tfhyper.Laplace(plain()).fit(INPUTS, LABELS, verbose=0)
+
+
 def compiled(model: keras.Model | None = None) -> keras.Model:
     """Returns a compiled classifier."""
     model = plain() if model is None else model
@@ -327,6 +332,22 @@ GOOD: dict[str, Callable[[], dict]] = {
         "initial_curvature": 1.5,
     },
     "convert": lambda: {"model": plain(), "kit": "hyper", "keep": ["logits"]},
+    # The last layer.
+    "laplace.Laplace": lambda: {"model": plain()},
+    "laplace.Laplace.fit": lambda: {
+        "self": tfhyper.Laplace(plain()),
+        **_PREDICTED,
+        "y": LABELS,
+    },
+    "laplace.Laplace.fit_prior_precision": lambda: {
+        "self": fitted_laplace(),
+        **_PREDICTED,
+        "method": "validation",
+        "y": LABELS,
+        "grid": [0.1, 1.0],
+    },
+    "laplace.Laplace.predictor": lambda: {"self": fitted_laplace(), "num_draws": 2},
+    "laplace.MarginalDense": lambda: {"units": 3, "covariance": "shared"},
     # Analyses.
     "analysis.complexity": lambda: {"model": plain()},
     "analysis.complexity_plot": lambda: {"found": analysis.complexity(plain())},
@@ -1306,6 +1327,8 @@ NOT_CALLED: dict[str, str] = {
         ),
         "takes no arguments",
     ),
+    "laplace.Laplace.log_marginal_likelihood": "takes no arguments",
+    "laplace.LaplacePredictor": "made by `Laplace.predictor`, with what it checked",
     "training.WorkdirInUseError": "an error",
     "export.Preprocessing.check_shape": "called by the functions of `export`",
 }
@@ -1316,6 +1339,9 @@ INNER_CLASSES = (
     *(f"heads.{name}" for name in heads.__all__ if name != "DrawMixture"),
     "layers.",
     "kits.LayerKit",
+    # Its methods are those of `PosteriorPredictor`.
+    "laplace.LaplacePredictor",
+    "laplace.MarginalDense",
     "variational.WeightNoise",
 )
 INNER_METHODS = {
@@ -1979,6 +2005,18 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "beta_1": bv.number(least=0, below=1),
         "beta_2": bv.number(least=0, below=1),
     },
+    "laplace.": {
+        "covariance": bv.choice(),
+        "gives": bv.choice(),
+        "grid": bv.numbers(tied=None, above=0),
+        "hessian": bv.choice(),
+        "likelihood": bv.choice(),
+        "method": bv.choice(),
+        "noise_variance": bv.number(above=0),
+        "predictive": bv.choice(),
+        "prior_precision": bv.number(above=0),
+        "temperature": bv.number(above=0),
+    },
     "variational.": {
         "effective_sample_size": bv.number(above=0),
         "initial_curvature": bv.number(above=0),
@@ -2032,6 +2070,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
 _COMPILED = "a Keras model can be compiled before it is built"
 _ROWS = "any number of rows is given back as it came"
 LEGAL: dict[tuple[str, str, str], str] = {
+    ("laplace.Laplace", "prior_precision", "array"): "one of kernel and one of bias",
     (
         "metrics.expected_entropy",
         "members",

@@ -31,6 +31,7 @@ MODULES = (
     "export",
     "heads",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",

@@ -38,6 +38,7 @@ WORDS = {
     "heads": "layers that give distributions",
     "keras_graph": "walks through Keras models",
     "kits": "which layers a network is made of",
+    "laplace": "a posterior of the last layer",
     "layers": "an operation and a posterior",
     "metrics": "scores and their bounds",
     "models": "skeletons of networks",

@@ -58,6 +58,14 @@ ALLOWED = {
         "variational",
         "whole_files",
     },
+    "laplace": {
+        "checks",
+        "keras_private",
+        "layers",
+        "metrics",
+        "posterior",
+        "variational",
+    },
     "training": {
         "checks",
         "divergence",
@@ -132,6 +140,7 @@ ANY_BACKEND = (
     "keras_graph",
     "keras_private",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",

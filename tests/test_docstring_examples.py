@@ -107,6 +107,17 @@ def regression():
     return model
 
 
+def digits():
+    """Returns a small classifier of plain layers, trained."""
+    keras.utils.set_random_seed(2)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(16, activation="relu")]
+    model = keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    model.fit(*make_images(200, 0), epochs=2, verbose=0)
+    return model
+
+
 def tagger():
     """Returns a small network of two labels, each by itself."""
     keras.utils.set_random_seed(2)
@@ -184,6 +195,7 @@ VALUES = {
     "data": small_data,
     "dataclasses": lambda: dataclasses,
     "dataset": dataset,
+    "digits": digits,
     "inspect": lambda: inspect,
     "json": lambda: json,
     "keras": lambda: keras,

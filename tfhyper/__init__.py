@@ -39,6 +39,7 @@ if TYPE_CHECKING or not _is_command():
         conformal,
         heads,
         kits,
+        laplace,
         layers,
         metrics,
         models,
@@ -50,6 +51,7 @@ if TYPE_CHECKING or not _is_command():
     )
     from tfhyper.convert import convert
     from tfhyper.kits import LayerKit
+    from tfhyper.laplace import Laplace, LaplacePredictor
     from tfhyper.posterior import (
         AnytimePrediction,
         DeepEnsemble,
@@ -72,6 +74,8 @@ __all__ = [
     "DeepEnsemble",
     "DistributionPrediction",
     "Draw",
+    "Laplace",
+    "LaplacePredictor",
     "LayerKit",
     "PosteriorPredictor",
     "LabelsPrediction",
@@ -89,6 +93,7 @@ __all__ = [
     "export",
     "heads",
     "kits",
+    "laplace",
     "layers",
     "metrics",
     "models",
@@ -111,7 +116,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _from_parts(name: str) -> Any:
-    for part in ("convert", "kits", "posterior", "variational"):
+    for part in ("convert", "kits", "laplace", "posterior", "variational"):
         module = importlib.import_module(f"tfhyper.{part}")
         if hasattr(module, name):
             found = globals()[name] = getattr(module, name)

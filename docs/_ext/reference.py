@@ -89,6 +89,12 @@ GROUPS: list[tuple[str, str, str, str]] = [
         training.compile_variational_recipe""",
     ),
     (
+        "A posterior of the last layer",
+        "laplace",
+        "Around a trained network, from one pass over its training data.",
+        """Laplace LaplacePredictor laplace.MarginalDense""",
+    ),
+    (
         "Distributions as outputs",
         "heads",
         "Last layers that give a distribution, and the losses that train them.",

@@ -15,7 +15,7 @@ from tfhyper.checks import check_choice, check_number, check_path, check_verbose
 from tfhyper.export.arguments import check_free, check_predictor
 from tfhyper.export.comparison import FileReport, Run, compare, examples
 from tfhyper.export.preprocessing import Preprocessing
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.whole_files import whole_file, whole_folder
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ WEIGHTS: dict[Weights, float] = {"float32": 1e-5, "float16": 0.02, "int8": 0.2}
 # What every function that writes a file for a runtime takes, gives and raises.
 CONTRACT = """\
 Args:
-    predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`,
-        calibrated. Keras must run on TensorFlow.
+    predictor: a `tfhyper.PosteriorPredictor`, `tfhyper.DeepEnsemble` or
+        `tfhyper.LaplacePredictor`, calibrated. Keras must run on TensorFlow.
     path: {place}. It appears when it is
         complete and checked.
     overwrite: bool, replace what is at `path`, if it is of this format.
@@ -115,7 +115,7 @@ class Runtime:
 
     def export(
         self,
-        predictor: PosteriorPredictor | DeepEnsemble,
+        predictor: BasePredictor,
         path: str,
         *,
         overwrite: bool = False,

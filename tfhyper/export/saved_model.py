@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 from tfhyper.checks import check_bool, check_path
 from tfhyper.export.arguments import Form, check_free, check_predictor
 from tfhyper.export.preprocessing import Preprocessing
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.whole_files import whole_folder
 
 
 def saved_model(
-    predictor: PosteriorPredictor | DeepEnsemble,
+    predictor: BasePredictor,
     path: str,
     *,
     form: Form | None = None,
@@ -64,9 +64,9 @@ def saved_model(
     but for `deterministic`. Masks of dropout go by an example's place in the batch.
 
     Args:
-        predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`,
-            calibrated. Keras must run on TensorFlow: a predictor that was saved on
-            another backend can be loaded there.
+        predictor: a `tfhyper.PosteriorPredictor`, `tfhyper.DeepEnsemble` or
+            `tfhyper.LaplacePredictor`, calibrated. Keras must run on TensorFlow: a
+            predictor that was saved on another backend can be loaded there.
         path: the folder to write. TensorFlow Serving wants a number for its last
             part: "models/name/1". It appears when it is complete.
         form: `"generator"` or `"materialized"`; `None` for the former where the

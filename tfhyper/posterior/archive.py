@@ -32,6 +32,7 @@ from tfhyper.whole_files import whole_file
 FORMATS = {
     "PosteriorPredictor": "tfhyper predictor 1",
     "DeepEnsemble": "tfhyper deep ensemble 1",
+    "LaplacePredictor": "tfhyper laplace 1",
 }
 _DRAWS, _SETTINGS = "draws.npz", "settings.json"
 # Settings that may be larger than settings are: each has a file of its own, which is
@@ -200,6 +201,7 @@ _CHECKS = {
     "batch_norm": _text,
     "batch_size": _optional(check_positive_integer),
     "conformal": _aside,
+    "covariance": _text,
     "deterministic": check_bool,
     "draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "draws_per_member": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
@@ -213,6 +215,7 @@ _CHECKS = {
     "num_draws": lambda name, value: check_integer(name, value, 1, _MAX_DRAWS),
     "num_models": lambda name, value: check_integer(name, value, 1, _MAX_MODELS),
     "outputs": _each(_optional(_text)),
+    "predictive": _text,
     "rejection": lambda _, value: check_rejection(value),
     "scaling": _aside,
     "seed": lambda name, value: check_integer(name, value, 0, 2**31 - 1),

@@ -67,10 +67,20 @@ def make_task(model: keras.Model, outputs: Any = None, **options: Any) -> Task:
             )
     own = {name: value for name, value in options.items() if name in task.takes}
     make: Callable[..., Task] = task
-    made = make(model, outputs, **own)
-    made.known, made.shapes = certain, tuple(output_shapes(model))
-    made.padding = Padding(model)
-    return made
+    return prepared(make(model, outputs, **own), model, certain)
+
+
+def prepared(task: Task, model: keras.Model, certain: bool = True) -> Task:
+    """Returns a task that was told what every task knows of its model.
+
+    Args:
+        task: the task.
+        model: its model, of one output.
+        certain: whether it is certain what the model gives.
+    """
+    task.known, task.shapes = certain, tuple(output_shapes(model))
+    task.padding = Padding(model)
+    return task
 
 
 def _make_several(model: keras.Model, outputs: Any, options: dict[str, Any]) -> Several:
