@@ -33,6 +33,8 @@ class LaplacePredictor(BasePredictor):
         source: the `DrawnLastLayers`.
         task: what the outputs mean.
         rejection: `tfhyper.Rejection`, by which predictions are *unknown*, or `None`.
+        conformal: `tfhyper.conformal.ConformalRule`, by which predictions have sets or
+            intervals, or `None`.
 
     Example:
 
@@ -54,7 +56,7 @@ class LaplacePredictor(BasePredictor):
         """Returns a predictor of the only one of `models`, whose draws are to come."""
         (model,) = models
         given = dict(settings)
-        rejection = given.pop("rejection")
+        rejection, conformal = given.pop("rejection"), given.pop("conformal")
         outputs = given.pop("outputs")
         options = {name: given.pop(name) for name in OPTIONS}
         predictive, covariance = given.pop("predictive"), given.pop("covariance")
@@ -65,6 +67,7 @@ class LaplacePredictor(BasePredictor):
             outputs,
             options,
             rejection,
+            conformal,
         )
 
     @classmethod
@@ -74,6 +77,7 @@ class LaplacePredictor(BasePredictor):
         outputs: str,
         options: dict[str, Any],
         rejection: Any = None,
+        conformal: Any = None,
     ) -> "Self":
         """Returns the predictor of a source of draws.
 
@@ -82,13 +86,14 @@ class LaplacePredictor(BasePredictor):
             outputs: what its model gives, the name of a task.
             options: arguments of the task, by their names.
             rejection: as the class takes it.
+            conformal: likewise.
         """
         task: Task
         if outputs == "mean" and source.predictive == "closed_form":
             task = MarginalRegression(source.model, options["noise_variance"])
         else:
             task = make_task(source.model, outputs, **options)
-        return cls(source, task, rejection)
+        return cls(source, task, rejection, conformal)
 
     def draw_settings(self) -> dict[str, Any]:
         """Returns the arguments of the source, by their names: JSON values."""
