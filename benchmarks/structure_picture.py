@@ -32,6 +32,7 @@ WORDS = {
     "cli": "the command tfhyper",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
+    "detection": "scores of foreign inputs",
     "divergence": "KL of Gaussians",
     "export": "SavedModel, ONNX, LiteRT, OpenVINO",
     "heads": "layers that give distributions",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -15,7 +15,9 @@ from tfhyper.metrics._checks import SUM_TOLERANCE, sum_tolerance
 from tfhyper.metrics.uncertainty import entropy
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.rejection import (
+    FOREIGN,
     UNKNOWN,
+    Foreign,
     Rejection,
     SelectiveSums,
     Uncertainty,
@@ -42,6 +44,9 @@ from tfhyper.posterior.tasks.task import (
 from tfhyper.scaling import Scaling
 from tfhyper.scaling.base import log_of, log_softmax, softplus
 from tfhyper.tensor_types import Structure, Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
 _ENTROPY_ROOM = 1e-3
@@ -103,6 +108,8 @@ class Prediction(Shown):
             That of the predictor, see `fit_rejection`; `reject` gives another.
         ignore_class: the label that counts in no score, or `None`.
         scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`.
+        foreign: float64 (batch,), the scores of the predictor's `scorer`, larger for
+            inputs that are more foreign; `None` where it has none.
 
     Example:
 
@@ -122,8 +129,13 @@ class Prediction(Shown):
     rejection: Rejection | None = None
     ignore_class: int | None = None
     scaling: Scaling | None = None
+    foreign: np.ndarray | None = None
 
-    example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
+    example_axes: ClassVar[Mapping[str, int]] = {
+        **Shown.example_axes,
+        "total": 0,
+        "foreign": 0,
+    }
 
     def _contents(self) -> str:
         *lead, classes = self.mean.shape[1:]
@@ -135,23 +147,35 @@ class Prediction(Shown):
             label = list(map(label_or_unknown, likeliest, rejected))
         else:
             label = [shares(x) for x in self.label]
-        return {
+        found: dict[str, Sequence[str]] = {
             "label": label,
             "probability": means(self.mean.max(axis=-1)),
             **uncertainties(self, "nats"),
         }
+        if self.foreign is not None:
+            found["foreign"] = means(self.foreign)
+        return found
 
-    def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
+    def uncertainty(self, score: Uncertainty | Foreign = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.
 
         Args:
             score: `"total"`, `"aleatoric"` or `"epistemic"`, nats; or `"confidence"`:
-                1 less the largest of the mean probabilities.
+                1 less the largest of the mean probabilities; or `"foreign"`: what the
+                predictor's `scorer` gives.
 
         Raises:
-            ValueError: for another score.
+            ValueError: for another score, or "foreign" of a predictor without a scorer.
         """
-        check_choice("score", score, CLASS_UNCERTAINTIES)
+        check_choice("score", score, (*CLASS_UNCERTAINTIES, FOREIGN))
+        if score == FOREIGN:
+            if self.foreign is None:
+                raise ValueError(
+                    '`score` must be another than "foreign" for a prediction of a '
+                    "predictor without a `scorer`. "
+                    f"Received: score={score!r}"
+                )
+            return self.foreign
         if score == "confidence":
             return 1.0 - self.mean.max(axis=-1).astype(np.float64)
         return getattr(self, score)
@@ -174,7 +198,9 @@ class Prediction(Shown):
         label = self.mean.argmax(axis=-1).astype(np.int64)
         return np.where(self.rejected, UNKNOWN, label)
 
-    def reject(self, threshold: float, score: Uncertainty = "total") -> "Prediction":
+    def reject(
+        self, threshold: float, score: Uncertainty | Foreign = "total"
+    ) -> "Self":
         """Returns the same prediction, unknown where it is more uncertain than that.
 
         An input is rejected where `uncertainty(score) > threshold`; `label` is -1
@@ -185,7 +211,7 @@ class Prediction(Shown):
 
         Args:
             threshold: float >= 0, in the unit of the score: nats, at most log(classes);
-                with `"confidence"` a probability.
+                with `"confidence"` a probability; with `"foreign"` any finite number.
             score: as for `uncertainty`.
 
         Raises:
@@ -203,7 +229,9 @@ class Prediction(Shown):
         """
         rejection = Rejection(threshold, score)
         largest = np.log(self.mean.shape[-1])
-        if score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
+        if score == FOREIGN:
+            self.uncertainty(score)  # is there, or says that it is not
+        elif score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
             raise ValueError(
                 f"`threshold` must be at most log(classes) = {largest:.4f} nats: no "
                 f"entropy is above it. Received: threshold={threshold}"
