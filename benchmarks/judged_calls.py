@@ -27,6 +27,7 @@ from tfhyper.whole_files import whole_file  # noqa: E402
 MODULES = (
     "analysis",
     "data",
+    "detection",
     "export",
     "heads",
     "kits",

@@ -17,9 +17,10 @@ def check_logits(logits: ArrayLike) -> np.ndarray:
         ValueError: for NaN, infinity, or no axis of two classes or more.
     """
     array = check_numbers("logits", logits)
-    if array.ndim < 1 or array.shape[-1] < 2:
+    if array.ndim < 1 or array.shape[-1] < 2 or not array.size:
         raise ValueError(
-            "`logits` must have the axes (..., classes), with two classes or more. "
+            "`logits` must have the axes (..., classes), with one row or more "
+            "of two classes or more. "
             f"Received: logits.shape={array.shape}"
         )
     return array

@@ -56,7 +56,9 @@ class DDUPrediction(Prediction):
         Raises:
             ValueError: for a threshold out of range, or another score.
         """
-        return super().reject(threshold, FOREIGN if score == "epistemic" else score)
+        if isinstance(score, str) and score == "epistemic":
+            score = FOREIGN
+        return super().reject(threshold, score)
 
     def plot(self, *arguments: Any, **options: Any) -> NoReturn:
         """Raises ValueError: a density has no place in a bar of entropies.

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.detection.scorer import ProbabilityScorer
+from tfhyper.metrics._checks import check_members
 
 
 @dataclasses.dataclass(eq=False)
@@ -47,4 +48,4 @@ class Entropy(ProbabilityScorer):
             ValueError: for other axes, or what are no probabilities.
             TypeError: for what is no array of real numbers.
         """
-        return metrics.predictive_entropy(members)
+        return metrics.predictive_entropy(check_members(members))

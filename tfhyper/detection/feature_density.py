@@ -64,7 +64,7 @@ class FeatureDensity(FeatureScorer):
     shrinkage: float | None = None
 
     def __post_init__(self) -> None:
-        self.check_arguments()
+        self._check_arguments()
         self.shrinkage = check_shrinkage(self.shrinkage)
 
     def fit_draw(self, seen: Seen) -> Arrays:

@@ -81,7 +81,7 @@ class FeatureScorer(Scorer):
     _networks: Features | None = None
     _heads: list[Head] | None = None
 
-    def check_arguments(self) -> None:
+    def _check_arguments(self) -> None:
         """Raises an error unless `layer` and `num_draws` are what they should be."""
         if self.layer is not None:
             check_text("layer", self.layer)
@@ -207,14 +207,14 @@ class FeatureScorer(Scorer):
         for i, draw in enumerate(self._networks.draws()):
             yield draw, (self._fitted or [])[i], None if heads is None else heads[i]
 
-    def numbers(self, batch: Batch) -> int:
+    def _numbers(self, batch: Batch) -> int:
         """Returns how many features of a batch a draw gives."""
         predictor = self.fitted()
         if self._networks is None:
             self._networks = Features(predictor, self.layer, self.num_draws)
         return batch.count * max(self._networks.size)
 
-    def of_part(self, part: Part) -> np.ndarray:
+    def _of_part(self, part: Part) -> np.ndarray:
         """Returns the mean of the draws' scores of some batches."""
         total, count = np.zeros(part.num_examples), 0
         for draw, fitted, head in self._draws():

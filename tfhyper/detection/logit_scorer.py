@@ -33,7 +33,7 @@ class LogitScorer(Scorer):
     def of_logits(self, logits: ArrayLike) -> np.ndarray:
         """Returns the scores of logits (..., classes), float64 (...)."""
 
-    def check_predictor(self, predictor: BasePredictor) -> None:
+    def _check_predictor(self, predictor: BasePredictor) -> None:
         """Raises ValueError where logits are none of a softmax, or not to be had."""
         task = classifier_of(predictor)
         if task.link != "softmax":
@@ -64,11 +64,11 @@ class LogitScorer(Scorer):
         super().take_state(predictor, about, arrays)
         self._networks = None
 
-    def numbers(self, batch: Batch) -> int:
+    def _numbers(self, batch: Batch) -> int:
         """Returns how many logits of a batch there are."""
         return batch.count * classifier_of(self.fitted()).classes
 
-    def of_part(self, part: Part) -> np.ndarray:
+    def _of_part(self, part: Part) -> np.ndarray:
         """Returns the mean of the draws' scores of some batches."""
         predictor = self.fitted()
         check_weights(predictor)

@@ -61,7 +61,7 @@ class Mahalanobis(FeatureScorer):
     shrinkage: float | None = 1e-6
 
     def __post_init__(self) -> None:
-        self.check_arguments()
+        self._check_arguments()
         self.shrinkage = check_shrinkage(self.shrinkage)
 
     def fit_draw(self, seen: Seen) -> Arrays:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.detection.scorer import ProbabilityScorer
+from tfhyper.metrics._checks import check_members
 
 
 @dataclasses.dataclass(eq=False)
@@ -49,4 +50,4 @@ class MutualInformation(ProbabilityScorer):
             ValueError: for other axes, or what are no probabilities.
             TypeError: for what is no array of real numbers.
         """
-        return metrics.mutual_information(members)
+        return metrics.mutual_information(check_members(members))

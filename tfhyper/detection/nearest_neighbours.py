@@ -61,7 +61,7 @@ class NearestNeighbours(FeatureScorer):
     num_draws: int | None = None
 
     def __post_init__(self) -> None:
-        self.check_arguments()
+        self._check_arguments()
         self.k = check_integer("k", self.k, 1)
         self.max_examples = check_optional("max_examples", self.max_examples)
         self.seed = check_integer("seed", self.seed, 0, 2**31 - 1)

@@ -49,7 +49,7 @@ class ReAct(FeatureScorer):
     num_draws: int | None = None
 
     def __post_init__(self) -> None:
-        self.check_arguments()
+        self._check_arguments()
         self.percentile = check_number("percentile", self.percentile, positive=True)
         if self.percentile > 100:
             raise ValueError(

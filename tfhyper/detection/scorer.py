@@ -103,7 +103,7 @@ class Scorer(abc.ABC):
         """
         check_reading(batch_size, verbose)
         made = as_predictor(predictor)
-        self.check_predictor(made)
+        self._check_predictor(made)
         data = None
         if x_train is not None:
             data = Batches("x_train", x_train, batch_size, made.source.inputs)
@@ -118,7 +118,7 @@ class Scorer(abc.ABC):
         self.predictor = made
         return self
 
-    def check_predictor(self, predictor: BasePredictor) -> None:
+    def _check_predictor(self, predictor: BasePredictor) -> None:
         """Raises ValueError if a classifier does not give what the scorer needs."""
 
     @abc.abstractmethod
@@ -225,7 +225,7 @@ class Scorer(abc.ABC):
         """
         if arrays:
             raise ValueError(f"it has arrays that {self.name} does not have")
-        self.check_predictor(predictor)
+        self._check_predictor(predictor)
         self.predictor = predictor
 
     def fitted(self) -> BasePredictor:
@@ -245,12 +245,12 @@ class Scorer(abc.ABC):
         """Returns the scores of data as predictors read them, float64 (examples,)."""
         self.check_current()
         if isinstance(data, Part):
-            return self.of_part(data)
+            return self._of_part(data)
         count = data.num_examples if data.fixed else None
         bar = loop.ProgressBar("score", count, verbose, "example")
         found, done = [], 0
-        for part in in_parts(data, self.numbers, _PART):
-            found.append(self.of_part(part))
+        for part in in_parts(data, self._numbers, _PART):
+            found.append(self._of_part(part))
             done += part.num_examples
             bar.update(done, finalize=done == count)
         return np.concatenate(found)
@@ -260,11 +260,11 @@ class Scorer(abc.ABC):
         self.fitted()
 
     @abc.abstractmethod
-    def numbers(self, batch: Batch) -> int:
+    def _numbers(self, batch: Batch) -> int:
         """Returns how many numbers of a batch are held at once."""
 
     @abc.abstractmethod
-    def of_part(self, part: Part) -> np.ndarray:
+    def _of_part(self, part: Part) -> np.ndarray:
         """Returns the scores of some batches, float64 (examples,)."""
 
 
@@ -289,7 +289,7 @@ class ProbabilityScorer(Scorer):
             Scores, float64 (examples,).
         """
 
-    def check_predictor(self, predictor: BasePredictor) -> None:
+    def _check_predictor(self, predictor: BasePredictor) -> None:
         """Raises ValueError where too few networks predict."""
         if predictor.num_networks < self.least_draws:
             raise ValueError(
@@ -307,12 +307,12 @@ class ProbabilityScorer(Scorer):
     ) -> None:
         """Needs nothing."""
 
-    def numbers(self, batch: Batch) -> int:
+    def _numbers(self, batch: Batch) -> int:
         """Returns how many probabilities of a batch there are."""
         predictor = self.fitted()
         return batch.count * classifier_of(predictor).classes * predictor.num_networks
 
-    def of_part(self, part: Part) -> np.ndarray:
+    def _of_part(self, part: Part) -> np.ndarray:
         """Returns the scores of some batches, float64 (examples,)."""
         predictor = self.fitted()
         runs, count = predictor.source.runs(part), predictor.num_networks

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper import metrics
-from tfhyper.checks import Verbose, check_instance, check_integer, check_reading
+from tfhyper.checks import Verbose, check_instance, check_integer, check_reading, naming
 from tfhyper.detection.networks import as_predictor
 from tfhyper.detection.registry import SCORERS
 from tfhyper.detection.scorer import ProbabilityScorer, Scorer
@@ -165,9 +165,11 @@ def table(
     fitted = _fitted(made, predictor, scorers, train, batch_size, verbose)
     scores: dict[str, dict[str, np.ndarray]] = {}
     for name, scorer in fitted.items():
-        scores[name] = {"test": scorer.score(test, batch_size, verbose)}
+        with naming("test", "inputs that the networks take"):
+            scores[name] = {"test": scorer.score(test, batch_size, verbose)}
         for kind, x in inputs.items():
-            scores[name][kind] = scorer.score(x, batch_size, verbose)
+            with naming(kinds[kind], f"inputs that the networks take, of {kind!r} too"):
+                scores[name][kind] = scorer.score(x, batch_size, verbose)
     first = next(iter(scores.values()))
     found: dict[str, dict[str, dict[str, BootstrapInterval]]] = {n: {} for n in scores}
     for kind in kinds:
@@ -251,7 +253,8 @@ def _fitted(
                     f"are to be fitted. Received: train=None, {scorer!r}"
                 )
             x, y = (x_train, y_train) if scorer.needs_training_data else (None, None)
-            scorer.fit(predictor, x, y, batch_size, verbose)
+            with naming("train", f"what {scorer!r} can be fitted to"):
+                scorer.fit(predictor, x, y, batch_size, verbose)
         elif scorer.predictor is not predictor and not (
             # A model has a new predictor each time.
             given is not predictor

@@ -53,7 +53,7 @@ class ViM(FeatureScorer):
     num_draws: int | None = None
 
     def __post_init__(self) -> None:
-        self.check_arguments()
+        self._check_arguments()
         self.dimensions = check_optional("dimensions", self.dimensions)
 
     def fit_draw(self, seen: Seen) -> Arrays:
