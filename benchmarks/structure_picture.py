@@ -22,8 +22,9 @@ import tfhyper
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "docs/figures/architecture.png", "The picture.")
 
-# `plot` of a prediction asks the part above it, when it is called.
-ON_CALL = {("posterior", "analysis")}
+# `plot` of a prediction asks the part above it when it is called, and so does a
+# predictor that is given a scorer, or loaded with one.
+ON_CALL = {("posterior", "analysis"), ("posterior", "detection")}
 # What a part is for, in a few words.
 WORDS = {
     "alike": "are two layers the same",

@@ -33,7 +33,7 @@ class FeatureDensity(FeatureScorer):
     Args:
         layer: name of the layer whose output are the features; `None` for what the
             last Dense layer takes. Of maps the mean over positions.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
         shrinkage: `None` for the mixture of each covariance and its mean variance that
             Ledoit and Wolf choose, which fewer examples than features need; or as of
             `Mahalanobis`.

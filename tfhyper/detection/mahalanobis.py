@@ -30,7 +30,7 @@ class Mahalanobis(FeatureScorer):
     Args:
         layer: name of the layer whose output are the features; `None` for what the
             last Dense layer takes. Of maps the mean over positions.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
         shrinkage: number >= 0, s in S + s tr(S) / size I, which keeps features that
             are always 0 from having no variance; or `None` for the mixture of S and
             its mean variance that Ledoit and Wolf choose. With fewer examples than

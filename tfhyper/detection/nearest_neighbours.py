@@ -34,7 +34,7 @@ class NearestNeighbours(FeatureScorer):
         seed: int in 0 <= seed < 2**31, of that choice.
         layer: name of the layer whose output are the features; `None` for what the
             last Dense layer takes. Of maps the mean over positions.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
 
     Raises:
         ValueError: for an argument out of range.

@@ -144,7 +144,7 @@ class Features:
         predictor: the predictor.
         layer: name of the layer whose output they are; `None` for the input of the
             last Dense layer.
-        num_draws: of how many draws, the first ones; `None` for all.
+        num_draws: of how many draws at most, the first ones; `None` for all.
 
     Attributes:
         size: how many features there are, of each draw.

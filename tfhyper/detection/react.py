@@ -24,7 +24,7 @@ class ReAct(FeatureScorer):
     Args:
         percentile: number in 0 < percentile <= 100; 90 in the paper.
         temperature: T, float > 0.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
 
     Raises:
         ValueError: for an argument out of range.

@@ -31,7 +31,7 @@ class RelativeMahalanobis(FeatureScorer):
     Args:
         layer: name of the layer whose output are the features; `None` for what the
             last Dense layer takes. Of maps the mean over positions.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
         shrinkage: as of `Mahalanobis`, of both covariances.
 
     Raises:

@@ -30,7 +30,7 @@ class ViM(FeatureScorer):
         dimensions: int > 0, D, less than the number of features; `None` for 1000 of
             2048 features or more and 512 of 768 or more, as in the paper, and half of
             fewer.
-        num_draws: int > 0, of how many draws, the first ones; `None` for all.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
 
     Raises:
         ValueError: for an argument out of range.
