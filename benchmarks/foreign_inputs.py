@@ -2,10 +2,9 @@
 
 import keras
 import numpy as np
-from one_training_data import Images, Labelled
+from one_training_data import Images
 
-import tfhyper
-from tfhyper import data, metrics
+from tfhyper import data, detection, metrics
 
 #: Scores by which an image is found foreign, larger for more foreign.
 SCORES = ("total", "epistemic", "disagreement", "mahalanobis")
@@ -99,58 +98,13 @@ def uncertainties(members: np.ndarray) -> dict[str, np.ndarray]:
         `"epistemic"`, the mutual information of class and draw, in nats, and
         `"disagreement"`, the fraction of pairs of draws that name different classes.
     """
-    found = {"total": metrics.predictive_entropy(members)}
-    draws, _, classes = members.shape
-    if draws > 1:
-        votes = np.eye(classes, dtype=int)[members.argmax(-1)].sum(0)
-        agree = (votes * (votes - 1)).sum(-1) / (draws * (draws - 1))
-        found["epistemic"] = metrics.mutual_information(members)
-        found["disagreement"] = 1 - agree
-    return found
-
-
-class Mahalanobis:
-    """Distance of an image's last features from those of the nearest class.
-
-    The features are what the last layer with weights takes, in the plain network of one
-    draw. min_c (f - mean_c)^T S^-1 (f - mean_c), with the means of the classes over
-    training images and one covariance S within them.
-
-    Args:
-        predictor: whose draw it is.
-        draw: index of the draw.
-        train: images and labels to take the means of.
-
-    Reference:
-        Lee et al.: A simple unified framework for detecting out-of-distribution
-        samples and adversarial attacks, NeurIPS 2018, eq. 1 and 2.
-    """
-
-    def __init__(
-        self, predictor: tfhyper.PosteriorPredictor, draw: int, train: Labelled
-    ):
-        network = predictor.materialize(draw)
-        last = [x for x in network.layers if isinstance(x, keras.layers.Dense)][-1]
-        self.network = keras.Model(network.input, last.input)
-        features, labels = self._features(train[0]), train[1]
-        self.means = np.stack(
-            [features[labels == c].mean(0) for c in np.unique(labels)]
-        )
-        centred = features - self.means[np.searchsorted(np.unique(labels), labels)]
-        covariance = centred.T @ centred / len(features)
-        # Features that are always 0 have no variance.
-        size = len(covariance)
-        covariance += 1e-6 * (np.trace(covariance) / size + 1e-12) * np.eye(size)
-        self.root = np.linalg.cholesky(np.linalg.inv(covariance))
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns the squared distances (examples,)."""
-        apart = self._features(images)[:, None] - self.means
-        return np.square(apart @ self.root).sum(-1).min(-1)
-
-    def _features(self, images: np.ndarray) -> np.ndarray:
-        found = self.network.predict(images, batch_size=128, verbose=0)
-        return found.reshape(len(found), -1).astype("float64")
+    scorers: dict[str, type[detection.scorer.ProbabilityScorer]] = {
+        "total": detection.Entropy
+    }
+    if len(members) > 1:
+        scorers["epistemic"] = detection.MutualInformation
+        scorers["disagreement"] = detection.Disagreement
+    return {name: scorer.of_members(members) for name, scorer in scorers.items()}
 
 
 def auroc(known: dict[str, np.ndarray], foreign: dict[str, np.ndarray]) -> dict:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import tfhyper
-from tfhyper import analysis, data, heads, layers, metrics, training
+from tfhyper import analysis, data, detection, heads, layers, metrics, training
 
 # --- Arrays: six examples of three classes, four draws.
 
@@ -122,6 +122,32 @@ ensemble = functools.cache(fresh_ensemble)
 
 
 @functools.cache
+def scorer() -> detection.Scorer:
+    """Returns a fitted scorer of foreign inputs."""
+    return detection.Mahalanobis(shrinkage=None).fit(predictor(), INPUTS, LABELS)
+
+
+@functools.cache
+def ddu() -> detection.DDU:
+    """Returns fitted DDU."""
+    return detection.DDU().fit(predictor(), INPUTS, LABELS)
+
+
+@functools.cache
+def detected() -> detection.DetectionTable:
+    """Returns a table of scorers."""
+    return detection.table(
+        predictor(), INPUTS, far={"far": 9 * INPUTS}, num_samples=2, verbose=0
+    )
+
+
+def saved_scorer() -> str:
+    """Returns the path of one."""
+    path = os.path.abspath("scorer.npz")
+    scorer().save(path, overwrite=True)
+    return path
+
+
 @functools.cache
 def heteroscedastic() -> tfhyper.PosteriorPredictor:
     """Returns a predictor of a normal distribution."""
@@ -287,6 +313,7 @@ _TARGETS = {"targets": TARGETS, "mean": MEAN}
 _GAUSSIAN = {**_TARGETS, "variance": VARIANCE}
 _REGRESSION = {"targets": TARGETS, "members": SAMPLES, "noise_variance": VARIANCE}
 _PREDICTED = {"x": INPUTS, "batch_size": 4, "verbose": 0}
+_KNOWN = {"predictor": predictor(), "x_train": INPUTS, "y_train": LABELS, "verbose": 0}
 _SMALL = {"num_classes": 3, "kit": "deterministic", "input_shape": (32, 32, 1)}
 _CONV = {"filters": 2, "kernel_size": 2}
 
@@ -350,6 +377,11 @@ GOOD: dict[str, Callable[[], dict]] = {
     "laplace.MarginalDense": lambda: {"units": 3, "covariance": "shared"},
     # Analyses.
     "analysis.complexity": lambda: {"model": plain()},
+    "analysis.detection_plot": lambda: {"table": detected()},
+    "analysis.foreign_score_plot": lambda: {
+        "known": UNCERTAINTY,
+        "foreign": {"far": 2 * UNCERTAINTY},
+    },
     "analysis.complexity_plot": lambda: {"found": analysis.complexity(plain())},
     "analysis.correlation_plot": lambda: {"correlations": {"a": _correlation()}},
     "analysis.coverage_plot": lambda: {
@@ -896,6 +928,58 @@ GOOD: dict[str, Callable[[], dict]] = {
     },
     "conformal.least_examples": lambda: {"alpha": 0.1},
     "conformal.map_probabilities": lambda: {"predictor": map_predictor()},
+    **{f"detection.{kind.__name__}": dict for kind in detection.SCORERS.values()},
+    "detection.DDU": dict,
+    "detection.DDU.fit": lambda: {"self": detection.DDU(), **_KNOWN},
+    "detection.DDU.predict": lambda: {"self": ddu(), **_PREDICTED},
+    "detection.DDU.threshold": lambda: {
+        "self": ddu(),
+        "x_val": INPUTS,
+        "batch_size": 4,
+        "verbose": 0,
+    },
+    "detection.DDUPrediction.reject": lambda: {
+        "self": ddu().predict(INPUTS),
+        "threshold": 0.5,
+        "score": "total",
+    },
+    "detection.Scorer.fit": lambda: {
+        "self": detection.Mahalanobis(shrinkage=None),
+        **_KNOWN,
+    },
+    "detection.Scorer.score": lambda: {"self": scorer(), **_PREDICTED},
+    "detection.Scorer.save": lambda: {
+        "self": scorer(),
+        "path": os.path.abspath("new.npz"),
+    },
+    "detection.Scorer.threshold": lambda: {
+        "self": scorer(),
+        "x_val": INPUTS,
+        "batch_size": 4,
+        "verbose": 0,
+    },
+    **{
+        f"detection.{kind}.of_logits": lambda kind=kind: {
+            "self": getattr(detection, kind)(),
+            "logits": np.log(PROBS),
+        }
+        for kind in ("Energy", "MaxLogit")
+    },
+    **{
+        f"detection.{kind}.of_members": lambda: {"members": MEMBERS}
+        for kind in ("Disagreement", "Entropy", "MaxProbability", "MutualInformation")
+    },
+    "detection.load": lambda: {"path": saved_scorer(), "predictor": predictor()},
+    "detection.table": lambda: {
+        "predictor": predictor(),
+        "test": INPUTS,
+        "far": {"far": 9 * INPUTS},
+        "near": {"near": INPUTS},
+        "scorers": ["entropy", detection.Mahalanobis(shrinkage=None)],
+        "train": (INPUTS, LABELS),
+        "num_samples": 2,
+        "verbose": 0,
+    },
     "scaling.fit": lambda: {
         "labels": LABELS,
         "probs": PROBS,
@@ -1193,6 +1277,10 @@ NOT_CALLED: dict[str, str] = {
             "data.Standardization",
             "data.Table",
             "export.FileReport",
+            "detection.DDUPrediction",
+            "detection.DetectionTable",
+            "detection.DetectionTable.markdown",
+            "detection.DetectionTable.to_dict",
             "heads.Components",
             "metrics.BootstrapInterval",
             "metrics.CalibrationTest",
@@ -1232,6 +1320,25 @@ NOT_CALLED: dict[str, str] = {
         ),
         "a base class",
     ),
+    "detection.Scorer": "a base class",
+    "detection.DDUPrediction.plot": "raises an error, whatever it is given",
+    "detection.DDUPrediction.take": "the one method of all predictions",
+    **{
+        f"detection.{kind}.{method}": "called by scorers and predictors, with what "
+        "they hold"
+        for kind in ("Scorer", *(x.__name__ for x in detection.SCORERS.values()))
+        for method in (
+            "check_current",
+            "config",
+            "fit_draw",
+            "fitted",
+            "of",
+            "score_draw",
+            "shapes",
+            "state",
+            "take_state",
+        )
+    },
     "layers.MovingAveragesWarning": "a warning",
     "scaling.CalibrationWarning": "a warning",
     "metrics.bootstrap": "takes any score and arrays: tests/metrics/test_resampling.py",
@@ -1598,6 +1705,31 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "thresholds": bv.numbers(name="thresholds"),
     },
     "conformal.conformal_intervals": {"y": bv.numbers()},
+    "detection.": {
+        "dimensions": bv.integer(),
+        "false_positive_rate": bv.number(least=0, below=1),
+        "k": bv.integer(),
+        "layer": bv.domain("layer", number=3, list=["hidden"]),
+        "logits": bv.numbers(None, without=("shape",)),
+        "max_examples": bv.integer(),
+        "members": bv.probabilities(None),
+        "num_draws": bv.integer(),
+        "path": bv.path(),
+        "percentile": bv.number(above=0),
+        "shrinkage": bv.number(least=0),
+        "temperature": bv.number(above=0),
+        "x_train": bv.data(tied=0),
+        "x_val": bv.data(),
+        "y_train": bv.labels(),
+    },
+    "detection.load": {"path": bv.path(missing=True)},
+    "detection.table": {
+        "far": bv.mapping(entries={"a": 3}, taken={"test": INPUTS}),
+        "near": bv.mapping(entries={"a": 3}, taken={"test": INPUTS}),
+        "scorers": bv.sequence(text=bv.TEXT, unknown=["none"], empty=[], entries=[3]),
+        "test": bv.data(),
+        "train": bv.domain("train", text=bv.TEXT, number=3, scalar=0.5),
+    },
     "scaling.": {
         "biases": bv.numbers(name="biases"),
         "intercepts": bv.numbers(name="intercepts"),
@@ -1626,6 +1758,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "analysis.": {"members": bv.probabilities()},
     "analysis.complexity_plot": {"found": bv.instance("complexity")},
     "analysis.correlation_plot": {"correlations": bv.mapping(**_NAMED)},
+    "analysis.detection_plot": {"table": bv.instance("table")},
+    "analysis.foreign_score_plot": {
+        "known": bv.numbers(None),
+        "foreign": bv.mapping(**_NAMED, nan={"a": UNCERTAINTY * np.nan}),
+        "threshold": bv.domain("threshold", text=bv.TEXT, nan=float("nan")),
+        "xlabel": bv.text(),
+        "bins": bv.integer(),
+    },
     "analysis.error_curve": {
         "metric": bv.domain("metric", text=bv.TEXT, number=3, list=["a"]),
         "sizes": bv.sequence(
@@ -2110,6 +2250,10 @@ LEGAL: dict[tuple[str, str, str], str] = {
         (f"posterior.{name}.{method}", "x", "length"): "as many examples as one likes"
         for name in ("PosteriorPredictor", "DeepEnsemble")
         for method in ("predict", "predict_anytime")
+    },
+    **{
+        (f"detection.{name}", "x", "length"): "as many examples as one likes"
+        for name in ("DDU.predict", "Scorer.score")
     },
     **{
         ("data.median_frequency_weights", "labels", kind): "maps of any number and size"

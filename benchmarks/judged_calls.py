@@ -28,6 +28,7 @@ MODULES = (
     "analysis",
     "conformal",
     "data",
+    "detection",
     "export",
     "heads",
     "kits",

@@ -16,6 +16,7 @@ from one_training_rows import DRAWINGS, METHODS, Job, Row, Training
 from one_training_settings import SETTINGS, Setting
 
 import tfhyper
+from tfhyper import detection
 from tfhyper import training as tfhyper_training
 from tfhyper.whole_files import read_json, whole_file, write_json
 
@@ -233,15 +234,10 @@ class Lab:
         if os.path.exists(folder.file(f"distance_{[*kinds][-1]}.npy")):
             return
         self.check_time()
-        distances = [
-            foreign_inputs.Mahalanobis(predictor, i, self.images.train)
-            for i in range(min(DISTANCES, predictor.num_draws))
-        ]
+        scorer = detection.Mahalanobis(num_draws=DISTANCES)
+        scorer.fit(predictor, *self.images.train, verbose=0)
         for kind, images in kinds.items():
-            _keep(
-                folder.file(f"distance_{kind}.npy"),
-                np.mean([distance(images) for distance in distances], axis=0),
-            )
+            _keep(folder.file(f"distance_{kind}.npy"), scorer.score(images, verbose=0))
 
     def members(self, row: Row, group: list[Training], name: str) -> np.ndarray:
         """Returns the probabilities (draws, examples, classes) that a row predicts.

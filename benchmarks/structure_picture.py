@@ -22,8 +22,9 @@ import tfhyper
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "docs/figures/architecture.png", "The picture.")
 
-# `plot` of a prediction asks the part above it, when it is called.
-ON_CALL = {("posterior", "analysis")}
+# `plot` of a prediction asks the part above it when it is called, and so does a
+# predictor that is given a scorer, or loaded with one.
+ON_CALL = {("posterior", "analysis"), ("posterior", "detection")}
 # What a part is for, in a few words.
 WORDS = {
     "alike": "are two layers the same",
@@ -33,6 +34,7 @@ WORDS = {
     "conformal": "sets and intervals that cover",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
+    "detection": "scores of foreign inputs",
     "divergence": "KL of Gaussians",
     "export": "SavedModel, ONNX, LiteRT, OpenVINO",
     "heads": "layers that give distributions",

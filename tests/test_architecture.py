@@ -87,8 +87,17 @@ ALLOWED = {
         "text",
     },
     "sklearn": {"checks", "heads", "layers", "metrics", "posterior"},
+    "detection": {
+        "checks",
+        "metrics",
+        "posterior",
+        "saving",
+        "summary",
+        "whole_files",
+    },
     "analysis": {
         "checks",
+        "detection",
         "heads",
         "keras_graph",
         "layers",
@@ -127,8 +136,11 @@ ALLOWED = {
 # What every part may import besides: names, and nothing that runs.
 NAMES_OF_TYPES = {"tensor_types"}
 # A file -> the part above its own that it imports, within one function, when that is
-# called: `Prediction.plot` draws.
-DRAWS = {"posterior/tasks/shown.py": {"analysis"}}
+# called: `Prediction.plot` draws, and predictors find their scorer by its name.
+DRAWS = {
+    "posterior/tasks/shown.py": {"analysis"},
+    "posterior/foreign_scores.py": {"detection"},
+}
 ANY_BACKEND = (
     "alike",
     "analysis",
@@ -136,6 +148,7 @@ ANY_BACKEND = (
     "checks",
     "conformal",
     "convert",
+    "detection",
     "heads",
     "keras_graph",
     "keras_private",
@@ -229,9 +242,10 @@ ROOMS = {
     "draw_source": _BELOW | {"draw_settings"},
     "drawn_ensemble": _BELOW | {"draw_settings"},
     "member_models": _BELOW | {"draw_settings", "drawn_ensemble"},
-    "archive": {"networks", "tasks"},
-    "averager": _BELOW | {"archive", "draw_source"},
-    "base_predictor": _BELOW | {"averager"},
+    "foreign_scores": {"running"},
+    "archive": {"foreign_scores", "networks", "tasks"},
+    "averager": _BELOW | {"archive", "draw_source", "foreign_scores"},
+    "base_predictor": _BELOW | {"averager", "foreign_scores"},
     "predictor": _BELOW | {"base_predictor", "draw_settings", "drawn_ensemble"},
     "deep_ensemble": _BELOW | {"base_predictor", "draw_settings", "member_models"},
 }

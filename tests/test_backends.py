@@ -108,16 +108,22 @@ bayes.compile("adam", tfhyper.heads.CRPS(head, num_samples=4, seed=0))
 history = bayes.fit(x[:, 0, :5, 0], y, epochs=2, verbose=0).history
 assert np.isfinite(history["loss"]).all()
 
+# A scorer of foreign inputs, fitted to the features of these draws.
+scorer = tfhyper.detection.Mahalanobis(num_draws=2, shrinkage=None)
+predictor.scorer = scorer.fit(predictor, x, y)
+scores = scorer.score(x)
+
 predictor.save(folder + "/predictor.tfhyper")
 loaded = tfhyper.PosteriorPredictor.load(folder + "/predictor.tfhyper")
 np.testing.assert_allclose(loaded.predict(x).members, members, atol=1e-6)
+np.testing.assert_allclose(loaded.predict(x).foreign, scores, rtol=1e-3, atol=1e-3)
 
 # Draws of the saved network are its weights at these codes: the same everywhere.
 model.save(folder + "/model.keras")
 predictor.materialize(0).save(folder + "/plain.keras")
 noise = predictor.draws[0].noise
 np.savez(folder + "/noise.npz", **noise)
-np.savez(folder + "/saved.npz", x=x, members=members)
+np.savez(folder + "/saved.npz", x=x, members=members, scores=scores)
 """
 
 
@@ -130,9 +136,10 @@ def test_backend_and_its_files(backend, tmp_path):
 
     # From here on: the backend of this process reads what that one wrote.
     with np.load(tmp_path / "saved.npz") as saved:
-        x, members = saved["x"], saved["members"]
+        x, members, scores = saved["x"], saved["members"], saved["scores"]
     predictor = tfhyper.PosteriorPredictor.load(tmp_path / "predictor.tfhyper")
     np.testing.assert_allclose(predictor.predict(x).members, members, atol=1e-5)
+    np.testing.assert_allclose(predictor.scorer.score(x), scores, rtol=5e-3, atol=1e-3)
 
     with np.load(tmp_path / "heads.npz") as saved_heads:
         for name in FAMILIES:

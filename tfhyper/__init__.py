@@ -67,7 +67,7 @@ if TYPE_CHECKING or not _is_command():
     from tfhyper.variational import Variational
 
 # Parts that register nothing with Keras: imported when they are first used.
-_LATER = ("analysis", "cli", "data", "export", "pruning", "sklearn")
+_LATER = ("analysis", "cli", "data", "detection", "export", "pruning", "sklearn")
 
 __all__ = [
     "AnytimePrediction",
@@ -90,6 +90,7 @@ __all__ = [
     "conformal",
     "convert",
     "data",
+    "detection",
     "export",
     "heads",
     "kits",

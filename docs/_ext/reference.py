@@ -51,6 +51,18 @@ GROUPS: list[tuple[str, str, str, str]] = [
         conformal.map_probabilities""",
     ),
     (
+        "Foreign inputs",
+        "detection",
+        "Scores of how unlike the training data an input is, and tables of them.",
+        """detection.Scorer detection.SCORERS detection.MaxProbability
+        detection.Entropy detection.MutualInformation detection.Disagreement
+        detection.MaxLogit detection.Energy detection.Mahalanobis
+        detection.RelativeMahalanobis detection.NearestNeighbours
+        detection.FeatureDensity detection.ViM detection.ReAct detection.DDU
+        detection.DDUPrediction detection.table detection.DetectionTable
+        detection.load""",
+    ),
+    (
         "Layers with a posterior",
         "layers",
         "Drop-ins for the layers of Keras whose kernels are drawn.",
@@ -191,7 +203,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Numbers, and the figures drawn of them (these need matplotlib).",
         """analysis.reliability_diagram analysis.extreme_examples
         analysis.prediction_plot analysis.uncertainty_map analysis.segmentation_map
-        analysis.coverage_plot
+        analysis.coverage_plot analysis.foreign_score_plot analysis.detection_plot
         analysis.pit_plot analysis.sparsification_plot analysis.uncertainty_error_plot
         analysis.training_curves analysis.error_curve analysis.ErrorCurve
         analysis.error_curve_plot analysis.fault_table analysis.FaultTable
@@ -247,6 +259,8 @@ TABLES = {
     "`tfhyper.training.RECIPES`, and second readings of a study.",
     "tfhyper.scaling.METHODS": "The classes of `tfhyper.scaling` by the names that "
     "`fit_scaling` takes.",
+    "tfhyper.detection.SCORERS": "The scorers of foreign inputs by their names, which "
+    "`fit_rejection` and `tfhyper.detection.table` take.",
     "tfhyper.data.DATASETS": "What is known of each data set, a "
     "`tfhyper.data.DatasetSpec` by its name in TensorFlow Datasets.",
 }

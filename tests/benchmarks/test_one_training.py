@@ -24,7 +24,7 @@ from one_training_rows import DRAWINGS, METHODS, ROWS  # noqa: E402
 from one_training_settings import SETTINGS  # noqa: E402
 
 import tfhyper  # noqa: E402
-from tfhyper import metrics  # noqa: E402
+from tfhyper import detection, metrics  # noqa: E402
 
 CIFAR = SETTINGS["cifar5000"]
 
@@ -181,26 +181,62 @@ def test_foreign_images_are_made_of_known_ones(images):
     assert np.std(pixels) == pytest.approx(12**-0.5, abs=0.01)
 
 
-def test_mahalanobis_is_that_of_the_nearest_class(images):
+def uncertainties_of_before(members):
+    """As `foreign_inputs.uncertainties` was, before it had scorers."""
+    found = {"total": metrics.predictive_entropy(members)}
+    draws, _, classes = members.shape
+    votes = np.eye(classes, dtype=int)[members.argmax(-1)].sum(0)
+    agree = (votes * (votes - 1)).sum(-1) / (draws * (draws - 1))
+    found["epistemic"] = metrics.mutual_information(members)
+    found["disagreement"] = 1 - agree
+    return found
+
+
+def distances_of_before(predictor, draw, train, images):
+    """As `foreign_inputs.Mahalanobis` was, before the library had one."""
+    network = predictor.materialize(draw)
+    last = [x for x in network.layers if isinstance(x, keras.layers.Dense)][-1]
+    network = keras.Model(network.input, last.input)
+
+    def features_of(x):
+        found = network.predict(x, batch_size=128, verbose=0)
+        return found.reshape(len(found), -1).astype("float64")
+
+    features, labels = features_of(train[0]), train[1]
+    means = np.stack([features[labels == c].mean(0) for c in np.unique(labels)])
+    centred = features - means[np.searchsorted(np.unique(labels), labels)]
+    covariance = centred.T @ centred / len(features)
+    size = len(covariance)
+    covariance += 1e-6 * (np.trace(covariance) / size + 1e-12) * np.eye(size)
+    root = np.linalg.cholesky(np.linalg.inv(covariance))
+    apart = features_of(images)[:, None] - means
+    return np.square(apart @ root).sum(-1).min(-1)
+
+
+def test_scores_are_those_of_before_there_were_scorers(images):
+    members = probabilities(3, 5, 40, 4)
+    found = foreign_inputs.uncertainties(members)
+    for name, expected in uncertainties_of_before(members).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-12)
+
     x, y = images.train
+    keras.utils.set_random_seed(0)
     inputs = keras.Input(x.shape[1:])
-    pooled = keras.layers.AveragePooling2D(7)(inputs)
-    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(pooled))
-    predictor = tfhyper.PosteriorPredictor(keras.Model(inputs, outputs))
-    found = foreign_inputs.Mahalanobis(predictor, 0, (x, y))(images.test[0][:20])
-
-    def features(x):
-        return x.reshape(-1, 4, 7, 4, 7).mean((2, 4)).reshape(-1, 16).astype("float64")
-
-    f = features(x)
-    means = np.stack([f[y == c].mean(0) for c in range(10)])
-    covariance = sum(np.outer(d, d) for d in f - means[y]) / len(f)
-    inverse = np.linalg.inv(covariance)
-    wanted = [
-        min((g - m) @ inverse @ (g - m) for m in means)
-        for g in features(images.test[0][:20])
-    ]
-    np.testing.assert_allclose(found, wanted, rtol=1e-2)
+    pooled = keras.layers.Flatten()(keras.layers.AveragePooling2D(7)(inputs))
+    hidden = tfhyper.layers.BayesDense(8, activation="relu", seed=1)(pooled)
+    model = keras.Model(inputs, keras.layers.Dense(10)(hidden))
+    predictor = tfhyper.PosteriorPredictor(model, num_draws=5)
+    scorer = detection.Mahalanobis(num_draws=4).fit(predictor, x, y)
+    found = scorer.score(images.test[0][:30])
+    expected = np.mean(
+        [
+            distances_of_before(predictor, i, (x, y), images.test[0][:30])
+            for i in range(4)
+        ],
+        axis=0,
+    )
+    # Features are of float32, and a layer that is always 0 has next to no variance.
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_tables_have_empty_cells_for_what_is_due():

@@ -12,6 +12,9 @@ name ending in `_plot`, draws them:
 `pit_plot`, `coverage_plot` and `sparsification_plot` draw what `pit_histogram`, the
 coverage curves and `sparsification_curve` of `tfhyper.metrics` return.
 
+`foreign_score_plot` draws scores of known and foreign inputs, and `detection_plot` a
+table of `tfhyper.detection`.
+
 `prediction_plot` draws what is predicted of one example; it is `plot` of a prediction.
 
 The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
@@ -41,6 +44,7 @@ from tfhyper.analysis.curves import (
 from tfhyper.analysis.errors import uncertainty_error_plot
 from tfhyper.analysis.examples import extreme_examples
 from tfhyper.analysis.faults import FaultTable, fault_plot, fault_table
+from tfhyper.analysis.foreign import detection_plot, foreign_score_plot
 from tfhyper.analysis.maps import segmentation_map
 from tfhyper.analysis.plots import reliability_diagram, training_curves
 from tfhyper.analysis.predictions import prediction_plot
@@ -59,11 +63,13 @@ __all__ = [
     "complexity_plot",
     "correlation_plot",
     "coverage_plot",
+    "detection_plot",
     "error_curve",
     "error_curve_plot",
     "extreme_examples",
     "fault_plot",
     "fault_table",
+    "foreign_score_plot",
     "hidden_units_plot",
     "pit_plot",
     "prediction_plot",

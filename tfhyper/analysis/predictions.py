@@ -32,6 +32,7 @@ from tfhyper.posterior import (
     RegressionPrediction,
     Rejection,
 )
+from tfhyper.posterior.tasks.rejection import FOREIGN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -411,7 +412,7 @@ def _draw_split(axes: "Axes", one: Any, most: float | None, unit: str) -> None:
 
 def _draw_threshold(axes: "Axes", rejection: Rejection | None) -> None:
     """Draws the threshold of a rule that is of a part of the uncertainty."""
-    if rejection is not None and rejection.score != "confidence":
+    if rejection is not None and rejection.score not in ("confidence", FOREIGN):
         label = f"Threshold {rejection.threshold:.3g} ({rejection.score})"
         axes.axvline(
             rejection.threshold, color="black", linestyle="--", lw=1, label=label

@@ -66,6 +66,8 @@ def _predictor(archive: zipfile.ZipFile) -> dict[str, Any]:
         raise ValueError("settings.json names no format of tfhyper")
     if "scaling.json" in archive.namelist():
         settings["scaling"] = _scaling(_json(archive, "scaling.json"))
+    if "scorer.json" in archive.namelist():
+        settings["scorer"] = str(_json(archive, "scorer.json").get("scorer"))[:80]
     with as_file(archive, "draws.npz") as file:
         shapes = read_shapes(file)
     models = sorted(name for name in archive.namelist() if name.endswith(".keras"))

@@ -51,6 +51,13 @@ class Exported:
         sampling: bool,
         sampling_inputs: ArrayLike | None,
     ):
+        if predictor.scorer is not None:
+            raise ValueError(
+                "`predictor` must have no `scorer` to be exported: files hold no "
+                "scores of foreign inputs yet, and so no `rejection` by them. Set its "
+                "`rejection` and its `scorer` to None, or choose another score with "
+                f"`fit_rejection`. Received: scorer={predictor.scorer!r}"
+            )
         self.task, self.rejection = predictor.task, predictor.rejection
         self.conformal = predictor.conformal
         if self.conformal is not None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ from tfhyper.checks import (
     check_path,
     check_positive_integer,
 )
+from tfhyper.posterior.foreign_scores import ScorerState
 from tfhyper.posterior.networks.draws import Draw, from_arrays, to_arrays
 from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
@@ -38,6 +39,8 @@ _DRAWS, _SETTINGS = "draws.npz", "settings.json"
 # Settings that may be larger than settings are: each has a file of its own, which is
 # only there if there is something to hold.
 _ASIDE = {"scaling": "scaling.json", "conformal": "conformal.json"}
+# Only there if there is a scorer of foreign inputs.
+_SCORER, _SCORER_ARRAYS = "scorer.json", "scorer.npz"
 _MAX_SETTINGS = 2**16
 _MAX_DRAWS, _MAX_MODELS = 2**16, 2**8
 # The most draws of a form whose one network holds them all: it has their weights as
@@ -53,6 +56,7 @@ def save(
     draws: list[Draw],
     settings: dict,
     overwrite: bool,
+    scorer: ScorerState | None = None,
 ) -> None:
     """Writes a predictor; the file at `path` appears when it is complete.
 
@@ -64,6 +68,7 @@ def save(
         draws: those of all models.
         settings: names to JSON values.
         overwrite: bool, replace a file that is there.
+        scorer: the state of its scorer of foreign inputs, or `None`.
 
     Raises:
         FileExistsError: if there is a file and `overwrite` is not set.
@@ -96,17 +101,23 @@ def save(
                 model.save(model_path)
                 archive.write(model_path, _model(i))
                 os.remove(model_path)
-            arrays = io.BytesIO()
-            named: dict[str, Any] = to_arrays(draws)
-            np.savez(arrays, **named)
-            archive.writestr(_DRAWS, arrays.getvalue())
+            _write_arrays(archive, _DRAWS, to_arrays(draws))
             archive.writestr(_SETTINGS, text)
             for name, value in aside.items():
                 archive.writestr(_ASIDE[name], json.dumps(value))
+            if scorer is not None:
+                about, fitted = scorer
+                archive.writestr(_SCORER, json.dumps(about))
+                _write_arrays(archive, _SCORER_ARRAYS, fitted)
 
 
-def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
+def load(
+    path: str, kind: str
+) -> tuple[list[keras.Model], list[Draw], dict, ScorerState | None]:
     """Reads what `save` wrote; nothing in the file is run or unpickled.
+
+    Returns:
+        Models, draws, settings, and the state of a scorer, or `None`.
 
     Raises:
         FileNotFoundError: if there is no file.
@@ -132,13 +143,18 @@ def load(path: str, kind: str) -> tuple[list[keras.Model], list[Draw], dict]:
                     settings[name] = parse_json(text, file_name)
             with as_file(archive, _DRAWS) as file:
                 draws = from_arrays(read_arrays(file), count)
+            scorer = None
+            if _SCORER in archive.namelist():
+                text = read_entry(archive, _SCORER, MAX_BYTES)
+                with as_file(archive, _SCORER_ARRAYS) as file:
+                    scorer = parse_json(text, _SCORER), read_arrays(file)
             models = [
                 _read_model(archive, _model(i), UNSAVED // num_models)
                 for i in range(num_models)
             ]
     except Exception as error:  # zipfile, numpy, h5py, Keras: each has its own.
         raise broken(path, kind, error) from error
-    return models, draws, settings
+    return models, draws, settings, scorer
 
 
 def broken(path: str, kind: str, error: Exception) -> ValueError:
@@ -147,6 +163,15 @@ def broken(path: str, kind: str, error: Exception) -> ValueError:
         f"`path` must be a whole file written by {kind}.save. "
         f"Received: path={os.fspath(path)!r} ({describe(error)})"
     )
+
+
+def _write_arrays(
+    archive: zipfile.ZipFile, name: str, arrays: Mapping[str, np.ndarray]
+) -> None:
+    packed = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez(packed, **named)
+    archive.writestr(name, packed.getvalue())
 
 
 def _model(index: int) -> str:
@@ -243,7 +268,8 @@ def _check_settings(settings: Any, kind: str) -> tuple[int, int]:
 
 
 def _check_names(archive: zipfile.ZipFile, num_models: int) -> None:
-    known = {_DRAWS, _SETTINGS, *_ASIDE.values(), *map(_model, range(num_models))}
+    known = {_DRAWS, _SETTINGS, *_ASIDE.values(), _SCORER, _SCORER_ARRAYS}
+    known.update(map(_model, range(num_models)))
     unknown = [name for name in archive.namelist() if name not in known]
     if unknown:
         raise ValueError(f"it has {unknown[0]!r}, which is none of its files")

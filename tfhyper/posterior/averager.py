@@ -22,16 +22,17 @@ from tfhyper.checks import (
 from tfhyper.conformal import ConformalRule
 from tfhyper.conformal.registry import check_conformal
 from tfhyper.layers import Augment
-from tfhyper.posterior import archive
+from tfhyper.posterior import archive, foreign_scores
 from tfhyper.posterior.draw_source import DrawSource
+from tfhyper.posterior.foreign_scores import ForeignScorer, ScorerState
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import loop
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
-from tfhyper.posterior.running.batches import Batch, Batches, in_parts
+from tfhyper.posterior.running.batches import Batch, Batches, Part, in_parts
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.registry import option_values
-from tfhyper.posterior.tasks.rejection import Rejection, check_rejection
+from tfhyper.posterior.tasks.rejection import FOREIGN, Rejection, check_rejection
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.scaling import CalibrationWarning, Scaling
 from tfhyper.tensor_types import Structure
@@ -67,6 +68,7 @@ class Averager(abc.ABC):
 
     _rejection: Rejection | None = None
     _conformal: ConformalRule | None = None
+    _scorer: ForeignScorer | None = None
 
     def __init__(
         self,
@@ -351,7 +353,8 @@ class Averager(abc.ABC):
         _check_members(keep_members)
         check_reading(batch_size, verbose)
         data = Batches("x", x, batch_size, self.source.inputs)
-        return self._with_rules(self._predict(data, keep_members, verbose)[0])
+        prediction, *_ = self._predict(data, keep_members, verbose)
+        return self._with_rules(self._scored(prediction, data, self._scorer))
 
     def predict_batches(
         self,
@@ -447,8 +450,47 @@ class Averager(abc.ABC):
             stacklevel=3,
         )
 
+    @property
+    def scorer(self) -> ForeignScorer | None:
+        """What scores how foreign inputs are, a `tfhyper.detection.Scorer`, or `None`.
+
+        Predictions have its scores then, `prediction.foreign`, for which the data go
+        through the networks once more; a `rejection` may be by them, and files of
+        `save` hold it. `fit_rejection` sets it. It can be set, of a classifier of one
+        class for each input: to a fitted scorer, or the name of one that needs no
+        training data.
+        """
+        return self._scorer
+
+    @scorer.setter
+    def scorer(self, value: Any) -> None:
+        if self._rejection is not None and self._rejection.score == FOREIGN:
+            raise ValueError(
+                "`scorer` cannot change under a `rejection` by its scores: set the "
+                f"`rejection` to None first. Received: {self._rejection!r}"
+            )
+        if value is not None:
+            value = foreign_scores.scorer_for(self, value, "scorer")
+        self._scorer = value
+
+    def _scored(
+        self, prediction: Any, data: Batches | Part, scorer: ForeignScorer | None
+    ) -> Any:
+        """Returns a prediction with the scores of a scorer, if there is one."""
+        if scorer is None:
+            return prediction
+        return dataclasses.replace(prediction, foreign=scorer.of(data))
+
     def _check_score(self, score: str) -> None:
         """Raises ValueError for a score that these networks do not have."""
+        if score == FOREIGN:
+            if self._scorer is None:
+                raise ValueError(
+                    '`score` must be another than "foreign" where there is no '
+                    "`scorer`: set one of `tfhyper.detection` first. "
+                    f"Received: score={score!r}, scorer=None"
+                )
+            return
         if not self.task.uncertainties:
             raise ValueError(
                 "A rejection needs a model with one output. "
@@ -477,6 +519,7 @@ class Averager(abc.ABC):
         verbose: Verbose,
         what: str,
         most: int = _PART,
+        scorer: ForeignScorer | None = None,
     ) -> Iterator[tuple[Any, Any, Any]]:
         """Yields the predictions of data part by part, with labels and weights.
 
@@ -487,6 +530,7 @@ class Averager(abc.ABC):
                 longer than some seconds and a terminal or a notebook shows it.
             what: what is done, for the bar.
             most: how many numbers a draw may give for a part; 0 for single batches.
+            scorer: in place of the predictor's own.
         """
         if keep_members:
             most //= self.num_draws
@@ -495,7 +539,14 @@ class Averager(abc.ABC):
         done = 0
         for part in in_parts(data, self._numbers, most):
             runs = self.source.runs(part)
-            yield loop.predict(runs, self.num_networks, part, self.task, keep_members)
+            prediction, labels, weights = loop.predict(
+                runs, self.num_networks, part, self.task, keep_members
+            )
+            yield (
+                self._scored(prediction, part, scorer or self._scorer),
+                labels,
+                weights,
+            )
             done += part.num_examples
             bar.update(done, finalize=done == count)
 
@@ -533,21 +584,52 @@ class Averager(abc.ABC):
             if not isinstance(model, str):
                 keras_graph.check_saves(model)  # Keras pickles a model as it saves it
         draws = self.source.draws
-        return {"models": models, "settings": self.settings, "draws": draws}
+        scorer = None if self._scorer is None else self._scorer.state()
+        return {
+            "models": models,
+            "settings": self.settings,
+            "draws": draws,
+            "scorer": scorer,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        made = self.of_models(state["models"], state["settings"])
-        made.source.set_draws(state["draws"])
+        made = self._made_of(state["models"], state["settings"], state["draws"])
         self.__dict__.update(made.__dict__)
+        self._take_scorer(state["settings"], state.get("scorer"))
 
     def __deepcopy__(self, memo: dict) -> "Self":
         models = [
             model if isinstance(model, str) else _duplicate(model)
             for model in self.source.held_models()
         ]
-        copied = self.of_models(models, self.settings)
-        copied.source.set_draws(copy.deepcopy(self.source.draws, memo))
+        draws = copy.deepcopy(self.source.draws, memo)
+        copied = self._made_of(models, self.settings, draws)
+        state = None if self._scorer is None else self._scorer.state()
+        copied._take_scorer(self.settings, copy.deepcopy(state, memo))
         return copied
+
+    @classmethod
+    def _made_of(
+        cls,
+        models: Sequence[keras.Model | str],
+        settings: dict[str, Any],
+        draws: list[Draw],
+    ) -> "Self":
+        """Returns a predictor of models and draws, but for scores of foreign inputs."""
+        rejection = settings.get("rejection")
+        if rejection and rejection["score"] == FOREIGN:
+            settings = {**settings, "rejection": None}
+        made = cls.of_models(models, settings)
+        made.source.set_draws(draws)
+        return made
+
+    def _take_scorer(self, settings: dict[str, Any], state: ScorerState | None) -> None:
+        """Takes the scorer of a copy or a file, and the rule that is by its scores."""
+        if state is not None:
+            self._scorer = foreign_scores.restored(self, *state)
+        rejection = check_rejection(settings.get("rejection"))
+        if rejection is not None and rejection.score == FOREIGN:
+            self.rejection = rejection
 
     def save(self, path: str, overwrite: bool = False) -> None:
         """Writes the models, their draws and the settings into one file.
@@ -567,7 +649,10 @@ class Averager(abc.ABC):
         """
         models, draws = self.source.models(), self.source.draws
         count = len(self.source.held_models())
-        archive.save(path, self.kind, models, count, draws, self.settings, overwrite)
+        scorer = None if self._scorer is None else self._scorer.state()
+        archive.save(
+            path, self.kind, models, count, draws, self.settings, overwrite, scorer
+        )
 
     @classmethod
     def load(cls, path: str) -> "Self":
@@ -579,10 +664,10 @@ class Averager(abc.ABC):
             FileNotFoundError: if there is no file.
             ValueError: if it is torn, or not one of `save`.
         """
-        models, draws, settings = archive.load(path, cls.kind)
+        models, draws, settings, scorer = archive.load(path, cls.kind)
         try:
-            predictor = cls.of_models(models, settings)
-            predictor.source.set_draws(draws)
+            predictor = cls._made_of(models, settings, draws)
+            predictor._take_scorer(settings, scorer)
         except Exception as error:  # Each backend has its own, for other shapes.
             raise archive.broken(path, cls.kind, error) from error
         return predictor

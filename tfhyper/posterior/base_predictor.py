@@ -24,11 +24,21 @@ from tfhyper.conformal import (
 from tfhyper.conformal.registry import ConformalMethod
 from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
+from tfhyper.posterior import foreign_scores
 from tfhyper.posterior.averager import Averager
+from tfhyper.posterior.foreign_scores import ForeignScorer
 from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batches import Batches
 from tfhyper.posterior.tasks.positions import check_weights
-from tfhyper.posterior.tasks.rejection import Rejection, Uncertainty
+from tfhyper.posterior.tasks.rejection import (
+    FOREIGN,
+    Foreign,
+    Rejection,
+    Uncertainty,
+)
+from tfhyper.posterior.tasks.rejection import (
+    SCORES as UNCERTAINTIES,
+)
 from tfhyper.posterior.tasks.scaled_task import (
     ScaledTask,
     calibration_data,
@@ -310,7 +320,7 @@ class BasePredictor(Averager):
         *,
         coverage: float | None = None,
         error: float | None = None,
-        score: Uncertainty = "total",
+        score: Uncertainty | Foreign | str | ForeignScorer = "total",
         confidence: float | None = None,
         batch_size: int = 128,
         verbose: Verbose = "auto",
@@ -337,7 +347,10 @@ class BasePredictor(Averager):
             error: float in 0 <= error < 1, of a classifier, or `None`. One of the two
                 is given.
             score: `"total"`, `"aleatoric"`, `"epistemic"` or, of a classifier,
-                `"confidence"`: see `Prediction.uncertainty`.
+                `"confidence"`: see `Prediction.uncertainty`. Of a classifier of one
+                class for each input also a fitted `tfhyper.detection.Scorer`, or the
+                name of one that needs no training data, such as "energy": it is the
+                predictor's `scorer` from then on. "foreign" is the present one.
             confidence: with `error`, the probability at which new examples of the same
                 distribution keep to it; `None` for the error of these as it is.
             batch_size: int > 0, for arrays.
@@ -363,7 +376,12 @@ class BasePredictor(Averager):
         >>> bool(abs(rejected.mean() - 0.05) < 0.01)
         True
         """
-        self._check_score(score)
+        scorer = None
+        if not isinstance(score, str) or score not in (*UNCERTAINTIES, FOREIGN):
+            scorer, score = self._scorer_for(score), FOREIGN
+        else:
+            self._check_score(score)
+        name: Any = score
         check_rule(coverage, error, confidence)
         if error is not None and not self.task.decides:
             raise ValueError(
@@ -373,8 +391,9 @@ class BasePredictor(Averager):
         decided = error is not None
         data = self._labelled(x, y, sample_weight, batch_size, verbose, decided)
         found: list[dict[str, np.ndarray | None]] = []
-        for prediction, y_part, weights in self._in_parts(data, False, verbose, "fit"):
-            if confidence is not None and prediction.uncertainty(score).ndim > 1:
+        parts = self._in_parts(data, False, verbose, "fit", scorer=scorer)
+        for prediction, y_part, weights in parts:
+            if confidence is not None and prediction.uncertainty(name).ndim > 1:
                 raise ValueError(
                     "`confidence` must be None where an example has several answers, "
                     "which are not independent of each other. "
@@ -382,7 +401,7 @@ class BasePredictor(Averager):
                 )
             labels, _, weights = self._checked(y_part, prediction, weights, decided)
             found.append(
-                self.task.rejection_data(prediction, score, labels, weights, decided)
+                self.task.rejection_data(prediction, name, labels, weights, decided)
             )
         joined: dict[str, Any] = {
             name: None if found[0][name] is None else _concatenated(found, name)
@@ -391,7 +410,10 @@ class BasePredictor(Averager):
         threshold = metrics.rejection_threshold(
             coverage=coverage, error=error, confidence=confidence, **joined
         )
-        self.rejection = Rejection(threshold, score)
+        if scorer is not None:
+            self.rejection = None
+            self.scorer = scorer
+        self.rejection = Rejection(threshold, name)
         return self
 
     def fit_conformal(
@@ -483,6 +505,13 @@ class BasePredictor(Averager):
             rule = conformal_intervals(self, x, y, alpha, chosen_method, **told)
         self.conformal = rule
         return self
+
+    def _scorer_for(self, score: Any) -> ForeignScorer:
+        """Returns the scorer that is meant; names the scores if there is none."""
+        if isinstance(score, str):
+            known = foreign_scores.names()
+            check_choice("score", score, (*self.task.uncertainties, FOREIGN, *known))
+        return foreign_scores.scorer_for(self, score)
 
     def fit_scaling(
         self,

@@ -186,10 +186,13 @@ class DrawnWeights:
     Args:
         point: the network that draws are given to. The model's weights must stay as
             they are, or `forget` be called.
+        runs_as: a network of the same layers that is run in place of the point's
+            `network`, such as one with other outputs; `None` for that one.
     """
 
-    def __init__(self, point: PointNetwork):
+    def __init__(self, point: PointNetwork, runs_as: keras.Model | None = None):
         self._point, self._bytes = point, point.drawn_bytes
+        self._runs_as = point.network if runs_as is None else runs_as
         self._network: WithWeights | None = None
         self._network_for_moments: WithWeights | None = None
         self._lock = threading.RLock()
@@ -249,7 +252,7 @@ class DrawnWeights:
         with self._lock:
             # Draws may bring moments where those before had none.
             if self._network is None or not self._network.takes(variables):
-                self._network = WithWeights(self._point.network, variables)
+                self._network = WithWeights(self._runs_as, variables)
             network = self._network
         return [BoundNetwork(network, network.pack(one)) for one in values]
 

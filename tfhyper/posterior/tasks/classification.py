@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -17,7 +17,9 @@ from tfhyper.metrics.uncertainty import entropy_of_one, sum_to_one
 from tfhyper.posterior.tasks import output_kind, positions
 from tfhyper.posterior.tasks.conformity import set_outputs, sets_of
 from tfhyper.posterior.tasks.rejection import (
+    FOREIGN,
     UNKNOWN,
+    Foreign,
     Rejection,
     SelectiveSums,
     Uncertainty,
@@ -45,6 +47,9 @@ from tfhyper.posterior.tasks.task import (
 from tfhyper.scaling import Scaling
 from tfhyper.scaling.base import log_of, log_softmax, softplus
 from tfhyper.tensor_types import Structure, Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 # How far above log(classes) an entropy may be: probabilities that sum to nearly one.
 _ENTROPY_ROOM = 1e-3
@@ -108,6 +113,8 @@ class Prediction(Shown):
         scaling: the predictor's `tfhyper.scaling.Scaling`, or `None`.
         conformal: `tfhyper.conformal.ConformalSets`, by which there are `sets`, or
             `None`. That of the predictor, see `fit_conformal`.
+        foreign: float64 (batch,), the scores of the predictor's `scorer`, larger for
+            inputs that are more foreign; `None` where it has none.
 
     Example:
 
@@ -128,8 +135,13 @@ class Prediction(Shown):
     ignore_class: int | None = None
     scaling: Scaling | None = None
     conformal: ConformalSets | None = None
+    foreign: np.ndarray | None = None
 
-    example_axes: ClassVar[Mapping[str, int]] = {**Shown.example_axes, "total": 0}
+    example_axes: ClassVar[Mapping[str, int]] = {
+        **Shown.example_axes,
+        "total": 0,
+        "foreign": 0,
+    }
 
     def _contents(self) -> str:
         *lead, classes = self.mean.shape[1:]
@@ -144,23 +156,32 @@ class Prediction(Shown):
         found: dict[str, Sequence[str]] = {"label": label}
         if self.conformal is not None:
             found["set"] = places(self.sets)
-        return {
-            **found,
-            "probability": means(self.mean.max(axis=-1)),
-            **uncertainties(self, "nats"),
-        }
+        found["probability"] = means(self.mean.max(axis=-1))
+        found |= uncertainties(self, "nats")
+        if self.foreign is not None:
+            found["foreign"] = means(self.foreign)
+        return found
 
-    def uncertainty(self, score: Uncertainty = "total") -> np.ndarray:
+    def uncertainty(self, score: Uncertainty | Foreign = "total") -> np.ndarray:
         """Returns one number for each input, float64 (batch,), larger for less sure.
 
         Args:
             score: `"total"`, `"aleatoric"` or `"epistemic"`, nats; or `"confidence"`:
-                1 less the largest of the mean probabilities.
+                1 less the largest of the mean probabilities; or `"foreign"`: what the
+                predictor's `scorer` gives.
 
         Raises:
-            ValueError: for another score.
+            ValueError: for another score, or "foreign" of a predictor without a scorer.
         """
-        check_choice("score", score, CLASS_UNCERTAINTIES)
+        check_choice("score", score, (*CLASS_UNCERTAINTIES, FOREIGN))
+        if score == FOREIGN:
+            if self.foreign is None:
+                raise ValueError(
+                    '`score` must be another than "foreign" for a prediction of a '
+                    "predictor without a `scorer`. "
+                    f"Received: score={score!r}"
+                )
+            return self.foreign
         if score == "confidence":
             return 1.0 - self.mean.max(axis=-1).astype(np.float64)
         return getattr(self, score)
@@ -195,7 +216,9 @@ class Prediction(Shown):
         """
         return sets_of(self)
 
-    def reject(self, threshold: float, score: Uncertainty = "total") -> "Prediction":
+    def reject(
+        self, threshold: float, score: Uncertainty | Foreign = "total"
+    ) -> "Self":
         """Returns the same prediction, unknown where it is more uncertain than that.
 
         An input is rejected where `uncertainty(score) > threshold`; `label` is -1
@@ -206,7 +229,7 @@ class Prediction(Shown):
 
         Args:
             threshold: float >= 0, in the unit of the score: nats, at most log(classes);
-                with `"confidence"` a probability.
+                with `"confidence"` a probability; with `"foreign"` any finite number.
             score: as for `uncertainty`.
 
         Raises:
@@ -224,7 +247,9 @@ class Prediction(Shown):
         """
         rejection = Rejection(threshold, score)
         largest = np.log(self.mean.shape[-1])
-        if score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
+        if score == FOREIGN:
+            self.uncertainty(score)  # is there, or says that it is not
+        elif score != "confidence" and threshold > largest * (1 + _ENTROPY_ROOM):
             raise ValueError(
                 f"`threshold` must be at most log(classes) = {largest:.4f} nats: no "
                 f"entropy is above it. Received: threshold={threshold}"

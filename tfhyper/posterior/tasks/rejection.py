@@ -16,6 +16,10 @@ UNKNOWN = -1
 # What predictions of some task can be rejected by.
 Uncertainty: TypeAlias = Literal["total", "aleatoric", "epistemic", "confidence"]
 SCORES: tuple[Uncertainty, ...] = get_args(Uncertainty)
+# The score of a predictor's scorer, see `tfhyper.detection`: what a classifier's
+# predictions can be rejected by besides.
+Foreign: TypeAlias = Literal["foreign"]
+FOREIGN: Foreign = "foreign"
 # The parts of the uncertainty that predictions of every task have.
 Part: TypeAlias = Literal["total", "aleatoric", "epistemic"]
 
@@ -32,9 +36,10 @@ class Rejection:
     Args:
         threshold: float >= 0, in the unit of the score: nats; with "confidence" a
             probability, that of another class; of a regression the square of the
-            targets' unit.
+            targets' unit. With "foreign" any finite number, in the unit of the scorer.
         score: `"total"`, `"aleatoric"`, `"epistemic"` or, of a classifier,
-            `"confidence"`.
+            `"confidence"`; or `"foreign"`, the score of the predictor's `scorer`, of
+            `tfhyper.detection`.
 
     Raises:
         ValueError: for another score, or a threshold that is not finite, below 0, or
@@ -49,10 +54,13 @@ class Rejection:
     """
 
     threshold: float
-    score: Uncertainty = "total"
+    score: Uncertainty | Foreign = "total"
 
     def __post_init__(self) -> None:
-        check_choice("score", self.score, SCORES)
+        check_choice("score", self.score, (*SCORES, FOREIGN))
+        if self.score == FOREIGN:
+            object.__setattr__(self, "threshold", _check_any(self.threshold))
+            return
         threshold = check_number("threshold", self.threshold)
         if self.score == "confidence" and threshold > 1:
             raise ValueError(
@@ -74,6 +82,17 @@ class Rejection:
     def rejects(self, uncertainty: np.ndarray) -> np.ndarray:
         """Returns bools: where an uncertainty, of any shape, is too large."""
         return np.asarray(uncertainty) > self.threshold
+
+
+def _check_any(value: Any) -> float:
+    """Returns a finite number, whatever its sign."""
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(
+            '`threshold` must be a finite number with `score="foreign"`. '
+            f"Received: threshold={value!r}"
+        )
+    return float(value)
 
 
 class SelectiveSums:

@@ -1,0 +1,93 @@
+"""The Mahalanobis distance, less that from all training inputs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from tfhyper.detection._arrays import (
+    check_features,
+    check_shrinkage,
+    class_means,
+    covariance_of,
+    squared_distances,
+    whitening,
+)
+from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+
+
+@dataclasses.dataclass(eq=False)
+class RelativeMahalanobis(FeatureScorer):
+    """Distance from the nearest class, less that from all data (Ren et al., 2021).
+
+        s(x) = 1/N sum_n (min_c M_nc(x) - M_n0(x))
+
+    with M_nc the squared distance of `Mahalanobis`, and M_n0 that of a Gaussian of all
+    training inputs without their classes. Directions in which known inputs differ
+    alike in all classes cancel: it is better for foreign inputs that are near, such as
+    other classes of the same kind. It may be below 0.
+
+    Args:
+        layer: name of the layer whose output are the features; `None` for what the
+            last Dense layer takes. Of maps the mean over positions.
+        num_draws: int > 0, of how many draws at most, the first ones; `None` for all.
+        shrinkage: as of `Mahalanobis`, of both covariances.
+
+    Raises:
+        ValueError: for an argument out of range.
+        TypeError: for a `layer` that is no text.
+
+    Example:
+
+    >>> scorer = tfhyper.detection.RelativeMahalanobis()
+    >>> scorer.fit(predictor, x_train, y_train).score(x_test).shape
+    (2000,)
+
+    Reference:
+        Ren et al.: A simple fix to Mahalanobis distance for improving near-OOD
+        detection, 2021, section 3.
+    """
+
+    name: ClassVar[str] = "relative_mahalanobis"
+    needs_labels: ClassVar[bool] = True
+
+    layer: str | None = None
+    num_draws: int | None = None
+    shrinkage: float | None = 1e-6
+
+    def __post_init__(self) -> None:
+        self._check_arguments()
+        self.shrinkage = check_shrinkage(self.shrinkage)
+
+    def fit_draw(self, seen: Seen) -> Arrays:
+        """Returns means and what whitens, of classes and of all, see the base class."""
+        features, labels = seen.features, seen.labels
+        check_features(features)
+        found, means, centred = class_means(features, labels)
+        within = covariance_of(
+            centred, self.shrinkage, len(found), "less the classes' means"
+        )
+        mean = features.mean(0)
+        whole = covariance_of(features - mean, self.shrinkage, 1, "less their mean")
+        return {
+            "means": means,
+            "root": whitening(within)[0],
+            "mean": mean,
+            "root_of_all": whitening(whole)[0],
+        }
+
+    def shapes(
+        self, size: int, classes: int, fitted: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the arrays, see the base class."""
+        present = min(len(fitted.get("means", ())), classes)
+        roots = dict.fromkeys(("root", "root_of_all"), (size, size))
+        return {"means": (present, size), "mean": (size,), **roots}
+
+    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+        """Returns the difference of the distances, see the base class."""
+        features = seen.features
+        near = squared_distances(features, fitted["means"], fitted["root"]).min(-1)
+        whole = squared_distances(features, fitted["mean"][None], fitted["root_of_all"])
+        return near - whole[:, 0]
