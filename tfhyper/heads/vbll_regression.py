@@ -103,11 +103,19 @@ class VBLLRegression(LastLayerPosterior, keras.layers.Dense, Head):
         mean, variance = self.output_moments(inputs)
         noise = ops.square(self._noise_scales())
         if training:
-            penalty = ops.sum(0.5 * variance / noise, axis=-1)
-            self.add_loss(ops.mean(penalty))
+            self.add_loss(self.bound_penalty(variance))
             variance = ops.zeros_like(variance)
         outputs = ops.concatenate([mean, ops.sqrt(variance + noise)], axis=-1)
         return self.to_compute_dtype(outputs)
+
+    def bound_penalty(self, variance: Tensor) -> Tensor:
+        """Returns what the bound is above the loss of the means: a scalar.
+
+        Args:
+            variance: tensor (batch, ..., units), x^T S_k x.
+        """
+        noise = ops.square(self._noise_scales())
+        return ops.mean(ops.sum(0.5 * variance / noise, axis=-1))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns (batch, ..., 2 units)."""
