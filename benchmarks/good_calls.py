@@ -345,8 +345,17 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "MNFConv2D": (_CONV, (2, 6, 6, 2)),
     "MNFDense": ({"units": 3}, (2, 4)),
     "MaxUnpooling2D": ({}, (2, 3, 3, 2)),
+    "RandomFeatureGaussianProcess": (
+        {"units": 3, "num_features": 8, "num_examples": 100},
+        (2, 4),
+    ),
     "Shift": ({"rows": 1, "columns": -1}, (2, 6, 6, 2)),
+    "SpectralConv1D": (_CONV, (2, 6, 2)),
+    "SpectralConv2D": (_CONV, (2, 6, 6, 2)),
+    "SpectralConv3D": (_CONV, (2, 6, 6, 6, 2)),
+    "SpectralDense": ({"units": 3}, (2, 4)),
     "StaticHyperConv2D": (_CONV, (2, 6, 6, 2)),
+    "VBLLDense": ({"units": 3}, (2, 4)),
 }
 
 # Name of a public callable -> a function that gives good arguments.
@@ -523,6 +532,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         ),
         dict,
     ),
+    "heads.VBLLRegression": lambda: {"units": 2},
     **dict.fromkeys(
         ("heads.Categorical", "heads.CategoricalHead"), lambda: {"classes": 3}
     ),
@@ -558,7 +568,9 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.hyper": dict,
     "kits.mc_dropout": dict,
     "kits.mnf": lambda: {"num_examples": 100},
+    "kits.sngp": lambda: {"num_examples": 100},
     "kits.static_hypernet": dict,
+    "kits.vbll": lambda: {"num_examples": 100},
     # Layers.
     **{
         f"layers.{name}": functools.partial(dict, good)
@@ -1473,6 +1485,23 @@ _LAYER = {
     "prior_mean": bv.choice(),
 }
 _FLOW = {"prior_mean": bv.number(least=0)}
+_LAST_LAYER = {
+    "covariance": bv.choice(),
+    "inference": bv.choice(),
+    "num_examples": bv.integer(),
+    "momentum": bv.number(above=0, below=1),
+    "num_features": bv.integer(),
+    "length_scale": bv.number(above=0),
+    "amplitude": bv.number(above=0),
+    "ridge": bv.number(above=0),
+    "mean_field_factor": bv.number(least=0),
+    "norm_bound": bv.number(above=0),
+    "power_iterations": bv.integer(),
+    "rank": bv.integer(),
+    "noise_scale": bv.number(least=0),
+    "noise_prior_scale": bv.number(above=0),
+    "noise_dof": bv.number(least=0),
+}
 _CLASS_NAMES = bv.names(
     without=("unknown",), text=bv.TEXT, length=["a"], entries=[1, 2, 3]
 )
@@ -1730,6 +1759,12 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "test": bv.data(),
         "train": bv.domain("train", text=bv.TEXT, number=3, scalar=0.5),
     },
+    # A noise of 0 is none.
+    "heads.VBLLRegression": {
+        **_LAYER,
+        **_LAST_LAYER,
+        "noise_scale": bv.number(above=0),
+    },
     "scaling.": {
         "biases": bv.numbers(name="biases"),
         "intercepts": bv.numbers(name="intercepts"),
@@ -1917,6 +1952,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "std": bv.numbers(scalar=True, above=0, name="channels"),
     },
     "kits.LayerKit": {
+        "heads": bv.sequence(text=bv.TEXT, entries=(3,)),
         "replaces": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.": {
@@ -1927,6 +1963,8 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "block": bv.sizes(),
     },
     "kits.hyper": {"prior": bv.choice()},
+    "kits.sngp": _LAST_LAYER,
+    "kits.vbll": {**_LAST_LAYER, "num_examples": bv.integer(optional=False)},
     "layers.": {
         **_LAYER,
         "columns": bv.integer(-(2**15), 2**15),
@@ -1965,6 +2003,12 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         )
     },
     "layers.LatentCode": {"prior": bv.choice()},
+    "layers.RandomFeatureGaussianProcess": _LAST_LAYER,
+    **{
+        f"layers.Spectral{name}": _LAST_LAYER
+        for name in ("Conv1D", "Conv2D", "Conv3D", "Dense")
+    },
+    "layers.VBLLDense": _LAST_LAYER,
     "layers.BayesHyperConv2D": _FLOW,
     "layers.BayesHyperDense": _FLOW,
     "layers.Dropout": {

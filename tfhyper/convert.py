@@ -9,7 +9,7 @@ from keras import ops
 
 from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_instance, check_number, check_text
-from tfhyper.kits.kit import Apply
+from tfhyper.kits.kit import Apply, Replace
 from tfhyper.layers import StochasticLayer
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
@@ -48,6 +48,12 @@ def convert(
     all other layers, are copied with their weights. At the posterior's mean, or
     that code, the copy predicts what `model` does.
 
+    A kit with a head of its own, `kits.sngp` or `kits.vbll`, puts that in place of each
+    `keras.layers.Dense` at the end, behind which there are no weights. That of
+    `kits.vbll` has the trained kernel as its mean, and all other layers are left as
+    they are. That of `kits.sngp` is of other features and starts anew, and kernels of a
+    norm above the bound become smaller: train the copy.
+
     Layers without weights, norms and layers adapted to data are copied, as are
     layers of this package that are in the model already. A shared layer stays one
     shared layer. Frozen layers (`trainable=False`) are replaced and stay frozen:
@@ -85,7 +91,8 @@ def convert(
         ValueError: for a layer with weights that the kit cannot replace, such as
             LSTM, or a layer around other layers; a kit that keeps no trained
             weights; a name in `keep` that no layer has; a model with nothing to
-            replace; MOPED with another kit or with a `prior` of its own.
+            replace, or without a layer at its end that the kit's head stands for;
+            MOPED with another kit or with a `prior` of its own.
         TypeError: for a model whose graph is not known (a subclass with its own
             `call`).
 
@@ -108,7 +115,8 @@ def convert(
     def make(operation: keras.Operation, name: str) -> keras.Operation | Apply:
         if id(operation) in replaced:
             # Its class is a stock layer's: the config is all that it is.
-            return _replace(kit, keras_graph.renamed(operation, name), name, moped)
+            layer = keras_graph.renamed(operation, name)
+            return _replace(replaced[id(operation)], layer, name, moped, kit.name)
         return keras_graph.copy_or_use(operation, name)
 
     copies = keras_graph.Copies(make)
@@ -134,18 +142,35 @@ def _find_replaced(
     model: keras.Model,
     kit: kits.LayerKit,
     keep: Iterable[str] | Callable[[keras.Layer], bool],
-) -> set[int]:
-    """Returns the ids of the layers that the kit replaces, or raises ValueError."""
+) -> dict[int, Replace]:
+    """Returns what replaces layers, by their ids, or raises ValueError."""
     found = list(keras_graph.walk(model))
     if not callable(keep):
         keep = _by_name(keep, {x.name for line in found for x in line})
     kept = {id(line[-1]) for line in found if any(map(keep, line))}
     layers = {id(line[-1]): line[-1] for line in found if id(line[-1]) not in kept}
-    replaced = {key for key, x in layers.items() if type(x) in kit.replaces}
+    replaced = {
+        key: kit.replace for key, x in layers.items() if type(x) in kit.replaces
+    }
+    if kit.heads:
+        at_end = [x for x in keras_graph.layers_at_end(model) if id(x) in layers]
+        heads = {id(x) for x in at_end if type(x) in kit.heads}
+        if not heads:
+            classes = sorted(cls.__name__ for cls in kit.heads)
+            raise ValueError(
+                f"`model` must end in a layer that the head of the kit '{kit.name}' "
+                f"stands for, one of {classes}, with no weights behind it. Received: "
+                f"model '{model.name}', at whose end are {[x.name for x in at_end]}"
+            )
+        replaced |= dict.fromkeys(heads, kit.replace_head or kit.replace)
+    takes_all = bool(kit.replaces) or not kit.heads
     stuck = [
         layer
         for key, layer in layers.items()
-        if key not in replaced and not _is_copied(layer) or _is_quantized(layer)
+        if key not in replaced
+        and takes_all
+        and not _is_copied(layer)
+        or _is_quantized(layer)
     ]
     if stuck:
         listed = ", ".join(f"'{x.name}' ({type(x).__name__})" for x in stuck)
@@ -189,14 +214,16 @@ def _is_quantized(layer: keras.Layer) -> bool:
     return getattr(layer, "quantization_mode", None) is not None
 
 
-def _replace(kit: kits.LayerKit, layer: keras.Layer, path: str, moped: bool) -> Apply:
+def _replace(
+    replace: Replace, layer: keras.Layer, path: str, moped: bool, kit: str
+) -> Apply:
     """Returns what takes a layer's place: something to call on a tensor."""
-    layer = kit.replace(layer, path)
+    layer = replace(layer, path)
     if moped:
         if not isinstance(layer, GaussianKernel):
             raise ValueError(
                 "`moped` must be False for a kit other than `tfhyper.kits.bayes`: it "
-                f"sets Gaussian posteriors. Received: moped=True, kit '{kit.name}'"
+                f"sets Gaussian posteriors. Received: moped=True, kit '{kit}'"
             )
         config = {**live_config(layer), "prior_mean": "weight"}
         layer = type(layer).from_config(config)
@@ -213,7 +240,7 @@ def _carry(
         layer.set_mean(*(None if w is None else _to_numpy(w) for w in weights))
         if moped_delta is not None:
             layer.set_moped(moped_delta)
-    elif original.weights:
+    elif original.weights and not getattr(layer, "starts_anew", False):
         keras_graph.copy_weights(original, layer)
 
 

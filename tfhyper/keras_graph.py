@@ -271,6 +271,35 @@ def last_operation(model: keras.Operation) -> keras.Operation:
         model = last
 
 
+def layers_at_end(model: keras.Model) -> list[keras.Layer]:
+    """Returns the layers whose outputs reach those of a model through no other weights.
+
+    Going back from each output, the first layer with weights, if all between have one
+    input. Nested models are looked into.
+    """
+    found: list[keras.Layer] = []
+
+    def visit(tensor: keras.KerasTensor) -> None:
+        made_by = keras_private.history(tensor)
+        if made_by is None:
+            return
+        operation, node, _ = made_by
+        if isinstance(operation, keras.Model):
+            for output in operation.outputs:
+                visit(output)
+        elif getattr(operation, "weights", None):
+            if all(operation is not layer for layer in found):
+                found.append(operation)
+        else:
+            inputs = keras_private.inbound_nodes(operation)[node].input_tensors
+            if len(inputs) == 1:
+                visit(inputs[0])
+
+    for output in model.outputs:
+        visit(output)
+    return found
+
+
 def check_graph(model: Any, name: str = "model") -> None:
     """Raises TypeError unless `model` is functional or a built Sequential.
 

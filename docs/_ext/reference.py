@@ -71,7 +71,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.BayesConv1D layers.BayesConv2D layers.BayesConv3D
         layers.BayesConv2DTranspose layers.BayesDepthwiseConv2D layers.MNFDense
         layers.MNFConv2D layers.BayesHyperDense layers.BayesHyperConv2D
-        layers.StaticHyperConv2D layers.MCDropout layers.Dropout""",
+        layers.StaticHyperConv2D layers.MCDropout layers.Dropout layers.VBLLDense
+        layers.RandomFeatureGaussianProcess layers.SpectralDense layers.SpectralConv1D
+        layers.SpectralConv2D layers.SpectralConv3D""",
     ),
     (
         "Parts of layers",
@@ -87,7 +89,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "networks",
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
         """convert LayerKit kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
-        kits.mc_dropout kits.static_hypernet kits.deterministic kits.get kits.KITS
+        kits.mc_dropout kits.sngp kits.vbll kits.static_hypernet kits.deterministic
+        kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
         models.segnet models.deeplab_cifar models.residual_network
@@ -112,7 +115,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Last layers that give a distribution, and the losses that train them.",
         """heads.NormalHead heads.LaplaceHead heads.StudentTHead heads.MixtureHead
         heads.PoissonHead heads.NegativeBinomialHead heads.CategoricalHead
-        heads.DistributionHead heads.Head heads.NegativeLogLikelihood heads.BetaNLL
+        heads.DistributionHead heads.VBLLRegression heads.Head
+        heads.NegativeLogLikelihood heads.BetaNLL
         heads.CRPS heads.Normal heads.Laplace heads.StudentT heads.NormalMixture
         heads.Poisson heads.NegativeBinomial heads.Categorical heads.Family
         heads.RealFamily heads.LocationScale heads.CountFamily heads.Components
@@ -246,7 +250,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
 # Tables have no docstring of their own.
 TABLES = {
     "tfhyper.kits.KITS": "The makers of kits by their names: `hyper`, `bayes`, `mnf`, "
-    "`bayesian_hypernet`, `mc_dropout`, `static_hypernet`, `deterministic`.",
+    "`bayesian_hypernet`, `mc_dropout`, `sngp`, `vbll`, `static_hypernet`, "
+    "`deterministic`.",
     "tfhyper.kits.SHARING": "The ways in which layers share codes, by the names that "
     "`tfhyper.kits.hyper` takes: `all_in_one`, `block_wise`, `layer_wise`.",
     "tfhyper.models.NETWORKS": "The networks by their names: `wide_resnet`, "

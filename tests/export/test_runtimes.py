@@ -136,12 +136,35 @@ def test_all_averaging_forms(averaging, onnx, tmp_path):
     assert_file(onnx.run(path, inputs=IMAGES), predictor.predict(IMAGES))
 
 
-@pytest.mark.parametrize("kit", ["mnf", "bayesian_hypernet", "mc_dropout"])
+@pytest.mark.parametrize(
+    "kit", ["mnf", "bayesian_hypernet", "mc_dropout", "sngp", "vbll"]
+)
 def test_other_posteriors(kit, onnx, tmp_path):
     predictor = tfhyper.PosteriorPredictor(dense_network(kit), 2)
     path = str(tmp_path / onnx.name)
     onnx.export(predictor, path, verbose=0)
     assert_file(onnx.run(path, inputs=ROWS), predictor.predict(ROWS))
+
+
+def test_a_mean_field_network_and_a_variational_regression(onnx, tmp_path):
+    model = dense_network("sngp")
+    model.layers[-1](ROWS[:, :1].repeat(8, axis=1), training=True)
+    model.layers[-1].inference = "mean_field"
+    regression = tfhyper.heads.VBLLRegression(2, kl_weight=0.1, seed=0)
+    for i, network in enumerate(
+        (model, keras.Sequential([keras.Input((3,)), regression]))
+    ):
+        predictor = tfhyper.PosteriorPredictor(network, 1 if i == 0 else 2)
+        path = str(tmp_path / f"{i}{onnx.name}")
+        onnx.export(predictor, path, verbose=0)
+        found = onnx.run(path, inputs=ROWS)
+        expected = predictor.predict(ROWS)
+        for name, value in (
+            {"probabilities": expected.mean}
+            if i == 0
+            else {"mean": expected.mean, "variance": expected.variance}
+        ).items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
 @pytest.mark.parametrize("runtime", FORMATS[1:], ids=lambda x: x.__name__)

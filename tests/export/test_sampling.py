@@ -25,7 +25,7 @@ def sampler(path):
 
 
 @pytest.mark.parametrize(
-    "kit", ["hyper", "bayes", "mnf", "bayesian_hypernet", "mc_dropout"]
+    "kit", ["hyper", "bayes", "mnf", "bayesian_hypernet", "mc_dropout", "sngp", "vbll"]
 )
 def test_draws_go_by_the_seed(kit, tmp_path):
     predictor = tfhyper.PosteriorPredictor(dense_network(kit), 4)

@@ -23,7 +23,7 @@ from tfhyper.export import Preprocessing
 from tfhyper.export.functions import FORMS
 
 CODED = ["hyper", "bayesian_hypernet", "mc_dropout", "deterministic"]
-SEEDED = ["bayes", "mnf"]
+SEEDED = ["bayes", "mnf", "sngp", "vbll"]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ ARGUMENTS = {
     "bayesian_hypernet": {"num_examples": 100},
     # Without flows, whose masks leave out weights of small layers in some steps.
     "mnf": {"num_examples": 100, "num_flows": 0},
+    "vbll": {"num_examples": 100},
 }
 
 

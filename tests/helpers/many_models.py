@@ -182,6 +182,34 @@ def bayesian_hypernetwork():
     )
 
 
+@kind(vectors())
+def gaussian_process():
+    return keras.Sequential([vector(), gaussian_process_head()])
+
+
+@kind(vectors())
+def mean_field():
+    hidden = bayes(8, activation="relu")
+    head = gaussian_process_head(inference="mean_field")
+    return keras.Sequential([vector(), hidden, head])
+
+
+def gaussian_process_head(**options):
+    options = {"covariance": "per_class", "seed": 1, **options}
+    return tfhyper.layers.RandomFeatureGaussianProcess(3, 16, **options)
+
+
+@kind(vectors())
+def variational_last_layer():
+    hidden = tfhyper.layers.SpectralDense(8, activation="relu")
+    return keras.Sequential([vector(), hidden, tfhyper.layers.VBLLDense(3)])
+
+
+@kind(vectors())
+def variational_regression():
+    return keras.Sequential([vector(), tfhyper.heads.VBLLRegression(2)])
+
+
 @kind(images)
 def convolutions():
     return keras.Sequential(

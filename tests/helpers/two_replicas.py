@@ -109,7 +109,7 @@ def kit_network(kit):
     x = kit.dropout(0.2, name="dropout")(x)
     x = kit.conv(4, 3, name="stage1_block1/conv1")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, kit.dense(3, name="top")(x))
+    return keras.Model(inputs, kit.logits(3, name="top")(x))
 
 
 class Probe(keras.layers.Layer):

@@ -42,8 +42,8 @@ SMALLEST = {
     "wide_resnet": {"depth": 10, "width": 1, "dropout": 0.2, **SMALL},
 }
 BUILDERS = {**NETWORKS, **SEGMENTERS}
-# Kits whose networks have the same weights in every pass.
-POINT_KITS = {"deterministic", "static_hypernet"}
+# Kits whose networks have the same weights in every pass, outside of a predictor.
+POINT_KITS = {"deterministic", "sngp", "static_hypernet", "vbll"}
 # Offsets that reach the output through BatchNorm alone, which takes them out
 # again: the published PyramidNet has them all the same.
 ABSORBED = {"pyramidnet": ("stem_norm/beta", "post_norm/beta")}

@@ -12,7 +12,9 @@ KITS = (
     "hyper",
     "mc_dropout",
     "mnf",
+    "sngp",
     "static_hypernet",
+    "vbll",
 )
 # Old names of networks, which commands and folders of trainings have -> those of now.
 FORMER_NETWORKS = {"resnet50": "resnet"}

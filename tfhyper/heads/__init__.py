@@ -12,6 +12,7 @@ together is a `DrawMixture`.
     Poisson             PoissonHead             mean
     NegativeBinomial    NegativeBinomialHead    mean, total_count
     Categorical         CategoricalHead         log_probs
+    Normal              VBLLRegression          loc, scale, with weights of its own
 
 Any layer stands before a head, one with a posterior too:
 
@@ -41,6 +42,7 @@ from tfhyper.heads.losses import CRPS, BetaNLL, NegativeLogLikelihood
 from tfhyper.heads.normal import Normal
 from tfhyper.heads.normal_mixture import NormalMixture
 from tfhyper.heads.student_t import StudentT
+from tfhyper.heads.vbll_regression import VBLLRegression
 
 __all__ = [
     "CRPS",
@@ -68,4 +70,5 @@ __all__ = [
     "RealFamily",
     "StudentT",
     "StudentTHead",
+    "VBLLRegression",
 ]

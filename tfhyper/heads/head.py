@@ -19,10 +19,10 @@ from tfhyper.tensor_types import Shape, Tensor
 class Head(keras.layers.Layer):
     """The last layer of a network whose output is a distribution: what all heads are.
 
-    A head has no weights: any layer with `head.units` units stands before it, a
-    `keras.layers.Dense`, a layer with a posterior such as `tfhyper.layers.BayesDense`,
-    or a convolution with as many filters. It computes in float32 under a policy of
-    mixed precision.
+    A head has no weights, but for `tfhyper.heads.VBLLRegression`. Any layer with
+    `head.units` units stands before it: a `keras.layers.Dense`, a layer with a
+    posterior such as `tfhyper.layers.BayesDense`, or a convolution with as many
+    filters. It computes in float32 under a policy of mixed precision.
 
     Args:
         **kwargs: `keras.layers.Layer` arguments such as `name`.

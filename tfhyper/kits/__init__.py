@@ -11,7 +11,9 @@ from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
 from tfhyper.kits.mnf import mnf
 from tfhyper.kits.sharing import SHARING
+from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
+from tfhyper.kits.vbll import vbll
 
 KITS: dict[str, Callable[..., LayerKit]] = {
     "bayes": bayes,
@@ -20,7 +22,9 @@ KITS: dict[str, Callable[..., LayerKit]] = {
     "hyper": hyper,
     "mc_dropout": mc_dropout,
     "mnf": mnf,
+    "sngp": sngp,
     "static_hypernet": static_hypernet,
+    "vbll": vbll,
 }
 
 __all__ = [
@@ -34,7 +38,9 @@ __all__ = [
     "hyper",
     "mc_dropout",
     "mnf",
+    "sngp",
     "static_hypernet",
+    "vbll",
 ]
 
 

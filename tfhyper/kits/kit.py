@@ -131,7 +131,8 @@ class LayerKit:
             inside the residual blocks. Options are those of
             `keras.layers.Conv2D`, `CONV_OPTIONS` unless others are given.
         stem: the same, for the convolutions outside of them.
-        dense: `(units, *, name)`, the classifier; of maps, that of each pixel.
+        dense: `(units, *, name)`, hidden dense layers, and the classifier, of maps that
+            of each pixel, unless there is a `head`.
         norm: `(*, name)`.
         dropout: `(rate, *, name)`.
         replace: `(layer, path)`, returns what takes the place of a stock layer
@@ -143,6 +144,11 @@ class LayerKit:
         conv_transpose: as `conv`, the transposed convolutions, with the options of
             `keras.layers.Conv2DTranspose`. A plain layer in kits whose posterior has
             none.
+        head: as `dense`, the layer that gives the logits; `None` for `dense`.
+        replace_head: as `replace`, of a layer at the end of a model, behind which there
+            are no weights; `None` for `replace`. A kit that replaces heads alone leaves
+            all other layers as they are.
+        heads: the classes of stock layers that `replace_head` takes.
 
     Raises:
         TypeError: for a field of another kind.
@@ -168,19 +174,35 @@ class LayerKit:
     replaces: tuple[type[keras.Layer], ...] = ()
     open: Callable[[], dict[str, Any]] = dict
     conv_transpose: Maker = conv2d_transpose
+    head: Maker | None = None
+    replace_head: Replace | None = None
+    heads: tuple[type[keras.Layer], ...] = ()
 
     def __post_init__(self) -> None:
         check_text("name", self.name)
         makers = ("conv", "stem", "conv_transpose", "dense", "norm", "dropout")
         for name in (*makers, "replace", "open"):
             check_function(name, getattr(self, name))
+        for name in ("head", "replace_head"):
+            if getattr(self, name) is not None:
+                check_function(name, getattr(self, name))
         rule = "a tuple of classes of layers"
-        for kind in check_instance("replaces", self.replaces, tuple, rule):
-            check_instance("replaces", kind, type, rule)
+        for name in ("replaces", "heads"):
+            for kind in check_instance(name, getattr(self, name), tuple, rule):
+                check_instance(name, kind, type, rule)
 
     def for_network(self) -> "LayerKit":
         """Returns the kit with fresh state for one network."""
         return dataclasses.replace(self, **self.open())
+
+    def logits(self, units: int, *, name: str) -> Apply:
+        """Returns the layer that gives the logits of a network.
+
+        Args:
+            units: int > 0, how many there are.
+            name: the layer's path.
+        """
+        return (self.head or self.dense)(units, name=name)
 
 
 def variational_kit(

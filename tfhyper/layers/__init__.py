@@ -9,6 +9,10 @@ kernel is, and one of its kit, which is that of the paper:
     BayesHyper*   FlowKernel                bayesian_hypernet   Krueger et al., 2017
     MNF*          MultiplicativeKernel      mnf                 Louizos, Welling, 2017
     StaticHyper*  (none: draws nothing)     static_hypernet     Ha et al., 2016
+    VBLLDense     LastLayerPosterior        vbll                Harrison et al., 2024
+    Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
+
+Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
@@ -41,10 +45,18 @@ from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.moving_averages import MovingAveragesWarning
 from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.priors import scale_mixture
+from tfhyper.layers.random_feature_gaussian_process import (
+    RandomFeatureGaussianProcess,
+)
 from tfhyper.layers.roles import give_role, role_of
+from tfhyper.layers.spectral_conv1d import SpectralConv1D
+from tfhyper.layers.spectral_conv2d import SpectralConv2D
+from tfhyper.layers.spectral_conv3d import SpectralConv3D
+from tfhyper.layers.spectral_dense import SpectralDense
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
+from tfhyper.layers.vbll_dense import VBLLDense
 from tfhyper.layers.views import Flip, Shift
 
 __all__ = [
@@ -73,9 +85,15 @@ __all__ = [
     "MaxUnpooling2D",
     "MovingAveragesWarning",
     "NoiseKind",
+    "RandomFeatureGaussianProcess",
     "Shift",
+    "SpectralConv1D",
+    "SpectralConv2D",
+    "SpectralConv3D",
+    "SpectralDense",
     "StaticHyperConv2D",
     "StochasticLayer",
+    "VBLLDense",
     "VariationalLayer",
     "give_role",
     "role_of",

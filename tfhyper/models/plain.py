@@ -109,7 +109,7 @@ def plain_network(
     for i, size in enumerate(units, 1):
         x = kit.dense(scaled(size, width_multiplier), name=f"dense{i}")(x)
         x = _activate(x, activation, f"dense{i}")
-    return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+    return keras.Model(inputs, kit.logits(num_classes, name="logits")(x), name=name)
 
 
 def _activate(x: Tensor, activation: ActivationName, path: str) -> Tensor:

@@ -70,7 +70,7 @@ def residual_network(
     inputs = keras.Input(input_shape, name="images")
     x = residual_trunk(kit, inputs, block=block, stages=stages, stem=stem, head=head)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, kit.dense(num_classes, name="logits")(x), name=name)
+    return keras.Model(inputs, kit.logits(num_classes, name="logits")(x), name=name)
 
 
 def residual_trunk(

@@ -64,7 +64,7 @@ def segmentation_network(
     crop = keras.layers.Cropping2D(sides, name="crop") if any(missing) else None
     if crop and factor == 1:
         x, crop = crop(x), None
-    x = kit.dense(num_classes, name="logits")(x)
+    x = kit.logits(num_classes, name="logits")(x)
     if factor > 1:
         x = keras.layers.UpSampling2D(
             factor, interpolation="bilinear", name="logits_upsample"

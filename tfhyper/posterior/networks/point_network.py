@@ -12,6 +12,7 @@ from tfhyper.checks import check_bool, check_instance
 from tfhyper.layers import Augment, StochasticLayer
 from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
 from tfhyper.layers.noise import NoiseKind, is_mean
+from tfhyper.layers.one_pass import LastLayer
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.used_layer import UsedLayer
 from tfhyper.posterior.networks import batch_norm
@@ -97,6 +98,7 @@ class PointNetwork:
         # ids of copies that are called with training=False
         self._held: set[int] = set()
         self._norms = batch_norm.NormCalls()
+        _check_last(model)
         begin = None if augment is None else self._augmented
         inputs, outputs = keras_graph.rebuild(model, self._call, begin)
         outputs = self._finish(outputs)
@@ -446,6 +448,21 @@ class PointNetwork:
                 self.network, self._norm_calls, self.batch_norms
             )
         return self._moments_network
+
+
+def _check_last(model: keras.Model) -> None:
+    """Raises ValueError if something with weights stands behind a `LastLayer`."""
+    lines = list(keras_graph.walk(model))
+    if not any(isinstance(line[-1], LastLayer) for line in lines):
+        return
+    last = {id(layer) for layer in keras_graph.layers_at_end(model)}
+    for *_, layer in lines:
+        if isinstance(layer, LastLayer) and id(layer) not in last:
+            raise ValueError(
+                f"Layer '{layer.name}' ({type(layer).__name__}) must be the last one "
+                "with weights: its outputs go to the loss. Received: "
+                f"model '{model.name}', in which others stand behind it"
+            )
 
 
 def drawn_variables(layer: keras.Layer) -> list[keras.Variable]:
