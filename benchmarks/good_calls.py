@@ -1911,6 +1911,9 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "mean": _CHANNELS,
         "std": _DEVIATIONS,
     },
+    "data.Data.without_classes": {
+        "names": bv.sequence(text=bv.TEXT, unknown=["d"], empty=[], entries=[1]),
+    },
     "data.load_segmentation": {
         "images_dir": bv.path(missing=True),
         "masks_dir": bv.path(missing=True),

@@ -185,7 +185,7 @@ class Data:
                 "`without_classes` is for sets with names of classes and a label for "
                 f"pixels without one. Received: the set {self.spec.name!r}"
             )
-        if isinstance(names, str) or not set(names) <= set(known):
+        if not isinstance(names, list | tuple) or not set(names) <= set(known):
             raise ValueError(
                 f"`names` must be some of {list(known)}. Received: names={names!r}"
             )
