@@ -38,6 +38,7 @@ WORDS = {
     "keras_graph": "walks through Keras models",
     "kits": "which layers a network is made of",
     "layers": "an operation and a posterior",
+    "luma": "the brightness of pictures",
     "metrics": "scores and their bounds",
     "models": "skeletons of networks",
     "posterior": "draws, and the average over them",

@@ -60,6 +60,7 @@ if TYPE_CHECKING or not _is_command():
         Predictions,
         RegressionPrediction,
         Rejection,
+        predict_tiles,
     )
     from tfhyper.variational import Variational
 
@@ -91,6 +92,7 @@ __all__ = [
     "metrics",
     "models",
     "posterior",
+    "predict_tiles",
     "pruning",
     "saving",
     "scaling",

@@ -13,7 +13,8 @@ kernel is, and one of its kit, which is that of the paper:
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
 `Augment` draws how the inputs are seen, in `views`: `Flip`, `Shift` and others.
-`MaxUnpooling2D` draws nothing: networks of maps have it, and Keras does not.
+`MaxUnpooling2D`, `PixelShuffle` and `BicubicUpsampling2D` draw nothing: networks of
+maps and pictures have them, and Keras does not.
 """
 
 from tfhyper.layers.augment import Augment
@@ -25,6 +26,7 @@ from tfhyper.layers.bayes_dense import BayesDense
 from tfhyper.layers.bayes_depthwise_conv2d import BayesDepthwiseConv2D
 from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
 from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
+from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
@@ -40,6 +42,7 @@ from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.moving_averages import MovingAveragesWarning
 from tfhyper.layers.noise import NoiseKind
+from tfhyper.layers.pixel_shuffle import PixelShuffle
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
@@ -57,6 +60,7 @@ __all__ = [
     "BayesDepthwiseConv2D",
     "BayesHyperConv2D",
     "BayesHyperDense",
+    "BicubicUpsampling2D",
     "Dropout",
     "Flip",
     "HyperConv1D",
@@ -73,6 +77,7 @@ __all__ = [
     "MaxUnpooling2D",
     "MovingAveragesWarning",
     "NoiseKind",
+    "PixelShuffle",
     "Shift",
     "StaticHyperConv2D",
     "StochasticLayer",
