@@ -53,7 +53,7 @@ flags.DEFINE_integer("width", 24, "Channels.")
 flags.DEFINE_integer("patch", 24, "Side of a small patch, in pixels.")
 flags.DEFINE_integer("batch_size", 16, "Patches in a batch.")
 flags.DEFINE_integer("epochs", 2, "Of each training.")
-flags.DEFINE_float("learning_rate", 1e-3, "First learning rate of Adam.")
+flags.DEFINE_float("learning_rate", 4e-3, "Largest learning rate of Adam.")
 flags.DEFINE_float("dropout", 0.05, "Of mc_dropout.")
 flags.DEFINE_float("deviation_scale", 0.1, "Of hyper.")
 flags.DEFINE_integer("seed", 0, "Of weights, draws and the order of the patches.")
@@ -73,6 +73,8 @@ LEVEL, EVERY = 0.9, 4
 # Of a Laplace distribution the gradient by the location is then that of the absolute
 # error, at each pixel alike: the likelihood alone neglects what is hard, the edges.
 BETA = 0.5
+# Steps until the learning rate is the largest.
+WARM_UP = 60
 
 
 def bundled() -> str:
@@ -124,7 +126,14 @@ def build(method: str, found: data.Data) -> keras.Model:
         dropout=FLAGS.dropout if method == "mc_dropout" else 0.0,
     )
     steps = FLAGS.epochs * found.steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, steps)
+    # Short trainings need large steps, which need a beginning.
+    first = min(WARM_UP, steps // 10)
+    rate = keras.optimizers.schedules.CosineDecay(
+        FLAGS.learning_rate / 10,
+        steps - first,
+        warmup_target=FLAGS.learning_rate,
+        warmup_steps=first,
+    )
     model.compile(keras.optimizers.Adam(rate), heads.BetaNLL(head, beta=BETA))
     return model
 
