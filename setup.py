@@ -100,6 +100,8 @@ TEST = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
+    # What PSNR, SSIM and luma are compared with.
+    "scikit-image>=0.24",
 ]
 ALL = sorted({*EXPORT, *SERVE, *EXAMPLES, *JAX, *TORCH})
 

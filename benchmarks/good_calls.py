@@ -172,6 +172,14 @@ def regression_ensemble() -> tfhyper.DeepEnsemble:
     return tfhyper.DeepEnsemble(models, outputs="mean")
 
 
+@functools.cache
+def enlarger() -> tfhyper.PosteriorPredictor:
+    """Returns a predictor of pictures."""
+    channels = IMAGES.shape[-1]
+    model = tfhyper.models.espcn(2, input_shape=(None, None, channels), kit="hyper")
+    return tfhyper.PosteriorPredictor(model, 2, outputs="mean")
+
+
 # --- Files: in a folder of the call, which is the present one.
 
 
@@ -315,6 +323,7 @@ _REGRESSION = {"targets": TARGETS, "members": SAMPLES, "noise_variance": VARIANC
 _PREDICTED = {"x": INPUTS, "batch_size": 4, "verbose": 0}
 _KNOWN = {"predictor": predictor(), "x_train": INPUTS, "y_train": LABELS, "verbose": 0}
 _SMALL = {"num_classes": 3, "kit": "deterministic", "input_shape": (32, 32, 1)}
+_PICTURES = {"kit": "deterministic", "input_shape": (8, 8, 1)}
 _CONV = {"filters": 2, "kernel_size": 2}
 
 # What is spoiled of arguments that good calls leave out.
@@ -331,6 +340,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "BayesDepthwiseConv2D": ({"kernel_size": 2}, (2, 6, 6, 2)),
     "BayesHyperConv2D": (_CONV, (2, 6, 6, 2)),
     "BayesHyperDense": ({"units": 3}, (2, 4)),
+    "BicubicUpsampling2D": ({}, (2, 3, 3, 2)),
     "Dropout": ({"rate": 0.5}, (2, 4)),
     "Flip": ({}, (2, 6, 6, 2)),
     "HyperConv1D": (_CONV, (2, 6, 2)),
@@ -345,6 +355,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "MNFConv2D": (_CONV, (2, 6, 6, 2)),
     "MNFDense": ({"units": 3}, (2, 4)),
     "MaxUnpooling2D": ({}, (2, 3, 3, 2)),
+    "PixelShuffle": ({}, (2, 3, 3, 8)),
     "RandomFeatureGaussianProcess": (
         {"units": 3, "num_features": 8, "num_examples": 100},
         (2, 4),
@@ -477,7 +488,16 @@ GOOD: dict[str, Callable[[], dict]] = {
         "mean": [0.3, 0.3, 0.3],
         "std": [0.4, 0.4, 0.4],
     },
+    "data.load_super_resolution": lambda: {
+        "images_dir": saved_pairs()["images_dir"],
+        "patch": 2,
+    },
     "data.load_table": lambda: {"path": saved_table()},
+    "data.picture_pairs": lambda: {"images_dir": saved_pairs()["images_dir"]},
+    "data.read_picture": lambda: {
+        "path": os.path.join(saved_pairs()["images_dir"], "0.png")
+    },
+    "data.reduce_picture": lambda: {"picture": np.ones((4, 6, 3), "uint8")},
     "data.median_frequency_weights": lambda: {
         "labels": MAP_LABELS,
         "num_classes": 3,
@@ -731,6 +751,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "members": SAMPLES,
         "noise_variance": VARIANCE,
     },
+    "metrics.luma": lambda: {"images": PROBS},
     "metrics.psnr": lambda: {"targets": IMAGES, "predicted": IMAGES / 2},
     "metrics.quantile_loss": lambda: {
         "targets": TARGETS,
@@ -812,9 +833,17 @@ GOOD: dict[str, Callable[[], dict]] = {
         "stage_convs": (1, 1),
         "width_multiplier": 0.02,
     },
+    "models.edsr": lambda: {**_PICTURES, "blocks": 1, "width": 2},
+    "models.espcn": lambda: _PICTURES,
     "models.unet": lambda: {**_SMALL, "depth": 1, "width": 2},
     "models.wide_resnet": lambda: {**_SMALL, "depth": 10, "width": 1},
     # Posteriors.
+    "posterior.predict_tiles": lambda: {
+        "predictor": enlarger(),
+        "picture": IMAGES[0],
+        "overlap": 1,
+        "tile": 4,
+    },
     "posterior.PosteriorPredictor": _posterior(),
     "posterior.PosteriorPredictor.estimate_batch_norm": lambda: {
         "self": fresh_predictor(),
@@ -1286,6 +1315,7 @@ NOT_CALLED: dict[str, str] = {
             "analysis.WeightPairs",
             "data.Data",
             "data.DatasetSpec",
+            "data.PicturePair",
             "data.Standardization",
             "data.Table",
             "export.FileReport",
@@ -1705,6 +1735,8 @@ _PAIR = {
     "complex": lambda good: (good[0] + 1j, good[1]),
     "empty": (),
 }
+# A folder, or some.
+_FOLDERS = bv.path(missing=True, nested=[["a"]], numbers=[3])
 _CHANNELS = bv.numbers(tied=0, scalar=False, name="channels")
 _DEVIATIONS = bv.numbers(tied=0, scalar=False, above=0, name="channels")
 _NAMED = {"empty": {}, "entries": {"a": 3}, "nothing": {"a": None}}
@@ -1934,7 +1966,27 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "mean": _CHANNELS,
         "std": _DEVIATIONS,
     },
+    "data.load_super_resolution": {
+        "images_dir": _FOLDERS,
+        "scale": bv.integer(2, 16),
+        "patch": bv.integer(),
+        "stride": bv.integer(optional=True),
+        "colors": bv.choice(),
+        "test_images_dir": _FOLDERS,
+        "test_fraction": bv.number(above=0, below=1),
+        "seed": bv.integer(0),
+    },
     "data.load_table": {"path": bv.path(missing=True)},
+    "data.picture_pairs": {
+        "images_dir": _FOLDERS,
+        "scale": bv.integer(2, 16),
+        "colors": bv.choice(),
+    },
+    "data.read_picture": {"path": bv.path(missing=True), "colors": bv.choice()},
+    "data.reduce_picture": {
+        "picture": bv.numbers(tied=None),
+        "scale": bv.integer(2, 16),
+    },
     "data.standardization": {"values": bv.numbers(tied=None)},
     "data.Standardization.apply": {"values": bv.numbers(tied=None, scalar=True)},
     "data.Standardization.undo": {"values": bv.numbers(tied=None, scalar=True)},
@@ -2067,8 +2119,9 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             "threshold_curve",
         )
     },
-    "metrics.psnr": {"predicted": bv.numbers()},
-    "metrics.ssim": {"predicted": bv.numbers()},
+    "metrics.luma": {"images": bv.numbers(tied=None, without=("shape", "empty"))},
+    "metrics.psnr": {"predicted": bv.numbers(), "border": bv.integer(0)},
+    "metrics.ssim": {"predicted": bv.numbers(), "border": bv.integer(0)},
     "metrics.sharpness": {
         "variance": bv.numbers(tied=None, least=0, without=("shape",))
     },
@@ -2115,7 +2168,31 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "dropout": bv.number(least=0, below=1),
         "upsampling": bv.choice(),
     },
+    "models.edsr": {
+        "blocks": bv.integer(),
+        "scale": bv.integer(2, 8),
+        "input_shape": bv.image_shape(without=("unknown",)),
+        "residual_scaling": bv.number(above=0),
+        "skip": bv.choice(optional=True),
+        "head": bv.instance("head", optional=True),
+        "dropout": bv.number(least=0, below=1),
+    },
+    "models.espcn": {
+        "scale": bv.integer(2, 8),
+        "input_shape": bv.image_shape(without=("unknown",)),
+        "skip": bv.choice(optional=True),
+        "head": bv.instance("head", optional=True),
+        "dropout": bv.number(least=0, below=1),
+    },
+    "layers.BicubicUpsampling2D": {"scale": bv.integer(2)},
     "layers.MaxUnpooling2D": {"pool_size": bv.sizes()},
+    "layers.PixelShuffle": {"scale": bv.integer()},
+    "posterior.predict_tiles": {
+        "predictor": bv.instance("predictor"),
+        "picture": bv.numbers(tied=None),
+        "overlap": bv.integer(0),
+        "tile": bv.integer(3),
+    },
     "models.plain_network": {
         "convs": bv.sequence(
             text=bv.TEXT,

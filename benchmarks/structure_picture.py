@@ -42,6 +42,7 @@ WORDS = {
     "kits": "which layers a network is made of",
     "laplace": "a posterior of the last layer",
     "layers": "an operation and a posterior",
+    "luma": "the brightness of pictures",
     "metrics": "scores and their bounds",
     "models": "skeletons of networks",
     "posterior": "draws, and the average over them",

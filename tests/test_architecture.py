@@ -15,6 +15,7 @@ ROOT = pathlib.Path(tfhyper.__file__).parent
 ALLOWED = {
     "checks": set(),
     "keras_private": set(),
+    "luma": set(),
     "text": set(),
     "summary": {"text"},
     "version": set(),
@@ -34,8 +35,8 @@ ALLOWED = {
         "layers",
         "saving",
     },
-    "data": {"checks"},
-    "metrics": {"checks", "keras_private"},
+    "data": {"checks", "luma"},
+    "metrics": {"checks", "keras_private", "luma"},
     "heads": {"checks", "layers", "metrics"},
     "scaling": {"checks", "metrics", "summary"},
     "conformal": {"checks", "metrics", "scaling", "summary"},
@@ -155,6 +156,7 @@ ANY_BACKEND = (
     "kits",
     "laplace",
     "layers",
+    "luma",
     "metrics",
     "models",
     "posterior",
@@ -248,6 +250,7 @@ ROOMS = {
     "base_predictor": _BELOW | {"averager", "foreign_scores"},
     "predictor": _BELOW | {"base_predictor", "draw_settings", "drawn_ensemble"},
     "deep_ensemble": _BELOW | {"base_predictor", "draw_settings", "member_models"},
+    "tiles": {"averager", "tasks"},
 }
 
 

@@ -63,6 +63,7 @@ if TYPE_CHECKING or not _is_command():
         Predictions,
         RegressionPrediction,
         Rejection,
+        predict_tiles,
     )
     from tfhyper.variational import Variational
 
@@ -99,6 +100,7 @@ __all__ = [
     "metrics",
     "models",
     "posterior",
+    "predict_tiles",
     "pruning",
     "saving",
     "scaling",

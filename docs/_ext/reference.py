@@ -30,7 +30,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "An ensemble of draws, or of networks, and what it says.",
         """PosteriorPredictor DeepEnsemble Prediction Predictions LabelsPrediction
         RegressionPrediction DistributionPrediction AnytimePrediction Rejection Draw
-        posterior.PointNetwork""",
+        predict_tiles posterior.PointNetwork""",
     ),
     (
         "Scaling of probabilities",
@@ -80,8 +80,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "parts",
         "Codes, generators, priors and views; what a layer of your own is made of.",
         """layers.LatentCode layers.KernelGenerator layers.scale_mixture layers.Augment
-        layers.Flip layers.Shift layers.MaxUnpooling2D layers.StochasticLayer
-        layers.VariationalLayer layers.NoiseKind layers.give_role layers.role_of
+        layers.Flip layers.Shift layers.MaxUnpooling2D layers.PixelShuffle
+        layers.BicubicUpsampling2D layers.StochasticLayer layers.VariationalLayer
+        layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning""",
     ),
     (
@@ -93,8 +94,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
-        models.segnet models.deeplab_cifar models.residual_network
-        models.plain_network models.NETWORKS models.SEGMENTERS""",
+        models.segnet models.deeplab_cifar models.espcn models.edsr
+        models.residual_network models.plain_network models.NETWORKS
+        models.SEGMENTERS models.SUPER_RESOLVERS""",
     ),
     (
         "A posterior of all weights",
@@ -199,7 +201,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Segmentation with uncertainty, and images as targets.",
         """metrics.segmentation_report metrics.intersection_over_union
         metrics.dice_score metrics.pixel_accuracy metrics.boundary_f1
-        metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim""",
+        metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim
+        metrics.luma""",
     ),
     (
         "Figures and analyses",
@@ -234,9 +237,10 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Data",
         "data",
         "Images that come with the package, TensorFlow Datasets, folders, and tables.",
-        """data.load_arrays data.load data.load_segmentation data.Data data.DATASETS
-        data.DatasetSpec data.median_frequency_weights data.load_table
-        data.check_table data.Table data.standardization
+        """data.load_arrays data.load data.load_segmentation data.load_super_resolution
+        data.Data data.DATASETS data.picture_pairs data.PicturePair data.read_picture
+        data.reduce_picture data.DatasetSpec data.median_frequency_weights
+        data.load_table data.check_table data.Table data.standardization
         data.Standardization data.split_rows data.fold_rows""",
     ),
     (
@@ -258,6 +262,8 @@ TABLES = {
     "`resnext` and the others of this page's group.",
     "tfhyper.models.SEGMENTERS": "The networks that give a class for each pixel, by "
     "their names: `unet`, `segnet`, `deeplab_cifar`.",
+    "tfhyper.models.SUPER_RESOLVERS": "The networks that enlarge pictures, by their "
+    "names: `edsr`, `espcn`.",
     "tfhyper.training.RECIPES": "What each network's own study did on a data set: "
     "a `tfhyper.training.Recipe` by (network, data set).",
     "tfhyper.training.NAMED_RECIPES": "All recipes by their own names: those of "

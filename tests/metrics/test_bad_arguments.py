@@ -56,6 +56,8 @@ RIGHT = {
     "pit": np.arange(BATCH) / BATCH,
     "max_value": 2.0,
     "window": 3,
+    "border": 0,
+    "images": np.ones((BATCH, 3)),
     "threshold": 0.5,
     "thresholds": [0.1, 0.5],
     "patch_size": 2,

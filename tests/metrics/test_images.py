@@ -1,4 +1,4 @@
-"""Scores of images against TensorFlow's."""
+"""Scores of images against TensorFlow's and scikit-image's."""
 
 import numpy as np
 import pytest
@@ -47,5 +47,51 @@ def test_equal_images_and_bytes():
     ],
 )
 def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("border", [0, 3])
+def test_scores_are_those_of_scikit_image(border):
+    theirs = pytest.importorskip("skimage.metrics")
+    large = RNG.uniform(size=(2, 20, 18, 3))
+    near = np.clip(large + 0.1 * RNG.normal(size=large.shape), 0, 1)
+    inside = slice(border, -border or None)
+    options = {"gaussian_weights": True, "use_sample_covariance": False}
+    psnr = metrics.psnr(large, near, border=border)
+    ssim = metrics.ssim(large, near, border=border)
+    for i, pair in enumerate(zip(large, near, strict=True)):
+        pair = [x[inside, inside] for x in pair]
+        right = theirs.peak_signal_noise_ratio(*pair, data_range=1.0)
+        np.testing.assert_allclose(psnr[i], right)
+        right = theirs.structural_similarity(
+            *pair, channel_axis=-1, data_range=1.0, **options
+        )
+        np.testing.assert_allclose(ssim[i], right)
+
+
+def test_luma_is_that_of_scikit_image():
+    color = pytest.importorskip("skimage.color")
+    images = RNG.uniform(size=(2, 4, 5, 3))
+    expected = color.rgb2ycbcr(images)[..., 0]
+    np.testing.assert_allclose(metrics.luma(images) * 255, expected)
+    grey = np.uint8([[0, 0, 0], [255, 255, 255]])
+    np.testing.assert_allclose(metrics.luma(grey, max_value=255), [16, 235])
+    assert metrics.luma(images).shape == (2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: metrics.psnr(TARGETS, PREDICTED, border=7), "`border` must leave"),
+        (lambda: metrics.psnr(TARGETS, PREDICTED, border=-1), "`border` must be a non"),
+        (lambda: metrics.ssim(TARGETS, PREDICTED, border=2), "`window` must be.* 10"),
+        (lambda: metrics.psnr([[1.0]], [[1.0]], border=1), "`border` must leave"),
+        (lambda: metrics.luma(TARGETS), "`images` must have red, green and blue"),
+        (lambda: metrics.luma(TARGETS[..., [0, 0, 1]], 0), "`max_value` must be"),
+    ],
+    ids=["wide", "negative", "window", "rows", "channels", "range"],
+)
+def test_borders_and_colours_that_do_not_fit(call, message):
     with pytest.raises(ValueError, match=message):
         call()

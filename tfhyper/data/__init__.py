@@ -4,7 +4,9 @@
 seed and the epoch, and `load_arrays` gives NumPy arrays. TensorFlow and TensorFlow
 Datasets are imported when they are first needed: the set that this package carries,
 `fashion_mnist_small`, comes as arrays without either. `load_table` reads tables of
-numbers for regression, and `load_segmentation` folders of images and masks.
+numbers for regression, `load_segmentation` folders of images and masks, and
+`load_super_resolution` folders of pictures, each with a small one that it is to be made
+of; `picture_pairs`, `read_picture` and `reduce_picture` are its parts.
 """
 
 from tfhyper.data.arrays import load_arrays
@@ -12,6 +14,13 @@ from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
 from tfhyper.data.segmentation import load_segmentation
 from tfhyper.data.specs import DATASETS, DatasetSpec
+from tfhyper.data.super_resolution import (
+    PicturePair,
+    load_super_resolution,
+    picture_pairs,
+    read_picture,
+    reduce_picture,
+)
 from tfhyper.data.tables import (
     Standardization,
     Table,
@@ -26,6 +35,7 @@ __all__ = [
     "DATASETS",
     "Data",
     "DatasetSpec",
+    "PicturePair",
     "Standardization",
     "Table",
     "check_table",
@@ -33,8 +43,12 @@ __all__ = [
     "load",
     "load_arrays",
     "load_segmentation",
+    "load_super_resolution",
     "load_table",
     "median_frequency_weights",
+    "picture_pairs",
+    "read_picture",
+    "reduce_picture",
     "split_rows",
     "standardization",
 ]

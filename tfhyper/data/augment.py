@@ -87,6 +87,39 @@ def random_flip(images: tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor
     return tf.ensure_shape(flipped, images.shape)
 
 
+def random_symmetries(images: tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """Turns and mirrors each image: one of the eight symmetries of a square.
+
+    Each is drawn with probability 1/8, independently for each example. With the same
+    seed, batches of one length get the same ones, whatever the size of their images.
+
+    Args:
+        images: Tensor `(batch, side, side, channels)` of any dtype.
+        seed: Two integers, or an integer tensor of shape `(2,)`.
+
+    Returns:
+        A tensor with the shape and dtype of `images`.
+
+    Raises:
+        ValueError: If `images` is not of rank 4.
+
+    Example:
+        >>> images = tf.random.stateless_normal((8, 32, 32, 3), seed=(0, 0))
+        >>> random_symmetries(images, seed=(1, 2)).shape
+        TensorShape([8, 32, 32, 3])
+    """
+    images = _batch_of_images(images)
+    batch, side = tf.shape(images)[0], tf.shape(images)[1]
+    draws = tf.random.stateless_uniform((3, batch, 1, 1, 1), seed=seed) < 0.5
+    images = tf.where(draws[0], tf.transpose(images, (0, 2, 1, 3)), images)
+    there = tf.range(side)[None, :]
+    rows, columns = (
+        tf.where(turned[:, 0, 0], side - 1 - there, there)
+        for turned in tf.unstack(draws[1:])
+    )
+    return tf.ensure_shape(_take_pixels(images, rows, columns), images.shape)
+
+
 def random_crop(
     images: tf.Tensor,
     padding: int,

@@ -75,18 +75,32 @@ def find_pairs(images_dir: str | os.PathLike, masks_dir: str | os.PathLike) -> l
     return [(path, masks[stem]) for stem, path in images.items()]
 
 
-def _images_of(name: str, folder: Any) -> dict[str, str]:
+def image_files(name: str, folder: Any) -> list[str]:
+    """Returns the paths of the images in a folder, by `ENDINGS`, sorted.
+
+    Args:
+        name: The argument's name.
+        folder: The folder.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
     folder = check_path(name, folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(
             f"`{name}` must be a folder. Received: {name}={folder!r}"
         )
+    return [
+        os.path.join(folder, file)
+        for file in sorted(os.listdir(folder))
+        if not file.startswith(".") and os.path.splitext(file)[1].lower() in ENDINGS
+    ]
+
+
+def _images_of(name: str, folder: Any) -> dict[str, str]:
     found: dict[str, str] = {}
-    for file in sorted(os.listdir(folder)):
-        stem, ending = os.path.splitext(file)
-        if file.startswith(".") or ending.lower() not in ENDINGS:
-            continue
-        path = os.path.join(folder, file)
+    for path in image_files(name, folder):
+        stem = os.path.splitext(os.path.basename(path))[0]
         if stem in found:
             raise ValueError(
                 f"`{name}` must have one file of a name, up to the ending. "
@@ -141,7 +155,7 @@ def read_pairs(
         colors = _codes(class_colors, num_classes, ignore_class)
     images, masks = None, None
     for i, (image_path, mask_path) in enumerate(pairs):
-        image = _read_image(image_path)
+        image = read_image(image_path)
         mask = _read_mask(mask_path, num_classes, ignore_class, colors)
         if image.shape[:2] != mask.shape:
             raise ValueError(
@@ -221,18 +235,32 @@ def _bits(image: Image.Image) -> int:
     return 16 if ";16" in stored or ";16" in image.mode else 8
 
 
-def _read_image(path: str) -> np.ndarray:
-    """Returns an image as uint8 (height, width, 3)."""
+def read_image(path: str, turn: bool = False) -> np.ndarray:
+    """Returns an image as uint8 (height, width, 3).
+
+    Args:
+        path: The file.
+        turn: Whether one with an EXIF orientation is turned, as viewers show it. Else
+            it is refused: a mask has none.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: For a file that is no image of 8 bits, grey or RGB, and opaque.
+    """
     file = _open(path)
     with file as image:
         if file.bits > 8:
             file.refuse("8 bits a channel", f"{file.bits} bits, mode {image.mode}")
         turned = image.getexif().get(_EXIF_ORIENTATION, 1)
-        if turned not in (0, 1):
+        if turned not in (0, 1) and not turn:
             file.refuse(
                 "its pixels as they are shown",
                 f"EXIF orientation {turned}, unlike a mask",
             )
+        if turn:
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
         image = _opaque(file, image)
         if image.mode not in ("1", "L", "P", "RGB"):
             file.refuse("grey or RGB pixels", f"mode {image.mode}; convert it to RGB")

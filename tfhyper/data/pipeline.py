@@ -25,8 +25,8 @@ class Data:
 
     Images are float32 `(batch, height, width, channels)`, normalised; labels are int32
     `(batch,)`, or `(batch, height, width)` of a set with a class for each pixel
-    (`load_segmentation`). The last batch of an epoch is short if `batch_size` does not
-    divide it.
+    (`load_segmentation`), or float32 images (`load_super_resolution`). The last batch
+    of an epoch is short if `batch_size` does not divide it.
 
     Args:
         spec: What is known of the set, with the `mean` and `std` in use.

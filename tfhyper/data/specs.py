@@ -63,7 +63,8 @@ class DatasetSpec:
     Args:
         name: Name of the set in this library and in TensorFlow Datasets.
         image_shape: `(height, width, channels)` of a prepared image.
-        num_classes: Number of classes; labels are `0` to `num_classes - 1`.
+        num_classes: Number of classes; labels are `0` to `num_classes - 1`. 0 of a set
+            whose labels are images.
         mean: Mean of each channel over the training images, in units of 0 to 1. `None`:
             not known before the set is read.
         std: Standard deviation of each channel, likewise.

@@ -201,6 +201,17 @@ def of_maps(spec: DatasetSpec, scale: tuple[float, float]) -> Prepare:
     return prepare
 
 
+def of_pictures(
+    images: tf.Tensor, labels: tf.Tensor, draw: Draw | None
+) -> tuple[tf.Tensor, ...]:
+    """Prepares pictures and larger ones of the same alike; see `Prepare`."""
+    pair = [tf.cast(x, tf.float32) / 255.0 for x in (images, labels)]
+    if draw is not None:
+        # One seed: the same examples are turned.
+        pair = [augment.random_symmetries(x, draw(_FLIPS)) for x in pair]
+    return tuple(pair)
+
+
 def from_memory(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Batches:
     """Returns the batches of arrays held in memory; see `Batches`."""
     with tf.device("CPU:0"):

@@ -13,6 +13,7 @@ from tfhyper.heads.normal import Normal
 from tfhyper.heads.normal_mixture import NormalMixture
 from tfhyper.heads.parameters import PositiveLink
 from tfhyper.heads.student_t import StudentT
+from tfhyper.layers.full_precision import full_precision
 from tfhyper.tensor_types import Shape, Tensor
 
 
@@ -47,7 +48,7 @@ class Head(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         if kwargs.get("dtype") is None:
-            kwargs["dtype"] = _full_precision()
+            kwargs["dtype"] = full_precision()
         super().__init__(**kwargs)
         self.supports_masking = True
 
@@ -381,9 +382,3 @@ class CategoricalHead(_NamedHead):
     def __init__(self, classes: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.family = Categorical(classes)
-
-
-def _full_precision() -> str:
-    """Returns the dtype of variables under the global policy, float32 at least."""
-    dtype = keras.config.dtype_policy().variable_dtype
-    return "float64" if dtype == "float64" else "float32"

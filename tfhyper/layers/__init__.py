@@ -17,7 +17,8 @@ Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
 `Augment` draws how the inputs are seen, in `views`: `Flip`, `Shift` and others.
-`MaxUnpooling2D` draws nothing: networks of maps have it, and Keras does not.
+`MaxUnpooling2D`, `PixelShuffle` and `BicubicUpsampling2D` draw nothing: networks of
+maps and pictures have them, and Keras does not.
 """
 
 from tfhyper.layers.augment import Augment
@@ -29,6 +30,7 @@ from tfhyper.layers.bayes_dense import BayesDense
 from tfhyper.layers.bayes_depthwise_conv2d import BayesDepthwiseConv2D
 from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
 from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
+from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
@@ -44,6 +46,7 @@ from tfhyper.layers.mnf_conv2d import MNFConv2D
 from tfhyper.layers.mnf_dense import MNFDense
 from tfhyper.layers.moving_averages import MovingAveragesWarning
 from tfhyper.layers.noise import NoiseKind
+from tfhyper.layers.pixel_shuffle import PixelShuffle
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.random_feature_gaussian_process import (
     RandomFeatureGaussianProcess,
@@ -69,6 +72,7 @@ __all__ = [
     "BayesDepthwiseConv2D",
     "BayesHyperConv2D",
     "BayesHyperDense",
+    "BicubicUpsampling2D",
     "Dropout",
     "Flip",
     "HyperConv1D",
@@ -85,6 +89,7 @@ __all__ = [
     "MaxUnpooling2D",
     "MovingAveragesWarning",
     "NoiseKind",
+    "PixelShuffle",
     "RandomFeatureGaussianProcess",
     "Shift",
     "SpectralConv1D",

@@ -59,7 +59,7 @@ from tfhyper.metrics.distributions import (
     sharpness,
 )
 from tfhyper.metrics.diversity import disagreement, fault_counts
-from tfhyper.metrics.images import psnr, ssim
+from tfhyper.metrics.images import luma, psnr, ssim
 from tfhyper.metrics.intervals import (
     CoverageCurve,
     PredictiveInterval,
@@ -191,6 +191,7 @@ __all__ = [
     "interval_coverage",
     "interval_width",
     "label_scores",
+    "luma",
     "misclassification_detection",
     "multilabel_report",
     "mutual_information",

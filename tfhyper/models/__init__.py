@@ -6,6 +6,8 @@ import keras
 
 from tfhyper.models.alexnet import alexnet
 from tfhyper.models.deeplab_cifar import deeplab_cifar
+from tfhyper.models.edsr import edsr
+from tfhyper.models.espcn import espcn
 from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
 from tfhyper.models.pyramidnet import pyramidnet
@@ -36,11 +38,17 @@ SEGMENTERS: dict[str, Callable[..., keras.Model]] = {
     "unet": unet,
 }
 
+# The same of networks that enlarge pictures.
+SUPER_RESOLVERS: dict[str, Callable[..., keras.Model]] = {"edsr": edsr, "espcn": espcn}
+
 __all__ = [
     "NETWORKS",
     "SEGMENTERS",
+    "SUPER_RESOLVERS",
     "alexnet",
     "deeplab_cifar",
+    "edsr",
+    "espcn",
     "lenet5",
     "plain_network",
     "pyramidnet",

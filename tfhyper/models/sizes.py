@@ -1,6 +1,7 @@
 """The arithmetic of sizes that networks share: depths, widths, images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tfhyper.checks import check_instance, check_positive_integer
 
@@ -46,12 +47,13 @@ def scaled(size: int, multiplier: float) -> int:
     return max(1, round(size * multiplier))
 
 
-def check_image_shape(shape: Sequence[int], smallest: int = 1) -> tuple[int, int, int]:
+def check_image_shape(shape: Any, smallest: int = 1, any_size: bool = False) -> Any:
     """Returns `shape` as a tuple if it is (height, width, channels), large enough.
 
     Args:
         shape: three positive ints.
         smallest: the least height and width.
+        any_size: whether height and width may be `None`, for any.
 
     Raises:
         ValueError: for any other shape.
@@ -63,12 +65,15 @@ def check_image_shape(shape: Sequence[int], smallest: int = 1) -> tuple[int, int
             "`input_shape` must be (height, width, channels). "
             f"Received: input_shape={shape}"
         )
-    height, width, channels = (
-        check_positive_integer("input_shape", size) for size in shape
+    *sizes, channels = (
+        None
+        if any_size and size is None and axis < 2
+        else check_positive_integer("input_shape", size)
+        for axis, size in enumerate(shape)
     )
-    if min(height, width) < smallest:
+    if min(size for size in (*sizes, smallest) if size is not None) < smallest:
         raise ValueError(
             f"`input_shape` must have height and width of at least {smallest}. "
-            f"Received: input_shape={(height, width, channels)}"
+            f"Received: input_shape={(*sizes, channels)}"
         )
-    return height, width, channels
+    return (*sizes, channels)

@@ -11,6 +11,7 @@ from tfhyper.posterior.tasks.labels import LabelsPrediction
 from tfhyper.posterior.tasks.regression import RegressionPrediction
 from tfhyper.posterior.tasks.rejection import Rejection
 from tfhyper.posterior.tasks.several import Predictions
+from tfhyper.posterior.tiles import predict_tiles
 
 __all__ = [
     "AnytimePrediction",
@@ -24,4 +25,5 @@ __all__ = [
     "Predictions",
     "RegressionPrediction",
     "Rejection",
+    "predict_tiles",
 ]
