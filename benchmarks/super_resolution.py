@@ -318,7 +318,8 @@ def main(argv: list[str]) -> None:
     print(write(content))
     shown = sets[next(iter(sets))]
     figure = picture(predictors, shown[min(2, len(shown) - 1)])
-    write_figure(f"{os.path.splitext(FLAGS.output)[0]}.png", figure)
+    # Photographs: as a PNG it would be several times as large.
+    write_figure(f"{os.path.splitext(FLAGS.output)[0]}.jpg", figure, dpi=100)
 
 
 SHOWN = {
