@@ -56,7 +56,7 @@ class LaplacePredictor(BasePredictor):
         """Returns a predictor of the only one of `models`, whose draws are to come."""
         (model,) = models
         given = dict(settings)
-        rejection, conformal = given.pop("rejection"), given.pop("conformal")
+        rejection, conformal = given.pop("rejection"), given.pop("conformal", None)
         outputs = given.pop("outputs")
         options = {name: given.pop(name) for name in OPTIONS}
         predictive, covariance = given.pop("predictive"), given.pop("covariance")

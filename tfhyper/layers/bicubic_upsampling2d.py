@@ -57,7 +57,7 @@ class BicubicUpsampling2D(keras.layers.Layer):
     >>> y.shape
     (1, 6, 2, 1)
     >>> round(float(y[0, 2, 0, 0]), 3)
-    0.896
+    0.847
 
     Reference:
         Keys: Cubic convolution interpolation for digital image processing, IEEE
