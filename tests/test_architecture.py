@@ -140,7 +140,7 @@ NAMES_OF_TYPES = {"tensor_types"}
 # called: `Prediction.plot` draws, and predictors find their scorer by its name.
 DRAWS = {
     "posterior/tasks/shown.py": {"analysis"},
-    "posterior/foreign_scores.py": {"detection"},
+    "posterior/tasks/foreign_scores.py": {"detection"},
 }
 ANY_BACKEND = (
     "alike",
@@ -244,10 +244,9 @@ ROOMS = {
     "draw_source": _BELOW | {"draw_settings"},
     "drawn_ensemble": _BELOW | {"draw_settings"},
     "member_models": _BELOW | {"draw_settings", "drawn_ensemble"},
-    "foreign_scores": {"running"},
-    "archive": {"foreign_scores", "networks", "tasks"},
-    "averager": _BELOW | {"archive", "draw_source", "foreign_scores"},
-    "base_predictor": _BELOW | {"averager", "foreign_scores"},
+    "archive": {"networks", "tasks"},
+    "averager": _BELOW | {"archive", "draw_source"},
+    "base_predictor": _BELOW | {"averager"},
     "predictor": _BELOW | {"base_predictor", "draw_settings", "drawn_ensemble"},
     "deep_ensemble": _BELOW | {"base_predictor", "draw_settings", "member_models"},
     "tiles": {"averager", "tasks"},

@@ -109,7 +109,7 @@ def test_the_regularised_threshold_is_that_of_mapie():
     assert rule.thresholds[0][0] == pytest.approx(float(score.quantiles_[0]), abs=1e-12)
     # Of the class that crosses it, MAPIE takes the penalty of the one before.
     found = rule(PROBS[NEW])
-    assert (found <= whole).all() and 0.8 < found.sum() / whole.sum() <= 1
+    assert (found <= whole).all() and 0.6 < found.sum() / whole.sum() <= 1
 
 
 @pytest.mark.parametrize("score", SCORES)

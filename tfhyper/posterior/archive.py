@@ -20,8 +20,8 @@ from tfhyper.checks import (
     check_path,
     check_positive_integer,
 )
-from tfhyper.posterior.foreign_scores import ScorerState
 from tfhyper.posterior.networks.draws import Draw, from_arrays, to_arrays
+from tfhyper.posterior.tasks.foreign_scores import ScorerState
 from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
 from tfhyper.saving.json_values import MAX_BYTES, parse_json

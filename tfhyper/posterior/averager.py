@@ -22,15 +22,16 @@ from tfhyper.checks import (
 from tfhyper.conformal import ConformalRule
 from tfhyper.conformal.registry import check_conformal
 from tfhyper.layers import Augment
-from tfhyper.posterior import archive, foreign_scores
+from tfhyper.posterior import archive
 from tfhyper.posterior.draw_source import DrawSource
-from tfhyper.posterior.foreign_scores import ForeignScorer, ScorerState
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running import loop
 from tfhyper.posterior.running.batch_norm_statistics import BatchNormMoments
 from tfhyper.posterior.running.batches import Batch, Batches, Part, in_parts
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
+from tfhyper.posterior.tasks import foreign_scores
+from tfhyper.posterior.tasks.foreign_scores import ForeignScorer, ScorerState
 from tfhyper.posterior.tasks.registry import option_values
 from tfhyper.posterior.tasks.rejection import FOREIGN, Rejection, check_rejection
 from tfhyper.posterior.tasks.task import Task

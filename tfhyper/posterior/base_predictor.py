@@ -24,11 +24,11 @@ from tfhyper.conformal import (
 from tfhyper.conformal.registry import ConformalMethod
 from tfhyper.metrics.bounds import SCORES, Score
 from tfhyper.metrics.rejection import check_rule
-from tfhyper.posterior import foreign_scores
 from tfhyper.posterior.averager import Averager
-from tfhyper.posterior.foreign_scores import ForeignScorer
 from tfhyper.posterior.running import anytime, loop
 from tfhyper.posterior.running.batches import Batches
+from tfhyper.posterior.tasks import foreign_scores
+from tfhyper.posterior.tasks.foreign_scores import ForeignScorer
 from tfhyper.posterior.tasks.positions import check_weights
 from tfhyper.posterior.tasks.rejection import (
     FOREIGN,

@@ -98,9 +98,9 @@ class PointNetwork:
         # ids of copies that are called with training=False
         self._held: set[int] = set()
         self._norms = batch_norm.NormCalls()
-        _check_last(model)
         begin = None if augment is None else self._augmented
         inputs, outputs = keras_graph.rebuild(model, self._call, begin)
+        _check_last(model)
         outputs = self._finish(outputs)
         self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         # What stands for a BatchNorm in the graph, and the layer that has its moments.

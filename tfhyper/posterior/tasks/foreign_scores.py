@@ -5,8 +5,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfhyper.posterior.running.batches import Batches, Part
-
 # Name and arguments of a scorer as JSON values, and what was fitted.
 ScorerState = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -14,8 +12,8 @@ ScorerState = tuple[dict[str, Any], dict[str, np.ndarray]]
 class ForeignScorer(Protocol):
     """What a predictor asks of its `tfhyper.detection.Scorer`."""
 
-    def of(self, data: Batches | Part) -> np.ndarray:
-        """Returns the scores of data, float64 (examples,)."""
+    def of(self, data: Any) -> np.ndarray:
+        """Returns the scores of `Batches`, or a part of them: float64 (examples,)."""
 
     def state(self) -> ScorerState:
         """Returns what a file holds of it."""
