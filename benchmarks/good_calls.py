@@ -32,6 +32,7 @@ SAMPLES = MEAN + RNG.normal(size=(4, 6))
 UNCERTAINTY = RNG.uniform(size=6)
 INPUTS = RNG.normal(size=(6, 4)).astype("float32")
 IMAGES = RNG.uniform(size=(6, 5, 5, 1))
+PICTURES = np.linspace(0, 1, 128).reshape(2, 8, 8)
 TABLE = RNG.normal(size=(30, 3))
 
 MAP_LABELS = RNG.integers(0, 3, (6, 5, 5))
@@ -980,6 +981,32 @@ GOOD: dict[str, Callable[[], dict]] = {
         "num_samples": 2,
         "verbose": 0,
     },
+    "shift.Corruption": lambda: {
+        "group": "noise",
+        "apply": lambda image, number, rng: number * image,
+        "small": (0.9,) * 5,
+        "large": (0.9,) * 5,
+    },
+    "shift.corrupt": lambda: {"images": PICTURES, "kind": "fog", "severity": 2},
+    "shift.corruptions": lambda: {
+        "images": PICTURES,
+        "kinds": ["fog"],
+        "severities": [1],
+        "prepare": np.square,
+    },
+    "shift.shift_table": lambda: {
+        "x": TABLE,
+        "y": TABLE[:, 0],
+        "kind": "noise",
+        "reference": TABLE,
+    },
+    "shift.table_shifts": lambda: {
+        "x": TABLE,
+        "y": TABLE[:, 0],
+        "kinds": ["noise"],
+        "severities": [1],
+        "reference": TABLE,
+    },
     "scaling.fit": lambda: {
         "labels": LABELS,
         "probs": PROBS,
@@ -1729,6 +1756,22 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "scorers": bv.sequence(text=bv.TEXT, unknown=["none"], empty=[], entries=[3]),
         "test": bv.data(),
         "train": bv.domain("train", text=bv.TEXT, number=3, scalar=0.5),
+    },
+    "shift.Corruption": {
+        "group": bv.choice(),
+        "large": bv.sequence(text=bv.TEXT, empty=(), length=(1, 2)),
+        "small": bv.sequence(text=bv.TEXT, empty=(), length=(1, 2)),
+    },
+    "shift.": {
+        "images": bv.numbers(None, least=0, most=1),
+        "kind": bv.choice(),
+        "kinds": bv.sequence(text=bv.TEXT, unknown=["none"], empty=[], entries=[3]),
+        "prepare": bv.function(),
+        "reference": bv.numbers(None),
+        "severities": bv.sequence(text=bv.TEXT, huge=[6], empty=[]),
+        "severity": bv.integer(1, 5),
+        "x": bv.numbers(),
+        "y": bv.numbers(without=("shape",)),
     },
     "scaling.": {
         "biases": bv.numbers(name="biases"),

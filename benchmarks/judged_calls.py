@@ -39,6 +39,7 @@ MODULES = (
     "posterior",
     "pruning",
     "scaling",
+    "shift",
     "training",
     "variational",
 )

@@ -47,6 +47,7 @@ WORDS = {
     "posterior": "draws, and the average over them",
     "pruning": "smaller networks",
     "scaling": "calibrated probabilities",
+    "shift": "test data made worse",
     "sklearn": "estimators of scikit-learn",
     "training": "recipes, loops, folders",
     "variational": "learned noise on all weights",

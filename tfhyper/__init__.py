@@ -67,7 +67,16 @@ if TYPE_CHECKING or not _is_command():
     from tfhyper.variational import Variational
 
 # Parts that register nothing with Keras: imported when they are first used.
-_LATER = ("analysis", "cli", "data", "detection", "export", "pruning", "sklearn")
+_LATER = (
+    "analysis",
+    "cli",
+    "data",
+    "detection",
+    "export",
+    "pruning",
+    "shift",
+    "sklearn",
+)
 
 __all__ = [
     "AnytimePrediction",
@@ -102,6 +111,7 @@ __all__ = [
     "pruning",
     "saving",
     "scaling",
+    "shift",
     "sklearn",
     "training",
     "variational",

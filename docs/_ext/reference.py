@@ -33,6 +33,13 @@ GROUPS: list[tuple[str, str, str, str]] = [
         posterior.PointNetwork""",
     ),
     (
+        "Shifted inputs",
+        "shift",
+        "Test data made worse in named ways and degrees, with known labels.",
+        """shift.corrupt shift.corruptions shift.CORRUPTIONS shift.Corruption
+        shift.shift_table shift.table_shifts shift.TABLE_SHIFTS""",
+    ),
+    (
         "Scaling of probabilities",
         "scaling",
         "Calibrated by held-out data: `fit_scaling` of a predictor, or `fit`.",
@@ -261,6 +268,10 @@ TABLES = {
     "`fit_scaling` takes.",
     "tfhyper.detection.SCORERS": "The scorers of foreign inputs by their names, which "
     "`fit_rejection` and `tfhyper.detection.table` take.",
+    "tfhyper.shift.CORRUPTIONS": "The kinds of corruption by the names that "
+    "`tfhyper.shift.corrupt` takes, a `tfhyper.shift.Corruption` each.",
+    "tfhyper.shift.TABLE_SHIFTS": "The shifts of tables by the names that "
+    "`tfhyper.shift.shift_table` takes.",
     "tfhyper.data.DATASETS": "What is known of each data set, a "
     "`tfhyper.data.DatasetSpec` by its name in TensorFlow Datasets.",
 }
