@@ -135,6 +135,14 @@ def ddu() -> detection.DDU:
 
 
 @functools.cache
+def compared() -> tfhyper.comparison.ComparisonTable:
+    """Returns a table of one predictor."""
+    return tfhyper.evaluate(
+        {"one": predictor()}, (INPUTS, LABELS), num_samples=2, timed_batches=1
+    )
+
+
+@functools.cache
 def detected() -> detection.DetectionTable:
     """Returns a table of scorers."""
     return detection.table(
@@ -981,6 +989,18 @@ GOOD: dict[str, Callable[[], dict]] = {
         "num_samples": 2,
         "verbose": 0,
     },
+    "analysis.comparison_plot": lambda: {"table": compared()},
+    "comparison.evaluate": lambda: {
+        "predictors": {"one": predictor()},
+        "test": (INPUTS, LABELS),
+        "foreign": {"far": 9 * INPUTS},
+        "shifted": {"loud": {1: 2 * INPUTS}},
+        "calibration": (INPUTS, LABELS),
+        "costs": {"one": 1.0},
+        "num_samples": 2,
+        "timed_batches": 1,
+        "verbose": 0,
+    },
     "shift.Corruption": lambda: {
         "group": "noise",
         "apply": lambda image, number, rng: number * image,
@@ -1299,6 +1319,15 @@ NOT_CALLED: dict[str, str] = {
             "analysis.LayerComplexity",
             "analysis.WeightCorrelation",
             "analysis.WeightPairs",
+            "comparison.ComparisonTable",
+            "comparison.ComparisonTable.html",
+            "comparison.ComparisonTable.markdown",
+            "comparison.ComparisonTable.mean_corruption",
+            "comparison.ComparisonTable.plot",
+            "comparison.ComparisonTable.severity_means",
+            "comparison.ComparisonTable.to_dict",
+            "comparison.ComparisonTable.to_json",
+            "comparison.ComparisonTable.to_pandas",
             "data.Data",
             "data.DatasetSpec",
             "data.Standardization",
@@ -1756,6 +1785,16 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "scorers": bv.sequence(text=bv.TEXT, unknown=["none"], empty=[], entries=[3]),
         "test": bv.data(),
         "train": bv.domain("train", text=bv.TEXT, number=3, scalar=0.5),
+    },
+    "analysis.comparison_plot": {"table": bv.instance("table")},
+    "comparison.evaluate": {
+        "calibration": bv.domain("data", text=bv.TEXT, number=3, scalar=0.5),
+        "costs": bv.mapping(unknown={"two": 1.0}, entries={"one": "long"}),
+        "foreign": bv.mapping(entries={"a": 3}, taken={"test": INPUTS}),
+        "predictors": bv.mapping(entries={"a": 3}, empty={}),
+        "shifted": bv.mapping(entries={"a": 3}, empty={"a": {}}),
+        "test": bv.domain("data", text=bv.TEXT, number=3, scalar=0.5),
+        "timed_batches": bv.integer(),
     },
     "shift.Corruption": {
         "group": bv.choice(),

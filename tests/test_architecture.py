@@ -96,8 +96,17 @@ ALLOWED = {
         "summary",
         "whole_files",
     },
+    "comparison": {
+        "checks",
+        "detection",
+        "metrics",
+        "posterior",
+        "scaling",
+        "summary",
+    },
     "analysis": {
         "checks",
+        "comparison",
         "detection",
         "heads",
         "keras_graph",
@@ -141,12 +150,14 @@ NAMES_OF_TYPES = {"tensor_types"}
 DRAWS = {
     "posterior/tasks/shown.py": {"analysis"},
     "posterior/foreign_scores.py": {"detection"},
+    "comparison/table.py": {"analysis"},
 }
 ANY_BACKEND = (
     "alike",
     "analysis",
     "channelwise",
     "checks",
+    "comparison",
     "conformal",
     "convert",
     "detection",

@@ -70,6 +70,7 @@ if TYPE_CHECKING or not _is_command():
 _LATER = (
     "analysis",
     "cli",
+    "comparison",
     "data",
     "detection",
     "export",
@@ -77,6 +78,8 @@ _LATER = (
     "shift",
     "sklearn",
 )
+# Name -> the part of it, likewise.
+_NAMES_LATER = {"evaluate": "tfhyper.comparison"}
 
 __all__ = [
     "AnytimePrediction",
@@ -96,10 +99,12 @@ __all__ = [
     "__version__",
     "analysis",
     "cli",
+    "comparison",
     "conformal",
     "convert",
     "data",
     "detection",
+    "evaluate",
     "export",
     "heads",
     "kits",
@@ -121,6 +126,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"tfhyper.{name}")
+    if name in _NAMES_LATER:
+        return getattr(importlib.import_module(_NAMES_LATER[name]), name)
     if name in __all__:  # in the command line alone
         return _from_parts(name)
     raise AttributeError(f"module 'tfhyper' has no attribute {name!r}")

@@ -30,7 +30,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "An ensemble of draws, or of networks, and what it says.",
         """PosteriorPredictor DeepEnsemble Prediction Predictions LabelsPrediction
         RegressionPrediction DistributionPrediction AnytimePrediction Rejection Draw
-        posterior.PointNetwork""",
+        posterior.PointNetwork evaluate comparison.ComparisonTable""",
     ),
     (
         "Shifted inputs",
@@ -211,6 +211,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         """analysis.reliability_diagram analysis.extreme_examples
         analysis.prediction_plot analysis.uncertainty_map analysis.segmentation_map
         analysis.coverage_plot analysis.foreign_score_plot analysis.detection_plot
+        analysis.comparison_plot
         analysis.pit_plot analysis.sparsification_plot analysis.uncertainty_error_plot
         analysis.training_curves analysis.error_curve analysis.ErrorCurve
         analysis.error_curve_plot analysis.fault_table analysis.FaultTable
