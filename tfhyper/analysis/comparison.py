@@ -70,10 +70,12 @@ def comparison_plot(
         axes.grid(axis="x", color="0.9", linewidth=0.6)
     if means:
         axes = every[-1]
-        for name, found in means.items():
-            values = [scores["nll"] for scores in found.values()]
+        for name, by_severity in means.items():
+            values = [scores["nll"] for scores in by_severity.values()]
             label, color = (name, colors[name])
-            axes.plot(list(found), values, "o-", ms=3, lw=1.2, color=color, label=label)
+            axes.plot(
+                list(by_severity), values, "o-", ms=3, lw=1.2, color=color, label=label
+            )
         axes.set(xlabel="Severity of the shift", ylabel=TITLES["nll"])
         axes.set_xticks(sorted({n for found in means.values() for n in found}))
         axes.tick_params(labelsize=8)

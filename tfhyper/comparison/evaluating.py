@@ -116,7 +116,11 @@ def evaluate(
         for name, value in predictors.items()
     }
     reading: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
-    resampling = {"num_samples": num_samples, "level": level, "seed": seed}
+    resampling: dict[str, Any] = {
+        "num_samples": num_samples,
+        "level": level,
+        "seed": seed,
+    }
     foreign_inputs = _kinds("foreign", foreign)
     shifts = _kinds("shifted", shifted)
     for kind, by_severity in shifts.items():

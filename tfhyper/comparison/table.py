@@ -11,7 +11,7 @@ from tfhyper.metrics.resampling import numbers_of
 from tfhyper.summary import Summarized, Summary
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas  # type: ignore[import-untyped]  # has none of its own
     from matplotlib.figure import Figure, SubFigure
 
 # What scores are called in tables, and below them.

@@ -48,7 +48,7 @@ def elastic_transform(
     moved = points + rng.uniform(-far, far, points.shape)
     # Where each pixel comes from: the map that takes the moved points back.
     back = np.linalg.solve(np.c_[moved, np.ones(3)], points)
-    grid = np.stack(np.mgrid[:height, :width], axis=-1).astype(float)
+    grid = np.moveaxis(np.mgrid[:height, :width], 0, -1).astype(float)
     found = _looked_up(image, grid @ back[:2] + back[2], "mirror")
     noise = rng.uniform(-1, 1, (2, height, width))
     near = [amount * ndimage.gaussian_filter(x, smooth, truncate=3.0) for x in noise]

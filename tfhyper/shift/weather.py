@@ -52,7 +52,7 @@ def frost(
         rng: draws the ice.
     """
     own, other = numbers
-    pane = ice(*image.shape[:2], rng)[..., None]
+    pane = ice(image.shape[0], image.shape[1], rng)[..., None]
     color = np.array(_ICE) if image.shape[-1] == 3 else np.mean(_ICE)
     return own * image + other * pane * color
 
