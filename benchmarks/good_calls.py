@@ -32,6 +32,7 @@ SAMPLES = MEAN + RNG.normal(size=(4, 6))
 UNCERTAINTY = RNG.uniform(size=6)
 INPUTS = RNG.normal(size=(6, 4)).astype("float32")
 IMAGES = RNG.uniform(size=(6, 5, 5, 1))
+PICTURES = np.linspace(0, 1, 128).reshape(2, 8, 8)
 TABLE = RNG.normal(size=(30, 3))
 
 MAP_LABELS = RNG.integers(0, 3, (6, 5, 5))
@@ -131,6 +132,14 @@ def scorer() -> detection.Scorer:
 def ddu() -> detection.DDU:
     """Returns fitted DDU."""
     return detection.DDU().fit(predictor(), INPUTS, LABELS)
+
+
+@functools.cache
+def compared() -> tfhyper.comparison.ComparisonTable:
+    """Returns a table of one predictor."""
+    return tfhyper.evaluate(
+        {"one": predictor()}, (INPUTS, LABELS), num_samples=2, timed_batches=1
+    )
 
 
 @functools.cache
@@ -1021,6 +1030,44 @@ GOOD: dict[str, Callable[[], dict]] = {
         "num_samples": 2,
         "verbose": 0,
     },
+    "analysis.comparison_plot": lambda: {"table": compared()},
+    "comparison.evaluate": lambda: {
+        "predictors": {"one": predictor()},
+        "test": (INPUTS, LABELS),
+        "foreign": {"far": 9 * INPUTS},
+        "shifted": {"loud": {1: 2 * INPUTS}},
+        "calibration": (INPUTS, LABELS),
+        "costs": {"one": 1.0},
+        "num_samples": 2,
+        "timed_batches": 1,
+        "verbose": 0,
+    },
+    "shift.Corruption": lambda: {
+        "group": "noise",
+        "apply": lambda image, number, rng: number * image,
+        "small": (0.9,) * 5,
+        "large": (0.9,) * 5,
+    },
+    "shift.corrupt": lambda: {"images": PICTURES, "kind": "fog", "severity": 2},
+    "shift.corruptions": lambda: {
+        "images": PICTURES,
+        "kinds": ["fog"],
+        "severities": [1],
+        "prepare": np.square,
+    },
+    "shift.shift_table": lambda: {
+        "x": TABLE,
+        "y": TABLE[:, 0],
+        "kind": "noise",
+        "reference": TABLE,
+    },
+    "shift.table_shifts": lambda: {
+        "x": TABLE,
+        "y": TABLE[:, 0],
+        "kinds": ["noise"],
+        "severities": [1],
+        "reference": TABLE,
+    },
     "scaling.fit": lambda: {
         "labels": LABELS,
         "probs": PROBS,
@@ -1313,6 +1360,15 @@ NOT_CALLED: dict[str, str] = {
             "analysis.LayerComplexity",
             "analysis.WeightCorrelation",
             "analysis.WeightPairs",
+            "comparison.ComparisonTable",
+            "comparison.ComparisonTable.html",
+            "comparison.ComparisonTable.markdown",
+            "comparison.ComparisonTable.mean_corruption",
+            "comparison.ComparisonTable.plot",
+            "comparison.ComparisonTable.severity_means",
+            "comparison.ComparisonTable.to_dict",
+            "comparison.ComparisonTable.to_json",
+            "comparison.ComparisonTable.to_pandas",
             "data.Data",
             "data.DatasetSpec",
             "data.PicturePair",
@@ -1796,6 +1852,32 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         **_LAYER,
         **_LAST_LAYER,
         "noise_scale": bv.number(above=0),
+    },
+    "analysis.comparison_plot": {"table": bv.instance("table")},
+    "comparison.evaluate": {
+        "calibration": bv.domain("data", text=bv.TEXT, number=3, scalar=0.5),
+        "costs": bv.mapping(unknown={"two": 1.0}, entries={"one": "long"}),
+        "foreign": bv.mapping(entries={"a": 3}, taken={"test": INPUTS}),
+        "predictors": bv.mapping(entries={"a": 3}, empty={}),
+        "shifted": bv.mapping(entries={"a": 3}, empty={"a": {}}),
+        "test": bv.domain("data", text=bv.TEXT, number=3, scalar=0.5),
+        "timed_batches": bv.integer(),
+    },
+    "shift.Corruption": {
+        "group": bv.choice(),
+        "large": bv.sequence(text=bv.TEXT, empty=(), length=(1, 2)),
+        "small": bv.sequence(text=bv.TEXT, empty=(), length=(1, 2)),
+    },
+    "shift.": {
+        "images": bv.numbers(None, least=0, most=1),
+        "kind": bv.choice(),
+        "kinds": bv.sequence(text=bv.TEXT, unknown=["none"], empty=[], entries=[3]),
+        "prepare": bv.function(),
+        "reference": bv.numbers(None),
+        "severities": bv.sequence(text=bv.TEXT, huge=[6], empty=[]),
+        "severity": bv.integer(1, 5),
+        "x": bv.numbers(),
+        "y": bv.numbers(without=("shape",)),
     },
     "scaling.": {
         "biases": bv.numbers(name="biases"),

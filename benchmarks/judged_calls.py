@@ -26,6 +26,7 @@ from tfhyper.whole_files import whole_file  # noqa: E402
 # Not `sklearn`: as scikit-learn has it, arguments of estimators are looked at by `fit`.
 MODULES = (
     "analysis",
+    "comparison",
     "conformal",
     "data",
     "detection",
@@ -39,6 +40,7 @@ MODULES = (
     "posterior",
     "pruning",
     "scaling",
+    "shift",
     "training",
     "variational",
 )

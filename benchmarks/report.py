@@ -8,6 +8,7 @@ import re
 import sys
 
 from tfhyper.cli.scripting import show_own_flags, write_figure, write_json
+from tfhyper.text import markdown_table
 
 __all__ = [
     "markdown_table",
@@ -43,13 +44,6 @@ def read_json(path: str) -> dict | None:
         return None
     with open(path) as file:
         return json.load(file)
-
-
-def markdown_table(header: list[str], rows: list[list]) -> str:
-    """Returns a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    lines = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _command() -> str:

@@ -24,13 +24,18 @@ flags.DEFINE_string("out", "docs/figures/architecture.png", "The picture.")
 
 # `plot` of a prediction asks the part above it when it is called, and so does a
 # predictor that is given a scorer, or loaded with one.
-ON_CALL = {("posterior", "analysis"), ("posterior", "detection")}
+ON_CALL = {
+    ("posterior", "analysis"),
+    ("posterior", "detection"),
+    ("comparison", "analysis"),
+}
 # What a part is for, in a few words.
 WORDS = {
     "alike": "are two layers the same",
     "analysis": "figures of predictions",
     "channelwise": "layers that keep channels apart",
     "cli": "the command tfhyper",
+    "comparison": "predictors side by side",
     "conformal": "sets and intervals that cover",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
@@ -48,6 +53,7 @@ WORDS = {
     "posterior": "draws, and the average over them",
     "pruning": "smaller networks",
     "scaling": "calibrated probabilities",
+    "shift": "test data made worse",
     "sklearn": "estimators of scikit-learn",
     "training": "recipes, loops, folders",
     "variational": "learned noise on all weights",

@@ -68,7 +68,19 @@ if TYPE_CHECKING or not _is_command():
     from tfhyper.variational import Variational
 
 # Parts that register nothing with Keras: imported when they are first used.
-_LATER = ("analysis", "cli", "data", "detection", "export", "pruning", "sklearn")
+_LATER = (
+    "analysis",
+    "cli",
+    "comparison",
+    "data",
+    "detection",
+    "export",
+    "pruning",
+    "shift",
+    "sklearn",
+)
+# Name -> the part of it, likewise.
+_NAMES_LATER = {"evaluate": "tfhyper.comparison"}
 
 __all__ = [
     "AnytimePrediction",
@@ -88,10 +100,12 @@ __all__ = [
     "__version__",
     "analysis",
     "cli",
+    "comparison",
     "conformal",
     "convert",
     "data",
     "detection",
+    "evaluate",
     "export",
     "heads",
     "kits",
@@ -104,6 +118,7 @@ __all__ = [
     "pruning",
     "saving",
     "scaling",
+    "shift",
     "sklearn",
     "training",
     "variational",
@@ -113,6 +128,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"tfhyper.{name}")
+    if name in _NAMES_LATER:
+        return getattr(importlib.import_module(_NAMES_LATER[name]), name)
     if name in __all__:  # in the command line alone
         return _from_parts(name)
     raise AttributeError(f"module 'tfhyper' has no attribute {name!r}")

@@ -5,7 +5,7 @@ import dataclasses
 import html
 from collections.abc import Sequence
 
-from tfhyper.text import align
+from tfhyper.text import align, markdown_table
 
 # Colours are those of the page around, so that dark pages stay readable.
 _TABLE = "border-collapse:collapse;margin:.3em 0"
@@ -42,6 +42,16 @@ class Summary:
         for name, part in self.parts:
             lines.append(f"\n{name}: {part.text()}")
         return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """Returns the table in Markdown, its notes below it, and then its parts."""
+        found = []
+        if self.head:
+            found.append(markdown_table(self.head, self.rows, "---:"))
+        if self.notes:
+            found.append("; ".join(self.notes))
+        found += [f"{name}\n\n{part.markdown()}" for name, part in self.parts]
+        return "\n\n".join(found)
 
     def html(self) -> str:
         """Returns the summary as HTML, without scripts, colours or anything loaded."""

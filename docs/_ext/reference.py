@@ -30,7 +30,14 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "An ensemble of draws, or of networks, and what it says.",
         """PosteriorPredictor DeepEnsemble Prediction Predictions LabelsPrediction
         RegressionPrediction DistributionPrediction AnytimePrediction Rejection Draw
-        predict_tiles posterior.PointNetwork""",
+        predict_tiles posterior.PointNetwork evaluate comparison.ComparisonTable""",
+    ),
+    (
+        "Shifted inputs",
+        "shift",
+        "Test data made worse in named ways and degrees, with known labels.",
+        """shift.corrupt shift.corruptions shift.CORRUPTIONS shift.Corruption
+        shift.shift_table shift.table_shifts shift.TABLE_SHIFTS""",
     ),
     (
         "Scaling of probabilities",
@@ -211,6 +218,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         """analysis.reliability_diagram analysis.extreme_examples
         analysis.prediction_plot analysis.uncertainty_map analysis.segmentation_map
         analysis.coverage_plot analysis.foreign_score_plot analysis.detection_plot
+        analysis.comparison_plot
         analysis.pit_plot analysis.sparsification_plot analysis.uncertainty_error_plot
         analysis.training_curves analysis.error_curve analysis.ErrorCurve
         analysis.error_curve_plot analysis.fault_table analysis.FaultTable
@@ -272,6 +280,10 @@ TABLES = {
     "`fit_scaling` takes.",
     "tfhyper.detection.SCORERS": "The scorers of foreign inputs by their names, which "
     "`fit_rejection` and `tfhyper.detection.table` take.",
+    "tfhyper.shift.CORRUPTIONS": "The kinds of corruption by the names that "
+    "`tfhyper.shift.corrupt` takes, a `tfhyper.shift.Corruption` each.",
+    "tfhyper.shift.TABLE_SHIFTS": "The shifts of tables by the names that "
+    "`tfhyper.shift.shift_table` takes.",
     "tfhyper.data.DATASETS": "What is known of each data set, a "
     "`tfhyper.data.DatasetSpec` by its name in TensorFlow Datasets.",
 }

@@ -39,7 +39,7 @@ print("HEAVY", sorted(heavy & set(sys.modules)))
     own = re.findall(r"^  --(?:\[no\])?(\w+):", done.stdout, re.M)
     assert {"kit", "workdir", "dataset", "network", "json"} <= set(own)
     assert not {"pdb", "verbosity", "logtostderr"} & set(own)
-    for command in ("train", "evaluate", "export", "serve", "info"):
+    for command in ("train", "evaluate", "compare", "export", "serve", "info"):
         assert re.search(rf"^  {command} +\w", done.stdout, re.M)
 
 

@@ -15,6 +15,8 @@ coverage curves and `sparsification_curve` of `tfhyper.metrics` return.
 `foreign_score_plot` draws scores of known and foreign inputs, and `detection_plot` a
 table of `tfhyper.detection`.
 
+`comparison_plot` draws the table of `tfhyper.evaluate`; it is its `plot`.
+
 `prediction_plot` draws what is predicted of one example; it is `plot` of a prediction.
 
 The other functions draw what they are given or what `tfhyper.metrics` computes. Figures
@@ -23,6 +25,7 @@ are `matplotlib.figure.Figure`. matplotlib is imported when one is drawn, and co
 """
 
 from tfhyper.analysis.calibration import coverage_plot, pit_plot
+from tfhyper.analysis.comparison import comparison_plot
 from tfhyper.analysis.complexity import (
     Complexity,
     LayerComplexity,
@@ -59,6 +62,7 @@ __all__ = [
     "LayerComplexity",
     "WeightCorrelation",
     "WeightPairs",
+    "comparison_plot",
     "complexity",
     "complexity_plot",
     "correlation_plot",

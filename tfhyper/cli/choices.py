@@ -18,6 +18,16 @@ KITS = (
 )
 # Old names of networks, which commands and folders of trainings have -> those of now.
 FORMER_NETWORKS = {"resnet50": "resnet"}
+METHODS = (
+    "map",
+    "map_temperature",
+    "mc_dropout",
+    "mcbn",
+    "hyper_ivon",
+    "bayes",
+    "laplace",
+    "ensemble",
+)
 NETWORKS = (
     "alexnet",
     "lenet5",

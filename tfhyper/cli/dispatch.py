@@ -42,6 +42,14 @@ Exports the predictor in --workdir: a SavedModel, or a file for ONNX Runtime, Li
 OpenVINO, which needs neither tfhyper nor Keras where it runs.
 """
 
+_COMPARE = """\
+tfhyper compare [flags]
+
+Trains the networks of --methods, loads --predictors, and evaluates all on the same test
+images: a table (Markdown, JSON), and a page with it and a figure, in --workdir. Started
+again with the same flags, it goes on where it was stopped.
+"""
+
 
 def _train(args: list[str]) -> int:
     def run() -> Any:
@@ -61,6 +69,16 @@ def _evaluate(args: list[str]) -> int:
 
     flag_sets.define_evaluate()
     return run_command("tfhyper evaluate", _EVALUATE, args, run)
+
+
+def _compare(args: list[str]) -> int:
+    def run() -> Any:
+        from tfhyper.cli import compare
+
+        return compare.main()
+
+    flag_sets.define_compare()
+    return run_command("tfhyper compare", _COMPARE, args, run)
 
 
 def _export(args: list[str]) -> int:
@@ -89,6 +107,7 @@ def _info(args: list[str]) -> int:
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "train": ("train a network, and average over its draws", _train),
     "evaluate": ("evaluate a training again, with other draws", _evaluate),
+    "compare": ("set methods and predictors side by side", _compare),
     "export": ("write a SavedModel, or a file of another runtime", _export),
     "serve": ("serve a SavedModel: HTTP and gRPC, or a page", _serve),
     "info": ("say what a file holds, or what is installed", _info),

@@ -266,3 +266,38 @@ def define_info() -> None:
     """Defines the flags of `info`."""
     define_json()
     flags.DEFINE_bool("devices", False, "List devices too, for which Keras starts.")
+
+
+@functools.cache
+def define_compare() -> None:
+    """Defines the flags of `compare`."""
+    define_json()
+    flags.DEFINE_list("methods", list(choices.METHODS), "Methods to train and compare.")
+    flags.DEFINE_list("predictors", [], "Files to compare: name=path,name=path.")
+    flags.DEFINE_list("seeds", ["0"], "Seeds, for each of which methods are trained.")
+    flags.DEFINE_string(
+        "workdir", "runs/compare", "Folder of the trainings and the results."
+    )
+    flags.DEFINE_string(
+        "dataset", "fashion_mnist_small", "A name of tfhyper.data.load."
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TensorFlow Datasets.")
+    flags.DEFINE_bool("download", False, "Download the data set if it is not there.")
+    flags.DEFINE_integer("train_examples", 3000, "First so many training images.")
+    flags.DEFINE_integer(
+        "validation_examples", 500, "Training images that choose temperatures instead."
+    )
+    flags.DEFINE_integer("test_examples", 1000, "First so many test images.")
+    flags.DEFINE_integer(
+        "corrupted_examples",
+        100,
+        "Test images that are corrupted, in 15 ways; 0 for none.",
+        lower_bound=0,
+    )
+    flags.DEFINE_list("severities", ["1", "3", "5"], "Severities of the corruptions.")
+    flags.DEFINE_integer("depth", 10, "Depth of the wide_resnet.")
+    flags.DEFINE_integer("width", 1, "Width of the wide_resnet.")
+    flags.DEFINE_integer("epochs", 5, "Epochs.")
+    flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
+    flags.DEFINE_integer("draws", 8, "Draws that predictions average over.")
+    flags.DEFINE_integer("members", 3, "Networks of the ensemble.")

@@ -247,29 +247,44 @@ def _only(copy: keras.Operation, side: str, original: keras.Layer) -> Tensor:
 
 
 def as_predictor(value: Any) -> BasePredictor:
-    """Returns a predictor, or that of a plain model.
+    """Returns a classifier's predictor, or that of a plain model.
 
     Raises:
         TypeError: for what is neither.
         ValueError: for a model that draws, which needs a predictor of its own; and
             for what is no classifier of one class for each example.
     """
+    found = predictor_of(value)
+    classifier_of(found)
+    return found
+
+
+def predictor_of(value: Any, name: str = "predictor") -> BasePredictor:
+    """Returns a predictor, or that of a plain model.
+
+    Args:
+        value: the predictor or the model.
+        name: the argument's name, for errors.
+
+    Raises:
+        TypeError: for what is neither.
+        ValueError: for a model that draws, which needs a predictor of its own.
+    """
     if isinstance(value, keras.Model):
         made = PosteriorPredictor(value, batch_norm="moving_average")
         if made.num_draws > 1:
             raise ValueError(
-                "`predictor` must be a `tfhyper.PosteriorPredictor` where layers of "
+                f"`{name}` must be a `tfhyper.PosteriorPredictor` where layers of "
                 "the model draw: it says how many draws there are, and of which "
-                f"moments. Received: predictor={value.name!r}, a model that draws"
+                f"moments. Received: {name}={value.name!r}, a model that draws"
             )
         value = made
     if not isinstance(value, BasePredictor):
         raise TypeError(
-            "`predictor` must be a `tfhyper.PosteriorPredictor`, a "
+            f"`{name}` must be a `tfhyper.PosteriorPredictor`, a "
             "`tfhyper.DeepEnsemble` or a Keras model. "
-            f"Received: predictor={value!r} of type {type(value).__name__}"
+            f"Received: {name}={value!r} of type {type(value).__name__}"
         )
-    classifier_of(value)
     return value
 
 

@@ -14,6 +14,7 @@ from tfhyper.detection.networks import as_predictor
 from tfhyper.detection.registry import SCORERS
 from tfhyper.detection.scorer import ProbabilityScorer, Scorer
 from tfhyper.metrics import BootstrapInterval
+from tfhyper.metrics.resampling import numbers_of
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.summary import Summarized, Summary
 from tfhyper.tensor_types import Structure
@@ -69,16 +70,13 @@ class DetectionTable(Summarized):
 
     def markdown(self) -> str:
         """Returns the table in Markdown."""
-        shown = self.to_summary()
-        lines = [shown.head, ["---", *["---:"] * (len(shown.head) - 1)], *shown.rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"{table}\n\n{'; '.join(shown.notes)}"
+        return self.to_summary().markdown()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON, as dicts and lists, without `scores`."""
         found = {
             name: {
-                kind: {key: _numbers(value) for key, value in of_scores.items()}
+                kind: {key: numbers_of(value) for key, value in of_scores.items()}
                 for kind, of_scores in of_kinds.items()
             }
             for name, of_kinds in self.found.items()
@@ -277,15 +275,6 @@ def _says_nothing(kind: type[Scorer], predictor: BasePredictor) -> bool:
         issubclass(kind, ProbabilityScorer)
         and predictor.num_networks < kind.least_draws
     )
-
-
-def _numbers(interval: BootstrapInterval) -> dict[str, float]:
-    return {
-        "value": interval.value,
-        "lower": interval.lower,
-        "upper": interval.upper,
-        "standard_error": interval.standard_error,
-    }
 
 
 def _cell(scores: Mapping[str, BootstrapInterval]) -> str:

@@ -36,6 +36,16 @@ class BootstrapInterval(NamedTuple):
     standard_error: float
 
 
+def numbers_of(interval: BootstrapInterval) -> dict[str, float]:
+    """Returns an interval for JSON."""
+    return {
+        "value": interval.value,
+        "lower": interval.lower,
+        "upper": interval.upper,
+        "standard_error": interval.standard_error,
+    }
+
+
 def bootstrap(
     score: Callable[..., Any],
     *arrays: ArrayLike | Mapping[str, ArrayLike],
