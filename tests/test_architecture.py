@@ -41,6 +41,7 @@ ALLOWED = {
     "conformal": {"checks", "metrics", "scaling", "summary"},
     "kits": {"checks", "keras_private", "layers"},
     "models": {"checks", "kits", "layers"},
+    "gan": {"checks", "keras_graph", "keras_private", "layers"},
     "posterior": {
         "alike",
         "channelwise",
@@ -149,6 +150,7 @@ ANY_BACKEND = (
     "conformal",
     "convert",
     "detection",
+    "gan",
     "heads",
     "keras_graph",
     "keras_private",

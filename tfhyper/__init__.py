@@ -37,6 +37,7 @@ def _is_command() -> bool:
 if TYPE_CHECKING or not _is_command():
     from tfhyper import (
         conformal,
+        gan,
         heads,
         kits,
         laplace,
@@ -92,6 +93,7 @@ __all__ = [
     "data",
     "detection",
     "export",
+    "gan",
     "heads",
     "kits",
     "laplace",

@@ -8,6 +8,7 @@ numbers for regression, and `load_segmentation` folders of images and masks.
 """
 
 from tfhyper.data.arrays import load_arrays
+from tfhyper.data.gan_batches import GANBatches
 from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
 from tfhyper.data.segmentation import load_segmentation
@@ -26,6 +27,7 @@ __all__ = [
     "DATASETS",
     "Data",
     "DatasetSpec",
+    "GANBatches",
     "Standardization",
     "Table",
     "check_table",

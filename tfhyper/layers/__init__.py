@@ -42,6 +42,7 @@ from tfhyper.layers.moving_averages import MovingAveragesWarning
 from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.roles import give_role, role_of
+from tfhyper.layers.spectral_constraint import SpectralConstraint
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.variational import VariationalLayer, variational_layers
@@ -74,6 +75,7 @@ __all__ = [
     "MovingAveragesWarning",
     "NoiseKind",
     "Shift",
+    "SpectralConstraint",
     "StaticHyperConv2D",
     "StochasticLayer",
     "VariationalLayer",

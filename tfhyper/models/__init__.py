@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from tfhyper.models.alexnet import alexnet
+from tfhyper.models.dcgan import dcgan_discriminator, dcgan_generator
 from tfhyper.models.deeplab_cifar import deeplab_cifar
 from tfhyper.models.lenet5 import lenet5
 from tfhyper.models.plain import plain_network
@@ -40,6 +41,8 @@ __all__ = [
     "NETWORKS",
     "SEGMENTERS",
     "alexnet",
+    "dcgan_discriminator",
+    "dcgan_generator",
     "deeplab_cifar",
     "lenet5",
     "plain_network",
