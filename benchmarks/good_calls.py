@@ -719,6 +719,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "members": SAMPLES,
         "noise_variance": VARIANCE,
     },
+    "metrics.frechet_distance": lambda: {"real": INPUTS, "generated": INPUTS + 1},
+    "metrics.mode_count": lambda: {"predicted": LABELS, "num_classes": 3},
+    "metrics.sample_precision_recall": lambda: {
+        "real": INPUTS,
+        "generated": INPUTS + 1,
+    },
     "metrics.psnr": lambda: {"targets": IMAGES, "predicted": IMAGES / 2},
     "metrics.quantile_loss": lambda: {
         "targets": TARGETS,
@@ -794,6 +800,15 @@ GOOD: dict[str, Callable[[], dict]] = {
         "cardinality": 2,
         "base_width": 16,
         "width_multiplier": 0.1,
+    },
+    "models.dcgan_discriminator": lambda: {
+        "width": 2,
+        "input_shape": (8, 8, 1),
+    },
+    "models.dcgan_generator": lambda: {
+        "width": 2,
+        "image_shape": (8, 8, 1),
+        "latent_dim": 3,
     },
     "models.segnet": lambda: {
         **_SMALL,

@@ -78,7 +78,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "parts",
         "Codes, generators, priors and views; what a layer of your own is made of.",
         """layers.LatentCode layers.KernelGenerator layers.scale_mixture layers.Augment
-        layers.Flip layers.Shift layers.MaxUnpooling2D layers.StochasticLayer
+        layers.Flip layers.Shift layers.MaxUnpooling2D layers.SpectralConstraint
+        layers.StochasticLayer
         layers.VariationalLayer layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning""",
     ),
@@ -90,7 +91,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         kits.mc_dropout kits.static_hypernet kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
-        models.segnet models.deeplab_cifar models.residual_network
+        models.segnet models.deeplab_cifar models.dcgan_generator
+        models.dcgan_discriminator models.residual_network
         models.plain_network models.NETWORKS models.SEGMENTERS""",
     ),
     (
@@ -105,6 +107,12 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "laplace",
         "Around a trained network, from one pass over its training data.",
         """Laplace LaplacePredictor laplace.MarginalDense""",
+    ),
+    (
+        "Generative adversarial networks",
+        "gan",
+        "Two networks with a posterior, trained against each other.",
+        """gan.BayesianGAN data.GANBatches""",
     ),
     (
         "Distributions as outputs",
@@ -195,7 +203,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Segmentation with uncertainty, and images as targets.",
         """metrics.segmentation_report metrics.intersection_over_union
         metrics.dice_score metrics.pixel_accuracy metrics.boundary_f1
-        metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim""",
+        metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim
+        metrics.frechet_distance metrics.sample_precision_recall
+        metrics.PrecisionRecall metrics.mode_count""",
     ),
     (
         "Figures and analyses",

@@ -84,7 +84,11 @@ def test_the_constraint_divides_by_the_largest_singular_value():
         (dcgan_generator, {"image_shape": (28, 28)}, "`image_shape` must"),
         (dcgan_generator, {"latent_dim": 0}, "`latent_dim` must be"),
         (dcgan_generator, {"width": 0}, "`width` must be"),
-        (dcgan_discriminator, {"input_shape": (28, 29, 1)}, "`input_shape` .*multiples"),
+        (
+            dcgan_discriminator,
+            {"input_shape": (28, 29, 1)},
+            "`input_shape` .*multiples",
+        ),
         (dcgan_discriminator, {"num_classes": 0}, "`num_classes` must be"),
         (
             dcgan_discriminator,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfhyper.checks import check_finite, check_integer, check_positive_integer
+from tfhyper.checks import check_finite, check_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,9 +61,9 @@ class GANBatches:
     ):
         self._images = _check_images("images", images)
         count = len(self._images)
-        self.batch_size = check_integer("batch_size", batch_size, 1, count)
+        self._batch_size = check_integer("batch_size", batch_size, 1, count)
         self.seed = check_integer("seed", seed, 0, 2**31 - 1)
-        self.steps_per_epoch = count // check_positive_integer("batch_size", batch_size)
+        self.steps_per_epoch = count // self._batch_size
         self._labelled = self._labels = None
         if (labelled is None) != (labels is None):
             raise ValueError(
@@ -93,12 +93,14 @@ class GANBatches:
         import tensorflow as tf
 
         check_integer("epoch", epoch, 0)
-        spec: Any = tf.TensorSpec((self.batch_size, *self._images.shape[1:]), "float32")
+        spec: Any = tf.TensorSpec(
+            (self._batch_size, *self._images.shape[1:]), "float32"
+        )
         if self._labelled is not None:
-            size = min(self.batch_size, len(self._labelled))
+            size = min(self._batch_size, len(self._labelled))
             spec = {
                 "images": spec,
-                "labelled": tf.TensorSpec((size, *self._images.shape[1:]), "float32"),
+                "labelled": tf.TensorSpec((size, *shape), "float32"),
                 "labels": tf.TensorSpec((size,), "int32"),
             }
         found = tf.data.Dataset.from_generator(
@@ -111,10 +113,12 @@ class GANBatches:
             labelled = self._labelled_batches(epoch)
             order = self._order(epoch, _ALL, len(self._images))
             for step in range(self.steps_per_epoch):
-                start = step * self.batch_size
-                images = self._images[order[start : start + self.batch_size]]
-                yield (images,) if labelled is None else (
-                    {"images": images, **next(labelled)},
+                start = step * self._batch_size
+                images = self._images[order[start : start + self._batch_size]]
+                yield (
+                    (images,)
+                    if labelled is None
+                    else ({"images": images, **next(labelled)},)
                 )
             epoch += 1
 
@@ -122,7 +126,7 @@ class GANBatches:
         if self._labelled is None or self._labels is None:
             return None
         images, labels = self._labelled, self._labels
-        size = min(self.batch_size, len(images))
+        size = min(self._batch_size, len(images))
         rounds = -(-self.steps_per_epoch * size // len(images))
         order = np.concatenate(
             [self._order(epoch, _LABELLED + i, len(images)) for i in range(rounds)]
