@@ -473,6 +473,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": MAP_LABELS,
         "num_classes": 3,
     },
+    "data.GANBatches": lambda: {"images": IMAGES, "batch_size": 2},
+    "data.GANBatches.train_from": lambda: {
+        "self": data.GANBatches(IMAGES, 2),
+        "epoch": 1,
+    },
     "data.Data.with_class_weights": lambda: {
         "self": data.load_segmentation(**saved_pairs(), num_classes=3)
     },
@@ -719,6 +724,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "members": SAMPLES,
         "noise_variance": VARIANCE,
     },
+    "layers.SpectralConstraint": dict,
     "metrics.frechet_distance": lambda: {"real": INPUTS, "generated": INPUTS + 1},
     "metrics.mode_count": lambda: {"predicted": LABELS, "num_classes": 3},
     "metrics.sample_precision_recall": lambda: {
@@ -1288,6 +1294,7 @@ NOT_CALLED: dict[str, str] = {
             "analysis.WeightCorrelation",
             "analysis.WeightPairs",
             "data.Data",
+            "metrics.PrecisionRecall",
             "data.DatasetSpec",
             "data.Standardization",
             "data.Table",
@@ -1493,6 +1500,10 @@ _CLASS_NAMES = bv.names(
 )
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
+    "real": bv.numbers(),
+    "generated": bv.numbers(),
+    "least_share": bv.number(above=0, most=1),
+    "latent_dim": bv.integer(),
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
     "log_dir": bv.domain("log_dir", number=3, list=["logs"]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
@@ -1571,6 +1582,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "initial_scale": bv.number(above=0),
     "initial_step": bv.integer(0, 2),
     "input_shape": bv.image_shape(),
+    "image_shape": bv.image_shape(),
     "inputs": bv.data(),
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),

@@ -245,7 +245,7 @@ def main():
     scores = {
         "all_draws": sample_scores(x_test, made, judge),
         "one_draw": sample_scores(x_test, members[0], judge),
-        "real": sample_scores(x_test, x, judge),
+        "real": sample_scores(x_test, x[: FLAGS.samples], judge),
         "between_draws": float(members.std(axis=0).mean()),
         "judge_error": float(1 - judge.evaluate(x_test, y_test, verbose=0)[1]),
         "losses": {name: values[-1] for name, values in history.items()},

@@ -1,4 +1,4 @@
-"""A GAN: its losses by formula, one draw a step, files, predictors, resumed training."""
+"""A GAN: losses by formula, one draw a step, files, predictors, resumed training."""
 
 import importlib.util
 

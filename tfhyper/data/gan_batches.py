@@ -93,9 +93,8 @@ class GANBatches:
         import tensorflow as tf
 
         check_integer("epoch", epoch, 0)
-        spec: Any = tf.TensorSpec(
-            (self._batch_size, *self._images.shape[1:]), "float32"
-        )
+        shape = self._images.shape[1:]
+        spec: Any = tf.TensorSpec((self._batch_size, *shape), "float32")
         if self._labelled is not None:
             size = min(self._batch_size, len(self._labelled))
             spec = {
