@@ -1710,6 +1710,10 @@ _FACTOR = {"steps": bv.integer()}
 
 # Name of a callable, or of a module and a dot -> arguments -> what they may be there.
 DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    "data.GANBatches": {
+        "images": bv.numbers(tied=None),
+        "labelled": bv.numbers(tied=None),
+    },
     "heads.": {
         "beta": bv.number(least=0, most=1),
         "classes": bv.integer(2),
