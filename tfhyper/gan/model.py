@@ -221,11 +221,12 @@ class BayesianGAN(DrawCounter, keras.Model):
                 f"Received: loss={self.loss!r}"
             )
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        if getattr(optimizer, "global_clipnorm", None) is not None:
+        limit = getattr(optimizer, "global_clipnorm", None)
+        if limit is not None:
             raise ValueError(
                 "`optimizer` must be without `global_clipnorm`, which would mix the "
                 "gradients of both networks. Received: "
-                f"optimizer.global_clipnorm={optimizer.global_clipnorm}"
+                f"optimizer.global_clipnorm={limit}"
             )
         strategy = getattr(self, "distribute_strategy", None)
         replicas = getattr(strategy, "num_replicas_in_sync", 1)
@@ -247,17 +248,16 @@ class BayesianGAN(DrawCounter, keras.Model):
 
     def _average(self) -> None:
         """Moves the averaged generator towards the generator as it is."""
-        if self.averaged_generator is None:
+        momentum = self.ema_momentum
+        if self.averaged_generator is None or momentum is None:
             return
         pairs = zip(
             self.averaged_generator.weights, self.generator.weights, strict=True
         )
         for average, weight in pairs:
             if keras.backend.is_float_dtype(weight.dtype):
-                moved = ops.multiply(average, self.ema_momentum) + ops.multiply(
-                    ops.stop_gradient(weight), 1 - self.ema_momentum
-                )
-                average.assign(moved)
+                now = ops.multiply(ops.stop_gradient(weight), 1 - momentum)
+                average.assign(ops.multiply(average, momentum) + now)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the model can be made from."""
