@@ -511,6 +511,11 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": MAP_LABELS,
         "num_classes": 3,
     },
+    "data.GANBatches": lambda: {"images": IMAGES, "batch_size": 2},
+    "data.GANBatches.train_from": lambda: {
+        "self": data.GANBatches(IMAGES, 2),
+        "epoch": 1,
+    },
     "data.Data.with_class_weights": lambda: {
         "self": data.load_segmentation(**saved_pairs(), num_classes=3)
     },
@@ -761,6 +766,13 @@ GOOD: dict[str, Callable[[], dict]] = {
         "noise_variance": VARIANCE,
     },
     "metrics.luma": lambda: {"images": PROBS},
+    "layers.SpectralConstraint": dict,
+    "metrics.frechet_distance": lambda: {"real": INPUTS, "generated": INPUTS + 1},
+    "metrics.mode_count": lambda: {"predicted": LABELS, "num_classes": 3},
+    "metrics.sample_precision_recall": lambda: {
+        "real": INPUTS,
+        "generated": INPUTS + 1,
+    },
     "metrics.psnr": lambda: {"targets": IMAGES, "predicted": IMAGES / 2},
     "metrics.quantile_loss": lambda: {
         "targets": TARGETS,
@@ -836,6 +848,15 @@ GOOD: dict[str, Callable[[], dict]] = {
         "cardinality": 2,
         "base_width": 16,
         "width_multiplier": 0.1,
+    },
+    "models.dcgan_discriminator": lambda: {
+        "width": 2,
+        "input_shape": (8, 8, 1),
+    },
+    "models.dcgan_generator": lambda: {
+        "width": 2,
+        "image_shape": (8, 8, 1),
+        "latent_dim": 3,
     },
     "models.segnet": lambda: {
         **_SMALL,
@@ -1370,6 +1391,7 @@ NOT_CALLED: dict[str, str] = {
             "comparison.ComparisonTable.to_json",
             "comparison.ComparisonTable.to_pandas",
             "data.Data",
+            "metrics.PrecisionRecall",
             "data.DatasetSpec",
             "data.PicturePair",
             "data.Standardization",
@@ -1593,6 +1615,10 @@ _CLASS_NAMES = bv.names(
 )
 # Name of an argument -> what it may be, in whatever function.
 BY_NAME: dict[str, bv.Domain] = {
+    "real": bv.numbers(),
+    "generated": bv.numbers(),
+    "least_share": bv.number(above=0, most=1),
+    "latent_dim": bv.integer(),
     "accuracy": bv.domain("share", text=bv.TEXT, negative=-0.5, one=1.0, list=[0.5]),
     "log_dir": bv.domain("log_dir", number=3, list=["logs"]),
     "mask": bv.domain("mask", text=bv.TEXT, numbers=[1.0, 2.0], shape=[True]),
@@ -1671,6 +1697,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "initial_scale": bv.number(above=0),
     "initial_step": bv.integer(0, 2),
     "input_shape": bv.image_shape(),
+    "image_shape": bv.image_shape(),
     "inputs": bv.data(),
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),
@@ -1800,6 +1827,10 @@ _FACTOR = {"steps": bv.integer()}
 
 # Name of a callable, or of a module and a dot -> arguments -> what they may be there.
 DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    "data.GANBatches": {
+        "images": bv.numbers(tied=None),
+        "labelled": bv.numbers(tied=None),
+    },
     "heads.": {
         "beta": bv.number(least=0, most=1),
         "classes": bv.integer(2),

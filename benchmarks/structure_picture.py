@@ -42,6 +42,7 @@ WORDS = {
     "detection": "scores of foreign inputs",
     "divergence": "KL of Gaussians",
     "export": "SavedModel, ONNX, LiteRT, OpenVINO",
+    "gan": "two networks against each other",
     "heads": "layers that give distributions",
     "keras_graph": "walks through Keras models",
     "kits": "which layers a network is made of",

@@ -43,6 +43,7 @@ ALLOWED = {
     "conformal": {"checks", "metrics", "scaling", "summary"},
     "kits": {"checks", "keras_private", "layers"},
     "models": {"checks", "kits", "layers"},
+    "gan": {"checks", "keras_graph", "keras_private", "layers"},
     "posterior": {
         "alike",
         "channelwise",
@@ -166,6 +167,7 @@ ANY_BACKEND = (
     "conformal",
     "convert",
     "detection",
+    "gan",
     "heads",
     "keras_graph",
     "keras_private",

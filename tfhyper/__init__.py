@@ -37,6 +37,7 @@ def _is_command() -> bool:
 if TYPE_CHECKING or not _is_command():
     from tfhyper import (
         conformal,
+        gan,
         heads,
         kits,
         laplace,
@@ -107,6 +108,7 @@ __all__ = [
     "detection",
     "evaluate",
     "export",
+    "gan",
     "heads",
     "kits",
     "laplace",

@@ -88,6 +88,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Codes, generators, priors and views; what a layer of your own is made of.",
         """layers.LatentCode layers.KernelGenerator layers.scale_mixture layers.Augment
         layers.Flip layers.Shift layers.MaxUnpooling2D layers.PixelShuffle
+        layers.SpectralConstraint
         layers.BicubicUpsampling2D layers.StochasticLayer layers.VariationalLayer
         layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning""",
@@ -102,6 +103,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
         models.segnet models.deeplab_cifar models.espcn models.edsr
+        models.dcgan_generator models.dcgan_discriminator
         models.residual_network models.plain_network models.NETWORKS
         models.SEGMENTERS models.SUPER_RESOLVERS""",
     ),
@@ -117,6 +119,12 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "laplace",
         "Around a trained network, from one pass over its training data.",
         """Laplace LaplacePredictor laplace.MarginalDense""",
+    ),
+    (
+        "Generative adversarial networks",
+        "gan",
+        "Two networks with a posterior, trained against each other.",
+        """gan.BayesianGAN data.GANBatches""",
     ),
     (
         "Distributions as outputs",
@@ -209,7 +217,9 @@ GROUPS: list[tuple[str, str, str, str]] = [
         """metrics.segmentation_report metrics.intersection_over_union
         metrics.dice_score metrics.pixel_accuracy metrics.boundary_f1
         metrics.patch_counts metrics.PatchCounts metrics.psnr metrics.ssim
-        metrics.luma""",
+        metrics.luma
+        metrics.frechet_distance metrics.sample_precision_recall
+        metrics.PrecisionRecall metrics.mode_count""",
     ),
     (
         "Figures and analyses",

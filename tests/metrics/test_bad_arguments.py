@@ -73,6 +73,9 @@ RIGHT = {
     "debiased": False,
     "num_samples": 3,
     "seed": 1,
+    "real": RNG.normal(size=(BATCH, 2)),
+    "generated": RNG.normal(size=(BATCH, 2)),
+    "least_share": 0.1,
 }
 OF_REGRESSION = (
     "fit_noise_variance",

@@ -18,6 +18,7 @@ MODULES = (
     "detection",
     "distributions",
     "diversity",
+    "generation",
     "images",
     "intervals",
     "likelihood",

@@ -10,6 +10,7 @@ of; `picture_pairs`, `read_picture` and `reduce_picture` are its parts.
 """
 
 from tfhyper.data.arrays import load_arrays
+from tfhyper.data.gan_batches import GANBatches
 from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
 from tfhyper.data.segmentation import load_segmentation
@@ -35,6 +36,7 @@ __all__ = [
     "DATASETS",
     "Data",
     "DatasetSpec",
+    "GANBatches",
     "PicturePair",
     "Standardization",
     "Table",

@@ -52,6 +52,7 @@ from tfhyper.layers.random_feature_gaussian_process import (
     RandomFeatureGaussianProcess,
 )
 from tfhyper.layers.roles import give_role, role_of
+from tfhyper.layers.spectral_constraint import SpectralConstraint
 from tfhyper.layers.spectral_conv1d import SpectralConv1D
 from tfhyper.layers.spectral_conv2d import SpectralConv2D
 from tfhyper.layers.spectral_conv3d import SpectralConv3D
@@ -92,6 +93,7 @@ __all__ = [
     "PixelShuffle",
     "RandomFeatureGaussianProcess",
     "Shift",
+    "SpectralConstraint",
     "SpectralConv1D",
     "SpectralConv2D",
     "SpectralConv3D",

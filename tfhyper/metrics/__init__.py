@@ -59,6 +59,12 @@ from tfhyper.metrics.distributions import (
     sharpness,
 )
 from tfhyper.metrics.diversity import disagreement, fault_counts
+from tfhyper.metrics.generation import (
+    PrecisionRecall,
+    frechet_distance,
+    mode_count,
+    sample_precision_recall,
+)
 from tfhyper.metrics.images import luma, psnr, ssim
 from tfhyper.metrics.intervals import (
     CoverageCurve,
@@ -149,6 +155,7 @@ __all__ = [
     "NormalNegativeLogLikelihood",
     "PatchCounts",
     "PitHistogram",
+    "PrecisionRecall",
     "PredictiveInterval",
     "PredictiveMoments",
     "RegressionScores",
@@ -185,6 +192,7 @@ __all__ = [
     "expected_entropy",
     "fault_counts",
     "fit_noise_variance",
+    "frechet_distance",
     "gaussian_interval",
     "gaussian_log_likelihood",
     "intersection_over_union",
@@ -193,6 +201,7 @@ __all__ = [
     "label_scores",
     "luma",
     "misclassification_detection",
+    "mode_count",
     "multilabel_report",
     "mutual_information",
     "negative_log_likelihood",
@@ -219,6 +228,7 @@ __all__ = [
     "risk_coverage_curve",
     "rmse",
     "sample_interval",
+    "sample_precision_recall",
     "segmentation_report",
     "selective_report",
     "sharpness",

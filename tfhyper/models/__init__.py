@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from tfhyper.models.alexnet import alexnet
+from tfhyper.models.dcgan import dcgan_discriminator, dcgan_generator
 from tfhyper.models.deeplab_cifar import deeplab_cifar
 from tfhyper.models.edsr import edsr
 from tfhyper.models.espcn import espcn
@@ -46,6 +47,8 @@ __all__ = [
     "SEGMENTERS",
     "SUPER_RESOLVERS",
     "alexnet",
+    "dcgan_discriminator",
+    "dcgan_generator",
     "deeplab_cifar",
     "edsr",
     "espcn",
