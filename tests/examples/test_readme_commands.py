@@ -42,7 +42,9 @@ def defaults(script):
     found = {}
     for path in (shared, ROOT / script):
         if path.exists():
-            found.update(DEFAULT.findall(path.read_text()))
+            # Of a flag that several commands have, the first is that of trainings.
+            own = dict(reversed(DEFAULT.findall(path.read_text())))
+            found.update(own)
     return found
 
 

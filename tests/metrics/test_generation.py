@@ -70,7 +70,7 @@ def test_modes_are_counted_by_their_share():
         (lambda: metrics.frechet_distance(REAL, MADE[:, :2]), "`generated` must have"),
         (
             lambda: metrics.sample_precision_recall(REAL[:3], MADE),
-            "`real` .*4 examples",
+            "`k` must be below .*fewest examples=3",
         ),
         (lambda: metrics.mode_count([0, 3], 3), "`predicted` must be.*=3"),
         (lambda: metrics.mode_count([0], 3, 1.5), "`least_share` must be at most 1"),

@@ -138,7 +138,7 @@ class GANBatches:
 
 
 def _check_images(name: str, images: Any) -> np.ndarray:
-    array = check_finite(name, images)
+    array = check_finite(name, _as_array(name, images))
     if array.dtype.kind not in "fiu":
         raise TypeError(
             f"`{name}` must hold real numbers. Received: {name} of the dtype "
@@ -152,8 +152,15 @@ def _check_images(name: str, images: Any) -> np.ndarray:
     return array.astype("float32")
 
 
+def _as_array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise TypeError(f"`{name}` must be an array. Received: {error}") from error
+
+
 def _check_labels(labels: Any, count: int) -> np.ndarray:
-    array = np.asarray(labels)
+    array = _as_array("labels", labels)
     if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0:
         raise ValueError(
             f"`labels` must hold {count} ints from 0 on, one for each of `labelled`. "

@@ -109,7 +109,13 @@ def sample_precision_recall(
         PrecisionRecall(precision=1.0, recall=0.0)
     """
     k = check_positive_integer("k", k)
-    first, second = _check_features(real, generated, k + 1)
+    first, second = _check_features(real, generated, 2)
+    fewest = min(len(first), len(second))
+    if k >= fewest:
+        raise ValueError(
+            "`k` must be below the number of examples of `real` and of `generated`. "
+            f"Received: k={k!r:.40}, the fewest examples={fewest}"
+        )
     return PrecisionRecall(_covered(second, first, k), _covered(first, second, k))
 
 
