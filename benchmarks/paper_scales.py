@@ -177,7 +177,7 @@ SCALES = {
         # The second is 0.0005 times 391 * 200 steps, of a training of WRN's length,
         # over these 39 * 30: weights shrink by as much, as the rate falls at the same
         # parts of both.
-        scaled_decays=(0.01, 0.02),
+        scaled_decays=(0.01,),
     ),
     "paper": Scale(
         networks={
