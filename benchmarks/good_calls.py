@@ -511,7 +511,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": MAP_LABELS,
         "num_classes": 3,
     },
-    "data.GANBatches": lambda: {"images": IMAGES, "batch_size": 2},
+    "data.GANBatches": lambda: {
+        "images": IMAGES,
+        "batch_size": 2,
+        "labelled": IMAGES,
+        "labels": np.zeros(len(IMAGES), int),
+    },
     "data.GANBatches.train_from": lambda: {
         "self": data.GANBatches(IMAGES, 2),
         "epoch": 1,

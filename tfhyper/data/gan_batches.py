@@ -161,7 +161,8 @@ def _as_array(name: str, values: Any) -> np.ndarray:
 
 def _check_labels(labels: Any, count: int) -> np.ndarray:
     array = _as_array("labels", labels)
-    if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0:
+    fits = array.shape == (count,) and array.dtype.kind in "iu"
+    if not fits or array.min() < 0 or array.max() >= 2**31:
         raise ValueError(
             f"`labels` must hold {count} ints from 0 on, one for each of `labelled`. "
             f"Received: labels of the shape {array.shape} and dtype {array.dtype}"
