@@ -68,11 +68,12 @@ SHOWN = {
     "epistemic_auroc_of_borders": "borders",
     "epistemic_auroc_of_unseen": "unseen",
 }
-# Class average and mean IoU in per cent on the same split at 480 x 360, by networks of
-# some 30 million weights: Kendall et al., "Bayesian SegNet", BMVC 2017, table 1.
+# In per cent, on the same split at 480 x 360, by networks of 9 to 30 million weights:
+# listed by Jegou et al., "The one hundred layers tiramisu", CVPR workshops 2017.
 PUBLISHED = {
-    "SegNet": {"mean_iou": 55.6},
-    "Bayesian SegNet (MC dropout)": {"mean_iou": 63.1},
+    "SegNet": {"mean_iou": 46.4, "error": 37.5},
+    "Bayesian SegNet (MC dropout)": {"mean_iou": 63.1, "error": 13.1},
+    "FC-DenseNet103": {"mean_iou": 66.9, "error": 8.5},
 }
 
 
@@ -180,7 +181,7 @@ def picture(predictor, found: data.Data, title: str, path: str) -> None:
         examples=range(len(chosen)),
         title=title,
     )
-    write_figure(path, figure)
+    write_figure(path, figure, dpi=100)
 
 
 def load(folder: str) -> data.Data:
@@ -239,7 +240,8 @@ def row_of(row: str, seed: int, found: data.Data, unseen: str) -> dict[str, floa
         stem = os.path.splitext(FLAGS.output)[0]
         title = f"{row}, ×{predictor.num_draws}"
         name = "_".join(filter(None, [stem, row, unseen]))
-        picture(predictor, found, title, f"{name}.png")
+        # Photographs: as a PNG it would be several times as large.
+        picture(predictor, found, title, f"{name}.jpg")
     return scores
 
 

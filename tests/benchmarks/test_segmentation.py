@@ -86,7 +86,7 @@ def test_rows_are_made_kept_and_printed(tmp_path):
         assert ("epistemic_auroc_of_unseen" in row) == bool(row["unseen"])
         assert row["epistemic_at_borders"] > 0
     assert "| hyper, car unseen |" in done.stdout
-    assert (tmp_path / "segmentation_hyper_car.png").stat().st_size > 10_000
+    assert (tmp_path / "segmentation_hyper_car.jpg").stat().st_size > 10_000
     # What is there is not made again, and other settings are another table.
     again = run_python(
         "benchmarks/segmentation.py", *flags, "--rows=mcbn,hyper", check=True
