@@ -13,7 +13,6 @@ from paper_scales import SCALES, MissingRun, Run, Scale
 
 import tfhyper
 from tfhyper import analysis, kits, metrics, models, training
-from tfhyper.layers.roles import GENERATOR, role_of
 from tfhyper.whole_files import whole_file
 
 __all__ = ["SCALES", "Lab", "MissingRun", "Run", "Scale", "make_kit"]
@@ -137,16 +136,13 @@ class Lab:
         print(f"== {run.name}")
         # Other backends than TensorFlow have no such option.
         more = {"weight_sets": run.weight_sets} if run.weight_sets > 1 else {}
-        callbacks: list[keras.callbacks.Callback] = [_CheckEachEpoch(self.check)]
-        if run.generator_decay is not None:
-            callbacks.append(DecayOfGenerators(run.generator_decay))
         model, _ = training.fit_in_workdir(
             self.folder(run),
             functools.partial(self.build, run),
             self.data(run),
             self.epochs(run),
             save_every=self.save_every,
-            callbacks=callbacks,
+            callbacks=[_CheckEachEpoch(self.check)],
             verbose=self.verbose,
             **more,
         )
@@ -293,29 +289,6 @@ class _CheckEachEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.check()
-
-
-class DecayOfGenerators(keras.callbacks.Callback):
-    """Gives the weights of hypernetworks a decay of their own.
-
-    Before each step they shrink by rate * (decay - that of all) / (1 - momentum), which
-    is what SGD with momentum makes of a decay in the end.
-    """
-
-    def __init__(self, decay: float):
-        super().__init__()
-        self._decay = decay
-
-    def on_train_batch_begin(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        optimizer = self.model.optimizer
-        more = self._decay - (optimizer.coupled_decay)
-        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        factor = 1 - rate * more / (1 - optimizer.momentum)
-        for variable in self.model.trainable_variables:
-            if role_of(variable) == GENERATOR:
-                variable.assign(variable * factor)
 
 
 def make_kit(run: Run, num_train: int) -> kits.LayerKit:

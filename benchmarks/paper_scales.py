@@ -21,7 +21,6 @@ class Run:
         weight_decay: 0 for maximum likelihood; `None`: the recipe's.
         dataset: of TensorFlow Datasets.
         weight_sets: draws in a step of training, each for its part of the batch.
-        generator_decay: that of the hypernetworks' weights alone; `None`: that of all.
         seed: of weights, codes and data order.
     """
 
@@ -33,7 +32,6 @@ class Run:
     weight_decay: float | None = None
     dataset: str = "cifar10"
     weight_sets: int = 1
-    generator_decay: float | None = None
     seed: int = 0
 
     @property
@@ -48,8 +46,6 @@ class Run:
             parts.append(f"decay{self.weight_decay:g}")
         if self.weight_sets > 1:
             parts.append(f"draws{self.weight_sets}")
-        if self.generator_decay is not None:
-            parts.append(f"theta{self.generator_decay:g}")
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
 
     @property
@@ -61,17 +57,13 @@ class Run:
     def can_be_packed(self) -> bool:
         """Whether it can be trained beside others of its kind: see `paper_packs`."""
         # What draws in these is a `LatentCode` or nothing.
-        packs = self.kit in ("hyper", "deterministic") and self.weight_sets == 1
-        return packs and self.generator_decay is None
+        return self.kit in ("hyper", "deterministic") and self.weight_sets == 1
 
     def settings(self) -> dict[str, Any]:
         """Returns what it depends on, for its folder."""
         settings = dataclasses.asdict(self)
-        # As folders of before have it.
         if self.weight_sets == 1:
-            del settings["weight_sets"]
-        if self.generator_decay is None:
-            del settings["generator_decay"]
+            del settings["weight_sets"]  # as folders of before have it
         return settings
 
 
@@ -95,10 +87,9 @@ class Scale:
         unit_seeds: the trainings with other numbers of units.
         weight_draws: of correlations. Those of 10,000 draws of independent weights
             are 0.008 in the mean by chance.
-        scaled_decays: decays of the hypernetworks' weights alone, for the correlations
-            besides the recipe's. A weight shrinks as exp(-steps * rate * decay /
-            (1 - momentum)), in a small budget by much less than in the paper's; these
-            make it more, and leave the other parameters as they are.
+        scaled_decays: more weight decays for the correlations. A weight shrinks as
+            exp(-steps * rate * decay / (1 - momentum)), in a small budget by much
+            less than in the paper's; these make it more.
         form_draws: the N of averaging inside of the network.
         form_groups: networks of each of them.
         form_examples: training images for BatchNorm's moments of those; `None` for
@@ -177,7 +168,7 @@ SCALES = {
         # The second is 0.0005 times 391 * 200 steps, of a training of WRN's length,
         # over these 39 * 30: weights shrink by as much, as the rate falls at the same
         # parts of both.
-        scaled_decays=(0.01,),
+        scaled_decays=(0.01, 0.0334),
     ),
     "paper": Scale(
         networks={

@@ -147,24 +147,3 @@ def test_names_tell_runs_apart():
         paper_runs.Run(weight_sets=2),
     ]
     assert len({run.name for run in runs}) == len(runs)
-
-
-def test_a_decay_of_generators_leaves_all_else_to_that_of_the_recipe():
-    model = Invented("smoke", None, "nowhere").model(
-        paper_runs.Run(prior="uniform", generator_decay=0.02)
-    )
-    optimizer = training.CoupledDecaySGD(0.05, momentum=0.9, coupled_decay=5e-4)
-    model.compile(optimizer, "mse")
-    before = [keras.ops.convert_to_numpy(x) for x in model.trainable_variables]
-    decay = paper_runs.DecayOfGenerators(0.02)
-    decay.set_model(model)
-    decay.on_train_batch_begin(0)
-    # rate (decay - that of all) / (1 - momentum)
-    factor = 1 - 0.05 * (0.02 - 5e-4) / 0.1
-    of_generators = 0
-    for variable, value in zip(model.trainable_variables, before, strict=True):
-        generator = "generator_" in variable.path
-        of_generators += generator
-        expected = value * (factor if generator else 1)
-        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
-    assert 0 < of_generators < len(before)
