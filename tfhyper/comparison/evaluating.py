@@ -319,7 +319,7 @@ def _checked(predictor: BasePredictor) -> BasePredictor:
 
 def _pair(data: Any) -> tuple[Any, Any]:
     """Returns inputs and labels, or a dataset and `None`."""
-    is_pair = isinstance(data, tuple) and len(data) == 2  # noqa: PLR2004
+    is_pair = isinstance(data, tuple) and len(data) == 2
     return data if is_pair else (data, None)
 
 

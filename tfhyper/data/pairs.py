@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from tfhyper.checks import check_integer, check_path
+from tfhyper.data.tables import split_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +26,7 @@ _EXIF_ORIENTATION = 0x0112
 
 Pair = tuple[str, str]
 Colors = Sequence[Sequence[int]]
+_Item = TypeVar("_Item")
 
 
 def find_pairs(images_dir: str | os.PathLike, masks_dir: str | os.PathLike) -> list:
@@ -460,6 +462,31 @@ def median_frequency_weights(
     weights = np.zeros(num_classes, np.float32)
     weights[occur] = np.median(frequency) / frequency
     return weights
+
+
+def split_files(
+    files: Sequence[_Item], kind: str, folder: Any, seed: int, test_fraction: float
+) -> tuple[list[_Item], list[_Item]]:
+    """Returns those to train on and those to test on, by `split_rows`, in their order.
+
+    Args:
+        files: all of them.
+        kind: what they are, in words.
+        folder: where they are, `images_dir`.
+        seed: as of `split_rows`.
+        test_fraction: likewise.
+
+    Raises:
+        ValueError: for a single one.
+    """
+    if len(files) < 2:
+        raise ValueError(
+            f"`images_dir` must hold two {kind} or more, or give `test_images_dir`. "
+            f"Received: images_dir={folder!r} with one"
+        )
+    rows, test_rows = split_rows(len(files), seed, test_fraction)
+    train = [files[i] for i in sorted(rows)]
+    return train, [files[i] for i in sorted(test_rows)]
 
 
 def _known_pixels(labels: np.ndarray, ignore_class: int | None) -> Iterator[np.ndarray]:

@@ -381,8 +381,9 @@ def load(
             batches = streams.from_disk(
                 source, "train", held_out, batch_size, False, first
             )
-        stream = streams.Stream(spec, batches, held_out, batch_size, False, int(seed))
-        validation = stream.plain()
+        validation = streams.Stream(
+            spec, batches, held_out, batch_size, False, int(seed)
+        )
     train_stream = streams.Stream(
         spec,
         train,
@@ -394,18 +395,29 @@ def load(
         crop_padding,
     )
     test_stream = streams.Stream(spec, test, num_test, batch_size, False, int(seed))
+    return of_streams(train_stream, test_stream, validation)
+
+
+def of_streams(
+    train: Stream,
+    test: Stream,
+    validation: Stream | None = None,
+    class_weights: np.ndarray | None = None,
+) -> Data:
+    """Returns the data whose parts are streams."""
     return Data(
-        spec=spec,
-        train=train_stream.epoch_by_epoch(),
-        train_plain=train_stream.plain(),
-        test=test_stream.plain(),
-        num_train=num_train,
-        num_test=num_test,
-        batch_size=batch_size,
-        seed=int(seed),
-        _stream=train_stream,
-        validation=validation,
-        num_validation=held_out,
+        spec=train.spec,
+        train=train.epoch_by_epoch(),
+        train_plain=train.plain(),
+        test=test.plain(),
+        num_train=train.size,
+        num_test=test.size,
+        batch_size=train.batch_size,
+        seed=train.seed,
+        _stream=train,
+        validation=None if validation is None else validation.plain(),
+        num_validation=0 if validation is None else validation.size,
+        class_weights=class_weights,
     )
 
 

@@ -25,9 +25,9 @@ from tfhyper.data.pairs import (
     find_pairs,
     median_frequency_weights,
     read_pairs,
+    split_files,
 )
 from tfhyper.data.specs import DATASETS, DatasetSpec
-from tfhyper.data.tables import split_rows
 
 if TYPE_CHECKING:
     from tfhyper.data.pipeline import Data
@@ -219,15 +219,9 @@ def load_segmentation(
     train = find_pairs(images_dir, masks_dir)
     if test_images_dir is not None and test_masks_dir is not None:
         test = find_pairs(test_images_dir, test_masks_dir)
-    elif len(train) < 2:
-        raise ValueError(
-            "`images_dir` must hold two images or more, or give `test_images_dir`. "
-            f"Received: images_dir={os.fsdecode(images_dir)!r} with one"
-        )
     else:
-        rows, test_rows = split_rows(len(train), seed, test_fraction)
-        test = [train[i] for i in sorted(test_rows)]
-        train = [train[i] for i in sorted(rows)]
+        folder = os.fsdecode(images_dir)
+        train, test = split_files(train, "images", folder, seed, test_fraction)
     spec = DatasetSpec(
         name=os.path.basename(os.path.normpath(os.fsdecode(images_dir))),
         image_shape=(1, 1, 3),
@@ -272,7 +266,7 @@ def pipelines(
     )
     # Not at the top: these need TensorFlow, and files are read without it.
     from tfhyper.data import streams
-    from tfhyper.data.pipeline import Data
+    from tfhyper.data.pipeline import of_streams
 
     def stream(part: str) -> Any:
         images, labels = parts[part]
@@ -286,23 +280,11 @@ def pipelines(
             prepare=streams.of_maps(spec, scale),
         )
 
-    train = stream("train")
-    validation = stream("validation").plain() if "validation" in parts else None
-    return Data(
-        spec=spec,
-        train=train.epoch_by_epoch(),
-        train_plain=train.plain(),
-        test=stream("test").plain(),
-        num_train=num_train,
-        num_test=num_test,
-        batch_size=batch_size,
-        seed=seed,
-        _stream=train,
-        validation=validation,
-        num_validation=len(parts["validation"][0]) if validation is not None else 0,
-        class_weights=median_frequency_weights(
-            arrays[1], spec.num_classes, spec.ignore_class
-        ),
+    return of_streams(
+        stream("train"),
+        stream("test"),
+        stream("validation") if "validation" in parts else None,
+        median_frequency_weights(arrays[1], spec.num_classes, spec.ignore_class),
     )
 
 

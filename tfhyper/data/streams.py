@@ -53,6 +53,10 @@ class Stream:
         crop_padding: Of `CROP_PADDINGS`.
         prepare: What is done to a batch in place of all that `spec`, `color_jitter`
             and `crop_padding` say; `None`: those.
+
+    Attributes:
+        spec: as given; `size`, `batch_size` and `seed`, too.
+        steps: Batches in an epoch, the short one counted.
     """
 
     def __init__(
@@ -68,10 +72,9 @@ class Stream:
         prepare: Prepare | None = None,
     ):
         self.steps = -(-size // batch_size)
-        self._spec = spec
+        self.spec, self.size, self.batch_size, self.seed = spec, size, batch_size, seed
         self._batches = batches
         self._augment = augment
-        self._seed = seed
         self._color_jitter = color_jitter
         self._crop_padding = crop_padding
         self._prepare = prepare
@@ -116,7 +119,7 @@ class Stream:
         """Maps a dataset of epoch numbers to their batches on end."""
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            return self._keyed(tf.stack([tf.constant(self._seed, tf.int64), epoch]))
+            return self._keyed(tf.stack([tf.constant(self.seed, tf.int64), epoch]))
 
         return self._finish(epochs.flat_map(one_epoch), self._augment)
 
@@ -129,7 +132,7 @@ class Stream:
 
     def _finish(self, dataset: tf.data.Dataset, augmented: bool) -> tf.data.Dataset:
         """Normalises and augments; outside of the epochs, so that none waits."""
-        spec = self._spec
+        spec = self.spec
         mean, std = _statistics_of(spec)
 
         def finish(

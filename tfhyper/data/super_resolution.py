@@ -17,9 +17,8 @@ from tfhyper.checks import (
     check_number,
     check_path,
 )
-from tfhyper.data.pairs import ENDINGS, image_files, read_image
+from tfhyper.data.pairs import ENDINGS, image_files, read_image, split_files
 from tfhyper.data.specs import DatasetSpec
-from tfhyper.data.tables import split_rows
 from tfhyper.luma import luma_of
 
 if TYPE_CHECKING:
@@ -231,15 +230,10 @@ def load_super_resolution(
     files = _files("images_dir", images_dir)
     if test_images_dir is not None:
         test_files = _files("test_images_dir", test_images_dir)
-    elif len(files) < 2:
-        raise ValueError(
-            "`images_dir` must hold two pictures or more, or give `test_images_dir`. "
-            f"Received: images_dir={images_dir!r} with one"
-        )
     else:
-        rows, test_rows = split_rows(len(files), seed, test_fraction)
-        test_files = [files[i] for i in sorted(test_rows)]
-        files = [files[i] for i in sorted(rows)]
+        files, test_files = split_files(
+            files, "pictures", images_dir, seed, test_fraction
+        )
     parts = {
         part: _patches(paths, scale, patch, stride, colors)
         for part, paths in (("train", files), ("test", test_files))
@@ -256,7 +250,7 @@ def load_super_resolution(
     )
     # Not at the top: these need TensorFlow, and files are read without it.
     from tfhyper.data import streams
-    from tfhyper.data.pipeline import Data
+    from tfhyper.data.pipeline import of_streams
 
     def stream(part: str) -> Any:
         low, high = parts[part]
@@ -270,18 +264,7 @@ def load_super_resolution(
             prepare=streams.of_pictures,
         )
 
-    train = stream("train")
-    return Data(
-        spec=spec,
-        train=train.epoch_by_epoch(),
-        train_plain=train.plain(),
-        test=stream("test").plain(),
-        num_train=len(parts["train"][0]),
-        num_test=len(parts["test"][0]),
-        batch_size=batch_size,
-        seed=seed,
-        _stream=train,
-    )
+    return of_streams(stream("train"), stream("test"))
 
 
 def _files(name: str, folders: Any) -> list[str]:

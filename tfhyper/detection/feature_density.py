@@ -106,11 +106,10 @@ class FeatureDensity(FeatureScorer):
 
     def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
         """Returns minus the log density, see the base class."""
-        features = seen.features
         from scipy.special import logsumexp
 
         logs = [
-            constant - 0.5 * squared_distances(features, mean[None], root)[:, 0]
+            constant - 0.5 * squared_distances(seen.features, mean[None], root)[:, 0]
             for mean, root, constant in zip(
                 fitted["means"], fitted["roots"], fitted["constants"], strict=True
             )

@@ -6,19 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from tfhyper.detection._arrays import (
-    check_features,
-    check_shrinkage,
-    class_means,
-    covariance_of,
-    squared_distances,
-    whitening,
-)
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection._arrays import covariance_of, squared_distances, whitening
+from tfhyper.detection.feature_scorer import Arrays, Seen
+from tfhyper.detection.mahalanobis import Mahalanobis
 
 
 @dataclasses.dataclass(eq=False)
-class RelativeMahalanobis(FeatureScorer):
+class RelativeMahalanobis(Mahalanobis):
     """Distance from the nearest class, less that from all data (Ren et al., 2021).
 
         s(x) = 1/N sum_n (min_c M_nc(x) - M_n0(x))
@@ -50,44 +44,24 @@ class RelativeMahalanobis(FeatureScorer):
     """
 
     name: ClassVar[str] = "relative_mahalanobis"
-    needs_labels: ClassVar[bool] = True
-
-    layer: str | None = None
-    num_draws: int | None = None
-    shrinkage: float | None = 1e-6
-
-    def __post_init__(self) -> None:
-        self._check_arguments()
-        self.shrinkage = check_shrinkage(self.shrinkage)
 
     def fit_draw(self, seen: Seen) -> Arrays:
         """Returns means and what whitens, of classes and of all, see the base class."""
-        features, labels = seen.features, seen.labels
-        check_features(features)
-        found, means, centred = class_means(features, labels)
-        within = covariance_of(
-            centred, self.shrinkage, len(found), "less the classes' means"
-        )
-        mean = features.mean(0)
-        whole = covariance_of(features - mean, self.shrinkage, 1, "less their mean")
-        return {
-            "means": means,
-            "root": whitening(within)[0],
-            "mean": mean,
-            "root_of_all": whitening(whole)[0],
-        }
+        of_classes = super().fit_draw(seen)
+        mean = seen.features.mean(0)
+        centred = seen.features - mean
+        whole = covariance_of(centred, self.shrinkage, 1, "less their mean")
+        return {**of_classes, "mean": mean, "root_of_all": whitening(whole)[0]}
 
     def shapes(
         self, size: int, classes: int, fitted: Mapping[str, np.ndarray]
     ) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the arrays, see the base class."""
-        present = min(len(fitted.get("means", ())), classes)
-        roots = dict.fromkeys(("root", "root_of_all"), (size, size))
-        return {"means": (present, size), "mean": (size,), **roots}
+        of_classes = super().shapes(size, classes, fitted)
+        return {**of_classes, "mean": (size,), "root_of_all": (size, size)}
 
     def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
         """Returns the difference of the distances, see the base class."""
-        features = seen.features
-        near = squared_distances(features, fitted["means"], fitted["root"]).min(-1)
-        whole = squared_distances(features, fitted["mean"][None], fitted["root_of_all"])
-        return near - whole[:, 0]
+        mean, root = fitted["mean"][None], fitted["root_of_all"]
+        whole = squared_distances(seen.features, mean, root)[:, 0]
+        return super().score_draw(seen, fitted) - whole

@@ -1,8 +1,7 @@
 """Regression whose networks know their own epistemic variance."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -59,10 +58,15 @@ class MarginalRegression(Regression):
     def average(self, outputs: Sequence) -> list:
         """Returns mean and variance of networks' symbolic outputs."""
         members = ops.stack([self.tensor(x) for x in outputs], axis=1)
-        mean, noise, epistemic = self._moments(members)
+        mean, noise, epistemic = self._parts(members)
         return [mean, noise + epistemic]
 
-    def _moments(self, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _halves(self, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns means and variances of what `tensor` gave."""
+        means, noise, within = ops.split(members, 3, axis=-1)
+        return means, noise + within
+
+    def _parts(self, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns mean, aleatoric and epistemic variance of (batch, draws, ...)."""
         means, noise, within = ops.split(members, 3, axis=-1)
         mean = ops.mean(means, axis=1)
@@ -99,27 +103,6 @@ class MarginalRegression(Regression):
     ) -> None:
         """Raises ValueError, see `check_fits_noise`."""
         self.check_fits_noise()
-
-    def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
-        """Returns mean and variances, as `RegressionPrediction` has them."""
-        mean, aleatoric, epistemic = self._moments(members)
-        found = {
-            "mean": mean,
-            "variance": aleatoric + epistemic,
-            "aleatoric": aleatoric,
-            "epistemic": epistemic,
-        }
-        if self._single:
-            return {name: x[..., 0] for name, x in found.items()}
-        return found
-
-    def member_outputs(self, members: Tensor) -> dict[str, Any]:
-        """Returns means and variances of each draw, (batch, draws, ...) each."""
-        means, noise, within = ops.split(members, 3, axis=-1)
-        found = {"members": means, "member_variance": noise + within}
-        if self._single:
-            return {name: x[..., 0] for name, x in found.items()}
-        return found
 
 
 class MarginalSum(RegressionSum):

@@ -2,7 +2,7 @@
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,12 +117,7 @@ def corruptions(
     seed = check_integer("seed", seed, 0, 2**31 - 1)
     if prepare is not None:
         check_function("prepare", prepare)
-    named = several("kinds", list(CORRUPTIONS) if kinds is None else kinds)
-    degrees = several("severities", severities)
-    for kind in named:
-        check_choice("kinds", kind, CORRUPTIONS)
-    for severity in degrees:
-        check_choice("severities", severity, SEVERITIES)
+    named, degrees = chosen(kinds, severities, CORRUPTIONS)
 
     def made(kind: str, severity: int) -> Any:
         found = corrupt(array, kind, severity, seed)
@@ -133,7 +128,24 @@ def corruptions(
     }
 
 
-def several(name: str, value: Any) -> list[Any]:
+def chosen(
+    kinds: Sequence[str] | None, severities: Sequence[int], known: Mapping[str, Any]
+) -> tuple[list[str], list[int]]:
+    """Returns kinds, all that are known for `None`, and severities, as they should be.
+
+    Raises:
+        ValueError: for others, or none.
+    """
+    named = _several("kinds", list(known) if kinds is None else kinds)
+    degrees = _several("severities", severities)
+    for kind in named:
+        check_choice("kinds", kind, known)
+    for severity in degrees:
+        check_choice("severities", severity, SEVERITIES)
+    return named, degrees
+
+
+def _several(name: str, value: Any) -> list[Any]:
     """Returns a sequence as a list; raises ValueError for an empty one or none."""
     is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
     if not is_sequence or not len(value):

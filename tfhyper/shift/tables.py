@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_choice, check_integer, check_numbers
-from tfhyper.shift.corruptions import several
+from tfhyper.shift.corruptions import chosen
 from tfhyper.shift.registry import SEVERITIES
 
 
@@ -191,12 +191,7 @@ def table_shifts(
     >>> int((shifted != x).any(axis=0).sum())  # of four columns
     3
     """
-    named = several("kinds", list(TABLE_SHIFTS) if kinds is None else kinds)
-    degrees = several("severities", severities)
-    for kind in named:
-        check_choice("kinds", kind, TABLE_SHIFTS)
-    for severity in degrees:
-        check_choice("severities", severity, SEVERITIES)
+    named, degrees = chosen(kinds, severities, TABLE_SHIFTS)
 
     def made(kind: str, severity: int) -> Any:
         return shift_table(x, y, kind, severity, seed, reference=reference)
@@ -209,7 +204,7 @@ def table_shifts(
 
 def _check_rows(name: str, value: ArrayLike) -> np.ndarray:
     array = check_numbers(name, value)
-    if array.ndim != 2 or not array.size:  # noqa: PLR2004
+    if array.ndim != 2 or not array.size:
         raise ValueError(
             f"`{name}` must have the axes (rows, columns), one or more of each. "
             f"Received: {name}.shape={array.shape}"

@@ -345,6 +345,12 @@ class Regression(Task):
         """Returns the means and the variances of what `tensor` gave."""
         return members[..., : self.targets], members[..., self.targets :]
 
+    def _parts(self, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns mean, aleatoric and epistemic variance of (batch, draws, ...)."""
+        means, variances = self._halves(members)
+        mean, aleatoric = ops.mean(means, axis=1), ops.mean(variances, axis=1)
+        return mean, aleatoric, ops.mean(ops.square(means - mean[:, None]), axis=1)
+
     def new_sum(self, keep_members: bool) -> RegressionSum:
         """Returns what adds up the means and variances of draws."""
         return RegressionSum(keep_members)
@@ -437,9 +443,7 @@ class Regression(Task):
 
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns mean and variances, as `RegressionPrediction` has them."""
-        means, variances = self._halves(members)
-        mean, aleatoric = ops.mean(means, axis=1), ops.mean(variances, axis=1)
-        epistemic = ops.mean(ops.square(means - mean[:, None]), axis=1)
+        mean, aleatoric, epistemic = self._parts(members)
         found = {
             "mean": mean,
             "variance": aleatoric + epistemic,
