@@ -153,19 +153,18 @@ def predictor_of(row: str, model: keras.Model, found: data.Data, seed: int):
 
 
 def scores_of(predictor, found: data.Data, unseen: int | None) -> dict[str, float]:
-    """Returns the scores of the test images, whose maps are predicted in batches."""
-    test, start = found.test, time.monotonic()
-    if unseen is not None:
-        import tensorflow as tf
+    """Returns the scores of the test images: those of `evaluate`, and of maps.
 
-        test = test.map(lambda x, y: (x, tf.where(y == unseen, VOID, y)))
-    scores = predictor.evaluate(test)
-    scores["seconds"] = time.monotonic() - start
+    Both of one prediction, a few batches at a time.
+    """
+    start, scores = time.monotonic(), predictor.task.new_scores()
     more = MapScores(found.spec.num_classes, VOID, unseen)
-    for x, y in found.test:
-        part = predictor.predict(x.numpy(), keep_members=False, verbose=0)
-        more.add(y.numpy().astype("int64"), part)
-    return {**scores, **more.result()}
+    for labels, part, weights in predictor.predict_labelled(found.test):
+        more.add(labels, part)
+        known = labels if unseen is None else np.where(labels == unseen, VOID, labels)
+        scores.update(known, part, weights)
+    seconds = time.monotonic() - start
+    return {**scores.result(), "seconds": seconds, **more.result()}
 
 
 def picture(predictor, found: data.Data, title: str, path: str) -> None:
