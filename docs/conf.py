@@ -52,7 +52,9 @@ nb_custom_formats = {".guide.py": "guide_reader.read"}
 nb_execution_mode = os.environ.get("TFHYPER_DOCS_EXECUTION", "force")
 # Seconds for a cell; a machine that does other work needs more.
 nb_execution_timeout = int(os.environ.get("TFHYPER_DOCS_TIMEOUT", "180"))
-nb_execution_raise_on_error = True
+# A guide that fails is a warning, with its traceback, and warnings are errors: so all
+# that fail are told, where an exception would stop at the first without its cause.
+nb_execution_raise_on_error = False
 # What a guide writes goes with it.
 nb_execution_in_temp = True
 nb_execution_show_tb = True

@@ -4,17 +4,17 @@
 # **You will** train a small network to double the size of photographs, enlarge one that
 # it has not seen, and look at which pixels it is unsure of and why.
 #
-# *Time:* about a minute on one core. *Data:* two photographs that scikit-learn brings
-# with it.
+# *Time:* about a minute on one core. *Data:* a photograph that scikit-learn brings
+# with it: the network learns from its left part and is judged on its right part.
 
 # %%
 import os
-import shutil
 import tempfile
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import sklearn.datasets
 
 import tfhyper
@@ -23,6 +23,7 @@ from tfhyper import data, heads, kits, metrics, models
 keras.utils.set_random_seed(0)
 SCALE = 2
 photographs = os.path.join(os.path.dirname(sklearn.datasets.__file__), "images")
+photograph = data.read_picture(os.path.join(photographs, "china.jpg"))
 
 # %% [markdown]
 # ## Pairs of pictures
@@ -31,11 +32,11 @@ photographs = os.path.join(os.path.dirname(sklearn.datasets.__file__), "images")
 # learns the way back. Both are cut into patches, which are turned and mirrored alike.
 
 # %%
-folder = tempfile.mkdtemp()
-shutil.copy(os.path.join(photographs, "china.jpg"), folder)
-train = data.load_super_resolution(
-    folder, SCALE, patch=16, stride=12, test_images_dir=folder, batch_size=16
-)
+with tempfile.TemporaryDirectory() as folder:
+    PIL.Image.fromarray(photograph[:, :384]).save(os.path.join(folder, "left.png"))
+    train = data.load_super_resolution(
+        folder, SCALE, patch=16, stride=12, test_images_dir=folder, batch_size=16
+    )
 small, large = next(iter(train.epoch(0)))
 print(train.num_train, "patches,", small.shape[1:], "to", large.shape[1:])
 
@@ -52,14 +53,14 @@ head = heads.LaplaceHead(3)
 model = models.edsr(
     2, 16, SCALE, kit=kits.hyper("block_wise", deviation_scale=0.1, seed=0), head=head
 )
-EPOCHS = 20
+EPOCHS = 30
 rate = keras.optimizers.schedules.CosineDecay(4e-3, EPOCHS * train.steps_per_epoch)
 model.compile(keras.optimizers.Adam(rate), heads.BetaNLL(head, beta=0.5))
 model.fit(train.train, epochs=EPOCHS, shuffle=False, verbose=0)
 predictor = tfhyper.PosteriorPredictor(model, num_draws=8, seed=0)
 
 # %% [markdown]
-# ## A photograph that it has not seen
+# ## The part that it has not seen
 #
 # It is reduced, so that what it should become is known. `predict_tiles` sees it in
 # tiles that overlap by a pixel's reach, 2 blocks + 4: the numbers are those of the
@@ -67,7 +68,7 @@ predictor = tfhyper.PosteriorPredictor(model, num_draws=8, seed=0)
 # brightness, without the border.
 
 # %%
-picture = data.read_picture(os.path.join(photographs, "flower.jpg"))[100:356, 150:406]
+picture = photograph[100:356, 384:]
 low = data.reduce_picture(picture, SCALE)
 found = tfhyper.predict_tiles(predictor, low / 255, overlap=8, tile=64)
 usual = np.asarray(model.get_layer("bicubic")(low[None] / np.float32(255)))
@@ -129,11 +130,11 @@ for name in ("aleatoric", "epistemic"):
 # %% [markdown]
 # ## What this page claims
 #
-# The network is better than bicubic interpolation on a photograph that it has not seen;
-# tiles give what the whole picture gives; of noise it is less sure than of a
-# photograph; and where it is less sure the error is larger, though after so short a
-# training on one photograph by very little: `benchmarks/super_resolution.py` trains on
-# hundreds.
+# The network is better than bicubic interpolation on pixels that it has not seen; tiles
+# give what the whole picture gives; of noise it is less sure than of a photograph; and
+# the half of the pixels that it is surer of has less than half of the error. Sky is
+# easy, so some of that comes for free, and one photograph says nothing of others:
+# `benchmarks/super_resolution.py` trains on hundreds and tests on published sets.
 #
 # **If it does not work for you:** a minute of training is little. Train on many
 # pictures that are like yours, and on patches of those that were not compressed: what
@@ -143,8 +144,7 @@ for name in ("aleatoric", "epistemic"):
 # %%
 whole = predictor.predict(low[None] / 255, verbose=0)
 np.testing.assert_allclose(found.mean, whole.mean, atol=1e-4)
-assert psnr > bicubic + 0.3
-assert surer < error.mean()
+assert psnr > bicubic + 0.1
+assert surer < error.mean() / 2
 assert strange.epistemic.mean() > 2 * found.epistemic.mean()
 assert strange.aleatoric.mean() > 2 * found.aleatoric.mean()
-shutil.rmtree(folder)
