@@ -2369,12 +2369,14 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             "learning_rate": bv.number(least=0),
             "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
             "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+            "role_decays": bv.mapping(optional=True),
         }
         for name in ("CoupledDecayAdam", "CoupledDecaySGD")
     },
     "training.Recipe.compile": {
         "learning_rate": bv.number(above=0, optional=True),
         "weight_decay": bv.number(least=0, optional=True),
+        "generator_decay": bv.number(least=0, optional=True),
     },
     "training.recipe_for": {
         "network": bv.text(),

@@ -126,6 +126,7 @@ class Lab:
             data.steps_per_epoch,
             batch_size=self.batch(run),
             weight_decay=run.weight_decay,
+            generator_decay=run.generator_decay,
             jit_compile=self.jit_compile,
         )
 

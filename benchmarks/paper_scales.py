@@ -19,6 +19,7 @@ class Run:
         sharing: which layers share them.
         units: hidden units and size of the codes.
         weight_decay: 0 for maximum likelihood; `None`: the recipe's.
+        generator_decay: of the generators' weights alone; `None`: as of the others.
         dataset: of TensorFlow Datasets.
         weight_sets: draws in a step of training, each for its part of the batch.
         seed: of weights, codes and data order.
@@ -30,6 +31,7 @@ class Run:
     sharing: str = "all_in_one"
     units: int = 32
     weight_decay: float | None = None
+    generator_decay: float | None = None
     dataset: str = "cifar10"
     weight_sets: int = 1
     seed: int = 0
@@ -44,6 +46,8 @@ class Run:
             parts.append(self.kit)
         if self.weight_decay is not None:
             parts.append(f"decay{self.weight_decay:g}")
+        if self.generator_decay is not None:
+            parts.append(f"theta{self.generator_decay:g}")
         if self.weight_sets > 1:
             parts.append(f"draws{self.weight_sets}")
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
@@ -62,8 +66,11 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Returns what it depends on, for its folder."""
         settings = dataclasses.asdict(self)
+        # As folders of before have it.
         if self.weight_sets == 1:
-            del settings["weight_sets"]  # as folders of before have it
+            del settings["weight_sets"]
+        if self.generator_decay is None:
+            del settings["generator_decay"]
         return settings
 
 
@@ -87,9 +94,10 @@ class Scale:
         unit_seeds: the trainings with other numbers of units.
         weight_draws: of correlations. Those of 10,000 draws of independent weights
             are 0.008 in the mean by chance.
-        scaled_decays: more weight decays for the correlations. A weight shrinks as
+        generator_decays: decays of the generators' weights alone, for the
+            correlations. A weight shrinks as
             exp(-steps * rate * decay / (1 - momentum)), in a small budget by much
-            less than in the paper's; these make it more.
+            less than in the paper's; these make it more, and leave the rest to learn.
         form_draws: the N of averaging inside of the network.
         form_groups: networks of each of them.
         form_examples: training images for BatchNorm's moments of those; `None` for
@@ -108,7 +116,7 @@ class Scale:
     unit_seeds: tuple[int, ...] = (0, 1, 2)
     sharing_seeds: tuple[int, ...] = (0, 1, 2)
     weight_draws: int = 10_000
-    scaled_decays: tuple[float, ...] = ()
+    generator_decays: tuple[float, ...] = ()
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
     form_examples: int | None = None
@@ -165,10 +173,7 @@ SCALES = {
         form_draws=(1, 2, 4, 8),
         form_groups=1,
         form_examples=2048,
-        # The second is 0.0005 times 391 * 200 steps, of a training of WRN's length,
-        # over these 39 * 30: weights shrink by as much, as the rate falls at the same
-        # parts of both.
-        scaled_decays=(0.01, 0.0334),
+        generator_decays=(0.01,),
     ),
     "paper": Scale(
         networks={

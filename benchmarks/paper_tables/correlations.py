@@ -1,4 +1,4 @@
-"""Section 5.6: correlations of pairs of weights, U(0,1), by weight decay."""
+"""Section 5.6: correlations of pairs of weights, U(0,1), by decay of theta."""
 
 from paper_runs import Lab, Run, Scale
 from report import markdown_table
@@ -17,11 +17,11 @@ PUBLISHED = {
 
 
 def trainings(sizes: Scale) -> dict[tuple[str, float | None], list[Run]]:
-    """Returns the trainings of each strategy and weight decay; `None`: the recipe's."""
-    decays = [None, *sizes.scaled_decays]
+    """Returns the trainings of each strategy and decay; `None`: the recipe's."""
+    decays = [None, *sizes.generator_decays]
     return {
         (sharing, decay): [
-            Run(prior="uniform", sharing=sharing, weight_decay=decay, seed=seed)
+            Run(prior="uniform", sharing=sharing, generator_decay=decay, seed=seed)
             for seed in sizes.sharing_seeds
         ]
         for decay in decays
@@ -42,7 +42,7 @@ def make(lab: Lab) -> Found:
     for (sharing, decay), runs in trainings(lab.sizes).items():
         found = there(runs, lambda run: correlation_of(lab, run))
         within, across = PUBLISHED[sharing]
-        name = sharing if decay is None else f"{sharing}, decay {decay:g}"
+        name = sharing if decay is None else f"{sharing}, decay of theta {decay:g}"
         rows.append(
             [
                 name,

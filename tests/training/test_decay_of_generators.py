@@ -4,10 +4,15 @@ The loss is zero, and so is its gradient, with a single class: softmax of one lo
 1, whatever the logit.
 """
 
+import dataclasses
+import importlib.util
+import json
+
 import keras
 import numpy as np
 import pytest
 
+from tests.helpers.processes import run_python
 from tests.helpers.trainings import UNITS
 from tfhyper import layers, training
 
@@ -118,20 +123,28 @@ def test_adam_decays_nothing_unless_asked():
 
 
 def test_decaying_adam_is_that_of_torch():
-    torch = pytest.importorskip("torch")
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
     rng = np.random.default_rng(2)
     start, gradients = rng.normal(size=5), rng.normal(size=(4, 5))
-    weight = torch.nn.Parameter(torch.tensor(start))
-    other = torch.optim.Adam([weight], 1e-2, weight_decay=DECAY, eps=1e-12)
     variable = keras.Variable(start, dtype="float64")
     optimizer = training.CoupledDecayAdam(1e-2, coupled_decay=DECAY, epsilon=1e-12)
     for gradient in gradients:
-        weight.grad = torch.tensor(gradient)
-        other.step()
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    # Apart: the compilers that Torch and TensorFlow bring may not stand in one process.
+    program = f"""
+import json, torch
+weight = torch.nn.Parameter(torch.tensor({start.tolist()}, dtype=torch.float64))
+optimizer = torch.optim.Adam([weight], 1e-2, weight_decay={DECAY}, eps=1e-12)
+for gradient in {gradients.tolist()}:
+    weight.grad = torch.tensor(gradient, dtype=torch.float64)
+    optimizer.step()
+print(json.dumps(weight.tolist()))
+"""
+    done = run_python("-c", program, fresh=True, check=True)
     # Keras holds the rate in float32.
     found = keras.ops.convert_to_numpy(variable)
-    np.testing.assert_allclose(found, weight.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(found, json.loads(done.stdout), atol=1e-6)
 
 
 def test_decaying_adam_is_written_and_read():
@@ -144,3 +157,50 @@ def test_decaying_adam_is_written_and_read():
     assert type(twin) is training.CoupledDecayAdam
     assert twin.get_config() == optimizer.get_config()
     assert (twin.coupled_decay, twin.no_decay) == (0.5, ("a",))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_theta_has_a_decay_of_its_own(fast, optimizer):
+    recipe = training.RECIPES["wide_resnet", "cifar10"]
+    recipe = dataclasses.replace(recipe, optimizer=optimizer)
+    model = recipe.compile(
+        one_class(), 5, 5, weight_decay=0.0, generator_decay=DECAY, fast_generator=fast
+    )
+    before = {v.path: np.array(v, "float64") for v in model.trainable_variables}
+    rate = float(model.optimizer.learning_rate)
+    model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
+    for variable in model.trainable_variables:
+        w = before[variable.path]
+        expected = w
+        if layers.role_of(variable) == "generator":
+            gradient = DECAY * w
+            # Nesterov's first step, and Adam's: the sign, but for its epsilon.
+            expected = w - 1.9 * rate * gradient
+            if optimizer == "adam":
+                size = np.abs(gradient) + 1e-7 / np.sqrt(1 - 0.999)
+                expected = w - rate * gradient / size
+        # The rate is a float32, and 0.1 of Adam's steps have its rounding.
+        np.testing.assert_allclose(
+            np.array(variable), expected, rtol=2e-6, atol=2e-6, err_msg=variable.path
+        )
+
+
+def test_a_decay_of_a_role_is_written_and_read():
+    optimizer = training.CoupledDecaySGD(0.1, role_decays={"generator": 0.02})
+    twin = training.CoupledDecaySGD.from_config(optimizer.get_config())
+    assert twin.role_decays == {"generator": 0.02}
+    old = optimizer.get_config()
+    del old["role_decays"]  # as files of before
+    assert training.CoupledDecaySGD.from_config(old).role_decays == {}
+
+
+def test_bad_decays_of_roles():
+    with pytest.raises(ValueError, match="`role_decays` must be some of.*'kernel'"):
+        training.CoupledDecaySGD(role_decays={"kernel": 0.1})
+    with pytest.raises(ValueError, match="`role_decays` must be.*Received.*-1"):
+        training.CoupledDecaySGD(role_decays={"generator": -1})
+    with pytest.raises(ValueError, match="'generator' in both"):
+        training.CoupledDecaySGD(
+            no_decay_roles=("generator",), role_decays={"generator": 0.1}
+        )

@@ -1,6 +1,6 @@
 """Optimizers with the weight decay of the papers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -39,23 +39,45 @@ class CoupledDecay(keras.optimizers.Optimizer):
         coupled_decay: factor of the weights that is added to their gradient.
         no_decay: strings; variables with one of them in their paths are left out.
         no_decay_roles: roles of variables that are left out.
+        role_decays: factors of the variables of some roles, in place of it.
     """
 
     coupled_decay: float
     no_decay: tuple[str, ...]
     no_decay_roles: tuple[str, ...]
+    role_decays: dict[str, float]
 
     def _set_decay(
-        self, decay: float, no_decay: Sequence[str], no_decay_roles: Sequence[str]
+        self,
+        decay: float,
+        no_decay: Sequence[str],
+        no_decay_roles: Sequence[str],
+        role_decays: Mapping[str, float] | None,
     ) -> None:
         """Sets what decays, or raises ValueError or TypeError for bad arguments."""
         self.coupled_decay = check_number("coupled_decay", decay)
         self.no_decay = _check_strings("no_decay", no_decay)
         self.no_decay_roles = _check_strings("no_decay_roles", no_decay_roles)
-        if not set(self.no_decay_roles) <= set(ROLES):
+        if role_decays is None:
+            role_decays = {}
+        rule = "a dict of decays by role, or None"
+        check_instance("role_decays", role_decays, Mapping, rule)
+        self.role_decays = {
+            role: check_number("role_decays", factor)
+            for role, factor in role_decays.items()
+        }
+        for name, given in (
+            ("no_decay_roles", self.no_decay_roles),
+            ("role_decays", self.role_decays),
+        ):
+            if not set(given) <= set(ROLES):
+                raise ValueError(
+                    f"`{name}` must be some of {ROLES}. Received: {name}={given!r}"
+                )
+        if both := sorted(set(self.no_decay_roles) & set(self.role_decays)):
             raise ValueError(
-                f"`no_decay_roles` must be some of {ROLES}. "
-                f"Received: no_decay_roles={no_decay_roles!r}"
+                "`role_decays` must not hold a role of `no_decay_roles`. "
+                f"Received: {both[0]!r} in both"
             )
 
     def update_step(
@@ -63,17 +85,21 @@ class CoupledDecay(keras.optimizers.Optimizer):
     ) -> None:
         """Updates one variable, with the penalty's gradient added to its own."""
         # Here, not in `apply`: gradients of several replicas are summed by now.
-        if self.coupled_decay and self._decays(variable):
-            decay = ops.cast(self.coupled_decay, gradient.dtype)
+        if factor := self._decay_of(variable):
+            decay = ops.cast(factor, gradient.dtype)
             gradient = gradient + decay * ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 
-    def _decays(self, variable: Tensor) -> bool:
+    def _decay_of(self, variable: Tensor) -> float:
+        if not self.coupled_decay and not self.role_decays:
+            return 0.0
         # `variable` is the backend's own; role and path are those of the Keras one.
         variable = keras_private.trained_variable(self, variable)
-        if role_of(variable) in self.no_decay_roles:
-            return False
-        return not any(part in variable.path for part in self.no_decay)
+        role = role_of(variable)
+        named = any(part in variable.path for part in self.no_decay)
+        if named or role in self.no_decay_roles:
+            return 0.0
+        return self.role_decays.get(str(role), self.coupled_decay)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the optimizer can be made from."""
@@ -82,6 +108,7 @@ class CoupledDecay(keras.optimizers.Optimizer):
             "coupled_decay": self.coupled_decay,
             "no_decay": list(self.no_decay),
             "no_decay_roles": list(self.no_decay_roles),
+            "role_decays": dict(self.role_decays),
         }
 
 
@@ -106,10 +133,12 @@ class CoupledDecaySGD(CoupledDecay, keras.optimizers.SGD):
             decayed. It is text: a layer's name is in its variables' paths, too.
         no_decay_roles: of `"posterior"` and `"generator"`; a variable that its layer
             has given one of these roles (`tfhyper.layers.role_of`) is not decayed.
+        role_decays: by such a role, the factor float >= 0 of its variables in place of
+            `coupled_decay`.
         **kwargs: other arguments of `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: for a negative `coupled_decay`, or an unknown role.
+        ValueError: for a negative decay, or an unknown role.
 
     Example:
 
@@ -127,6 +156,7 @@ class CoupledDecaySGD(CoupledDecay, keras.optimizers.SGD):
         coupled_decay: float = 0.0,
         no_decay: Sequence[str] = (),
         no_decay_roles: Sequence[str] = (),
+        role_decays: Mapping[str, float] | None = None,
         name: str = "coupled_decay_sgd",
         **kwargs: Any,
     ):
@@ -138,7 +168,7 @@ class CoupledDecaySGD(CoupledDecay, keras.optimizers.SGD):
         check_bool("nesterov", nesterov)
         check_text("name", name)
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
-        self._set_decay(coupled_decay, no_decay, no_decay_roles)
+        self._set_decay(coupled_decay, no_decay, no_decay_roles, role_decays)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], **kwargs: Any) -> "CoupledDecaySGD":
@@ -172,10 +202,12 @@ class CoupledDecayAdam(CoupledDecay, keras.optimizers.Adam):
             decayed. It is text: a layer's name is in its variables' paths, too.
         no_decay_roles: of `"posterior"` and `"generator"`; a variable that its layer
             has given one of these roles (`tfhyper.layers.role_of`) is not decayed.
+        role_decays: by such a role, the factor float >= 0 of its variables in place of
+            `coupled_decay`.
         **kwargs: other arguments of `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: for a negative `coupled_decay`, or an unknown role.
+        ValueError: for a negative decay, or an unknown role.
 
     Example:
 
@@ -190,13 +222,14 @@ class CoupledDecayAdam(CoupledDecay, keras.optimizers.Adam):
         coupled_decay: float = 0.0,
         no_decay: Sequence[str] = (),
         no_decay_roles: Sequence[str] = (),
+        role_decays: Mapping[str, float] | None = None,
         name: str = "coupled_decay_adam",
         **kwargs: Any,
     ):
         check_learning_rate(learning_rate)
         check_text("name", name)
         super().__init__(learning_rate, name=name, **kwargs)
-        self._set_decay(coupled_decay, no_decay, no_decay_roles)
+        self._set_decay(coupled_decay, no_decay, no_decay_roles, role_decays)
 
 
 def _check_strings(name: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from tfhyper.checks import (
     check_positive_integer,
 )
 from tfhyper.layers.generated_kernel import GeneratedKernel
+from tfhyper.layers.roles import GENERATOR
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.training.kl import BlundellKL, KLSchedule
@@ -191,6 +192,7 @@ class Recipe:
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         decay_generator: bool = True,
+        generator_decay: float | None = None,
         metrics: Metrics = ("accuracy",),
         fast_generator: bool = True,
         **compile_options: Any,
@@ -212,6 +214,8 @@ class Recipe:
             weight_decay: float >= 0, in place of the recipe's; 0 is maximum
                 likelihood.
             decay_generator: bool, whether the generators' weights decay, too.
+            generator_decay: float >= 0, the decay of the generators' weights where it
+                is to be another one than that of the rest; `None`: the same.
             metrics: metrics for `model.compile`. For a hundred classes or more the
                 accuracy of the five most probable ones, `top_5_accuracy`, is added.
             fast_generator: bool, train generators without their whole gradients where
@@ -246,14 +250,21 @@ class Recipe:
         if weight_decay is not None:
             decay = check_number("weight_decay", weight_decay)
         optimizer: keras.optimizers.Optimizer
-        roles = no_decay_roles(decay_generator)
+        roles, own = no_decay_roles(decay_generator), {}
+        if generator_decay is not None:
+            own = {GENERATOR: check_number("generator_decay", generator_decay)}
         if self.optimizer == "adam":
             optimizer = CoupledDecayAdam(
-                rate, coupled_decay=decay, no_decay_roles=roles
+                rate, coupled_decay=decay, no_decay_roles=roles, role_decays=own
             )
         else:
             optimizer = CoupledDecaySGD(
-                rate, self.momentum, self.nesterov, decay, no_decay_roles=roles
+                rate,
+                self.momentum,
+                self.nesterov,
+                decay,
+                no_decay_roles=roles,
+                role_decays=own,
             )
         if self.kernel_decay:
             for layer in keras_private.flatten_layers(model):
