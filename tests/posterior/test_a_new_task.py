@@ -14,7 +14,7 @@ from keras import ops
 import tfhyper
 from tfhyper.posterior.tasks import registry
 from tfhyper.posterior.tasks.classification import Classification
-from tfhyper.posterior.tasks.task import Task, finite, in_float32, only
+from tfhyper.posterior.tasks.task import Task, in_float32, only
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype("float32")
@@ -33,7 +33,7 @@ class Ordinal(Classification):
 
     def read(self, raw):
         """Returns the probabilities of the classes, in a tuple."""
-        above = 1 / (1 + np.exp(-finite(raw).astype("float64")))
+        above = 1 / (1 + np.exp(-only(raw).astype("float64")))
         ones = np.ones((len(above), 1))
         steps = np.concatenate([ones, above, 0 * ones], axis=1)
         return ((steps[:, :-1] - steps[:, 1:]).astype("float32"),)

@@ -15,6 +15,7 @@ from tfhyper.detection.networks import Features, check_weights, classifier_of
 from tfhyper.detection.scorer import Scorer
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.running.batches import Batch, Batches, Part
+from tfhyper.posterior.running.loop import finite_outputs
 from tfhyper.posterior.running.weight_cache import draws_key
 from tfhyper.posterior.tasks.task import only
 
@@ -78,7 +79,7 @@ class LogitScorer(Scorer):
             for run in predictor.runs():
                 logits = []
                 for batch in part:
-                    outputs = run(batch.inputs, batch.start)
+                    outputs = finite_outputs(run(batch.inputs, batch.start))
                     task.read(outputs)  # refuses what are no logits
                     logits.append(only(outputs))
                 total += self.of_logits(np.concatenate(logits))

@@ -14,7 +14,7 @@ from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.running.batches import Batch, Batches, Part, checksum
 from tfhyper.posterior.running.fingerprint import Fingerprint
-from tfhyper.posterior.running.loop import check_same
+from tfhyper.posterior.running.loop import check_same, finite_outputs
 from tfhyper.posterior.running.weight_cache import (
     BoundNetwork,
     DrawnWeights,
@@ -117,7 +117,7 @@ class DrawFeatures:
     def check_head(self, head: Head, batch: Batch, task: Classification) -> None:
         """Raises ValueError unless the head's product is what the network gives."""
         features, outputs = self.batch(batch)
-        (expected,) = task.read(outputs)
+        (expected,) = task.read(finite_outputs(outputs))
         logits = head(features)
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         found = powers / powers.sum(-1, keepdims=True)

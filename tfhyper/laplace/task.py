@@ -14,7 +14,7 @@ from tfhyper.posterior.tasks.regression import (
     RegressionPrediction,
     RegressionSum,
 )
-from tfhyper.posterior.tasks.task import Member, finite, in_float32, kept, only
+from tfhyper.posterior.tasks.task import Member, in_float32, kept, only
 from tfhyper.tensor_types import Structure, Tensor
 
 
@@ -43,7 +43,7 @@ class MarginalRegression(Regression):
 
     def read(self, raw: Structure) -> Member:
         """Returns means, noise and epistemic variances, each (batch,) or more."""
-        mean, epistemic = np.split(finite(raw), 2, axis=-1)
+        mean, epistemic = np.split(only(raw), 2, axis=-1)
         noise = np.asarray(self.noise_variance, np.float32)
         found = mean, np.array(np.broadcast_to(noise, mean.shape)), epistemic
         return tuple(x[..., 0] for x in found) if self._single else found

@@ -21,7 +21,6 @@ from tfhyper.posterior.running.small_batches import SmallBatchPath
 from tfhyper.posterior.running.weight_cache import (
     DrawnWeights,
     RunnableNetwork,
-    draws_key,
 )
 from tfhyper.tensor_types import Structure
 from tfhyper.variational import Variational
@@ -170,7 +169,12 @@ class DrawnEnsemble:
         """
         draws = self.draws if draws is None else draws
         self.check_weights()
-        self._statistics.check_estimated(draws)
+        if self._statistics.needed and not all(draw.moments for draw in draws):
+            raise ValueError(
+                "Call `estimate_batch_norm(training inputs)` first: each draw needs "
+                "BatchNorm statistics of its own. "
+                '(`batch_norm="moving_average"` does without and predicts worse.)'
+            )
         return draws
 
     def runs(
@@ -184,12 +188,11 @@ class DrawnEnsemble:
             draws: the draws; `None` for the present ones.
         """
         draws = self.ready(draws)
-        key = draws_key(draws)
-        if data is not None:
-            network = self.small_batches.network_for(draws, key, data)
+        if data is not None and len(draws) > 1:
+            network = self.small_batches.network_for(draws, data)
             if network is not None:
                 return [network]
-        return self.weights.runs(draws, key)
+        return self.weights.runs(draws)
 
     def networks(
         self, draws: list[Draw] | None = None

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfhyper.posterior.running.batches import Batches, checksum, count_examples
-from tfhyper.posterior.running.loop import check_same
+from tfhyper.posterior.running.loop import check_same, finite_outputs
 from tfhyper.posterior.running.race import ROUNDING, Race
 from tfhyper.posterior.running.weight_cache import RunnableNetwork
 from tfhyper.posterior.tasks.shown import Shown, means, positions_in_words, shares
@@ -175,7 +175,9 @@ def _read(
     seen: list[int | None] = []
 
     def send(batch: Structure, start: int = 0) -> np.ndarray:
-        return _check_probabilities(task.choices(task.read(run(batch, start))))
+        return _check_probabilities(
+            task.choices(task.read(finite_outputs(run(batch, start))))
+        )
 
     def parts() -> Iterator[Structure]:
         for batch in data:

@@ -30,6 +30,9 @@ class BatchNormStatistics:
         batch_size: int > 1, of the mini-batches of `"minibatch"`, else `None`.
         point: the network of the draws.
 
+    Attributes:
+        needed: bool, whether a draw predicts only with moments of its own.
+
     Raises:
         ValueError: if moments of the network cannot be taken.
     """
@@ -39,6 +42,7 @@ class BatchNormStatistics:
     ):
         self.batch_norm, self.batch_size = batch_norm, batch_size
         self._point = point
+        self.needed = batch_norm != "moving_average" and bool(point.batch_norms)
         if batch_norm == "moving_average":
             return
         point.check_batch_norms()
@@ -47,16 +51,6 @@ class BatchNormStatistics:
                 '`batch_norm="minibatch"` needs a model with BatchNorm layers, not '
                 "called with `training=False`. Received: "
                 f"model={point.model.name!r} without any"
-            )
-
-    def check_estimated(self, draws: list[Draw]) -> None:
-        """Raises ValueError if a draw that needs moments has none."""
-        due = self.batch_norm != "moving_average" and self._point.batch_norms
-        if due and not all(draw.moments for draw in draws):
-            raise ValueError(
-                "Call `estimate_batch_norm(training inputs)` first: each draw needs "
-                "BatchNorm statistics of its own. "
-                '(`batch_norm="moving_average"` does without and predicts worse.)'
             )
 
     def estimate(

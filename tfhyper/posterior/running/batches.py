@@ -8,9 +8,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from tfhyper.posterior.running.model_inputs import ModelInputs, is_array
+from tfhyper.posterior.running.model_inputs import (
+    ModelInputs,
+    are_arrays,
+    as_array,
+    check_examples,
+)
 from tfhyper.tensor_types import Structure
 
 
@@ -55,18 +59,17 @@ class Batches:
         weigh: Callable[[Any, np.ndarray | None], np.ndarray | None] | None = None,
     ):
         self.name, self.taken = name, taken
-        if isinstance(inputs, list | tuple) and not _is_array(inputs):
-            inputs = _as_array(name, inputs)
         self.inputs, self.batch_size = inputs, batch_size
-        self._arrange_labels = arrange_labels or functools.partial(_as_array, "y")
+        self._arrange_labels = arrange_labels or functools.partial(as_array, "y")
         self._weigh = weigh
         self.labels = None if labels is None else self._arrange_labels(labels)
-        self.weights = None if weights is None else _as_array("sample_weight", weights)
-        # Arrays are the same in every reading: what is checked once stays so.
-        self.fixed = _is_array(inputs)
+        self.weights = None if weights is None else as_array("sample_weight", weights)
+        arrays = taken.arrays_of(name, inputs)
+        # Arrays are the same in every reading: what is checked and cut once stays so.
+        self.fixed = arrays is not None
         if self.fixed:
+            self.inputs = arrays
             self.num_examples = self._check_lengths()
-            self.inputs = taken.arrange(name, inputs, whole=False)
             return
         if labels is not None or weights is not None:
             given = "y" if labels is not None else "sample_weight"
@@ -79,7 +82,6 @@ class Batches:
 
     def _check_lengths(self) -> int:
         """Returns the number of examples, which is that of labels and weights too."""
-        _check_examples(self.name, self.inputs)
         # Each name once: a model of several inputs has several arrays.
         arrays = keras.tree.flatten(self.inputs)
         lengths = [(f"`{self.name}`", array.shape[0]) for array in arrays]
@@ -105,22 +107,26 @@ class Batches:
         return lengths[0][1]
 
     def __iter__(self) -> Iterator["Batch"]:
-        """Yields the batches, each with its place in the data."""
-        start = 0
-        for batch in self._read():
-            inputs = batch.inputs
-            if not self.fixed:
-                inputs = self._arrange(inputs)
-            count = count_examples(inputs)
-            weights = batch.weights
-            if self._weigh is not None:
-                weights = self._weigh(inputs, weights)
-            yield Batch(inputs, batch.labels, weights, start, count)
-            start += count
-        if not start:
-            raise ValueError(
-                f"`{self.name}` must hold at least one batch. Received: an empty one"
+        """Returns the batches one after another, each with its place in the data."""
+        return iter(self._parts_of_arrays if self.fixed else self._read())
+
+    @functools.cached_property
+    def _parts_of_arrays(self) -> list["Batch"]:
+        """The batches of arrays, which are views of these."""
+        batches = []
+        for start in range(0, self.num_examples, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            inputs, labels, weights = keras.tree.map_structure(
+                lambda x, p=part: None if x is None else x[p],
+                (self.inputs, self.labels, self.weights),
             )
+            batches.append(self._batch(inputs, labels, weights, start))
+        return batches
+
+    def _batch(self, inputs: Structure, labels: Any, weights: Any, start: int) -> Any:
+        if self._weigh is not None:
+            weights = self._weigh(inputs, weights)
+        return Batch(inputs, labels, weights, start, count_examples(inputs))
 
     def _arrange(self, inputs: Structure) -> Structure:
         inputs = self.taken.arrange(self.name, inputs)
@@ -132,18 +138,8 @@ class Batches:
         return inputs
 
     def _read(self) -> Iterator["Batch"]:
-        if self.fixed:
-            for start in range(0, self.num_examples, self.batch_size):
-                part = slice(start, start + self.batch_size)
-                yield Batch(
-                    keras.tree.map_structure(lambda x, p=part: x[p], self.inputs),
-                    keras.tree.map_structure(
-                        lambda x, p=part: None if x is None else x[p], self.labels
-                    ),
-                    None if self.weights is None else self.weights[part],
-                )
-            return
-        batches = self.inputs
+        """Yields the batches of a dataset, as one reading of it brings them."""
+        batches, start = self.inputs, 0
         if isinstance(batches, keras.utils.PyDataset):  # which has no iterator
             batches = map(batches.__getitem__, range(batches.num_batches))
         for batch in batches:
@@ -155,10 +151,17 @@ class Batches:
                     f"labels, sample weights). Received: a tuple of {len(batch)}"
                 )
             inputs, labels, weights = (*batch, None, None)[:3]
-            yield Batch(
-                inputs,
+            found = self._batch(
+                self._arrange(inputs),
                 None if labels is None else self._arrange_labels(labels),
-                None if weights is None else _as_array("sample_weight", weights),
+                None if weights is None else as_array("sample_weight", weights),
+                start,
+            )
+            yield found
+            start += found.count
+        if not start:
+            raise ValueError(
+                f"`{self.name}` must hold at least one batch. Received: an empty one"
             )
 
 
@@ -214,19 +217,10 @@ def check_source(name: str, inputs: Structure) -> None:
         ValueError: for arrays without examples, or data without end.
         TypeError: for something that cannot be read more than once.
     """
-    if _is_array(inputs):
-        _check_examples(name, inputs)
+    if are_arrays(inputs):
+        check_examples(name, inputs)
     else:
         _check_readable(name, inputs)
-
-
-def _check_examples(name: str, arrays: Structure) -> None:
-    shapes = [tuple(array.shape) for array in keras.tree.flatten(arrays)]
-    if not all(shape and shape[0] for shape in shapes):
-        found = shapes[0] if len(shapes) == 1 else shapes
-        raise ValueError(
-            f"`{name}` must hold at least one example. Received: {name}.shape={found}"
-        )
 
 
 def _check_readable(name: str, inputs: Any) -> None:
@@ -342,21 +336,3 @@ def checksum(inputs: Structure) -> int:
             array = array.astype(str)
         total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
     return total
-
-
-def _is_array(inputs: Structure) -> bool:
-    # A dataset is a leaf of the structure, and no array.
-    return bool(leaves := keras.tree.flatten(inputs)) and all(map(is_array, leaves))
-
-
-def _as_array(name: str, values: Any) -> np.ndarray:
-    """Returns tensors and nested lists as an array, or raises ValueError."""
-    try:
-        if ops.is_tensor(values):
-            return ops.convert_to_numpy(values)
-        return np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"`{name}` must be an array, of the same size along each axis. "
-            f"Received: {name} of type {type(values).__name__} ({error})"
-        ) from error

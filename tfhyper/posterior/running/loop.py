@@ -108,7 +108,7 @@ def predict(
             if run.count > 1 and held < data.batch_size:
                 # A network of all draws is compiled anew for another size.
                 x = _filled_up(x, held, min(data.batch_size, data.num_examples))
-            read = task.read(run(x, batch.start))
+            read = task.read(finite_outputs(run(x, batch.start)))
             parts.append(
                 [z.reshape(run.count, -1, *z.shape[1:])[:, :held] for z in read]
             )
@@ -129,6 +129,21 @@ def predict(
         raise ValueError("`runs` must be the networks of one draw or more.")
     labels, weights = brought
     return total.result(), labels, weights
+
+
+def finite_outputs(raw: Structure) -> Structure:
+    """Returns what a network gave as float32 arrays, in its structure.
+
+    Raises:
+        ValueError: if it is not finite.
+    """
+    outputs = keras.tree.map_structure(lambda x: np.asarray(x, np.float32), raw)
+    if not all(np.isfinite(x).all() for x in keras.tree.flatten(outputs)):
+        raise ValueError(
+            "A draw's output is not finite: training diverged, or the inputs "
+            "are far outside of what the network was trained on."
+        )
+    return outputs
 
 
 def _may_keep(arrays: Sequence[np.ndarray], runs: int) -> bool:

@@ -31,6 +31,23 @@ class ModelInputs:
         else:
             self._only = None
 
+    def arrays_of(self, name: str, x: Structure) -> Structure | None:
+        """Returns arrays of all examples as `arrange` does, or `None` for a dataset.
+
+        Args:
+            name: the argument's name in error messages.
+            x: arrays or tensors, nested lists of numbers, or a dataset.
+
+        Raises:
+            ValueError: as `arrange`, and for arrays without examples.
+        """
+        if isinstance(x, list | tuple) and not are_arrays(x):
+            x = as_array(name, x)
+        if not are_arrays(x):
+            return None
+        check_examples(name, x)
+        return self.arrange(name, x, whole=False)
+
     def arrange(self, name: str, x: Structure, whole: bool = True) -> Structure:
         """Returns data in the structure that the model was made with, checked.
 
@@ -162,6 +179,35 @@ def _by_name(name: str, x: dict, key: str) -> Any:
             f"keys {sorted(map(str, x))}"
         )
     return x[key]
+
+
+def check_examples(name: str, arrays: Structure) -> None:
+    """Raises ValueError for arrays without examples."""
+    shapes = [tuple(array.shape) for array in keras.tree.flatten(arrays)]
+    if not all(shape and shape[0] for shape in shapes):
+        found = shapes[0] if len(shapes) == 1 else shapes
+        raise ValueError(
+            f"`{name}` must hold at least one example. Received: {name}.shape={found}"
+        )
+
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Returns tensors and nested lists as an array, or raises ValueError."""
+    try:
+        if ops.is_tensor(values):
+            return ops.convert_to_numpy(values)
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be an array, of the same size along each axis. "
+            f"Received: {name} of type {type(values).__name__} ({error})"
+        ) from error
+
+
+def are_arrays(x: Structure) -> bool:
+    """Whether something is an array or tensor, or a structure of such."""
+    # A dataset is a leaf of the structure, and no array.
+    return bool(leaves := keras.tree.flatten(x)) and all(map(is_array, leaves))
 
 
 def is_array(x: Structure) -> bool:

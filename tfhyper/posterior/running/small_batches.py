@@ -28,6 +28,7 @@ from tfhyper.posterior.running.weight_cache import (
     DrawnWeights,
     RunnableNetwork,
     call_with,
+    draws_key,
     noisy_layers,
 )
 from tfhyper.tensor_types import Structure, Tensor
@@ -209,25 +210,27 @@ class SmallBatchPath:
             self._seen: Counter[int] = Counter()
 
     def network_for(
-        self, draws: list[Draw], key: tuple, data: Batches | Part
+        self, draws: list[Draw], data: Batches | Part
     ) -> RunnableNetwork | None:
         """Returns what predicts with all draws, or `None` for one after the other.
 
         Args:
             draws: the draws.
-            key: their `draws_key`.
             data: what is to be predicted.
         """
         if not data.fixed:
             return None
         size = min(data.num_examples, data.batch_size)
         count = -(-data.num_examples // size)
+        form = self._form
+        if form is None or len(draws) < 2 or size > form.largest:
+            return None
+        key = draws_key(draws)
         with self._lock:
             if key != self._key:
                 self.forget()
                 self._key = key
-            form = self._form
-            if form is None or self._refused or len(draws) < 2 or size > form.largest:
+            if self._refused:
                 return None
             self._seen[size] += count
             if self._seen[size] < form.pays_after:

@@ -204,21 +204,18 @@ class DrawnWeights:
             self._runs: list[BoundNetwork] = []
             self._key: tuple | None = None
 
-    def runs(
-        self, draws: list[Draw], key: tuple | None = None
-    ) -> Iterable[BoundNetwork]:
+    def runs(self, draws: list[Draw]) -> Iterable[BoundNetwork]:
         """Returns a network for each draw.
 
         Args:
             draws: the draws.
-            key: their `draws_key`, where it is known.
 
         Raises:
             ValueError: if a draw was made for another network.
         """
         if not self.keeps(draws):
             return self._some_at_a_time(draws)
-        key = key or draws_key(draws)
+        key = draws_key(draws)
         with self._lock:
             if key != self._key:
                 self.forget()

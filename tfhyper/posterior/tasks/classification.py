@@ -38,7 +38,6 @@ from tfhyper.posterior.tasks.shown import (
 from tfhyper.posterior.tasks.task import (
     Member,
     Scores,
-    finite,
     in_float32,
     kept,
     only,
@@ -412,10 +411,11 @@ class Classification(ScaledTask):
         """Returns the probabilities (batch, ..., classes) of a batch, in a tuple.
 
         Raises:
-            ValueError: for outputs that are not finite, probabilities that are none,
-                and logits that may be probabilities where nothing says which.
+            ValueError: for probabilities that are none, and logits that may be
+                probabilities where nothing says which.
         """
-        found = finite(raw)
+        (given,) = keras.tree.flatten(raw)
+        found = given
         if self.name == "logits":
             if not self.known and not _why_not_probabilities(found):
                 raise ValueError(
@@ -431,7 +431,7 @@ class Classification(ScaledTask):
                 f"and sum to one. Received: {reason}"
             )
         if self.scaling is not None and self.scaling.per_draw:
-            found = self.scaled_draw(finite(raw).astype(np.float64), np)
+            found = self.scaled_draw(given.astype(np.float64), np)
             found = found.astype(np.float32)
         return (found,)
 

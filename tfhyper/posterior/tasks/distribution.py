@@ -30,7 +30,6 @@ from tfhyper.posterior.tasks.task import (
     MemberSum,
     Scores,
     Task,
-    finite,
     in_float32,
     kept,
     only,
@@ -255,9 +254,9 @@ class Distribution(Task):
         """Returns the parameters (batch, ..., units) of a batch, in a tuple.
 
         Raises:
-            ValueError: for parameters that are not finite or out of their range.
+            ValueError: for parameters out of their range.
         """
-        found = finite(raw)
+        found = only(raw)
         self.family.check_parameters(found)
         return (found,)
 

@@ -36,7 +36,6 @@ from tfhyper.posterior.tasks.shown import (
 from tfhyper.posterior.tasks.task import (
     Member,
     Scores,
-    finite,
     in_float32,
     kept,
     only,
@@ -363,9 +362,9 @@ class Labels(ScaledTask):
         """Returns the probabilities (batch, ..., labels) of a batch, in a tuple.
 
         Raises:
-            ValueError: for outputs that are not finite, or no probabilities.
+            ValueError: for outputs that are no probabilities.
         """
-        found = finite(raw)
+        found = only(raw)
         if self.scaling is not None and self.scaling.per_draw:
             self._check_probabilities(found)
             scaled = self.scaled_draw(found.astype(np.float64), np)

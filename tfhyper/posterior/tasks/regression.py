@@ -29,7 +29,6 @@ from tfhyper.posterior.tasks.task import (
     MemberSum,
     Scores,
     Task,
-    finite,
     in_float32,
     kept,
     output_shapes,
@@ -302,7 +301,7 @@ class Regression(Task):
 
     def read(self, raw: Structure) -> Member:
         """Returns means and variances of a batch, (batch,) or (batch, ...) each."""
-        parts = [finite(x) for x in self._ordered(raw)]
+        parts = self._ordered(raw)
         if self.name == "mean":
             (mean,) = parts
             variance = np.broadcast_to(

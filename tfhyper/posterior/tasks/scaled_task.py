@@ -190,14 +190,14 @@ class ProbabilitySum(MemberSum):
             aleatoric=mean - squares,
             epistemic=np.maximum(squares - np.square(mean), 0.0),
         )
-        if self._task is None:
-            total = self.entropies_of(mean)
-        else:
+        if self._task is not None and self._task.is_pooled:
             mean, total, aleatoric = self._task.scaled_parts(
                 mean, aleatoric, self.entropies_of, np
             )
-            if self._task.is_pooled:
-                variance = _scaled_variance(mean, variance)
+            variance = _scaled_variance(mean, variance)
+        else:
+            # The mean of one draw is that draw.
+            total = aleatoric if self.count == 1 else self.entropies_of(mean)
         return self.made(
             mean=mean.astype(np.float32),
             total=total,

@@ -168,13 +168,14 @@ class Task(abc.ABC):
         """Returns the answer of one draw for a batch, from what its network gave.
 
         Args:
-            raw: the network's outputs, in its structure: arrays or tensors.
+            raw: the network's outputs, in its structure: finite float32 arrays, see
+                `tfhyper.posterior.running.loop.finite_outputs`.
 
         Returns:
             Arrays (batch, ...), always as many.
 
         Raises:
-            ValueError: for outputs that are not finite, or not what they should be.
+            ValueError: for outputs that are not what they should be.
         """
 
     @abc.abstractmethod
@@ -465,21 +466,6 @@ def only(raw: Structure) -> Tensor:
     """Returns the only output of a network, whatever it stands in."""
     (output,) = keras.tree.flatten(raw)
     return output
-
-
-def finite(raw: Structure) -> np.ndarray:
-    """Returns the only output of a network, whatever it stands in, as float32.
-
-    Raises:
-        ValueError: if it is not finite.
-    """
-    outputs = np.asarray(only(raw), np.float32)
-    if not np.isfinite(outputs).all():
-        raise ValueError(
-            "A draw's output is not finite: training diverged, or the inputs "
-            "are far outside of what the network was trained on."
-        )
-    return outputs
 
 
 def in_float32(raw: Structure) -> Tensor:
