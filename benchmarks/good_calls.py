@@ -51,6 +51,28 @@ def plain() -> keras.Model:
     )
 
 
+def _kept(kind: str) -> dict:
+    """Returns a callback that kept weights of a model, and the model."""
+    model, rate = plain(), training.CosineCycles(0.1, 4, 2)
+    made: dict[str, Callable[[], training.KeepWeights]] = {
+        "CyclicSGMCMC": lambda: training.CyclicSGMCMC(2),
+        "FastGeometric": lambda: training.FastGeometric(2),
+        "SWAG": lambda: training.SWAG(2, start=0.0),
+        "Snapshots": lambda: training.Snapshots(2),
+        "WeightAverage": lambda: training.WeightAverage(0.0),
+    }
+    rates = {
+        "CyclicSGMCMC": training.SGHMC(rate, 8, exploration=0.4),
+        "FastGeometric": keras.optimizers.SGD(training.GeometricRate(0.1, 2, 2)),
+        "Snapshots": keras.optimizers.SGD(rate),
+    }
+    model.compile(rates.get(kind, "sgd"), "mse")
+    x, callback = np.ones((8, 4)), made[kind]()
+    y = np.arange(24.0).reshape(8, 3)
+    model.fit(x, y, 8, epochs=4, verbose=0, callbacks=[callback])
+    return {"self": callback, "model": model}
+
+
 def images_model() -> keras.Model:
     """Returns one with convolutions."""
     return keras.Sequential(
@@ -381,6 +403,15 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
 # Name of a public callable -> a function that gives good arguments.
 GOOD: dict[str, Callable[[], dict]] = {
     "variational.Variational": lambda: {"model": plain(), "num_examples": 8},
+    "variational.KeptWeights": lambda: {
+        "model": plain(),
+        "weight_sets": [[x + i for x in plain().get_weights()] for i in (1, 2)],
+    },
+    "variational.SWAGPosterior": lambda: {
+        "model": plain(),
+        "mean": plain().get_weights(),
+        "variance": [np.ones(x.shape) for x in plain().get_weights()],
+    },
     "variational.WeightNoise": lambda: {
         "size": 3,
         "effective_sample_size": 50.0,
@@ -1271,6 +1302,33 @@ GOOD: dict[str, Callable[[], dict]] = {
     "training.CoupledDecayAdam": dict,
     "training.CoupledDecaySGD": dict,
     "training.IVON": dict,
+    "training.AveragingRate": lambda: {"learning_rate": 0.1, "start": 4},
+    "training.CosineCycles": lambda: {"learning_rate": 0.1, "steps": 6, "cycles": 2},
+    "training.GeometricRate": lambda: {
+        "learning_rate": 0.1,
+        "start": 4,
+        "cycle_steps": 2,
+    },
+    "training.SGHMC": lambda: {
+        "learning_rate": training.CosineCycles(0.1, 6, 2),
+        "num_examples": 8,
+    },
+    "training.KeepWeights": dict,
+    "training.Snapshots": lambda: {"cycles": 2},
+    "training.FastGeometric": lambda: {"start": 2},
+    "training.CyclicSGMCMC": lambda: {"cycles": 2},
+    "training.WeightAverage": dict,
+    "training.SWAG": dict,
+    **{
+        f"training.{kind}.posterior": functools.partial(_kept, kind)
+        for kind in (
+            "CyclicSGMCMC",
+            "FastGeometric",
+            "SWAG",
+            "Snapshots",
+            "WeightAverage",
+        )
+    },
     "training.KLSchedule": dict,
     "training.KLSchedule.factor": lambda: {
         "self": training.KLSchedule(),
@@ -1556,8 +1614,35 @@ NOT_CALLED: dict[str, str] = {
             "variational.Variational.check_finite",
             "variational.Variational.check_training",
             "variational.Variational.duplicate",
+            *(
+                f"variational.{name}.{method}"
+                for name in ("KeptWeights", "SWAGPosterior")
+                for method in ("arguments", "check_finite", "duplicate")
+            ),
         ),
         "takes no arguments",
+    ),
+    **dict.fromkeys(
+        ("variational.KeptWeights.empty", "variational.SWAGPosterior.empty"),
+        "called by files and copies, with what they hold",
+    ),
+    "training.KeepWeights.posterior": "is what its subclasses have",
+    "training.KeepWeights.whole": "called by `posterior`",
+    "variational.WeightPosterior": "a base class without arguments",
+    **dict.fromkeys(
+        (
+            f"training.{kind}.{method}"
+            for kind in (
+                "CyclicSGMCMC",
+                "FastGeometric",
+                "KeepWeights",
+                "SWAG",
+                "Snapshots",
+                "WeightAverage",
+            )
+            for method in ("check_rate", "due", "reset", "take")
+        ),
+        "called in training, with what it has",
     ),
     "laplace.Laplace.log_marginal_likelihood": "takes no arguments",
     "laplace.LaplacePredictor": "made by `Laplace.predictor`, with what it checked",
@@ -1575,6 +1660,7 @@ INNER_CLASSES = (
     "laplace.LaplacePredictor",
     "laplace.MarginalDense",
     "variational.WeightNoise",
+    "variational.WeightPosterior",
 )
 INNER_METHODS = {
     "build",
@@ -2408,6 +2494,45 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "size": bv.integer(),
         "temperature": bv.number(above=0),
         "weight_decay": bv.number(above=0),
+        "coefficients": bv.choice(),
+        "deviations": bv.sequence(text=bv.TEXT, entries=[3], length=[[]]),
+        "mean": bv.sequence(text=bv.TEXT, entries=[3], length=[]),
+        "scale": bv.number(above=0),
+        "variance": bv.sequence(text=bv.TEXT, entries=[3], length=[]),
+        "varying": bv.sequence(text=bv.TEXT, entries=["a"], optional=True),
+        "weight_sets": bv.sequence(text=bv.TEXT, entries=[3], length=[]),
+    },
+    "training.": {
+        "cycle_epochs": bv.integer(2),
+        "cycle_steps": bv.integer(2),
+        "cycles": bv.integer(),
+        "exploration": bv.number(least=0, below=1),
+        "final": bv.number(above=0),
+        "folder": bv.path(optional=True),
+        "friction": bv.number(above=0, most=1),
+        "high": bv.number(above=0),
+        "last": bv.integer(optional=True),
+        "low": bv.number(above=0),
+        "rank": bv.integer(0),
+        "samples": bv.integer(),
+        "scale": bv.number(above=0),
+        "schedule": bv.function(optional=True),
+        "steps": bv.integer(),
+        "temperature": bv.number(least=0),
+    },
+    **{
+        f"training.{name}": {"start": bv.number(least=0, below=1)}
+        for name in ("SWAG", "WeightAverage")
+    },
+    **{
+        f"training.{name}": {"start": bv.integer()}
+        for name in ("AveragingRate", "FastGeometric", "GeometricRate")
+    },
+    "training.SGHMC": {
+        "learning_rate": bv.function(),
+        "no_decay": bv.sequence(text=bv.TEXT, entries=(3,)),
+        "no_decay_roles": bv.sequence(text=bv.TEXT, unknown=("a",), entries=(3,)),
+        "role_decays": bv.mapping(optional=True),
     },
     "training.compile_variational_recipe": {
         "beta_2": bv.number(least=0, below=1, optional=True),

@@ -66,7 +66,7 @@ if TYPE_CHECKING or not _is_command():
         Rejection,
         predict_tiles,
     )
-    from tfhyper.variational import Variational
+    from tfhyper.variational import KeptWeights, Variational
 
 # Parts that register nothing with Keras: imported when they are first used.
 _LATER = (
@@ -88,6 +88,7 @@ __all__ = [
     "DeepEnsemble",
     "DistributionPrediction",
     "Draw",
+    "KeptWeights",
     "Laplace",
     "LaplacePredictor",
     "LayerKit",

@@ -112,7 +112,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "variational",
         "Around any Keras model, at about the price of an optimizer.",
         """Variational variational.IVON variational.WeightNoise
-        training.compile_variational_recipe""",
+        training.compile_variational_recipe KeptWeights variational.SWAGPosterior
+        variational.WeightPosterior""",
     ),
     (
         "A posterior of the last layer",
@@ -152,6 +153,15 @@ GROUPS: list[tuple[str, str, str, str]] = [
         training.use_fast_generator training.train_ensemble training.DivergedError
         training.Recipe training.recipe_for training.RECIPES training.NAMED_RECIPES
         training.Preparation training.InitialValues""",
+    ),
+    (
+        "Several networks of one training",
+        "kept",
+        "Weights kept along a training are draws: callbacks and the rates they need.",
+        """training.Snapshots training.FastGeometric training.CyclicSGMCMC
+        training.WeightAverage training.SWAG training.KeepWeights
+        training.CosineCycles training.GeometricRate training.AveragingRate
+        training.SGHMC""",
     ),
     (
         "Several devices, folders that resume",

@@ -18,7 +18,7 @@ from tfhyper.layers import Augment, StochasticLayer
 from tfhyper.posterior import PosteriorPredictor, Rejection
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.averaging import Averaging
-from tfhyper.variational import Variational
+from tfhyper.variational import WeightPosterior
 
 FLAGS = flags.FLAGS
 
@@ -101,7 +101,7 @@ def report(
 ) -> dict[str, Any]:
     """Reports on the draws of a trained network, as `report_predictor` does."""
     augment = Augment.flips() if FLAGS.views == "flips" else None
-    draws = isinstance(model, Variational) or any(
+    draws = isinstance(model, WeightPosterior) or any(
         isinstance(layer, StochasticLayer) and layer.is_random for layer in model.layers
     )
     predictor = PosteriorPredictor(

@@ -27,7 +27,7 @@ from tfhyper.posterior.running.weight_cache import (
     draws_key,
 )
 from tfhyper.tensor_types import Structure
-from tfhyper.variational import Variational
+from tfhyper.variational import WeightPosterior
 
 Predictive: TypeAlias = Literal["mc", "closed_form"]
 PREDICTIVES: tuple[Predictive, ...] = get_args(Predictive)
@@ -196,12 +196,12 @@ def plain_ensemble(model: Any, settings: DrawSettings) -> DrawnEnsemble:
 
     Raises:
         TypeError: if the graph of the model is not known.
-        ValueError: for a `Variational` model.
+        ValueError: for a model with a posterior of all its weights.
     """
-    if isinstance(model, Variational):
+    if isinstance(model, WeightPosterior):
         raise ValueError(
-            "`model` must not be a `Variational`, all of whose weights have a "
-            "posterior already, those of the last layer too. "
+            f"`model` must not be a `{type(model).__name__}`, all of whose weights "
+            "have a posterior already, those of the last layer too. "
             f"Received: model={model.name!r}"
         )
     return DrawnEnsemble(model, settings)

@@ -56,6 +56,14 @@ class StochasticLayer(LayerMixin):
         """Whether one draw of the layer differs from another."""
         return self.noise_kind is not NoiseKind.NONE
 
+    @property
+    def members(self) -> int | None:
+        """How many draws differ, where draw i is member i modulo that number.
+
+        `None` where all may differ.
+        """
+        return None
+
     def sample_noise(
         self, seed: int, index: int = 0, ensemble_seed: int = 0
     ) -> np.ndarray:

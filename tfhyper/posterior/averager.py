@@ -37,7 +37,7 @@ from tfhyper.posterior.tasks.rejection import FOREIGN, Rejection, check_rejectio
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.scaling import CalibrationWarning, Scaling
 from tfhyper.tensor_types import Structure
-from tfhyper.variational import Variational
+from tfhyper.variational import WeightPosterior
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -680,6 +680,6 @@ def _check_members(keep_members: Any) -> None:
 
 
 def _duplicate(model: keras.Model) -> keras.Model:
-    if isinstance(model, Variational):
+    if isinstance(model, WeightPosterior):
         return model.duplicate()
     return keras_graph.duplicate(model)

@@ -1,6 +1,7 @@
 """The draws of one trained network, as a source of draws."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ from tfhyper.posterior.running.weight_cache import (
     RunnableNetwork,
 )
 from tfhyper.tensor_types import Structure
-from tfhyper.variational import Variational
+from tfhyper.variational import WeightPosterior
 
 
 class DrawnEnsemble:
@@ -32,7 +33,8 @@ class DrawnEnsemble:
     A `DrawSource`: what `tfhyper.PosteriorPredictor` averages over.
 
     Args:
-        model: a functional or built Sequential model, or a `Variational` of one.
+        model: a functional or built Sequential model, or a `WeightPosterior` of one,
+            such as a `Variational`.
         settings: how draws are made. What is left to the model is settled here.
 
     Attributes:
@@ -61,13 +63,17 @@ class DrawnEnsemble:
         self._statistics = BatchNormStatistics(
             settings.batch_norm, settings.batch_size, self.point
         )
+        self._check_moments(model, settings.batch_norm)
         self._estimating = Exclusive("estimate_batch_norm")
         self._check_dropout(settings.dropout)
         if not self.settings.inside and not self._varies():
             self._check_one_draw(settings.num_draws)
             self.settings = dataclasses.replace(self.settings, num_draws=1)
-        elif settings.num_draws is None and (views := self._num_views()):
-            self.settings = dataclasses.replace(self.settings, num_draws=views)
+        elif settings.num_draws is None and not (
+            settings.deterministic or self.settings.inside
+        ):
+            count = self._num_differing()
+            self.settings = dataclasses.replace(self.settings, num_draws=count)
         self.draws = self._sample()
         self._looked_at = self._look()
 
@@ -82,13 +88,24 @@ class DrawnEnsemble:
         form = AVERAGING[self.settings.averaging]
         if not self.settings.inside or form is None:
             return network_of_draws(self.model, **options, own=own)
-        if isinstance(self.model, Variational):
+        if isinstance(self.model, WeightPosterior):
             raise ValueError(
-                '`averaging` must be "branching" for a `Variational` model, all of '
-                "whose weights differ from draw to draw. Received: "
+                f'`averaging` must be "branching" for a `{type(self.model).__name__}` '
+                "model, all of whose weights differ from draw to draw. Received: "
                 f"averaging={self.settings.averaging!r}"
             )
         return form(self.model, self.settings.num_draws, **options)
+
+    def _check_moments(self, model: keras.Model, batch_norm: str) -> None:
+        owners = model.chain() if isinstance(model, WeightPosterior) else ()
+        needed = any(owner.needs_moments for owner in owners)
+        if needed and batch_norm == "moving_average" and self.point.batch_norms:
+            raise ValueError(
+                '`batch_norm` must be "reestimate" for a '
+                f"`{type(model).__name__}` of a model with BatchNorm, whose moving "
+                "averages are of other weights than those of its draws. Received: "
+                'batch_norm="moving_average"'
+            )
 
     def _check_dropout(self, given: str | None) -> None:
         stand_ins = self.point.stand_ins
@@ -110,15 +127,17 @@ class DrawnEnsemble:
         """Whether one draw differs from another."""
         return self.settings.batch_norm == "minibatch" or self.point.is_random
 
-    def _num_views(self) -> int | None:
-        """Returns how many draws differ, if views are all that they differ in."""
-        augment = self.settings.augment
-        if augment is None or augment.draws or self.settings.deterministic:
-            return None
-        others = self.settings.batch_norm == "minibatch" or any(
-            layer is not augment for layer in self.point.random_layers
-        )
-        return None if others else len(augment.views)
+    def _num_differing(self) -> int:
+        """Returns how many draws to make: all that differ, if these are counted.
+
+        Where something else draws too, the usual number or a little more, so that all
+        that is counted comes equally often.
+        """
+        members = [layer.members for layer in self.point.random_layers]
+        counted = math.lcm(*(count for count in members if count is not None))
+        if None in members or self.settings.batch_norm == "minibatch":
+            return -(-self.settings.num_draws // counted) * counted
+        return counted
 
     def _check_one_draw(self, given: int | None) -> None:
         if given is not None and given > 1:

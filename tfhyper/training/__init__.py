@@ -1,9 +1,18 @@
 """Training: recipes, optimizers, schedules, loops over devices and machines."""
 
 from tfhyper.divergence import DivergedError
+from tfhyper.training.cyclic_rates import (
+    AveragingRate,
+    CosineCycles,
+    GeometricRate,
+)
+from tfhyper.training.cyclic_sg_mcmc import SGHMC, CyclicSGMCMC
 from tfhyper.training.fast_generator import use_fast_generator
 from tfhyper.training.fit_in_workdir import fit_in_workdir
 from tfhyper.training.folder_lock import WorkdirInUseError
+from tfhyper.training.keep_moments import SWAG, WeightAverage
+from tfhyper.training.keep_sets import FastGeometric, Snapshots
+from tfhyper.training.keep_weights import KeepWeights
 from tfhyper.training.kl import (
     BlundellKL,
     KLSchedule,
@@ -32,13 +41,19 @@ from tfhyper.training.workdir import Workdir
 from tfhyper.variational.ivon import IVON
 
 __all__ = [
-    "IVON",
+    "AveragingRate",
     "BlundellKL",
+    "CosineCycles",
     "CoupledDecayAdam",
     "CoupledDecaySGD",
+    "CyclicSGMCMC",
     "DivergedError",
+    "FastGeometric",
+    "GeometricRate",
+    "IVON",
     "InitialValues",
     "KLSchedule",
+    "KeepWeights",
     "LinearKLWarmup",
     "NAMED_RECIPES",
     "PosteriorTensorBoard",
@@ -46,9 +61,13 @@ __all__ = [
     "Preparation",
     "RECIPES",
     "Recipe",
+    "SGHMC",
+    "SWAG",
     "SmoothedCrossentropy",
+    "Snapshots",
     "SonderbyKLWarmup",
     "Trainer",
+    "WeightAverage",
     "Workdir",
     "WorkdirInUseError",
     "compile_adam_recipe",

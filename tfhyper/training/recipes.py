@@ -32,6 +32,7 @@ def compile_recipe(
     learning_rate: float = 0.1,
     weight_decay: float = 5e-4,
     decay_generator: bool = True,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     metrics: Metrics = ("accuracy",),
     fast_generator: bool = True,
     **compile_options: Any,
@@ -64,6 +65,8 @@ def compile_recipe(
         learning_rate: float > 0, the first rate.
         weight_decay: float >= 0.
         decay_generator: bool, whether the generators' weights decay, too.
+        schedule: the rate of each step, in place of that of the paper, such as
+            `tfhyper.training.CosineCycles`. `learning_rate` has no effect then.
         metrics: metrics for `model.compile`.
         fast_generator: bool, train generators without their whole gradients where
             that is exact: `tfhyper.training.use_fast_generator`.
@@ -85,7 +88,8 @@ def compile_recipe(
     """
     check_number("weight_decay", weight_decay)
     optimizer = CoupledDecaySGD(
-        step_schedule(learning_rate, epochs, steps_per_epoch),
+        _check_schedule(schedule)
+        or step_schedule(learning_rate, epochs, steps_per_epoch),
         momentum=0.9,
         nesterov=True,
         coupled_decay=weight_decay,
@@ -275,6 +279,7 @@ def compile_variational_recipe(
     *,
     learning_rate: float | None = None,
     beta_2: float | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     metrics: Metrics = ("accuracy",),
     **compile_options: Any,
 ) -> Variational:
@@ -298,6 +303,8 @@ def compile_variational_recipe(
         beta_2: float in 0 <= beta_2 < 1, the averaging of the curvature, over about
             1 / (1 - beta_2) steps; `None` for 1 - 2 / steps with all the steps of the
             training. Nearer to 1, h stays near h0; farther away, it is noisy.
+        schedule: the rate of each step, in place of the cosine, such as
+            `tfhyper.training.CosineCycles`. `learning_rate` has no effect then.
         metrics: metrics for `model.compile`.
         **compile_options: more arguments of `model.compile`.
 
@@ -328,10 +335,19 @@ def compile_variational_recipe(
     check_number("learning_rate", learning_rate, positive=True)
     if beta_2 is None:
         beta_2 = max(0.0, 1 - 2 / steps)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    rate = _check_schedule(schedule)
+    if rate is None:
+        rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     return compile_classifier(
         model, IVON(rate, beta_2=beta_2), metrics, False, compile_options
     )
+
+
+def _check_schedule(
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None,
+) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    kind = keras.optimizers.schedules.LearningRateSchedule | None
+    return check_instance("schedule", schedule, kind, "a schedule of rates, or None")
 
 
 def no_decay_roles(decay_generator: bool) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from tfhyper.layers.variational import variational_layers
 from tfhyper.tensor_types import Structure
 from tfhyper.variational.ivon import IVON
 from tfhyper.variational.weight_noise import WeightNoise
+from tfhyper.variational.weight_posterior import WeightPosterior
 
 # Losses of Keras that are a negative log-likelihood, but for what no weight changes.
 _LIKELIHOODS = {
@@ -34,7 +35,7 @@ _LIKELIHOODS = {
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class Variational(keras.Model):
+class Variational(WeightPosterior):
     """A model whose trainable weights all have a Gaussian posterior, learned with it.
 
     Every trainable weight w of the model, of whatever layer, is drawn from
@@ -109,6 +110,8 @@ class Variational(keras.Model):
         2024.
     """
 
+    noise: WeightNoise
+
     def __init__(
         self,
         model: keras.Model,
@@ -157,28 +160,6 @@ class Variational(keras.Model):
     def means(self) -> list[keras.Variable]:
         """The means of the posterior: the trainable variables of the model."""
         return self._means()
-
-    @property
-    def input(self) -> Structure:
-        """The model's symbolic input."""
-        # A Sequential model that was never called has no `input`.
-        sequential = isinstance(self.model, keras.Sequential)
-        return self.model.inputs[0] if sequential else self.model.input
-
-    @property
-    def inputs(self) -> list[keras.KerasTensor]:
-        """The model's symbolic inputs."""
-        return self.model.inputs
-
-    @property
-    def output(self) -> Structure:
-        """The model's symbolic output."""
-        return self.model.output
-
-    @property
-    def outputs(self) -> list[keras.KerasTensor]:
-        """The model's symbolic outputs."""
-        return self.model.outputs
 
     def call(self, inputs: Structure, training: bool | None = None) -> Structure:
         """Returns the model's outputs, in training with weights of the next draw."""
@@ -331,8 +312,10 @@ def _check_model(model: keras.Model) -> None:
         raise ValueError(
             "`model` must be built: give it a keras.Input or call it once. " + received
         )
-    if isinstance(model, Variational):
-        raise ValueError("`model` must not be a `Variational` already. " + received)
+    if isinstance(model, WeightPosterior):
+        raise ValueError(
+            "`model` must not have a posterior of its weights already. " + received
+        )
     if not model.trainable_variables:
         raise ValueError(f"`model` must have trainable weights. {received} without any")
     if layers := variational_layers(model):

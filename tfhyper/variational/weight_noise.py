@@ -14,10 +14,11 @@ from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeded_noise import SeededNoise
 from tfhyper.layers.seeds import StatelessSeed, check_seed
 from tfhyper.tensor_types import Tensor
+from tfhyper.variational.weight_posterior import NoiseOfWeights
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
+class WeightNoise(DrawCounter, SeededNoise, NoiseOfWeights, keras.layers.Layer):
     """Gaussian noise of many weights at once, each with a scale of its own.
 
     The weights of a draw are w = m + sigma eps, with m their means, eps from N(0, 1)
@@ -133,6 +134,15 @@ class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
         return None
 
     @property
+    def variables_drawn(self) -> list[keras.Variable]:
+        """The variables that a draw gives other values: the means."""
+        return self.means
+
+    def weights_of(self, noise: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        """Returns each mean with its weight in the draw of a noise."""
+        return self.drawn(self.deviation_of(noise))
+
+    @property
     def means(self) -> list[keras.Variable]:
         """The means of the weights that have noise, in its order."""
         return [mean for mean, _, _ in self._places()]
@@ -180,10 +190,6 @@ class WeightNoise(DrawCounter, SeededNoise, keras.layers.Layer):
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise of the mean: none."""
         return MEAN
-
-    def point_layer(self) -> None:
-        """Returns `None`: the noise is no layer of a draw's network."""
-        return None
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the layer can be made from."""

@@ -1,5 +1,6 @@
-"""The plain network of a draw whose weights all have noise."""
+"""The plain network of a draw that fixes all weights."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,39 +11,44 @@ from tfhyper.layers import StochasticLayer
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.tensor_types import Tensor
-from tfhyper.variational import Variational
+from tfhyper.variational.weight_posterior import NoiseOfWeights, WeightPosterior
 
 
 class PerturbedNetwork(PointNetwork):
-    """A network of stock layers whose trained weights with noise a draw fixes.
+    """A network of stock layers whose weights a draw fixes.
 
     A draw holds, beside what the layers of the model draw themselves, the noise of
-    all weights that have any: a seed. Generated kernels are made of generators with
-    the weights of the draw.
+    all weights that have any. Generated kernels are made of generators with the
+    weights of the draw.
 
     Args:
-        variational: a `tfhyper.Variational` of a functional or built Sequential model.
+        posterior: a `WeightPosterior` of a functional or built Sequential model, such
+            as a `tfhyper.Variational`, or of another `WeightPosterior`.
         **options: as for `PointNetwork`, and its `own`.
 
     Raises:
         TypeError: if the graph of the model is not known.
-        ValueError: as `PointNetwork`; if a trained weight belongs to none of the
+        ValueError: as `PointNetwork`; if a weight with noise belongs to none of the
             layers of the graph; or if training diverged.
     """
 
-    def __init__(self, variational: Variational, **options: Any):
-        variational.check_finite()
-        self._noise = variational.noise
-        super().__init__(variational.model, **options)
+    def __init__(self, posterior: WeightPosterior, **options: Any):
+        # The innermost last, whose noise is about what the others drew.
+        posteriors = list(posterior.chain())
+        for one in posteriors:
+            one.check_finite()
+        super().__init__(posteriors[-1].model, **options)
         # What is drawn of the layers that do not draw themselves: id of what stands
-        # for one -> its variables, and the means that they stand for.
+        # for one -> its variables, and those of the model that they stand for.
         self._drawn: dict[int, tuple[list[keras.Variable], list[keras.Variable]]] = {}
-        noisy = variational.noise.means
-        known = {id(mean) for mean in noisy}
+        noises = [one.noise for one in posteriors]
+        noisy = [x for noise in noises for x in noise.variables_drawn]
+        known = {id(variable) for variable in noisy}
+        self._size = sum(math.prod(x.shape) for x in {id(x): x for x in noisy}.values())
         placed = set()
         for original, copy in self.pairs():
             if isinstance(original, StochasticLayer):
-                placed |= {id(x) for x in getattr(original, "trainable_variables", ())}
+                placed |= {id(x) for x in getattr(original, "weights", ())}
             elif isinstance(original, keras.Layer):
                 pairs = [
                     pair
@@ -53,17 +59,20 @@ class PerturbedNetwork(PointNetwork):
                     variables, means = map(list, zip(*pairs, strict=True))
                     self._drawn[id(copy)] = variables, means
                     placed |= {id(mean) for mean in means}
-        for layer in self._noise_layers.values():
-            placed |= {id(x) for x in getattr(layer, "trainable_variables", ())}
-        for mean in noisy:
-            if id(mean) not in placed:
+        # What one posterior draws of another's noise, such as its scale.
+        for layer in [*self._noise_layers.values(), *noises]:
+            placed |= {id(x) for x in getattr(layer, "weights", ())}
+        for variable in noisy:
+            if id(variable) not in placed:
                 raise ValueError(
                     "`model` must have its trained weights in the layers of its graph, "
                     f"where a draw can set them. Received: model={self.model.name!r} "
-                    f"with '{mean.path}' elsewhere"
+                    f"with '{variable.path}' elsewhere"
                 )
-        self._name = keras_graph.free_name("weights", self._noise_layers)
-        self._noise_layers[self._name] = self._noise
+        self._noises: dict[str, NoiseOfWeights] = {}
+        for one in posteriors:
+            name = keras_graph.free_name(one.noise_name, self._noise_layers)
+            self._noises[name] = self._noise_layers[name] = one.noise
 
     def drawn_variables(self, layer: keras.Layer) -> list[keras.Variable]:
         """Returns the variables of a layer of `network` that a draw fixes."""
@@ -75,7 +84,7 @@ class PerturbedNetwork(PointNetwork):
         self, draws: Sequence[Draw]
     ) -> Iterator[tuple[keras.Layer, list[list]]]:
         """Yields layers of `network`, and the weights that each draw has there."""
-        values = [self._values_of(draw.noise[self._name]) for draw in draws]
+        values = [self._values_of(draw) for draw in draws]
         for original, copy in self.pairs():
             if isinstance(original, StochasticLayer):
                 source = self._sources[id(original)]
@@ -90,10 +99,14 @@ class PerturbedNetwork(PointNetwork):
                 means = self._drawn[id(copy)][1]
                 yield copy, [[one[id(x)][1] for x in means] for one in values]
 
-    def _values_of(self, noise: Tensor) -> dict[int, tuple[keras.Variable, Tensor]]:
-        """Returns id of a mean -> the mean, and the weight of a draw."""
-        deviation = self._noise.deviation_of(noise)
-        return {id(pair[0]): pair for pair in self._noise.drawn(deviation)}
+    def _values_of(self, draw: Draw) -> dict[int, tuple[keras.Variable, Tensor]]:
+        """Returns id of a variable -> the variable, and its value in a draw."""
+        values: dict[int, tuple[keras.Variable, Tensor]] = {}
+        for name, noise in self._noises.items():
+            with keras.StatelessScope(list(values.values())):
+                pairs = noise.weights_of(draw.noise[name])
+            values.update((id(pair[0]), pair) for pair in pairs)
+        return values
 
     def _stochastic_weights(
         self,
@@ -109,7 +122,7 @@ class PerturbedNetwork(PointNetwork):
     @property
     def drawn_bytes(self) -> int:
         """How many bytes the weights of one draw have, in float32."""
-        return super().drawn_bytes + 4 * self._noise.size
+        return super().drawn_bytes + 4 * self._size
 
     def set(self, draw: Draw) -> None:
         """Gives `network` the weights and the BatchNorm moments of a draw.
@@ -131,13 +144,13 @@ def network_of_draws(model: keras.Model, **options: Any) -> PointNetwork:
     """Returns the network that draws of a model are given to.
 
     Args:
-        model: a functional or built Sequential model, or a `Variational` of one.
+        model: a functional or built Sequential model, or a `WeightPosterior` of one.
         **options: as for `PointNetwork`.
 
     Raises:
         TypeError: if the model's graph is not known.
         ValueError: as the classes.
     """
-    if isinstance(model, Variational):
+    if isinstance(model, WeightPosterior):
         return PerturbedNetwork(model, **options)
     return PointNetwork(model, **options)
