@@ -12,7 +12,7 @@ import foreign_inputs
 import keras
 import numpy as np
 from one_training_data import Images, batches, flip_half, flipped, load_images
-from one_training_rows import DRAWINGS, METHODS, Job, Row, Training
+from one_training_rows import DRAWINGS, KEEPERS, METHODS, Job, Row, Training
 from one_training_settings import SETTINGS, Setting
 
 import tfhyper
@@ -89,6 +89,9 @@ class Lab:
     def train(self, training: Training) -> keras.Model:
         """Trains a network, takes it up where it was stopped, or reads it.
 
+        Returns:
+            The model; where weights were kept, the posterior of these.
+
         Raises:
             OutOfTime: before an epoch that would end after the deadline.
             tfhyper.training.WorkdirInUseError: if another process trains it.
@@ -104,16 +107,21 @@ class Lab:
             data.steps_per_epoch,
         )
         workdir = self._workdir(training)
+        callbacks = [_Clock(workdir.file("seconds.json"), self.check_time)]
+        keeper = None
+        if training.method in KEEPERS:
+            keeper = KEEPERS[training.method](job, workdir.file("kept"))
+            callbacks.append(keeper)
         print(f"== {training.name}", flush=True)
         model, _ = tfhyper_training.fit_in_workdir(
             workdir,
             lambda: METHODS[training.method](job),
             data,
             training.epochs,
-            callbacks=[_Clock(workdir.file("seconds.json"), self.check_time)],
+            callbacks=callbacks,
             verbose=self.verbose,
         )
-        return model
+        return model if keeper is None else keeper.posterior(model)
 
     def check_time(self, seconds: float = 0.0) -> None:
         """Raises `OutOfTime` if what takes so many seconds would end too late."""

@@ -70,13 +70,15 @@ def score_group(lab: Lab, row: Row, group: list[Training]) -> dict[str, Any] | N
     test, validation = (
         lab.members(row, group, name) for name in ("test", "validation")
     )
-    main, singles = row.main_draws(lab.setting), lab.setting.singles
+    members = len(test) // len(group)
+    main = row.main_draws(lab.setting, members)
+    singles = lab.setting.singles
     ones = [
         report(y_test, test[i : i + 1], y_validation, validation[i : i + 1])
         for i in range(min(singles, len(test)))
     ]
     draws = {"1": {key: float(np.median([x[key] for x in ones])) for key in ones[0]}}
-    for count in row.num_draws(lab.setting):
+    for count in sorted({main, *row.num_draws(lab.setting, members)}):
         if count > 1:
             draws[str(count)] = report(
                 y_test, test[:count], y_validation, validation[:count]

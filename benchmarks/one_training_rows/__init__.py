@@ -2,7 +2,8 @@
 
 A file says how a network is trained (`METHODS`, name -> function from a `Job` to a
 compiled model), how its draws are made (`DRAWINGS`, name -> function from the trained
-model to a predictor), and which rows of the table come of them (`ROWS`).
+model to a predictor), and which rows of the table come of them (`ROWS`). A method whose
+draws are weights of several epochs says what keeps these (`KEEPERS`).
 """
 
 from one_training_rows import (
@@ -10,15 +11,30 @@ from one_training_rows import (
     dropout,
     hyper,
     ivon,
+    kept,
     mcbn,
     plain,
 )
-from one_training_rows.row import Drawing, Job, Method, Row, Training
+from one_training_rows.row import Drawing, Job, Keeper, Method, Row, Training
 
-__all__ = ["DRAWINGS", "METHODS", "ROWS", "Drawing", "Job", "Method", "Row", "Training"]
+__all__ = [
+    "DRAWINGS",
+    "KEEPERS",
+    "METHODS",
+    "ROWS",
+    "Drawing",
+    "Job",
+    "Keeper",
+    "Method",
+    "Row",
+    "Training",
+]
 
-_FILES = (plain, dropout, mcbn, bayes, hyper, ivon)
+_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, kept)
 
 METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()}
 DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}
+KEEPERS: dict[str, Keeper] = {
+    k: v for x in _FILES for k, v in getattr(x, "KEEPERS", {}).items()
+}
 ROWS: dict[str, Row] = {row.name: row for x in _FILES for row in x.ROWS}

@@ -8,7 +8,7 @@ import keras
 from one_training_settings import ENSEMBLE, Setting
 
 import tfhyper
-from tfhyper import kits, models
+from tfhyper import kits, models, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Job:
 
 
 Method: TypeAlias = Callable[[Job], keras.Model]
+# What keeps weights while a method trains, made of a job and a folder.
+Keeper: TypeAlias = Callable[[Job, str], training.KeepWeights]
 # (trained model, number of draws, seed, images in a batch) -> predictor.
 Drawing: TypeAlias = Callable[[keras.Model, int, int, int], tfhyper.PosteriorPredictor]
 
@@ -88,7 +90,7 @@ class Row:
         drawing: key of `DRAWINGS`: how draws are made of it.
         networks: how many networks, trained apart, are averaged over.
         share: of the setting's epochs, the length of each training.
-        random: whether a trained network has more than one draw.
+        random: whether a trained network has as many draws as are asked for.
         evaluations: gradients of a batch in a step.
     """
 
@@ -125,13 +127,20 @@ class Row:
             for group in dict.fromkeys(seeds)
         ]
 
-    def num_draws(self, setting: Setting) -> list[int]:
-        """Returns the numbers of draws that the row has, ascending."""
-        return list(setting.draws) if self.random else [self.networks]
+    def num_draws(self, setting: Setting, members: int = 1) -> list[int]:
+        """Returns the numbers of draws that the row has, ascending.
 
-    def main_draws(self, setting: Setting) -> int:
-        """Returns the number of draws that the table tells."""
-        return setting.main_draws if self.random else self.networks
+        Args:
+            setting: of the trainings.
+            members: draws of each network, where there are no more.
+        """
+        return list(setting.draws) if self.random else [self.networks * members]
+
+    def main_draws(self, setting: Setting, members: int = 1) -> int:
+        """Returns the number of draws that the table tells; arguments as above."""
+        if self.random:
+            return setting.main_draws
+        return self.networks * min(members, setting.main_draws)
 
     def cost(self) -> float:
         """Returns the gradient evaluations, those of one plain training as 1."""

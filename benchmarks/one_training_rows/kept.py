@@ -1,0 +1,159 @@
+"""Weights kept along one training: snapshots, averages, SWAG, cyclical sampling."""
+
+from collections.abc import Callable
+
+import keras
+
+import tfhyper
+from one_training_rows.row import Job, Method, Row
+from tfhyper import kits, training
+
+CYCLES = 4
+# Of the epochs, before weights are averaged or cycles are short.
+START = 0.75
+# The rate that keeps weights moving, and the lowest of short cycles.
+HIGH, LOW = 0.05, 0.01
+RANK = 10
+
+# A method's rate of a job, beside which all is as for MAP.
+Rate = Callable[[Job], keras.optimizers.schedules.LearningRateSchedule]
+
+
+def cosine_cycles(job: Job) -> training.CosineCycles:
+    """Cycles from 0.1 to 0."""
+    return training.CosineCycles(0.1, job.epochs * job.steps_per_epoch, _cycles(job))
+
+
+def _cycles(job: Job) -> int:
+    return min(CYCLES, job.epochs)
+
+
+def _start(job: Job) -> int:
+    return max(1, round(START * job.epochs))
+
+
+def geometric(job: Job) -> training.GeometricRate:
+    """Short cycles at the end, of two epochs."""
+    steps = job.steps_per_epoch
+    return training.GeometricRate(0.1, _start(job) * steps, 2 * steps, HIGH, LOW)
+
+
+def averaging(job: Job) -> training.AveragingRate:
+    """A rate that stays high at the end."""
+    return training.AveragingRate(0.1, _start(job) * job.steps_per_epoch, HIGH)
+
+
+def with_rate(rate: Rate, kit: str = "deterministic") -> Method:
+    """Returns the method of MAP with another rate, of a kit's network."""
+
+    def train(job: Job) -> keras.Model:
+        seed = {"seed": job.seed} if kit == "hyper" else {}
+        return training.compile_recipe(
+            job.network(kits.KITS[kit](**seed)),
+            job.epochs,
+            job.steps_per_epoch,
+            weight_decay=job.setting.weight_decay,
+            schedule=rate(job),
+        )
+
+    return train
+
+
+def sampled(job: Job) -> keras.Model:
+    """SGHMC with cosine cycles, noise in the last quarter, temperature 1/200."""
+    model = job.network(kits.deterministic())
+    optimizer = training.SGHMC(
+        cosine_cycles(job),
+        job.num_examples,
+        temperature=0.005,
+        exploration=0.75,
+        coupled_decay=job.setting.weight_decay,
+        seed=job.seed,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def learned_noise(kit: str) -> Method:
+    """Returns the method of learned noise within each cycle."""
+
+    def train(job: Job) -> keras.Model:
+        seed = {"seed": job.seed} if kit == "hyper" else {}
+        model = tfhyper.Variational(
+            job.network(kits.KITS[kit](**seed)),
+            job.num_examples,
+            weight_decay=job.setting.weight_decay,
+            seed=job.seed,
+        )
+        steps = job.epochs * job.steps_per_epoch
+        rate = training.CosineCycles(model.noise.initial_curvature, steps, _cycles(job))
+        return training.compile_variational_recipe(
+            model, job.epochs, job.steps_per_epoch, schedule=rate
+        )
+
+    return train
+
+
+def snapshots(job: Job, folder: str) -> training.Snapshots:
+    """Keeps the end of each cycle."""
+    return training.Snapshots(_cycles(job), folder=folder)
+
+
+def of_sets(
+    model: keras.Model, draws: int, seed: int, batch_size: int
+) -> tfhyper.PosteriorPredictor:
+    """Each set of weights once, with moments of BatchNorm of its own."""
+    return tfhyper.PosteriorPredictor(model, seed=seed)
+
+
+METHODS = {
+    "snapshots": with_rate(cosine_cycles),
+    "hyper_snapshots": with_rate(cosine_cycles, "hyper"),
+    "fge": with_rate(geometric),
+    "swa": with_rate(averaging),
+    "swag": with_rate(averaging),
+    "csgmcmc": sampled,
+    "ivon_cycles": learned_noise("deterministic"),
+    "hyper_ivon_cycles": learned_noise("hyper"),
+}
+KEEPERS = {
+    "snapshots": snapshots,
+    "hyper_snapshots": snapshots,
+    "fge": lambda job, folder: training.FastGeometric(_start(job), 2, folder),
+    "swa": lambda job, folder: training.WeightAverage(START, folder=folder),
+    "swag": lambda job, folder: training.SWAG(
+        min(RANK, job.epochs - _start(job)), START, folder=folder
+    ),
+    "csgmcmc": lambda job, folder: training.CyclicSGMCMC(_cycles(job), folder=folder),
+    "ivon_cycles": snapshots,
+    "hyper_ivon_cycles": snapshots,
+}
+DRAWINGS = {"of_sets": of_sets}
+ROWS = (
+    Row(
+        "snapshots",
+        "four snapshots",
+        "snapshots",
+        "of_sets",
+        random=False,
+    ),
+    Row("hyper_snapshots", "the hypernetwork's", "hyper_snapshots", "of_weights"),
+    Row("fge", "fast geometric", "fge", "of_sets", random=False),
+    Row("swa", "SWA", "swa", "of_sets", random=False),
+    Row("swag", "SWAG", "swag", "of_weights"),
+    Row(
+        "csgmcmc",
+        "cyclical SG-MCMC",
+        "csgmcmc",
+        "of_sets",
+        random=False,
+    ),
+    Row("ivon_cycles", "IVON in four cycles", "ivon_cycles", "of_weights"),
+    Row(
+        "hyper_ivon_cycles",
+        "hypernetwork with IVON in four cycles",
+        "hyper_ivon_cycles",
+        "of_weights",
+    ),
+)
