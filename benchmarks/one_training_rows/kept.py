@@ -138,7 +138,12 @@ ROWS = (
         "of_sets",
         random=False,
     ),
-    Row("hyper_snapshots", "the hypernetwork's", "hyper_snapshots", "of_weights"),
+    Row(
+        "hyper_snapshots",
+        "hypernetwork, four snapshots",
+        "hyper_snapshots",
+        "of_weights",
+    ),
     Row("fge", "fast geometric", "fge", "of_sets", random=False),
     Row("swa", "SWA", "swa", "of_sets", random=False),
     Row("swag", "SWAG", "swag", "of_weights"),
