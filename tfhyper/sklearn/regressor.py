@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from tfhyper import heads, metrics
@@ -71,6 +72,11 @@ class Regressor(RegressorMixin, Estimator):
 
     _tasks = (Regression, Distribution)
     _tasks_in_words = "a regression, of means or distributions"
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def fit(
         self,
