@@ -114,6 +114,11 @@ class Augment(StochasticLayer, keras.layers.Layer):
         return len(self.views) > 1 or self.draws
 
     @property
+    def distinct_draws(self) -> int | None:
+        """The number of views, if these are all that draws differ in."""
+        return None if self.draws else len(self.views)
+
+    @property
     def _counts(self) -> list[int]:
         """How many generators each view has."""
         return [len(generator_states(view)) for view in self.views]

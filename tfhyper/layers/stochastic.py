@@ -56,6 +56,14 @@ class StochasticLayer(LayerMixin):
         """Whether one draw of the layer differs from another."""
         return self.noise_kind is not NoiseKind.NONE
 
+    @property
+    def distinct_draws(self) -> int | None:
+        """How many draws of the layer differ, if it is so many and no more.
+
+        Draw number `index` is that of `index` modulo this. `None`: there is no end.
+        """
+        return None
+
     def sample_noise(
         self, seed: int, index: int = 0, ensemble_seed: int = 0
     ) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The draws of one trained network, as a source of draws."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,8 +67,8 @@ class DrawnEnsemble:
         if not self.settings.inside and not self._varies():
             self._check_one_draw(settings.num_draws)
             self.settings = dataclasses.replace(self.settings, num_draws=1)
-        elif settings.num_draws is None and (views := self._num_views()):
-            self.settings = dataclasses.replace(self.settings, num_draws=views)
+        elif settings.num_draws is None and (count := self._distinct_draws()):
+            self.settings = dataclasses.replace(self.settings, num_draws=count)
         self.draws = self._sample()
         self._looked_at = self._look()
 
@@ -110,15 +111,14 @@ class DrawnEnsemble:
         """Whether one draw differs from another."""
         return self.settings.batch_norm == "minibatch" or self.point.is_random
 
-    def _num_views(self) -> int | None:
-        """Returns how many draws differ, if views are all that they differ in."""
-        augment = self.settings.augment
-        if augment is None or augment.draws or self.settings.deterministic:
+    def _distinct_draws(self) -> int | None:
+        """Returns how many draws differ: views, members. `None`: there is no end."""
+        settings = self.settings
+        if settings.deterministic or settings.batch_norm == "minibatch":
             return None
-        others = self.settings.batch_norm == "minibatch" or any(
-            layer is not augment for layer in self.point.random_layers
-        )
-        return None if others else len(augment.views)
+        counts = [layer.distinct_draws for layer in self.point.random_layers]
+        known = [count for count in counts if count is not None]
+        return math.lcm(*known) if len(known) == len(counts) else None
 
     def _check_one_draw(self, given: int | None) -> None:
         if given is not None and given > 1:
