@@ -176,6 +176,13 @@ def multiplicative_flows():
 
 
 @kind(vectors())
+def rank_one_members():
+    hidden = tfhyper.layers.RankOneDense(8, activation="relu", members=2)
+    head = tfhyper.layers.RankOneDense(3, posterior="cauchy", members=3)
+    return keras.Sequential([vector(), hidden, head])
+
+
+@kind(vectors())
 def bayesian_hypernetwork():
     return keras.Sequential(
         [vector(), tfhyper.layers.BayesHyperDense(8, activation="relu"), L.Dense(3)]

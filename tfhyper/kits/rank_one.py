@@ -43,8 +43,10 @@ def rank_one(
     BatchNorm's affine parameters are plain variables that all members have in common,
     as in the authors' wide residual networks. With `batch="whole"` a batch of training
     holds one member, so that BatchNorm normalises each by its own moments, as the
-    draws of a predictor have them. With `"divided"` it normalises by those of all
-    members together: predict with `batch_norm="moving_average"`, which are the same.
+    draws of a predictor have them; straight behind a convolution it takes out how
+    large s is, and not its signs, so that members differ there by r, and by signs with
+    `random_signs=True`. With `"divided"` it normalises by the moments of all members
+    together: predict with `batch_norm="moving_average"`, which are the same.
     Transposed and depthwise convolutions are plain.
 
     `tfhyper.convert` keeps a trained network as that of r = s = 1: all members start

@@ -148,7 +148,9 @@ class Factors:
         if standard is None or self.rho is None:
             return found
         scales = ops.take(ops.softplus(self.rho), members, axis=0)
-        return ops.clip(found + scales * ops.cast(standard, scales.dtype), -BOUND, BOUND)
+        return ops.clip(
+            found + scales * ops.cast(standard, scales.dtype), -BOUND, BOUND
+        )
 
     def kl_divergence(self, prior_scale: float) -> Tensor:
         """Returns the sum of KL(q || p) over all factors of all members, in nats."""

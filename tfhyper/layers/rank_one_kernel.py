@@ -303,7 +303,9 @@ class RankOneKernel(VariationalKernel):
 
     def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Returns noise as `sample_noise`, in tensors."""
-        return self._fresh(StatelessSeed(seed, count), index) if self.is_random else MEAN
+        return (
+            self._fresh(StatelessSeed(seed, count), index) if self.is_random else MEAN
+        )
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise of the only member's means, if there are these."""
