@@ -12,12 +12,13 @@ from one_training_rows import (
     ivon,
     mcbn,
     plain,
+    rank_one,
 )
 from one_training_rows.row import Drawing, Job, Method, Row, Training
 
 __all__ = ["DRAWINGS", "METHODS", "ROWS", "Drawing", "Job", "Method", "Row", "Training"]
 
-_FILES = (plain, dropout, mcbn, bayes, hyper, ivon)
+_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, rank_one)
 
 METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()}
 DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}

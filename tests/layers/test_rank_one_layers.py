@@ -1,4 +1,4 @@
-"""The layers of one kernel and rank-one factors by member: outputs, draws, KL, Keras."""
+"""The layers of one kernel and rank-one factors: outputs, draws, KL, Keras."""
 
 import copy
 

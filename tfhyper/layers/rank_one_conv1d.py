@@ -16,8 +16,9 @@ class RankOneConv1D(RankOneKernel, ConvOperation, keras.layers.Conv1D):
 
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv1D`.
-        posterior, members, batch, member_bias, factor_spread, random_signs, prior_scale,
-            kl_weight, initial_scale, seed: see `tfhyper.layers.RankOneConv2D`.
+        posterior, members, batch, member_bias, factor_spread, random_signs,
+            prior_scale, kl_weight, initial_scale, seed: see
+            `tfhyper.layers.RankOneConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, steps, channels), or channels first.

@@ -16,8 +16,9 @@ class RankOneConv3D(RankOneKernel, ConvOperation, keras.layers.Conv3D):
 
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv3D`.
-        posterior, members, batch, member_bias, factor_spread, random_signs, prior_scale,
-            kl_weight, initial_scale, seed: see `tfhyper.layers.RankOneConv2D`.
+        posterior, members, batch, member_bias, factor_spread, random_signs,
+            prior_scale, kl_weight, initial_scale, seed: see
+            `tfhyper.layers.RankOneConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, depth, height, width, channels), or channels first.

@@ -20,8 +20,9 @@ class RankOneDense(RankOneKernel, DenseOperation, keras.layers.Dense):
 
     Args:
         *args, **kwargs: the arguments of `keras.layers.Dense`.
-        posterior, members, batch, member_bias, factor_spread, random_signs, prior_scale,
-            kl_weight, initial_scale, seed: see `tfhyper.layers.RankOneConv2D`.
+        posterior, members, batch, member_bias, factor_spread, random_signs,
+            prior_scale, kl_weight, initial_scale, seed: see
+            `tfhyper.layers.RankOneConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, ..., features).

@@ -13,6 +13,7 @@ from tfhyper.checks import (
     check_number,
     check_positive_integer,
 )
+from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.noise import MEAN, NoiseKind, is_mean
 from tfhyper.layers.rank_one_factors import (
     DENSITIES,
@@ -53,11 +54,12 @@ class RankOneKernel(VariationalKernel):
     Factors are weights (`posterior="point"`: BatchEnsemble), or each has a posterior
     of its own around a location of the member's (rank-1 BNNs),
 
-        gaussian    q(r_ki) = N(m_ki, softplus(rho_ki)^2),       p = N(1, prior_scale^2)
-        cauchy      q(r_ki) = Cauchy(m_ki, softplus(rho_ki)),    p = Cauchy(1, prior_scale)
+        gaussian    q(r_ki) = N(m_ki, sigma_ki^2),      p = N(1, prior_scale^2)
+        cauchy      q(r_ki) = Cauchy(m_ki, sigma_ki),   p = Cauchy(1, prior_scale)
 
-    s likewise; what is drawn is clipped to -10 ... 10. The posterior is the mixture of
-    the members, each with the weight 1 / K, and the loss gains kl_weight times
+    with sigma = softplus(rho), s likewise; what is drawn is clipped to -10 ... 10. The
+    posterior is the mixture of the members, each with the weight 1 / K, and the loss
+    gains kl_weight times
 
         1 / K sum_k KL(q_k || p)
 
@@ -161,6 +163,8 @@ class RankOneKernel(VariationalKernel):
         inputs = self.to_compute_dtype(inputs)
         if training and self.batch == "divided":
             return self._divided(inputs, count)
+        if not training and self.batch == "whole" and self.is_random:
+            warn_of_moving_averages(self)
         # The member's number goes by the count: that of the next call is the next.
         noise = self._fresh(self.stream_seed("factors", count), count)
         kernel, bias = self._weights(noise)
@@ -303,9 +307,9 @@ class RankOneKernel(VariationalKernel):
 
     def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
         """Returns noise as `sample_noise`, in tensors."""
-        return (
-            self._fresh(StatelessSeed(seed, count), index) if self.is_random else MEAN
-        )
+        if not self.is_random:
+            return MEAN
+        return self._fresh(StatelessSeed(seed, count), index)
 
     def mean_noise(self) -> np.ndarray | None:
         """Returns the noise of the only member's means, if there are these."""
