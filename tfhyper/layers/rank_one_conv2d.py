@@ -39,12 +39,12 @@ class RankOneConv2D(RankOneKernel, ConvOperation, keras.layers.Conv2D):
         whole       a step trains one member, the next step the next one, with one
                     draw of its factors. BatchNorm normalises by the batch, that is
                     by the moments of the member, as in its own draw when a predictor
-                    estimates them. Costs a product of the size of the kernel.
+                    estimates them. Costs two products of the size of the kernel.
         divided     each member has an equal part of the batch, the first part the
                     first member, by (x r * W) s in one convolution, as in the paper.
-                    Costs two products of the size of inputs and outputs, and the
-                    memory of their results. Each example has its own draw of factors.
-                    BatchNorm has one mean and variance for all members together, as
+                    Costs two products of the size of inputs and outputs, and keeps
+                    both results: about twice the memory of activations. Each
+                    example has its own draw of factors. BatchNorm has one mean and variance for all members together, as
                     in the authors' networks: predict with the same,
                     `batch_norm="moving_average"`.
 

@@ -285,7 +285,7 @@ class RankOneKernel(VariationalKernel):
                 values = ops.convert_to_numpy(factors.location)
                 values = np.abs(values) if self.random_signs else values
             factors.location.assign(values)
-        if self.bias is not None:
+        if self.bias is not None and bias is not None:
             self.bias.assign(np.broadcast_to(bias, self.bias.shape))
 
     def sample_noise(

@@ -48,8 +48,10 @@ class VariationalLayer(LayerMixin):
     1.0
     """
 
-    # False for a layer whose arguments say that its weights are points.
-    has_divergence: bool = True
+    @property
+    def has_divergence(self) -> bool:
+        """Whether q has a density; not where the arguments say that it is points."""
+        return True
 
     def build_kl_factor(self) -> None:
         """Makes the weight that schedules set, 1 at the start, and the counts."""
