@@ -2150,7 +2150,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "prior_mean": bv.number(least=0),
         "block": bv.sizes(),
     },
-    "kits.hyper": {"prior": bv.choice()},
+    "kits.hyper": {"prior": bv.choice(), "rank": bv.integer()},
     "kits.rank_one": {**_MEMBERS, "initial_scale": bv.number(above=0)},
     "kits.sngp": _LAST_LAYER,
     "kits.vbll": {**_LAST_LAYER, "num_examples": bv.integer(optional=False)},
@@ -2181,7 +2181,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "model": bv.domain("layer", text=bv.TEXT, number=3, mapping={}, list=[1]),
     },
     **{
-        f"layers.Hyper{name}": {"prior": bv.choice()}
+        f"layers.Hyper{name}": {"prior": bv.choice(), "rank": bv.integer()}
         for name in (
             "Conv1D",
             "Conv2D",

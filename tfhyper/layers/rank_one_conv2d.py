@@ -44,9 +44,9 @@ class RankOneConv2D(RankOneKernel, ConvOperation, keras.layers.Conv2D):
                     first member, by (x r * W) s in one convolution, as in the paper.
                     Costs two products of the size of inputs and outputs, and keeps
                     both results: about twice the memory of activations. Each
-                    example has its own draw of factors. BatchNorm has one mean and variance for all members together, as
-                    in the authors' networks: predict with the same,
-                    `batch_norm="moving_average"`.
+                    example has its own draw of factors. BatchNorm has one mean and
+                    variance for all members together, as in the authors' networks:
+                    predict with the same, `batch_norm="moving_average"`.
 
     Either way a step has the convolutions of a plain one. That all members see all
     examples in each step, as the authors' code has it, costs K times as much: repeat
