@@ -391,6 +391,10 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
         {"units": 3, "num_features": 8, "num_examples": 100},
         (2, 4),
     ),
+    "RankOneConv1D": (_CONV, (2, 6, 2)),
+    "RankOneConv2D": (_CONV, (2, 6, 6, 2)),
+    "RankOneConv3D": (_CONV, (2, 6, 6, 6, 2)),
+    "RankOneDense": ({"units": 3}, (2, 4)),
     "Shift": ({"rows": 1, "columns": -1}, (2, 6, 6, 2)),
     "SpectralConv1D": (_CONV, (2, 6, 2)),
     "SpectralConv2D": (_CONV, (2, 6, 6, 2)),
@@ -538,6 +542,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         "path": os.path.join(saved_pairs()["images_dir"], "0.png")
     },
     "data.reduce_picture": lambda: {"picture": np.ones((4, 6, 3), "uint8")},
+    "data.repeat_batches": lambda: {"data": batches(), "members": 2},
     "data.median_frequency_weights": lambda: {
         "labels": MAP_LABELS,
         "num_classes": 3,
@@ -638,6 +643,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.hyper": dict,
     "kits.mc_dropout": dict,
     "kits.mnf": lambda: {"num_examples": 100},
+    "kits.rank_one": lambda: {"posterior": "gaussian", "num_examples": 100},
     "kits.sngp": lambda: {"num_examples": 100},
     "kits.static_hypernet": dict,
     "kits.vbll": lambda: {"num_examples": 100},
@@ -1684,6 +1690,14 @@ _LAYER = {
     "prior_mean": bv.choice(),
 }
 _FLOW = {"prior_mean": bv.number(least=0)}
+_MEMBERS = {
+    "posterior": bv.choice(),
+    "members": bv.integer(),
+    "batch": bv.choice(),
+    "member_bias": bv.boolean(),
+    "factor_spread": bv.number(least=0),
+    "random_signs": bv.boolean(),
+}
 _LAST_LAYER = {
     "covariance": bv.choice(),
     "inference": bv.choice(),
@@ -2191,6 +2205,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "picture": bv.numbers(tied=None),
         "scale": bv.integer(2, 16),
     },
+    "data.repeat_batches": {"data": bv.dataset(), "members": bv.integer()},
     "data.standardization": {"values": bv.numbers(tied=None)},
     "data.Standardization.apply": {"values": bv.numbers(tied=None, scalar=True)},
     "data.Standardization.undo": {"values": bv.numbers(tied=None, scalar=True)},
@@ -2221,7 +2236,8 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "prior_mean": bv.number(least=0),
         "block": bv.sizes(),
     },
-    "kits.hyper": {"prior": bv.choice()},
+    "kits.hyper": {"prior": bv.choice(), "rank": bv.integer()},
+    "kits.rank_one": {**_MEMBERS, "initial_scale": bv.number(above=0)},
     "kits.sngp": _LAST_LAYER,
     "kits.vbll": {**_LAST_LAYER, "num_examples": bv.integer(optional=False)},
     "layers.": {
@@ -2251,7 +2267,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "model": bv.domain("layer", text=bv.TEXT, number=3, mapping={}, list=[1]),
     },
     **{
-        f"layers.Hyper{name}": {"prior": bv.choice()}
+        f"layers.Hyper{name}": {"prior": bv.choice(), "rank": bv.integer()}
         for name in (
             "Conv1D",
             "Conv2D",
@@ -2268,6 +2284,10 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         for name in ("Conv1D", "Conv2D", "Conv3D", "Dense")
     },
     "layers.VBLLDense": _LAST_LAYER,
+    **{
+        f"layers.RankOne{name}": _MEMBERS
+        for name in ("Conv1D", "Conv2D", "Conv3D", "Dense")
+    },
     "layers.BayesHyperConv2D": _FLOW,
     "layers.BayesHyperDense": _FLOW,
     "layers.Dropout": {

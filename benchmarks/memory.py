@@ -23,7 +23,7 @@ import tempfile
 from absl import app, flags
 
 # First, for what it imports before TensorFlow.
-from networks import PLAIN, chosen, hypernetworks, rivals, settings  # isort: skip
+from networks import PLAIN, chosen, hypernetworks, members, rivals, settings  # isort: skip
 import keras
 from report import markdown_table, provenance, read_json, show_own_flags, write_json
 from workload import batch
@@ -169,7 +169,7 @@ CHILD_FLAGS = ("depth", "width", "batch_size", "size", "precision", "steps")
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    systems = {**hypernetworks(), **rivals()}
+    systems = {**hypernetworks(), **members(), **rivals()}
     if FLAGS.system:
         make, _ = systems[FLAGS.system]
         write_json(FLAGS.output, measure(make))

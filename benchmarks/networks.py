@@ -104,6 +104,19 @@ def bayesian() -> dict[str, tuple[Callable, str]]:
     return systems
 
 
+def members() -> dict[str, tuple[Callable, str]]:
+    """Returns the same of our networks whose members share their kernels."""
+    forms: dict[str, dict] = {
+        "point": {},
+        "point, divided": {"batch": "divided"},
+        "gaussian": {"posterior": "gaussian", "num_examples": EXAMPLES},
+    }
+    return {
+        f"rank one, {form}": (functools.partial(ours, kits.rank_one(**options)), PLAIN)
+        for form, options in forms.items()
+    }
+
+
 def rivals() -> dict[str, tuple[Callable, str]]:
     """Returns the same of the other packages that are installed."""
     if not FLAGS.rivals or FLAGS.precision != "float32":

@@ -13,7 +13,7 @@ the plain network of the same framework in the same round.
 from absl import app, flags
 
 # First, for what it imports before TensorFlow.
-from networks import bayesian, chosen, hypernetworks, rivals, settings  # isort: skip
+from networks import bayesian, chosen, hypernetworks, members, rivals, settings  # isort: skip
 from report import markdown_table, provenance, show_own_flags, write_json
 from timing import time_systems
 
@@ -26,7 +26,7 @@ flags.DEFINE_string("output", "benchmarks/results/step_time.json", "The JSON.")
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    systems = chosen({**hypernetworks(), **bayesian(), **rivals()})
+    systems = chosen({**hypernetworks(), **bayesian(), **members(), **rivals()})
     systems = {name: (make()[0], plain) for name, (make, plain) in systems.items()}
     results = time_systems(systems, FLAGS.warm_up, FLAGS.rounds)
     for row in results.values():

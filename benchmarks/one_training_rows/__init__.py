@@ -14,6 +14,7 @@ from one_training_rows import (
     kept,
     mcbn,
     plain,
+    rank_one,
 )
 from one_training_rows.row import Drawing, Job, Keeper, Method, Row, Training
 
@@ -30,7 +31,7 @@ __all__ = [
     "Training",
 ]
 
-_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, kept)
+_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, kept, rank_one)
 
 METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()}
 DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}

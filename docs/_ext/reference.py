@@ -78,6 +78,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.BayesConv1D layers.BayesConv2D layers.BayesConv3D
         layers.BayesConv2DTranspose layers.BayesDepthwiseConv2D layers.MNFDense
         layers.MNFConv2D layers.BayesHyperDense layers.BayesHyperConv2D
+        layers.RankOneDense layers.RankOneConv1D layers.RankOneConv2D
+        layers.RankOneConv3D
         layers.StaticHyperConv2D layers.MCDropout layers.Dropout layers.VBLLDense
         layers.RandomFeatureGaussianProcess layers.SpectralDense layers.SpectralConv1D
         layers.SpectralConv2D layers.SpectralConv3D""",
@@ -98,8 +100,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "networks",
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
         """convert LayerKit kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
-        kits.mc_dropout kits.sngp kits.vbll kits.static_hypernet kits.deterministic
-        kits.get kits.KITS
+        kits.mc_dropout kits.rank_one kits.sngp kits.vbll kits.static_hypernet
+        kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
         models.segnet models.deeplab_cifar models.espcn models.edsr
@@ -267,7 +269,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Images that come with the package, TensorFlow Datasets, folders, and tables.",
         """data.load_arrays data.load data.load_segmentation data.load_super_resolution
         data.Data data.DATASETS data.picture_pairs data.PicturePair data.read_picture
-        data.reduce_picture data.DatasetSpec data.median_frequency_weights
+        data.reduce_picture data.repeat_batches data.DatasetSpec
+        data.median_frequency_weights
         data.load_table data.check_table data.Table data.standardization
         data.Standardization data.split_rows data.fold_rows""",
     ),
@@ -282,7 +285,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
 # Tables have no docstring of their own.
 TABLES = {
     "tfhyper.kits.KITS": "The makers of kits by their names: `hyper`, `bayes`, `mnf`, "
-    "`bayesian_hypernet`, `mc_dropout`, `sngp`, `vbll`, `static_hypernet`, "
+    "`bayesian_hypernet`, `mc_dropout`, `rank_one`, `sngp`, `vbll`, "
+    "`static_hypernet`, "
     "`deterministic`.",
     "tfhyper.kits.SHARING": "The ways in which layers share codes, by the names that "
     "`tfhyper.kits.hyper` takes: `all_in_one`, `block_wise`, `layer_wise`.",

@@ -22,7 +22,7 @@ from tfhyper import export
 from tfhyper.export import Preprocessing
 from tfhyper.export.functions import FORMS
 
-CODED = ["hyper", "bayesian_hypernet", "mc_dropout", "deterministic"]
+CODED = ["hyper", "bayesian_hypernet", "mc_dropout", "rank_one", "deterministic"]
 SEEDED = ["bayes", "mnf", "sngp", "vbll"]
 
 

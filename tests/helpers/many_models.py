@@ -176,6 +176,19 @@ def multiplicative_flows():
 
 
 @kind(vectors())
+def generated_factors():
+    hidden = tfhyper.layers.HyperDense(8, activation="relu", rank=2)
+    return keras.Sequential([vector(), hidden, L.Dense(3)])
+
+
+@kind(vectors())
+def rank_one_members():
+    hidden = tfhyper.layers.RankOneDense(8, activation="relu", members=2)
+    head = tfhyper.layers.RankOneDense(3, posterior="cauchy", members=3)
+    return keras.Sequential([vector(), hidden, head])
+
+
+@kind(vectors())
 def bayesian_hypernetwork():
     return keras.Sequential(
         [vector(), tfhyper.layers.BayesHyperDense(8, activation="relu"), L.Dense(3)]

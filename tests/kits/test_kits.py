@@ -20,6 +20,7 @@ from tfhyper.layers import (
     LatentCode,
     MCDropout,
     MNFDense,
+    RankOneDense,
 )
 from tfhyper.posterior import PointNetwork
 
@@ -49,6 +50,7 @@ def codes_of(model):
         ("bayesian_hypernet", BayesHyperDense, set()),
         ("hyper", HyperConv2D, set()),
         ("mnf", MNFDense, set()),
+        ("rank_one", RankOneDense, set()),
     ],
 )
 def test_defaults_of_a_kit_are_those_of_its_layers(kit, layer, others):

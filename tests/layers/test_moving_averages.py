@@ -176,3 +176,19 @@ def test_predictions_and_copies_do_not_warn(tmp_path):
     tfhyper.convert(compiled(plain_kernels), tfhyper.kits.hyper())
     # By statistics of the batch, as in training, there is nothing to warn of.
     model(X, training=True)
+
+
+@pytest.mark.parametrize("batch", ["whole", "divided"])
+def test_members_that_were_trained_apart_are_warned_of(batch):
+    layers_ = [
+        keras.Input((4,)),
+        layers.RankOneDense(3, members=2, batch=batch),
+        keras.layers.BatchNormalization(),
+    ]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", MovingAveragesWarning)
+        keras.Sequential(layers_)(np.ones((2, 4), "float32"))
+    kinds = [
+        w.category for w in found if "factors of several members" in str(w.message)
+    ]
+    assert kinds == ([MovingAveragesWarning] if batch == "whole" else [])

@@ -96,6 +96,8 @@ def test_gradients(network, kit):
     for weight, old in zip(model.trainable_weights, old_values, strict=True):
         gradient = old - ops.convert_to_numpy(weight)
         assert np.isfinite(gradient).all(), weight.path
+        if kit == "rank_one" and weight.name == "output_factors":
+            continue  # which BatchNorm straight behind takes out, up to its epsilon
         reaches_nothing = weight.path.endswith(absorbed) if absorbed else False
         assert (np.abs(gradient).max() > ROUNDING) != reaches_nothing, weight.path
 

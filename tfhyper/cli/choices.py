@@ -12,6 +12,7 @@ KITS = (
     "hyper",
     "mc_dropout",
     "mnf",
+    "rank_one",
     "sngp",
     "static_hypernet",
     "vbll",

@@ -13,6 +13,7 @@ from tfhyper.data.arrays import load_arrays
 from tfhyper.data.gan_batches import GANBatches
 from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
+from tfhyper.data.repeat import repeat_batches
 from tfhyper.data.segmentation import load_segmentation
 from tfhyper.data.specs import DATASETS, DatasetSpec
 from tfhyper.data.super_resolution import (
@@ -51,6 +52,7 @@ __all__ = [
     "picture_pairs",
     "read_picture",
     "reduce_picture",
+    "repeat_batches",
     "split_rows",
     "standardization",
 ]

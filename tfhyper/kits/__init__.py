@@ -10,6 +10,7 @@ from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
 from tfhyper.kits.mnf import mnf
+from tfhyper.kits.rank_one import rank_one
 from tfhyper.kits.sharing import SHARING
 from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
@@ -22,6 +23,7 @@ KITS: dict[str, Callable[..., LayerKit]] = {
     "hyper": hyper,
     "mc_dropout": mc_dropout,
     "mnf": mnf,
+    "rank_one": rank_one,
     "sngp": sngp,
     "static_hypernet": static_hypernet,
     "vbll": vbll,
@@ -38,6 +40,7 @@ __all__ = [
     "hyper",
     "mc_dropout",
     "mnf",
+    "rank_one",
     "sngp",
     "static_hypernet",
     "vbll",

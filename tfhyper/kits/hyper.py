@@ -43,6 +43,7 @@ def hyper(
     hidden_units: int = defaults.HIDDEN_UNITS,
     mean_kernel: bool = defaults.MEAN_KERNEL,
     deviation_scale: float = defaults.DEVIATION_SCALE,
+    rank: int | None = None,
     seed: int | None = None,
     strategy: Sharing | None = None,
 ) -> LayerKit:
@@ -66,12 +67,16 @@ def hyper(
         mean_kernel: bool. `False`: the paper's form, kernel = generated; `True`:
             trained mean + generated deviation, see `tfhyper.layers.HyperConv2D`.
         deviation_scale: float >= 0, with `mean_kernel=True`.
+        rank: int > 0, with `mean_kernel=True`: the generators make factors of the mean
+            kernels, of that rank, in place of whole kernels, with a few hundredths of
+            their weights; `None` for whole ones.
         seed: int in 0 <= seed < 2**31 from which the seeds of all codes are
             derived, or `None` for a fresh one.
         strategy: the old name of `sharing`, which the next version has no more.
 
     Raises:
-        ValueError: for an unknown sharing or prior, or sizes out of range.
+        ValueError: for an unknown sharing or prior, sizes out of range, or a `rank`
+            without `mean_kernel`.
 
     Example:
 
@@ -91,6 +96,7 @@ def hyper(
         "hidden_units": hidden_units,
         "mean_kernel": mean_kernel,
         "deviation_scale": deviation_scale,
+        "rank": rank,
     }
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.HyperConv2D(1, 1, code_units=code_units, **options)

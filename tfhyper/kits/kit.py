@@ -210,6 +210,8 @@ def variational_kit(
     classes: Sequence[type[StochasticKernel]],
     options: dict[str, Any],
     seed: int,
+    *,
+    regularizer: bool = False,
 ) -> LayerKit:
     """Returns the kit that gives every kernel a posterior of its own.
 
@@ -220,6 +222,7 @@ def variational_kit(
             `kernel_initializer` is the stock layer's; that of a kernel by another
             name goes by this one.
         seed: int, from which the seeds of all layers are derived.
+        regularizer: bool, whether the regularizer of a stock layer's kernel is kept.
     """
 
     def replace(layer: keras.Layer, path: str) -> keras.Layer:
@@ -228,11 +231,12 @@ def variational_kit(
         initializer = own.pop("kernel_initializer", None)
         if initializer is not None:
             own[f"{cls.kernel_argument}_initializer"] = initializer
+        # The prior takes the place of a regularizer.
+        none = {} if regularizer else {f"{cls.kernel_argument}_regularizer": None}
         return cls.from_config(
             {
                 **live_config(layer),
-                # The prior takes the place of a regularizer.
-                f"{cls.kernel_argument}_regularizer": None,
+                **none,
                 "seed": derive_seed(seed, zlib.crc32(path.encode())),
                 **own,
             }

@@ -8,6 +8,7 @@ kernel is, and one of its kit, which is that of the paper:
     Bayes*        GaussianKernel            bayes               Blundell et al., 2015
     BayesHyper*   FlowKernel                bayesian_hypernet   Krueger et al., 2017
     MNF*          MultiplicativeKernel      mnf                 Louizos, Welling, 2017
+    RankOne*      RankOneKernel             rank_one            Wen et al., 2020
     StaticHyper*  (none: draws nothing)     static_hypernet     Ha et al., 2016
     VBLLDense     LastLayerPosterior        vbll                Harrison et al., 2024
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
@@ -51,6 +52,10 @@ from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.random_feature_gaussian_process import (
     RandomFeatureGaussianProcess,
 )
+from tfhyper.layers.rank_one_conv1d import RankOneConv1D
+from tfhyper.layers.rank_one_conv2d import RankOneConv2D
+from tfhyper.layers.rank_one_conv3d import RankOneConv3D
+from tfhyper.layers.rank_one_dense import RankOneDense
 from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.spectral_constraint import SpectralConstraint
 from tfhyper.layers.spectral_conv1d import SpectralConv1D
@@ -92,6 +97,10 @@ __all__ = [
     "NoiseKind",
     "PixelShuffle",
     "RandomFeatureGaussianProcess",
+    "RankOneConv1D",
+    "RankOneConv2D",
+    "RankOneConv3D",
+    "RankOneDense",
     "Shift",
     "SpectralConstraint",
     "SpectralConv1D",

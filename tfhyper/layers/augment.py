@@ -109,14 +109,14 @@ class Augment(StochasticLayer, keras.layers.Layer):
         return any(self._counts)
 
     @property
-    def members(self) -> int | None:
-        """How many views there are, if no view draws."""
-        return None if self.draws else len(self.views)
-
-    @property
     def is_random(self) -> bool:
         """Whether one draw sees other inputs than another."""
         return len(self.views) > 1 or self.draws
+
+    @property
+    def distinct_draws(self) -> int | None:
+        """The number of views, if these are all that draws differ in."""
+        return None if self.draws else len(self.views)
 
     @property
     def _counts(self) -> list[int]:

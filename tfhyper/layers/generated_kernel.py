@@ -42,6 +42,17 @@ class GeneratedKernel(StochasticKernel):
     tenth of He's range, in the paper's form; beside a mean kernel it is normal
     with He's deviation for the kernel, sqrt(2 / fan_in), so that
     `deviation_scale` is about the size of the deviation over that of the mean.
+
+    With a rank R the generator makes factors in place of a kernel, of the shape
+    (..., inputs, outputs),
+
+        a, b   = the parts of h(z) U / sqrt(hidden_units)    (R, inputs), (R, outputs)
+        kernel = M (1 + deviation_scale * sum_j a_j b_j^T / sqrt(R))
+
+    by the entry, the same at all places, U normal with the deviation 1. BatchEnsemble
+    (Wen et al., 2020) and rank-1 BNNs (Dusenberry et al., 2020) multiply in this way;
+    no source here adds generated factors, which would be the same at all places of a
+    kernel, however large it is there.
     """
 
     kernel_description = "whose kernel is generated"
@@ -58,6 +69,7 @@ class GeneratedKernel(StochasticKernel):
         seed: int | None = None,
         mean_kernel: bool = MEAN_KERNEL,
         deviation_scale: float = DEVIATION_SCALE,
+        rank: int | None = None,
         generator_regularizer: str
         | dict[str, Any]
         | Callable[[Tensor], Tensor]
@@ -73,6 +85,8 @@ class GeneratedKernel(StochasticKernel):
         self.seed = self.latent_code.seed
         self.mean_kernel = check_bool("mean_kernel", mean_kernel)
         self.deviation_scale = check_number("deviation_scale", deviation_scale)
+        # Not `rank`, which is another thing of a convolution.
+        self.factor_rank = _check_rank(rank, self.mean_kernel)
         self.generator_regularizer = known_to_keras(
             "generator_regularizer", generator_regularizer
         )
@@ -97,6 +111,7 @@ class GeneratedKernel(StochasticKernel):
     def build_kernel(self, shape: tuple[int, ...], **options: Any) -> Any:
         self.kernel_shape = tuple(shape)
         self.mean = None
+        size = math.prod(shape)
         # Uniform in +-sqrt(3 scale / hidden_units): a tenth of He's range.
         output_initializer = keras.initializers.VarianceScaling(
             scale=2.0 * 0.1**2, mode="fan_in", distribution="uniform"
@@ -106,9 +121,10 @@ class GeneratedKernel(StochasticKernel):
             self.mean = keras.Layer.add_weight(
                 self, shape, name="mean_kernel", **{**options, "regularizer": None}
             )
-            output_initializer = keras.initializers.RandomNormal(
-                stddev=he_deviation(shape)
-            )
+            deviation = he_deviation(shape)
+            if self.factor_rank is not None:
+                deviation, size = 1.0, self.factor_rank * sum(shape[-2:])
+            output_initializer = keras.initializers.RandomNormal(stddev=deviation)
         self.generator_hidden = self.add_weight(
             (self._generator_inputs, self.hidden_units),
             initializer="he_normal",
@@ -116,7 +132,7 @@ class GeneratedKernel(StochasticKernel):
             name="generator_hidden",
         )
         self.generator_output = self.add_weight(
-            (self.hidden_units, math.prod(shape)),
+            (self.hidden_units, size),
             initializer=output_initializer,
             regularizer=self.generator_regularizer,
             name="generator_output",
@@ -157,17 +173,36 @@ class GeneratedKernel(StochasticKernel):
         """Returns the kernels for codes (number, code_units), in a shape."""
         codes = ops.cast(codes, self.variable_dtype)
         features = ops.relu(ops.matmul(codes, self.generator_hidden))
+        if self.factor_rank is not None:
+            return ops.reshape(self._with_factors(features, self.factor_rank), shape)
         if self.mean_kernel:
             features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
         kernels = self.output_product(features, training)
         kernels = ops.reshape(kernels, shape)
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
 
+    def _with_factors(self, features: Any, rank: int) -> Any:
+        """Returns the kernels (number, ...) of features, the mean times factors."""
+        count, ends = ops.shape(features)[0], self.kernel_shape[-2:]
+        features = features / math.sqrt(self.hidden_units)
+        factors = ops.matmul(features, self.generator_output)
+        first = rank * ends[0]
+        rows = ops.reshape(factors[:, :first], (count, rank, ends[0]))
+        columns = ops.reshape(factors[:, first:], (count, rank, ends[1]))
+        product = ops.matmul(ops.transpose(rows, (0, 2, 1)), columns)
+        scale = self.deviation_scale / math.sqrt(rank)
+        places = (1,) * (len(self.kernel_shape) - 2)
+        return self.mean * ops.reshape(1.0 + scale * product, (count, *places, *ends))
+
     @property
     def draw_multiply_adds(self) -> int:
-        """Those of the generator's two products."""
+        """Those of the generator's two products, and of that of factors."""
         matrices = (self.generator_hidden, self.generator_output)
-        return sum(math.prod(matrix.shape) for matrix in matrices)
+        found = sum(math.prod(matrix.shape) for matrix in matrices)
+        if self.factor_rank is None:
+            return found
+        product = self.factor_rank * math.prod(self.kernel_shape[-2:])
+        return found + product + math.prod(self.kernel_shape)
 
     def call(self, inputs: Any, code: Any = None, training: bool | None = None) -> Any:
         if not training:
@@ -217,10 +252,23 @@ class GeneratedKernel(StochasticKernel):
             "seed": self.seed,
             "mean_kernel": self.mean_kernel,
             "deviation_scale": self.deviation_scale,
+            "rank": self.factor_rank,
             "generator_regularizer": keras.regularizers.serialize(
                 self.generator_regularizer
             ),
         }
+
+
+def _check_rank(rank: int | None, mean_kernel: bool) -> int | None:
+    """Returns the rank of factors, or `None` where whole kernels are generated."""
+    if rank is None:
+        return None
+    if not mean_kernel:
+        raise ValueError(
+            "`rank` must be None without a mean kernel, which the factors multiply: "
+            f"give `mean_kernel=True`. Received: rank={rank!r}, mean_kernel=False"
+        )
+    return check_positive_integer("rank", rank)
 
 
 def _check_code_shape(shape: Any, units: int | None = None) -> int:

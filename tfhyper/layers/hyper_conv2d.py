@@ -46,6 +46,14 @@ class HyperConv2D(GeneratedKernel, ConvOperation, keras.layers.Conv2D):
             paper's form, kernel = generated.
         deviation_scale: float >= 0, about the standard deviation of the kernel
             over that of its mean, at the start of training.
+        rank: int > 0, R, or `None`. With it, and with `mean_kernel=True`, the generator
+            makes R factors of inputs and outputs in place of a kernel,
+
+                kernel = mean (1 + deviation_scale sum_j a_j b_j^T / sqrt(R))
+
+            by the entry, the same at all places of the kernel, as in BatchEnsemble
+            (Wen et al., 2020): hidden_units R (inputs + outputs) weights in place of
+            hidden_units times those of the kernel.
         generator_regularizer: regularizer of the generator's weights.
 
     Call arguments:
@@ -57,8 +65,8 @@ class HyperConv2D(GeneratedKernel, ConvOperation, keras.layers.Conv2D):
         (batch, new_height, new_width, filters), or channels first.
 
     Raises:
-        ValueError: for arguments out of range, an unknown prior, or a code
-            whose shape is not (1, units).
+        ValueError: for arguments out of range, an unknown prior, a `rank` without a
+            mean kernel, or a code whose shape is not (1, units).
 
     Example:
 

@@ -18,7 +18,7 @@ class HyperConv2DTranspose(
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv2DTranspose`.
         hidden_units, code_units, prior, seed, mean_kernel, deviation_scale,
-            generator_regularizer: see `tfhyper.layers.HyperConv2D`.
+            rank, generator_regularizer: see `tfhyper.layers.HyperConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, height, width, channels).

@@ -16,7 +16,7 @@ class HyperConv3D(GeneratedKernel, ConvOperation, keras.layers.Conv3D):
     Args:
         *args, **kwargs: the arguments of `keras.layers.Conv3D`.
         hidden_units, code_units, prior, seed, mean_kernel, deviation_scale,
-            generator_regularizer: see `tfhyper.layers.HyperConv2D`.
+            rank, generator_regularizer: see `tfhyper.layers.HyperConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, depth, height, width, channels).

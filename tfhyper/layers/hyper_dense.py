@@ -19,7 +19,7 @@ class HyperDense(GeneratedKernel, DenseOperation, keras.layers.Dense):
     Args:
         *args, **kwargs: the arguments of `keras.layers.Dense`.
         hidden_units, code_units, prior, seed, mean_kernel, deviation_scale,
-            generator_regularizer: see `tfhyper.layers.HyperConv2D`.
+            rank, generator_regularizer: see `tfhyper.layers.HyperConv2D`.
 
     Call arguments:
         inputs: tensor, (batch, ..., features).

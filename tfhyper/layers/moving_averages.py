@@ -1,4 +1,4 @@
-"""A warning where BatchNorm's moving averages would judge generated kernels."""
+"""A warning where BatchNorm's moving averages would judge kernels that differ."""
 
 import warnings
 import weakref
@@ -15,13 +15,13 @@ from tfhyper.keras_private import (
 
 
 class MovingAveragesWarning(UserWarning):
-    """A network with generated kernels is evaluated by BatchNorm's moving averages.
+    """A network of generated kernels, or of members, is judged by moving averages.
 
-    They mix the statistics of all kernels that training went through and fit none,
-    so the loss and the metrics of `evaluate`, of `fit(validation_data=...)` and of
-    `model(x)` can be far from those of any draw. `tfhyper.training.PosteriorValidation`
-    validates by draws with statistics of their own, and `tfhyper.PosteriorPredictor`
-    predicts by them. Shown once for each model.
+    Those of BatchNorm mix the statistics of all kernels that training went through and
+    fit none, so the loss and the metrics of `evaluate`, of `fit(validation_data=...)`
+    and of `model(x)` can be far from those of any draw.
+    `tfhyper.training.PosteriorValidation` validates by draws with statistics of their
+    own, and `tfhyper.PosteriorPredictor` predicts by them. Shown once for each model.
 
     Example:
 
@@ -36,7 +36,7 @@ class MovingAveragesWarning(UserWarning):
 _warned: weakref.WeakSet[keras.Operation] = weakref.WeakSet()
 
 
-def warn_of_moving_averages(layer: keras.Layer) -> None:
+def warn_of_moving_averages(layer: Any) -> None:
     """Warns if a layer that is called outside of training feeds a BatchNorm.
 
     One whose moving averages training changes: a frozen one is as it was in training.
@@ -45,7 +45,7 @@ def warn_of_moving_averages(layer: keras.Layer) -> None:
     what is found is what stands behind the layer in its own graph.
 
     Args:
-        layer: one whose kernel differs from call to call.
+        layer: a `StochasticKernel`, whose kernel differs from call to call.
     """
     if only_shapes():
         return
@@ -58,10 +58,11 @@ def warn_of_moving_averages(layer: keras.Layer) -> None:
     _warned.add(last if model is None else model)
     name = "A model" if model is None else f"Model '{model.name}'"
     warnings.warn(
-        f"{name} with generated kernels is evaluated by the moving averages of its "
-        "BatchNormalization, which mix the statistics of all kernels and fit none: the "
-        "loss and the metrics are not those of its draws. To validate in `fit`, use "
-        "tfhyper.training.PosteriorValidation; to predict, tfhyper.PosteriorPredictor.",
+        f"{name}, with a layer {layer.kernel_description}, is evaluated by the moving "
+        "averages of its BatchNormalization, which mix the statistics of all kernels "
+        "and fit none: the loss and the metrics are not those of its draws. To "
+        "validate in `fit`, use tfhyper.training.PosteriorValidation; to predict, "
+        "tfhyper.PosteriorPredictor.",
         MovingAveragesWarning,
         stacklevel=2,
     )

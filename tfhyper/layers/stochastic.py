@@ -57,10 +57,10 @@ class StochasticLayer(LayerMixin):
         return self.noise_kind is not NoiseKind.NONE
 
     @property
-    def members(self) -> int | None:
-        """How many draws differ, where draw i is member i modulo that number.
+    def distinct_draws(self) -> int | None:
+        """How many draws of the layer differ, if it is so many and no more.
 
-        `None` where all may differ.
+        Draw number `index` is that of `index` modulo this. `None`: there is no end.
         """
         return None
 

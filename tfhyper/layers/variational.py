@@ -48,6 +48,11 @@ class VariationalLayer(LayerMixin):
     1.0
     """
 
+    @property
+    def has_divergence(self) -> bool:
+        """Whether q has a density; not where the arguments say that it is points."""
+        return True
+
     def build_kl_factor(self) -> None:
         """Makes the weight that schedules set, 1 at the start, and the counts."""
         # A weight, not an attribute: a compiled training step would not see the
@@ -209,4 +214,4 @@ def variational_layers(model: keras.Layer) -> list[VariationalLayer]:
     """
     check_instance("model", model, keras.Layer, "a Keras model or layer")
     layers = flatten_layers(model)
-    return [layer for layer in layers if isinstance(layer, VariationalLayer)]
+    return [x for x in layers if isinstance(x, VariationalLayer) and x.has_divergence]

@@ -72,7 +72,7 @@ class DrawnEnsemble:
         elif settings.num_draws is None and not (
             settings.deterministic or self.settings.inside
         ):
-            count = self._num_differing()
+            count = self._num_draws()
             self.settings = dataclasses.replace(self.settings, num_draws=count)
         self.draws = self._sample()
         self._looked_at = self._look()
@@ -127,15 +127,15 @@ class DrawnEnsemble:
         """Whether one draw differs from another."""
         return self.settings.batch_norm == "minibatch" or self.point.is_random
 
-    def _num_differing(self) -> int:
+    def _num_draws(self) -> int:
         """Returns how many draws to make: all that differ, if these are counted.
 
         Where something else draws too, the usual number or a little more, so that all
         that is counted comes equally often.
         """
-        members = [layer.members for layer in self.point.random_layers]
-        counted = math.lcm(*(count for count in members if count is not None))
-        if None in members or self.settings.batch_norm == "minibatch":
+        distinct = [layer.distinct_draws for layer in self.point.random_layers]
+        counted = math.lcm(*(count for count in distinct if count is not None))
+        if None in distinct or self.settings.batch_norm == "minibatch":
             return -(-self.settings.num_draws // counted) * counted
         return counted
 

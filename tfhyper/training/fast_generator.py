@@ -127,8 +127,11 @@ def why_not(model: keras.Model) -> list[str]:
 
 
 def _generated(model: keras.Model) -> list[GeneratedKernel]:
+    # Factors are few numbers: their gradients are small as they are.
     layers = keras_private.flatten_layers(model)
-    return [x for x in layers if isinstance(x, GeneratedKernel)]
+    return [
+        x for x in layers if isinstance(x, GeneratedKernel) and x.factor_rank is None
+    ]
 
 
 def _calls(model: keras.Model, layer: keras.Layer) -> list:

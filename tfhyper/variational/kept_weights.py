@@ -79,7 +79,7 @@ class WeightSets(WeightStacks):
         return self.count > 1
 
     @property
-    def members(self) -> int | None:
+    def distinct_draws(self) -> int | None:
         """How many draws differ, of sets that draws take turns in."""
         return self.count if self.coefficients == "sets" else None
 

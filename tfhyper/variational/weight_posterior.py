@@ -39,6 +39,15 @@ class WeightPosterior(keras.Model):
         noise_name: what draws call it.
         needs_moments: whether the moving averages of BatchNorm belong to none of the
             draws, so that each needs moments of its own.
+
+    Example:
+
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> inner = tfhyper.Variational(network, num_examples=8)
+    >>> sets = [[x + i for x in inner.get_weights()] for i in (1, 2)]
+    >>> outer = tfhyper.KeptWeights(inner, sets)
+    >>> [type(one).__name__ for one in outer.chain()]
+    ['KeptWeights', 'Variational']
     """
 
     model: keras.Model
