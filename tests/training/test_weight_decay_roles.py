@@ -53,7 +53,7 @@ def expected_to_decay(model, decay_generator=False):
     for layer in model._flatten_layers():
         own = own_variables(layer)
         if isinstance(layer, layers.VariationalLayer):
-            plain = {"bias", "direction"}
+            plain = {"bias", "direction", "shared_kernel"}
             left_out |= {key: v for key, v in own.items() if v.name not in plain}
         elif isinstance(layer, layers.KernelGenerator) and not decay_generator:
             left_out |= own

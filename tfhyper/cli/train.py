@@ -138,7 +138,8 @@ def compile_variational(model: keras.Model, data: Data) -> Variational:
 
 def make_callbacks() -> list[keras.callbacks.Callback]:
     """Returns the callbacks that the kit needs."""
-    if not kit_takes("num_examples"):
+    # Of members no flag asks for a density, and `sngp` has no KL divergence either.
+    if not kit_takes("num_examples") or FLAGS.kit in ("rank_one", "sngp"):
         return []
     chosen = recipe()
     return chosen.callbacks() if chosen else [training.KLSchedule()]
