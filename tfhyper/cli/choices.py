@@ -26,6 +26,8 @@ METHODS = (
     "mcbn",
     "hyper_ivon",
     "bayes",
+    "sngp",
+    "vbll",
     "laplace",
     "ensemble",
 )

@@ -18,6 +18,8 @@ _KITS: dict[str, Callable[[int, int], kits.LayerKit]] = {
     "map": lambda count, seed: kits.deterministic(),
     "mc_dropout": lambda count, seed: kits.mc_dropout(0.2, seed=seed),
     "bayes": lambda count, seed: kits.bayes(count, seed=seed),
+    "sngp": lambda count, seed: kits.sngp(count, seed=seed),
+    "vbll": lambda count, seed: kits.vbll(count, seed=seed),
     "hyper_ivon": lambda count, seed: kits.hyper(
         mean_kernel=True, deviation_scale=0.3, seed=seed
     ),
@@ -99,6 +101,8 @@ METHODS: dict[str, Method] = {
     "mcbn": Method("map", _mcbn),
     "hyper_ivon": Method("hyper_ivon", Made.drawn),
     "bayes": Method("bayes", Made.drawn),
+    "sngp": Method("sngp", Made.drawn),
+    "vbll": Method("vbll", Made.drawn),
     "laplace": Method("map", _laplace),
     "ensemble": Method("map", _ensemble, is_ensemble=True),
 }
