@@ -12,6 +12,9 @@ kernel is, and one of its kit, which is that of the paper:
     VBLLDense     LastLayerPosterior        vbll                Harrison et al., 2024
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
 
+Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
+variables by a `VariablePosterior`, such as `GaussianPosterior`.
+
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
@@ -32,6 +35,7 @@ from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
 from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
 from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
 from tfhyper.layers.dropout import Dropout
+from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
 from tfhyper.layers.hyper_conv2d_transpose import HyperConv2DTranspose
@@ -51,6 +55,7 @@ from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.random_feature_gaussian_process import (
     RandomFeatureGaussianProcess,
 )
+from tfhyper.layers.random_variables import RandomVariables
 from tfhyper.layers.roles import give_role, role_of
 from tfhyper.layers.spectral_constraint import SpectralConstraint
 from tfhyper.layers.spectral_conv1d import SpectralConv1D
@@ -59,6 +64,7 @@ from tfhyper.layers.spectral_conv3d import SpectralConv3D
 from tfhyper.layers.spectral_dense import SpectralDense
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.variable_posterior import VariablePosterior
 from tfhyper.layers.variational import VariationalLayer, variational_layers
 from tfhyper.layers.vbll_dense import VBLLDense
 from tfhyper.layers.views import Flip, Shift
@@ -76,6 +82,7 @@ __all__ = [
     "BicubicUpsampling2D",
     "Dropout",
     "Flip",
+    "GaussianPosterior",
     "HyperConv1D",
     "HyperConv2D",
     "HyperConv2DTranspose",
@@ -92,6 +99,7 @@ __all__ = [
     "NoiseKind",
     "PixelShuffle",
     "RandomFeatureGaussianProcess",
+    "RandomVariables",
     "Shift",
     "SpectralConstraint",
     "SpectralConv1D",
@@ -101,6 +109,7 @@ __all__ = [
     "StaticHyperConv2D",
     "StochasticLayer",
     "VBLLDense",
+    "VariablePosterior",
     "VariationalLayer",
     "give_role",
     "role_of",

@@ -15,10 +15,13 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_private
-from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
+from tfhyper.layers.noise import MEAN, NoiseKind, is_mean, keys_of
+from tfhyper.layers.random_variables import RandomVariables
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.tensor_types import Structure, Tensor
 
+# What is less than this a float32 holds, too.
+_WHOLE_NUMBERS = 2**24
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 # Their scores, on which dropout acts, are (examples, heads, queries, keys), of inputs
 # (examples, positions, channels).
@@ -79,6 +82,12 @@ class FixedNoise(keras.layers.Layer):
             name="states",
         )
         self.built = True
+
+    @property
+    def drawn_variables(self) -> list[keras.Variable]:
+        """The variables that a draw fixes."""
+        # Of another layer's noise the weights are that layer's, which are not drawn.
+        return [self.states]
 
     def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns, with its noise."""
@@ -170,6 +179,16 @@ class FixedNoise(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "FixedNoise":
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class FixedNoiseAndWeights(FixedNoise):
+    """A layer of one draw, as `FixedNoise`, whose weights are of that draw, too."""
+
+    @property
+    def drawn_variables(self) -> list[keras.Variable]:
+        """The variables that a draw fixes: the states, and the layer's weights."""
+        return [self.states, *self.layer.weights]
 
 
 def _recurrent_layers(layer: keras.Layer) -> list[keras.layers.RNN] | None:
@@ -286,3 +305,63 @@ class LayerNoise(StochasticLayer):
     def point_weights(self, noise: Tensor) -> list:
         """Returns the states, below zero at the mean: no noise."""
         return [keys_of(noise, (self._count, 2))]
+
+
+class NoiseAndWeights(LayerNoise):
+    """A `RandomVariables` whose layer draws from generators of its own, too.
+
+    The noise holds both, as one vector: that of the weights, then the states, whole
+    numbers below 2^24, which every type of numbers holds.
+
+    Args:
+        drawn: the built layer with random variables.
+        training: as of `LayerNoise`.
+    """
+
+    def __init__(self, drawn: RandomVariables, training: bool | None):
+        super().__init__(drawn.layer, training)
+        self.drawn, self.name = drawn, drawn.name
+
+    @property
+    def noise_kind(self) -> NoiseKind:  # type: ignore[override]
+        """What the numbers of the weights' noise are."""
+        return self.drawn.noise_kind
+
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
+        """Returns the noise of the weights, and states."""
+        weights = self.drawn.sample_noise(seed, index, ensemble_seed)
+        states = super().sample_noise(seed, index, ensemble_seed) % _WHOLE_NUMBERS
+        return np.concatenate([weights.ravel(), states.ravel().astype(weights.dtype)])
+
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
+        """Returns noise as `sample_noise`, in tensors."""
+        weights = self.drawn.fresh_noise(seed, count, index)
+        states = super().fresh_noise(seed, count, index) % _WHOLE_NUMBERS
+        flat = ops.reshape(weights, (-1,))
+        return ops.concatenate([flat, ops.cast(ops.reshape(states, (-1,)), flat.dtype)])
+
+    def mean_noise(self) -> np.ndarray | None:
+        """Returns that of the weights, if no noise is that of the layer."""
+        return self.drawn.mean_noise() if self.mode else None
+
+    def point_layer(
+        self, layer: keras.Layer | None = None, **kwargs: Any
+    ) -> keras.Layer:
+        """Returns the `FixedNoiseAndWeights` of a copy of the layer."""
+        if layer is None:
+            layer = self.drawn.point_layer()
+            layer.build_from_config(self.layer.get_build_config() or {})
+        kwargs = {"name": self.name, **kwargs}
+        return FixedNoiseAndWeights(layer, self.mode, **kwargs)
+
+    def point_weights(self, noise: Tensor) -> list:
+        """Returns the states, and the weights of the layer."""
+        if is_mean(noise):
+            return [*super().point_weights(noise), *self.drawn.point_weights(noise)]
+        weights, states = noise[: -2 * self._count], noise[-2 * self._count :]
+        if self.noise_kind is NoiseKind.CODE:
+            weights = ops.reshape(weights, (1, -1))
+        states = ops.reshape(states, (self._count, 2))
+        return [*super().point_weights(states), *self.drawn.point_weights(weights)]
