@@ -13,7 +13,8 @@ kernel is, and one of its kit, which is that of the paper:
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
 
 Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
-variables by a `VariablePosterior`, such as `GaussianPosterior`.
+variables by a `VariablePosterior`, such as `GaussianPosterior` or
+`GeneratedPosterior`.
 
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
@@ -36,6 +37,7 @@ from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
 from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
+from tfhyper.layers.generated_posterior import GeneratedPosterior
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
 from tfhyper.layers.hyper_conv2d_transpose import HyperConv2DTranspose
@@ -83,6 +85,7 @@ __all__ = [
     "Dropout",
     "Flip",
     "GaussianPosterior",
+    "GeneratedPosterior",
     "HyperConv1D",
     "HyperConv2D",
     "HyperConv2DTranspose",

@@ -99,10 +99,9 @@ def choose(
     return [ChosenVariable(x, paths[x], _deviation(x, paths)) for x in chosen]
 
 
-def chooses_any(layer: keras.Layer, roles: Sequence[str]) -> bool:
-    """Whether a built layer has variables of one of the roles."""
-    paths = paths_of(layer)
-    return any(_is_of(role, x, paths[x]) for role in roles for x in paths)
+def chooses_any(layer: keras.Layer, role: str) -> bool:
+    """Whether a built layer has variables of a role."""
+    return role in map(role_of_variable, paths_of(layer).values())
 
 
 def paths_of(layer: keras.Layer) -> dict[str, keras.Variable]:

@@ -18,6 +18,7 @@ from tfhyper import keras_private
 from tfhyper.layers.noise import MEAN, NoiseKind, is_mean, keys_of
 from tfhyper.layers.random_variables import RandomVariables
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.used_layer import signature_of
 from tfhyper.tensor_types import Structure, Tensor
 
 # What is less than this a float32 holds, too.
@@ -26,6 +27,7 @@ _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCel
 # Their scores, on which dropout acts, are (examples, heads, queries, keys), of inputs
 # (examples, positions, channels).
 _ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+_SEQUENCES = ("query", "value", "key")
 
 
 class NoiseOfExamples:
@@ -73,6 +75,7 @@ class FixedNoise(keras.layers.Layer):
         super().__init__(**{**policy, **kwargs})
         self.layer, self.mode = layer, training
         self.supports_masking = True
+        keras_private.take_call_arguments(self, signature_of(layer))
         self.states = self.add_weight(
             shape=(len(generator_states(layer)), 2),
             dtype="int32",
@@ -95,10 +98,19 @@ class FixedNoise(keras.layers.Layer):
         kwargs.pop("training", None)
         if self.mode is None:
             return self._call_each(args, kwargs)
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if ops.is_tensor(x)]
+        masks = [keras_private.mask_of(x) for x in tensors]
+
+        def masked(call: Callable[..., Structure], training: bool) -> Structure:
+            # Attention takes the masks off its inputs, which both ways have.
+            for x, mask in zip(tensors, masks, strict=True):
+                keras_private.set_mask(x, mask)
+            return call(args, {**kwargs, "training": training})
+
         return ops.cond(
             self.states[0, 0] < 0,
-            lambda: self._call_fixed(args, {**kwargs, "training": False}),
-            lambda: self._call_each(args, {**kwargs, "training": self.mode}),
+            lambda: masked(self._call_fixed, False),
+            lambda: masked(self._call_each, self.mode),
         )
 
     def _call_each(self, args: tuple, kwargs: dict[str, Any]) -> Structure:
@@ -113,8 +125,10 @@ class FixedNoise(keras.layers.Layer):
             for i in tensors
             if len(leaves[i].shape) and leaves[i].shape[0] == examples
         ]
+        sequences = [x for x in args if ops.is_tensor(x)]
+        sequences += [x for name, x in kwargs.items() if name in _SEQUENCES]
         attends = type(self.layer) in _ATTENTION
-        if attends and all(i in batched and len(leaves[i].shape) == 3 for i in tensors):
+        if attends and all(len(x.shape) == 3 for x in sequences if x is not None):
             with _one_mask(self.layer):
                 return self._call_fixed(args, kwargs)
         masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
@@ -162,14 +176,11 @@ class FixedNoise(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
+    def compute_mask(self, inputs: Structure, previous_mask: Structure) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
-        single = len(inputs) == 1
-        return self.layer.compute_mask(
-            *((inputs[0], previous_mask[0]) if single else (inputs, previous_mask))
-        )
+        return self.layer.compute_mask(inputs, previous_mask)
 
     def get_config(self) -> dict[str, Any]:
         layer = keras.saving.serialize_keras_object(self.layer)

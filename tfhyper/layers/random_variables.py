@@ -1,6 +1,5 @@
 """Any layer of Keras with random variables: a posterior over those that are chosen."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +17,12 @@ from tfhyper.layers.chosen_variables import (
     where_config,
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
+from tfhyper.layers.generated_kernel import check_code_shape
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.used_layer import signature_of
 from tfhyper.layers.variable_posterior import VariablePosterior
 from tfhyper.layers.variational import VariationalLayer
 from tfhyper.tensor_types import Structure, Tensor
@@ -61,6 +63,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     Call arguments:
         All are the layer's: inputs, masks, `initial_state`, `training` and others.
+        code: with `tfhyper.layers.GeneratedPosterior`: the code of a
+            `tfhyper.layers.LatentCode`, in place of one of its own.
 
     Output shape:
         As `layer`.
@@ -121,7 +125,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
             )
         self.posterior.is_taken = True
         self.where = check_where(where)
-        keras_private.take_call_arguments(self, self._signature())
+        arguments = ["training"] + ["code"] * self.posterior.takes_code
+        keras_private.take_call_arguments(self, signature_of(layer, arguments))
 
     @staticmethod
     def _check_layer(layer: keras.layers.Layer) -> None:
@@ -140,23 +145,12 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
                     f"{inner.quantization_mode!r}"
                 )
 
-    def _signature(self) -> inspect.Signature:
-        """Returns the arguments of the layer's call, and `training`."""
-        signature = inspect.signature(self.layer.call)
-        parameters = list(signature.parameters.values())
-        if "training" not in signature.parameters:
-            training = inspect.Parameter(
-                "training", inspect.Parameter.KEYWORD_ONLY, default=None
-            )
-            last = parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
-            parameters.insert(len(parameters) - bool(last), training)
-        return signature.replace(parameters=parameters)
-
     def __call__(self, *args: Any, **kwargs: Any) -> Structure:
         """Returns what the layer returns; builds it first, if it is not built."""
         if not self.layer.built:
             # A layer knows the shapes of its own arguments.
-            symbols = keras.tree.map_structure(_symbol, (args, kwargs))
+            own = {name: x for name, x in kwargs.items() if name != "code"}
+            symbols = keras.tree.map_structure(_symbol, (args, own))
             with keras.name_scope(self.name):
                 self.layer(*symbols[0], **symbols[1])
         if not self.built:
@@ -183,10 +177,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Returns what the layer returns, with values of one draw."""
-        inputs = next(
-            x for x in keras.tree.flatten((args, kwargs)) if ops.is_tensor(x)
-        )
-        values = self.posterior.values(self.posterior.begin_call(inputs, training))
+        noise = self._noise_of_call(args, kwargs, training)
+        values = self.posterior.values(noise)
         if not isinstance(self.posterior, VariationalLayer):
             for regularizer, value in zip(self._regularizers, values, strict=True):
                 if regularizer is not None:
@@ -195,13 +187,30 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
             kwargs["training"] = training
         return self._call_with(values, args, kwargs)
 
+    def _noise_of_call(
+        self, args: tuple, kwargs: dict[str, Any], training: bool | None
+    ) -> Tensor:
+        """Returns the noise of a call, and takes a code out of its arguments."""
+        code = None
+        if self.posterior.takes_code:
+            if not training:
+                warn_of_moving_averages(self)
+            code = kwargs.pop("code", None)
+        if code is not None:
+            check_code_shape(code.shape, self.posterior.code_units)
+            return code
+        leaves = keras.tree.flatten((args, kwargs))
+        inputs = next(x for x in leaves if ops.is_tensor(x))
+        return self.posterior.begin_call(inputs, training)
+
     def _call_with(
         self, values: Sequence[Tensor], args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         """Calls the layer with values in place of the chosen variables."""
         drawn = self._by_variable(values)
         # A scope sees nothing of the one around it.
-        mapping = [(v, drawn.get(id(v), v.value)) for v in self.layer.variables]
+        variables = [*self.layer.variables, *_states_of(self.layer)]
+        mapping = [(v, drawn.get(id(v), v.value)) for v in variables]
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             before = {id(v): scope.get_current_value(v) for v, _ in mapping}
             outputs = self.layer(*args, **kwargs)
@@ -225,6 +234,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         if not keras_private.takes_training(self.layer):
             kwargs.pop("training", None)
+        if self.posterior.takes_code:
+            kwargs.pop("code", None)
         return self.layer.compute_output_spec(*args, **kwargs)
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
@@ -278,15 +289,28 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         }
         return cls(**{**config, **found})
 
-    def get_build_config(self) -> dict[str, Any]:
-        """Returns what the layer is built from."""
-        return {"layer": self.layer.get_build_config()}
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Returns what the layer is built from; `None` before it is built."""
+        return {"layer": self.layer.get_build_config()} if self.built else None
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
         if not self.layer.built:
             self.layer.build_from_config(config["layer"] or {})
         self.build()
+
+
+def _states_of(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns what stateful recurrent layers keep, which is none of their variables."""
+    known = {id(v) for v in layer.variables}
+    states = [
+        getattr(inner, "states", None) for inner in keras_private.flatten_layers(layer)
+    ]
+    return [
+        x
+        for x in keras.tree.flatten(states)
+        if isinstance(x, keras.Variable) and id(x) not in known
+    ]
 
 
 def _symbol(x: Any) -> Any:

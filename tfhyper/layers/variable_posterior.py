@@ -47,6 +47,8 @@ class VariablePosterior(DrawCounter, keras.layers.Layer):
     """
 
     noise_kind: NoiseKind = NoiseKind.SEED
+    # Whether a call takes a `code` in place of a noise of its own: `code_units` numbers.
+    takes_code: bool = False
     # Whether a layer has this posterior, which no other one can have then.
     is_taken: bool = False
 

@@ -123,6 +123,13 @@ class StandIns:
         inner = layer.layer
         if not (_drops_inside(inner) and self._is_to_draw(layer, kwargs)):
             return layer
+        if kwargs.get("code") is not None:
+            raise ValueError(
+                f"Layer '{layer.name}' ({type(inner).__name__}) has dropout inside, "
+                "which cannot be drawn beside a code that layers share: use "
+                'tfhyper.kits.hyper("layer_wise"), or `dropout="off"`. '
+                "Received: a layer that is called with `code`"
+            )
         _check_dropout_inside(inner, args, kwargs)
         return NoiseAndWeights(layer, True)
 

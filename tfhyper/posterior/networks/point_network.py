@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfhyper import alike, keras_graph, keras_private
+from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool, check_instance
 from tfhyper.layers import Augment, RandomVariables, StochasticLayer
 from tfhyper.layers.fixed_noise import (
@@ -137,7 +137,7 @@ class PointNetwork:
         return keras.tree.map_structure(lambda x: self._call(augment, x), inputs)
 
     def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
-        if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
+        if _makes_codes(operation):
             placeholders = operation.compute_output_spec(*args)
             for tensor in keras.tree.flatten(placeholders):
                 self._codes[id(tensor)] = (tensor, self._noise_of(operation))
@@ -226,18 +226,18 @@ class PointNetwork:
 
     def _point_layer(self, layer: StochasticLayer) -> keras.Layer:
         """Returns what stands for a layer that does more than to make codes."""
+        if isinstance(layer, RandomVariables):
+            self._check_random(layer)
         found = layer.point_layer()
         if found is None:
             raise TypeError(f"Layer '{layer.name}' makes codes: it has no copy.")
-        if isinstance(layer, RandomVariables):
-            self._check_random(layer)
         return found
 
     def _check_random(self, layer: RandomVariables) -> None:
         """Looks at what is inside of a layer with random variables."""
         for inner in keras_private.flatten_layers(layer.layer):
             self._norms.note_inside(inner, layer)
-        if not alike.are_alike(layer.layer, layer.point_layer()):
+        if keras_graph.clone(layer.layer) is None:
             raise ValueError(
                 f"Layer '{layer.layer.name}' ({type(layer.layer).__name__}) has no "
                 "plain layer of a draw, as its config does not say all that it is. Let "
@@ -475,6 +475,13 @@ class PointNetwork:
                 self.network, self._norm_calls, self.batch_norms
             )
         return self._moments_network
+
+
+def _makes_codes(operation: keras.Operation) -> bool:
+    """Whether an operation is a layer that only makes codes for others."""
+    if not isinstance(operation, StochasticLayer) or operation.takes_all_arguments:
+        return False
+    return operation.point_layer() is None
 
 
 def _check_last(model: keras.Model) -> None:
