@@ -146,7 +146,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _from_parts(name: str) -> Any:
-    for part in ("conversion", "convert", "kits", "laplace", "posterior", "variational"):
+    for part in (
+        "conversion",
+        "convert",
+        "kits",
+        "laplace",
+        "posterior",
+        "variational",
+    ):
         module = importlib.import_module(f"tfhyper.{part}")
         if hasattr(module, name):
             found = globals()[name] = getattr(module, name)

@@ -13,14 +13,20 @@ from tfhyper import keras_graph, keras_private, kits
 from tfhyper.checks import check_instance, check_text
 from tfhyper.kits.kit import Replace
 from tfhyper.layers import StochasticLayer
-from tfhyper.layers.chosen_variables import chooses_any
+from tfhyper.layers.chosen_variables import chooses_any, paths_of
 from tfhyper.summary import Summarized, Summary
 
-# Layers whose weights are moments and tables that training data gave, which a draw
-# has of its own or leaves as they are.
+# Layers whose weights are moments and tables that training data gave, or fixed, which a
+# draw has of its own or leaves as they are.
 ADAPTED = tuple(
     getattr(keras.layers, name)
-    for name in ("BatchNormalization", "Discretization", "Normalization")
+    for name in (
+        "BatchNormalization",
+        "Discretization",
+        "Normalization",
+        "STFTSpectrogram",
+    )
+    if hasattr(keras.layers, name)
 )
 # Layers with weights that are kept where no kit draws their factors and shifts.
 COPIED = (
@@ -171,7 +177,8 @@ _TIED = "its variable '{}' is that of layer '{}', too"
 _QUANTIZED = "its weights are quantized"
 _INSIDE = "layer '{}' inside of it draws its weights already"
 _CONFIG = "its config does not say all that it is: no copy of it can be made"
-_FOREIGN = "the kit has nothing for its class"
+_FIXED = "none of its variables is trained"
+_FOREIGN = "its class is none of the kit's"
 _NO_ROLE = "it has no variables of the roles {}"
 _HEADS_ALONE = "the kit takes heads alone"
 
@@ -218,9 +225,7 @@ def plan(
         able = [key for key in drawn if drawn[key][0] in ("replaced", "wrapped")]
         asked = _asked(where, layers, paths, [x for x in able if x not in kept])
     return [
-        LayerConversion(
-            paths[key], layer, *_settled(key, drawn[key], kept, asked)
-        )
+        LayerConversion(paths[key], layer, *_settled(key, drawn[key], kept, asked))
         for key, layer in layers.items()
     ]
 
@@ -277,6 +282,8 @@ def _fate(
         return "wrapped", _WRAPPED.format(", ".join(roles))
     if isinstance(layer, COPIED):
         return "kept", _NORM
+    if not paths_of(layer):
+        return "kept", _FIXED
     if kit.heads and not kit.replaces:
         return "kept", _HEADS_ALONE
     if not kit.wraps:

@@ -16,6 +16,7 @@ from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.tensor_types import Structure, Tensor
 
+
 def convert(
     model: keras.Model,
     kit: str | kits.LayerKit,
@@ -97,7 +98,7 @@ def convert(
             of another layer (tied weights); a kit that keeps no trained
             weights; a name in `keep`, or a part of `where`, that no layer has; a model
             with nothing to replace, or without a layer at its end that the kit's head
-            stands for; a layer that makes weights after it was built; MOPED with
+            stands for; a layer that has other weights than its config says; MOPED with
             another kit or with a `prior` of its own.
         TypeError: for a model whose graph is not known (a subclass with its own
             `call`), or a `where` of another kind.
@@ -202,7 +203,7 @@ def _carry(
         except ValueError as error:
             raise ValueError(
                 f"Layer '{original.name}' ({type(original).__name__}) must have all "
-                "its weights when it is built: its copy has others. Give "
+                "its weights from its config: its copy has others. Give "
                 f"keep=['{original.name}']. Received: {error}"
             ) from error
         if moped_delta is not None:

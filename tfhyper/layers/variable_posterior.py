@@ -40,14 +40,15 @@ class VariablePosterior(DrawCounter, keras.layers.Layer):
     >>> class Wide(tfhyper.layers.VariablePosterior):
     ...     def values(self, noise):
     ...         normal = generator_of(noise).normal
-    ...         return [x.variable + 0.1 * normal(x.variable.shape) for x in self.chosen]
+    ...         variables = [x.variable for x in self.chosen]
+    ...         return [v + 0.1 * normal(v.shape) for v in variables]
     >>> layer = tfhyper.layers.RandomVariables(keras.layers.LSTM(4), Wide())
     >>> layer(keras.ops.ones((2, 5, 3))).shape
     (2, 4)
     """
 
     noise_kind: NoiseKind = NoiseKind.SEED
-    # Whether a call takes a `code` in place of a noise of its own: `code_units` numbers.
+    # Whether a call takes a `code` in place of its own noise: `code_units` numbers.
     takes_code: bool = False
     # Whether a layer has this posterior, which no other one can have then.
     is_taken: bool = False
