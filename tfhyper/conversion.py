@@ -60,6 +60,12 @@ class LayerConversion:
             `tfhyper.layers.RandomVariables`; `"kept"` as it is; or `"refused"`:
             `tfhyper.convert` raises ValueError.
         reason: why, in words.
+
+    Example:
+
+    >>> conv = tfhyper.conversion_report(trained, "hyper").layers[1]
+    >>> conv.path, conv.action, conv.is_drawn
+    ('conv', 'replaced', True)
     """
 
     path: str
@@ -140,11 +146,12 @@ def conversion_report(
 
     >>> kit = tfhyper.kits.bayes(num_examples=100)
     >>> print(tfhyper.conversion_report(trained, kit))
-    Model 'trained', kit 'bayes': 2 replaced, 1 kept
-    layer       class        is                                         because
-    image  InputLayer      kept                          it has no variables
-    conv       Conv2D  replaced     class of the kit
-    ...
+    Model 'trained', kit 'bayes': 2 replaced, 2 kept
+    layer                   class        is                        because
+    image              InputLayer      kept            it has no variables
+    conv                   Conv2D  replaced  its class is one of the kit's
+    pool   GlobalAveragePooling2D      kept            it has no variables
+    logits                  Dense  replaced  its class is one of the kit's
     """
     keras_graph.check_graph(model)
     kit = kits.get(kit)
@@ -308,8 +315,9 @@ def _asked(
         "a pattern of paths, a class of layers, a function of a layer, "
         '"last" or "last:N" with N > 0, or several of these'
     )
-    several = isinstance(where, Iterable) and not isinstance(where, str | type)
-    parts: list[Any] = list(where) if several else [where]  # type: ignore[arg-type]
+    parts: list[Any] = [where]
+    if several := isinstance(where, Iterable) and not isinstance(where, str | type):
+        parts = list(where)
     if not parts:
         raise ValueError(f"`where` must be {rule}. Received: where={where!r}")
     chosen: set[int] = set()

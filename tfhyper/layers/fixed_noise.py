@@ -332,11 +332,7 @@ class NoiseAndWeights(LayerNoise):
     def __init__(self, drawn: RandomVariables, training: bool | None):
         super().__init__(drawn.layer, training)
         self.drawn, self.name = drawn, drawn.name
-
-    @property
-    def noise_kind(self) -> NoiseKind:  # type: ignore[override]
-        """What the numbers of the weights' noise are."""
-        return self.drawn.noise_kind
+        self.noise_kind = drawn.noise_kind
 
     def sample_noise(
         self, seed: int, index: int = 0, ensemble_seed: int = 0

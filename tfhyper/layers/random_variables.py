@@ -20,7 +20,6 @@ from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.moving_averages import warn_of_moving_averages
-from tfhyper.layers.noise import NoiseKind
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.used_layer import signature_of
 from tfhyper.layers.variable_posterior import VariablePosterior
@@ -124,6 +123,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
                 f"Received: posterior={posterior!r}, that of another layer"
             )
         self.posterior.is_taken = True
+        self.noise_kind = self.posterior.noise_kind
         self.where = check_where(where)
         arguments = ["training"] + ["code"] * self.posterior.takes_code
         keras_private.take_call_arguments(self, signature_of(layer, arguments))
@@ -245,11 +245,6 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     def compute_mask(self, inputs: Structure, previous_mask: Structure) -> Any:
         """Returns `None`: what the layer gives has its mask from the layer itself."""
         return None
-
-    @property
-    def noise_kind(self) -> NoiseKind:  # type: ignore[override]
-        """What the numbers of the posterior's noise are."""
-        return self.posterior.noise_kind
 
     def sample_noise(
         self, seed: int, index: int = 0, ensemble_seed: int = 0
