@@ -80,7 +80,7 @@ def choose(
     paths = paths_of(layer)
     if callable(where):
         chosen = [path for path, variable in paths.items() if where(variable)]
-        missed = [] if chosen else [where]
+        missed: list[Any] = [] if chosen else [where]
     else:
         matches = [[x for x in paths if _is_of(part, x, paths[x])] for part in where]
         # Of several roles, a layer need not have each: an LSTM has no embeddings.
@@ -153,17 +153,8 @@ def _deviation(path: str, paths: dict[str, keras.Variable]) -> float:
     return he_deviation(shape)
 
 
-def where_config(where: Any, chosen: Sequence[ChosenVariable] | None) -> Any:
-    """Returns `where` for a config: of a function, what it chose.
-
-    Args:
-        where: what `check_where` returns.
-        chosen: what was chosen, or `None` before the layer is built.
-    """
-    if not callable(where):
-        return list(where)
-    if chosen is None:
-        return keras.saving.serialize_keras_object(where)
+def patterns_of(chosen: Sequence[ChosenVariable]) -> tuple[str, ...]:
+    """Returns patterns that choose these variables alone."""
     # A path is a pattern of itself, but for the signs of patterns.
     escaped = str.maketrans({x: f"[{x}]" for x in "[*?"})
-    return [variable.path.translate(escaped) for variable in chosen]
+    return tuple(variable.path.translate(escaped) for variable in chosen)

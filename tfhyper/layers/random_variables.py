@@ -14,7 +14,7 @@ from tfhyper.layers.chosen_variables import (
     Where,
     check_where,
     choose,
-    where_config,
+    patterns_of,
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
@@ -168,6 +168,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
             self.layer.build(*shapes, **named_shapes)
         self.posterior.dtype_policy = self.layer.variable_dtype
         chosen = choose(self.layer, self.where)
+        if callable(self.where):
+            self.where = patterns_of(chosen)  # which a file can hold
         self._regularizers = [x.variable.regularizer for x in chosen]
         for x in chosen:
             # It is of what is drawn, not of the mean.
@@ -269,11 +271,12 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         config = super().get_config()
         del config["dtype"]
         serialize = keras.saving.serialize_keras_object
+        where = serialize(self.where) if callable(self.where) else list(self.where)
         return {
             **config,
             "layer": serialize(self.layer),
             "posterior": serialize(self.posterior),
-            "where": where_config(self.where, self.posterior.chosen),
+            "where": where,
         }
 
     @classmethod

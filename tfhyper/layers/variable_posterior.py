@@ -58,12 +58,12 @@ class VariablePosterior(DrawCounter, keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed = check_seed(seed)
         self.autocast = False
-        self._chosen: Callable[[], Sequence[ChosenVariable]] | None = None
+        self._chosen: Callable[[], Sequence[ChosenVariable]] = tuple
 
     @property
-    def chosen(self) -> Sequence[ChosenVariable] | None:
-        """The chosen variables, or `None` before the posterior is built."""
-        return None if self._chosen is None else self._chosen()
+    def chosen(self) -> Sequence[ChosenVariable]:
+        """The chosen variables; none before the posterior is built."""
+        return self._chosen()
 
     def build_for(self, chosen: Sequence[ChosenVariable]) -> None:
         """Makes the variables for those that are chosen, once."""
