@@ -266,9 +266,9 @@ def _fate(
     inside = keras_private.flatten_layers(layer)
     if any(getattr(x, "quantization_mode", None) is not None for x in inside):
         return "refused", _QUANTIZED
-    if isinstance(layer, StochasticLayer):
-        return "kept", _OURS
     takes = at_end or type(layer) in kit.replaces
+    if isinstance(layer, StochasticLayer) and not takes:
+        return "kept", _OURS
     if not layer.weights and not takes:
         return "kept", _EMPTY
     others = [x for x in inside if isinstance(x, StochasticLayer)]

@@ -194,7 +194,7 @@ def model_of_tokens(posterior=GaussianPosterior):
     def drawn(layer, **options):
         return RandomVariables(layer, posterior(**options))
 
-    inputs = keras.Input((5,), dtype="int32")
+    inputs = keras.Input((None,), dtype="int32")
     x = drawn(L.Embedding(9, 4, mask_zero=True))(inputs)
     x = drawn(L.MultiHeadAttention(2, 3, dropout=0.2, seed=1))(
         x, x, use_causal_mask=True
@@ -222,17 +222,15 @@ def softmax(logits):
 
 @pytest.mark.parametrize("dropout", [None, "sample"])
 def test_members_are_the_plain_networks_of_the_draws(trained, dropout, tmp_path):
-    predictor = PosteriorPredictor(trained, 3, seed=4, dropout=dropout)
+    predictor = PosteriorPredictor(trained, 2, seed=4, dropout=dropout)
     members = predictor.predict(TOKENS).members
     assert np.abs(members[0] - members[1]).max() > 1e-3
-    for i in range(3):
+    for i in range(2):
         plain = predictor.materialize(i)
         assert not any(isinstance(x, RandomVariables) for x in plain.layers)
-        found = softmax(plain.predict(TOKENS, verbose=0))
-        np.testing.assert_allclose(found, members[i], atol=1e-5)
-        if dropout is None:  # a row of padding says nothing of the others
-            alone = softmax(plain.predict(TOKENS[2:], verbose=0))
-            np.testing.assert_allclose(alone[0], members[i][2], atol=1e-5)
+        np.testing.assert_allclose(softmax(plain(TOKENS)), members[i], atol=1e-5)
+        alone = softmax(plain(TOKENS[2:]))
+        np.testing.assert_allclose(alone[0], members[i][2], atol=1e-5)
     predictor.save(tmp_path / "it.tfhyper")
     loaded = PosteriorPredictor.load(tmp_path / "it.tfhyper")
     np.testing.assert_allclose(loaded.predict(TOKENS).members, members, atol=1e-6)
@@ -460,7 +458,7 @@ def test_generated_posteriors_have_dropout_inside_too(trained):
     model = model_of_tokens(GeneratedPosterior)
     predictor = PosteriorPredictor(model, 2, dropout="sample")
     members = predictor.predict(TOKENS).members
-    found = softmax(predictor.materialize(1).predict(TOKENS, verbose=0))
+    found = softmax(predictor.materialize(1)(TOKENS))
     np.testing.assert_allclose(found, members[1], atol=1e-5)
 
 
