@@ -387,6 +387,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "MNFDense": ({"units": 3}, (2, 4)),
     "MaxUnpooling2D": ({}, (2, 3, 3, 2)),
     "PixelShuffle": ({}, (2, 3, 3, 8)),
+    "RandomVariables": ({"layer": keras.layers.Dense(3)}, (2, 4)),
     "RandomFeatureGaussianProcess": (
         {"units": 3, "num_features": 8, "num_examples": 100},
         (2, 4),
@@ -422,7 +423,15 @@ GOOD: dict[str, Callable[[], dict]] = {
         "weight_decay": 0.5,
         "initial_curvature": 1.5,
     },
-    "convert": lambda: {"model": plain(), "kit": "hyper", "keep": ["logits"]},
+    **dict.fromkeys(
+        ("convert", "conversion_report"),
+        lambda: {
+            "model": plain(),
+            "kit": "hyper",
+            "keep": ["logits"],
+            "where": keras.layers.Dense,
+        },
+    ),
     # The last layer.
     "laplace.Laplace": lambda: {"model": plain()},
     "laplace.Laplace.fit": lambda: {
@@ -652,6 +661,14 @@ GOOD: dict[str, Callable[[], dict]] = {
         f"layers.{name}": functools.partial(dict, good)
         for name, (good, _) in LAYERS.items()
     },
+    **dict.fromkeys(
+        (
+            "layers.GaussianPosterior",
+            "layers.GeneratedPosterior",
+            "layers.VariablePosterior",
+        ),
+        dict,
+    ),
     "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
     "layers.role_of": lambda: {"variable": _variables()[0]},
     "layers.scale_mixture": dict,
@@ -2134,11 +2151,30 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
             text=bv.TEXT, length=("a",), entries=(1, 2), without=("bool",)
         ),
     },
-    "convert": {
-        "keep": bv.domain(
-            "keep", text=bv.TEXT, number=3, unknown=[bv.TEXT], numbers=[3], bool=True
-        ),
-    },
+    **dict.fromkeys(
+        ("convert", "conversion_report"),
+        {
+            "keep": bv.domain(
+                "keep",
+                text=bv.TEXT,
+                number=3,
+                unknown=[bv.TEXT],
+                numbers=[3],
+                bool=True,
+            ),
+            "where": bv.domain(
+                "where",
+                text=bv.TEXT,
+                number=3,
+                unknown=[bv.TEXT],
+                numbers=[3],
+                bool=True,
+                empty=[],
+                last="last:0",
+                other=lambda good: keras.layers.LSTM,
+            ),
+        },
+    ),
     "data.check_table": {"x": bv.numbers(), "y": bv.numbers()},
     "data.fold_rows": {"seed": bv.integer(0, 2**32 - 1)},
     "data.split_rows": {"seed": bv.integer(0, 2**32 - 1), "num_rows": bv.integer(2)},
@@ -2228,6 +2264,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "kits.LayerKit": {
         "heads": bv.sequence(text=bv.TEXT, entries=(3,)),
         "replaces": bv.sequence(text=bv.TEXT, entries=(3,)),
+        "wraps": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.": {
         "sharing": bv.choice(),
@@ -2235,6 +2272,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "prior": bv.instance("prior"),
         "prior_mean": bv.number(least=0),
         "block": bv.sizes(),
+        "variables": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.hyper": {"prior": bv.choice(), "rank": bv.integer()},
     "kits.rank_one": {**_MEMBERS, "initial_scale": bv.number(above=0)},
@@ -2278,6 +2316,12 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         )
     },
     "layers.LatentCode": {"prior": bv.choice()},
+    "layers.GeneratedPosterior": {"prior": bv.choice()},
+    "layers.RandomVariables": {
+        "layer": bv.instance("layer"),
+        "posterior": bv.instance("posterior"),
+        "where": bv.sequence(text=bv.TEXT, empty=[], entries=[3]),
+    },
     "layers.RandomFeatureGaussianProcess": _LAST_LAYER,
     **{
         f"layers.Spectral{name}": _LAST_LAYER

@@ -73,7 +73,10 @@ class Call:
 @functools.cache
 def public_callables() -> dict[str, Callable]:
     """Returns what the package offers to call, by name: functions, classes, methods."""
-    found: dict[str, Callable] = {"convert": tfhyper.convert}
+    found: dict[str, Callable] = {
+        "convert": tfhyper.convert,
+        "conversion_report": tfhyper.conversion_report,
+    }
     for module in MODULES:
         package = importlib.import_module(f"tfhyper.{module}")
         for name in sorted(package.__all__):

@@ -37,6 +37,7 @@ WORDS = {
     "cli": "the command tfhyper",
     "comparison": "predictors side by side",
     "conformal": "sets and intervals that cover",
+    "conversion": "what becomes of each layer",
     "convert": "a trained model made Bayesian",
     "data": "streams of images",
     "detection": "scores of foreign inputs",

@@ -118,7 +118,15 @@ ALLOWED = {
         "summary",
         "text",
     },
-    "convert": {"checks", "keras_graph", "kits", "layers", "posterior"},
+    "conversion": {
+        "checks",
+        "keras_graph",
+        "keras_private",
+        "kits",
+        "layers",
+        "summary",
+    },
+    "convert": {"checks", "conversion", "keras_graph", "kits", "layers"},
     "export": {
         "checks",
         "conformal",

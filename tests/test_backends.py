@@ -164,6 +164,60 @@ def test_backend_and_its_files(backend, tmp_path):
     np.testing.assert_allclose(found, members[0], atol=1e-5)
 
 
+# Recurrent layers, embeddings and attention, whose variables are random.
+TOKENS_SCRIPT = """
+import sys
+
+import keras
+import numpy as np
+
+import tfhyper
+
+folder, backend = sys.argv[1:]
+assert keras.backend.backend() == backend
+keras.utils.set_random_seed(0)
+inputs = keras.Input((5,), dtype="int32")
+x = keras.layers.Embedding(9, 4, mask_zero=True)(inputs)
+x = keras.layers.MultiHeadAttention(2, 3)(x, x, use_causal_mask=True)
+x = keras.layers.LSTM(3, dropout=0.2, seed=1)(x)
+plain = keras.Model(inputs, keras.layers.Dense(3)(x))
+tokens = np.random.default_rng(0).integers(0, 9, (8, 5))
+kit = tfhyper.kits.bayes(8, initial_scale=0.5, seed=1)
+model = tfhyper.convert(plain, kit)
+predictor = tfhyper.PosteriorPredictor(model, 2, seed=2)
+members = predictor.predict(tokens).members
+assert np.abs(members[0] - members[1]).max() > 1e-3
+found = keras.ops.softmax(predictor.materialize(0).predict(tokens, verbose=0))
+np.testing.assert_allclose(keras.ops.convert_to_numpy(found), members[0], atol=1e-5)
+predictor.save(folder + "/tokens.tfhyper")
+
+before = [np.array(w) for w in model.get_weights()]
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile("adam", loss)
+history = model.fit(tokens, tokens[:, 0] % 3, batch_size=4, verbose=0).history
+assert np.isfinite(history["loss"]).all()
+for variable, old in zip(model.weights, before, strict=True):
+    new = keras.ops.convert_to_numpy(variable)
+    assert np.isfinite(new).all(), variable.path
+    # That which multiplies a divergence is set by schedules.
+    assert variable.name == "kl_factor" or not np.array_equal(new, old), variable.path
+np.savez(folder + "/tokens.npz", x=tokens, members=members)
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_random_variables_of_any_layer_and_their_files(backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    words = ("-c", TOKENS_SCRIPT, tmp_path, backend)
+    run_python(*words, env={"KERAS_BACKEND": backend}, fresh=True, check=True)
+    # The draws of a file are the same on the backend of this process.
+    predictor = tfhyper.PosteriorPredictor.load(tmp_path / "tokens.tfhyper")
+    with np.load(tmp_path / "tokens.npz") as saved:
+        found = predictor.predict(saved["x"]).members
+        np.testing.assert_allclose(found, saved["members"], atol=1e-5)
+
+
 def test_a_backend_is_installed():
     installed = ("tensorflow", "jax", "torch")
     assert any(importlib.util.find_spec(name) for name in installed)

@@ -338,15 +338,23 @@ def with_layer(layer, shape=(4, 4)):
         keras.layers.PReLU(name="odd"),
         Own(name="odd"),
     ],
+    ids=["lstm", "embedding", "time_distributed", "bidirectional", "prelu", "own"],
 )
-def test_what_cannot_be_converted_is_named_with_the_way_out(layer):
+def test_what_a_kit_cannot_draw_is_named_with_the_way_out(layer):
     model = with_layer(layer)
     kind = type(layer).__name__
-    for name in STOCHASTIC:
-        with pytest.raises(ValueError, match=rf"'odd' \({kind}\).*keep=\['odd'\]"):
-            convert(model, small_kit(name))
-    copy = convert(model, small_kit("bayes"), keep=["odd"])
+    has_role = kind != "PReLU"
     x = np.random.default_rng(0).integers(0, 5, size=(2, 4, 4)).astype("float32")
+    for name in STOCHASTIC:
+        kit = small_kit(name)
+        if kit.wraps and has_role:
+            copy = convert(model, kit)
+            assert type(copy.get_layer("odd")) is layers.RandomVariables
+            assert_same_prediction(model, at_the_mean(copy), x)
+            continue
+        with pytest.raises(ValueError, match=rf"'odd' \({kind}\).*keep=\['odd'\]"):
+            convert(model, kit)
+    copy = convert(model, small_kit("bayes"), keep=["odd"])
     assert_same_prediction(model, at_the_mean(copy), x)
     assert converted_layers(copy) == ["logits"]
 
@@ -371,7 +379,12 @@ def test_separable_convolutions_and_norms():
         return keras.Model(inputs, Dense(2)(keras.layers.Flatten()(x)))
 
     with pytest.raises(ValueError, match=r"'separable' \(SeparableConv2D\)"):
-        convert(model(), small_kit("bayes"))
+        convert(model(), small_kit("bayesian_hypernet"))
+    copy = convert(model(), small_kit("bayes"))
+    assert [x.path for x in copy.get_layer("separable").posterior.chosen] == [
+        "depthwise_kernel",
+        "pointwise_kernel",
+    ]
     assert "separable" in {x.name for x in convert(model(), "mc_dropout").layers}
 
 

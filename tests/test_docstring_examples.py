@@ -140,6 +140,16 @@ def heteroscedastic():
     )
 
 
+def trained():
+    """Returns a small classifier of pictures, of plain layers, by the name trained."""
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input(SHAPE, name="image")
+    x = keras.layers.Conv2D(2, 3, name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    outputs = keras.layers.Dense(10, name="logits")(x)
+    return keras.Model(inputs, outputs, name="trained")
+
+
 def two_headed():
     """Returns a small network of a class and of a number."""
     keras.utils.set_random_seed(2)
@@ -205,6 +215,7 @@ VALUES = {
     "predictor": predictor,
     "regression": regression,
     "tagger": tagger,
+    "trained": trained,
     "two_headed": two_headed,
     "heteroscedastic": heteroscedastic,
     "residual": residual,

@@ -1,5 +1,7 @@
 """What the private names of Keras give, by what its public functions say."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -72,6 +74,46 @@ def test_takes_training_is_what_the_signature_of_call_says():
     x = keras.Input((2,))
     operation = keras_private.history(ops.relu(x)).operation
     assert not keras_private.takes_training(operation)
+
+
+def test_variables_that_training_changes_by_nature():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 3))
+    norm.trainable = False  # whatever is frozen now
+    found = keras_private.trained_by_nature(norm)
+    assert [v.name for v in found] == ["gamma", "beta"]
+    # Those of a layer inside are that layer's.
+    both = keras.layers.TimeDistributed(keras.layers.Dense(2))
+    both.build((None, 4, 3))
+    assert not keras_private.trained_by_nature(both)
+    assert len(keras_private.trained_by_nature(both.layer)) == 2
+
+
+def test_a_layer_that_hands_on_takes_the_arguments_of_another():
+    class HandsOn(keras.layers.Layer):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer, self.supports_masking = layer, True
+            signature = inspect.signature(layer.call)
+            keras_private.take_call_arguments(self, signature)
+
+        def call(self, *args, **kwargs):
+            self.given = kwargs
+            return self.layer(*args, **kwargs)
+
+    x = np.ones((2, 3, 4), "float32")
+    layer = HandsOn(keras.layers.MultiHeadAttention(1, 2))
+    layer.layer(x, x)
+    # A tensor beside what is none, and the mode, by their names.
+    found, scores = layer(
+        x, x, attention_mask=np.ones((1, 3, 3), bool), return_attention_scores=True
+    )
+    assert (found.shape, scores.shape) == ((2, 3, 4), (2, 1, 3, 3))
+    assert keras_private.takes_training(layer)
+    lstm = HandsOn(keras.layers.LSTM(2))
+    lstm.layer(x)
+    lstm(x, mask=np.ones((2, 3), bool), training=True)
+    assert lstm.given["training"] is True and lstm.given["mask"].shape == (2, 3)
 
 
 def test_causal_padding_makes_the_causal_convolution_of_a_valid_one():

@@ -50,6 +50,11 @@ if TYPE_CHECKING or not _is_command():
         training,
         variational,
     )
+    from tfhyper.conversion import (
+        ConversionReport,
+        LayerConversion,
+        conversion_report,
+    )
     from tfhyper.convert import convert
     from tfhyper.kits import LayerKit
     from tfhyper.laplace import Laplace, LaplacePredictor
@@ -85,12 +90,14 @@ _NAMES_LATER = {"evaluate": "tfhyper.comparison"}
 
 __all__ = [
     "AnytimePrediction",
+    "ConversionReport",
     "DeepEnsemble",
     "DistributionPrediction",
     "Draw",
     "KeptWeights",
     "Laplace",
     "LaplacePredictor",
+    "LayerConversion",
     "LayerKit",
     "PosteriorPredictor",
     "LabelsPrediction",
@@ -104,6 +111,7 @@ __all__ = [
     "cli",
     "comparison",
     "conformal",
+    "conversion_report",
     "convert",
     "data",
     "detection",
@@ -139,7 +147,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _from_parts(name: str) -> Any:
-    for part in ("convert", "kits", "laplace", "posterior", "variational"):
+    for part in (
+        "conversion",
+        "convert",
+        "kits",
+        "laplace",
+        "posterior",
+        "variational",
+    ):
         module = importlib.import_module(f"tfhyper.{part}")
         if hasattr(module, name):
             found = globals()[name] = getattr(module, name)

@@ -1,6 +1,5 @@
 """A trained Keras model made stochastic."""
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -8,34 +7,22 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_graph, kits
-from tfhyper.checks import check_bool, check_instance, check_number, check_text
+from tfhyper.checks import check_bool, check_number
+from tfhyper.conversion import Keep, LayerConversion, Where, plan, replaces
 from tfhyper.kits.kit import Apply, Replace
-from tfhyper.layers import StochasticLayer
+from tfhyper.layers import GaussianPosterior, RandomVariables
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.tensor_types import Structure, Tensor
-
-# Layers with weights that no kit draws: norms, and what was adapted to data.
-COPIED = tuple(
-    getattr(keras.layers, name)
-    for name in (
-        "BatchNormalization",
-        "Discretization",
-        "GroupNormalization",
-        "LayerNormalization",
-        "Normalization",
-        "RMSNormalization",
-    )
-    if hasattr(keras.layers, name)
-)
 
 
 def convert(
     model: keras.Model,
     kit: str | kits.LayerKit,
     *,
-    keep: Iterable[str] | Callable[[keras.Layer], bool] = (),
+    keep: Keep = (),
+    where: Where | None = None,
     moped: bool = False,
     moped_delta: float = 0.1,
 ) -> keras.Model:
@@ -47,6 +34,12 @@ def convert(
     hypernetwork; MC dropout keeps the layer and puts masks before it. Biases, and
     all other layers, are copied with their weights. At the posterior's mean, or
     that code, the copy predicts what `model` does.
+
+    With `kits.bayes` and `kits.hyper` all other layers that have variables of the roles
+    `kit.wraps` (kernels, recurrent kernels and embeddings, unless you say otherwise)
+    are wrapped in `tfhyper.layers.RandomVariables`: LSTM, Bidirectional, Embedding,
+    MultiHeadAttention, EinsumDense, SeparableConv2D, TimeDistributed and others, those
+    of your own too, if their config says all that they are.
 
     A kit with a head of its own, `kits.sngp` or `kits.vbll`, puts that in place of each
     `keras.layers.Dense` at the end, behind which there are no weights. That of
@@ -63,6 +56,17 @@ def convert(
     changed and shares no variable with the copy, which is not compiled. (But for a
     layer that cannot be copied, as its config leaves something of it out, such as a
     `Lambda` or a class with an attribute that was set later: it is the same in both.)
+
+    With `where` only the layers that it chooses are drawn, and all others are kept,
+    whatever they are. So are those that it chooses and the kit cannot draw:
+    `tfhyper.conversion_report` says of each layer what becomes of it, and why.
+
+        where="logits"                   a layer's name or path, or a pattern of these
+        where="encoder_*/attention"      a path has the names of nested models, too
+        where=keras.layers.LSTM          a class, and its subclasses
+        where=["lstm", keras.layers.Embedding]   several of these
+        where="last", where="last:3"     the last layers, of those the kit can draw
+        where=lambda layer: layer.trainable      a function
 
     With `moped` (Krishnan et al., 2020) posterior and prior come from the trained
     weights,
@@ -81,6 +85,7 @@ def convert(
             from the trained network at first, and each layer is a block to it.
         keep: names of layers or nested models to leave as they are, or a function
             that says so of a layer or nested model.
+        where: which layers to draw, as above; `None`: all.
         moped: bool, for `kits.bayes` alone.
         moped_delta: finite float > 0, delta.
 
@@ -88,19 +93,22 @@ def convert(
         A functional `keras.Model` of the same name, inputs and outputs.
 
     Raises:
-        ValueError: for a layer with weights that the kit cannot replace, such as
-            LSTM, or a layer around other layers; a kit that keeps no trained
-            weights; a name in `keep` that no layer has; a model with nothing to
-            replace, or without a layer at its end that the kit's head stands for;
-            MOPED with another kit or with a `prior` of its own.
+        ValueError: without `where`, for a layer with weights that the kit cannot
+            replace: of a class that it does not take, quantized, or with a variable
+            of another layer (tied weights); a kit that keeps no trained
+            weights; a name in `keep`, or a part of `where`, that no layer has; a model
+            with nothing to replace, or without a layer at its end that the kit's head
+            stands for; a layer that has other weights than its config says; MOPED with
+            another kit or with a `prior` of its own.
         TypeError: for a model whose graph is not known (a subclass with its own
-            `call`).
+            `call`), or a `where` of another kind.
 
     Example:
 
     >>> model = keras.applications.ResNet50(weights="imagenet")
     >>> kit = tfhyper.kits.bayes(num_examples=50_000)
     >>> bayesian = tfhyper.convert(model, kit, keep=["conv1_conv"], moped=True)
+    >>> last = tfhyper.convert(model, kit, where="last:2")
 
     Reference:
         Krishnan, Subedar, Tickoo: Specifying weight priors in Bayesian deep
@@ -110,108 +118,58 @@ def convert(
     kit = kits.get(kit)
     check_bool("moped", moped)
     check_number("moped_delta", moped_delta, positive=True)
-    replaced = _find_replaced(model, kit, keep)
+    lines = plan(model, kit, keep, where)
+    _check_plan(lines, model, kit.name)
+    drawn = {id(line.layer): line for line in lines if line.is_drawn}
 
     def make(operation: keras.Operation, name: str) -> keras.Operation | Apply:
-        if id(operation) in replaced:
-            # Its class is a stock layer's: the config is all that it is.
-            layer = keras_graph.renamed(operation, name)
-            return _replace(replaced[id(operation)], layer, name, moped, kit.name)
-        return keras_graph.copy_or_use(operation, name)
+        if id(operation) not in drawn:
+            return keras_graph.copy_or_use(operation, name)
+        line = drawn[id(operation)]
+        # The config is all that it is: its class is a stock layer's, or it was tried.
+        layer = keras_graph.renamed(operation, name)
+        return _replace(replaces(kit, line), layer, name, moped, kit.name)
 
     copies = keras_graph.Copies(make)
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         copy = copies.of(operation)
-        if id(operation) not in replaced:
+        if id(operation) not in drawn:
             return copy(*args, **kwargs)
+        if drawn[id(operation)].action == "wrapped":
+            # But for the mode: the kit's layer draws in prediction, too.
+            return copy(*args, **{k: x for k, x in kwargs.items() if k != "training"})
         # The inputs alone: a mode given in the call is not for the kit's layers.
         return copy(args[0] if args else next(iter(kwargs.values())))
 
     inputs, outputs = keras_graph.rebuild(model, call)
     converted = keras.Model(inputs, outputs, name=model.name)
     for operation, name, copy in copies.made():
-        if id(operation) in replaced:
+        if id(operation) in drawn:
             _carry(operation, converted.get_layer(name), moped_delta if moped else None)
         elif isinstance(operation, keras.Layer):
             keras_graph.copy_weights(operation, copy)
     return converted
 
 
-def _find_replaced(
-    model: keras.Model,
-    kit: kits.LayerKit,
-    keep: Iterable[str] | Callable[[keras.Layer], bool],
-) -> dict[int, Replace]:
-    """Returns what replaces layers, by their ids, or raises ValueError."""
-    found = list(keras_graph.walk(model))
-    if not callable(keep):
-        keep = _by_name(keep, {x.name for line in found for x in line})
-    kept = {id(line[-1]) for line in found if any(map(keep, line))}
-    layers = {id(line[-1]): line[-1] for line in found if id(line[-1]) not in kept}
-    replaced = {
-        key: kit.replace for key, x in layers.items() if type(x) in kit.replaces
-    }
-    if kit.heads:
-        at_end = [x for x in keras_graph.layers_at_end(model) if id(x) in layers]
-        heads = {id(x) for x in at_end if type(x) in kit.heads}
-        if not heads:
-            classes = sorted(cls.__name__ for cls in kit.heads)
-            raise ValueError(
-                f"`model` must end in a layer that the head of the kit '{kit.name}' "
-                f"stands for, one of {classes}, with no weights behind it. Received: "
-                f"model '{model.name}', at whose end are {[x.name for x in at_end]}"
-            )
-        replaced |= dict.fromkeys(heads, kit.replace_head or kit.replace)
-    takes_all = bool(kit.replaces) or not kit.heads
-    stuck = [
-        layer
-        for key, layer in layers.items()
-        if key not in replaced
-        and takes_all
-        and not _is_copied(layer)
-        or _is_quantized(layer)
-    ]
+def _check_plan(lines: list[LayerConversion], model: keras.Model, kit: str) -> None:
+    """Raises ValueError for a plan that cannot be carried out."""
+    stuck = [line for line in lines if line.action == "refused"]
     if stuck:
-        listed = ", ".join(f"'{x.name}' ({type(x).__name__})" for x in stuck)
+        listed = ", ".join(
+            f"'{x.layer.name}' ({type(x.layer).__name__}): {x.reason}" for x in stuck
+        )
         raise ValueError(
-            f"`kit` must replace every layer with weights. The kit '{kit.name}' cannot "
+            f"`kit` must replace every layer with weights. The kit '{kit}' cannot "
             f"replace: {listed}. To leave them deterministic, give "
-            f"keep={[x.name for x in stuck]}."
+            f"keep={[x.layer.name for x in stuck]}, or choose layers by `where`."
         )
-    if not replaced:
-        classes = sorted(cls.__name__ for cls in kit.replaces)
+    if not any(line.is_drawn for line in lines):
         raise ValueError(
-            f"`model` must have layers to convert. The kit '{kit.name}' replaces "
-            f"{classes}. Received: model '{model.name}' with {len(kept)} layers kept"
+            f"`model` must have layers to convert. Received: model '{model.name}' and "
+            f"the kit '{kit}', with which all are kept: "
+            + "; ".join(f"'{line.path}', as {line.reason}" for line in lines)
         )
-    return replaced
-
-
-def _by_name(keep: Iterable[str], known: set[str]) -> Callable[[keras.Layer], bool]:
-    """Returns the function that says whether a layer's name is among `keep`."""
-    rule = "names of layers, or a function of a layer"
-    names = (
-        [keep]
-        if isinstance(keep, str)
-        else check_instance("keep", keep, Iterable, rule)
-    )
-    names = [check_text("keep", name) for name in names]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(
-            "`keep` must be names of layers of the model, or a function of a layer. "
-            f"Received: keep={keep!r}, of which the model has no {unknown}"
-        )
-    return lambda layer: layer.name in names
-
-
-def _is_copied(layer: keras.Layer) -> bool:
-    return not layer.weights or isinstance(layer, (*COPIED, StochasticLayer))
-
-
-def _is_quantized(layer: keras.Layer) -> bool:
-    return getattr(layer, "quantization_mode", None) is not None
 
 
 def _replace(
@@ -220,13 +178,18 @@ def _replace(
     """Returns what takes a layer's place: something to call on a tensor."""
     layer = replace(layer, path)
     if moped:
-        if not isinstance(layer, GaussianKernel):
+        wrapped = isinstance(layer, RandomVariables)
+        posterior = layer.posterior if wrapped else layer
+        if not isinstance(posterior, GaussianKernel | GaussianPosterior):
             raise ValueError(
                 "`moped` must be False for a kit other than `tfhyper.kits.bayes`: it "
                 f"sets Gaussian posteriors. Received: moped=True, kit '{kit}'"
             )
-        config = {**live_config(layer), "prior_mean": "weight"}
-        layer = type(layer).from_config(config)
+        config = {**live_config(posterior), "prior_mean": "weight"}
+        posterior = type(posterior).from_config(config)
+        if not wrapped:
+            return posterior
+        layer = RandomVariables(layer.layer, posterior, layer.where, name=layer.name)
     return layer
 
 
@@ -234,7 +197,18 @@ def _carry(
     original: keras.Layer, layer: keras.Layer, moped_delta: float | None
 ) -> None:
     """Gives a kit's layer the trained weights of the one it replaces."""
-    if isinstance(layer, StochasticKernel):
+    if isinstance(layer, RandomVariables):
+        try:
+            keras_graph.copy_weights(original, layer.layer)
+        except ValueError as error:
+            raise ValueError(
+                f"Layer '{original.name}' ({type(original).__name__}) must have all "
+                "its weights from its config: its copy has others. Give "
+                f"keep=['{original.name}']. Received: {error}"
+            ) from error
+        if moped_delta is not None:
+            layer.posterior.set_moped(moped_delta)
+    elif isinstance(layer, StochasticKernel):
         # Copies: on some backends arrays share the memory of variables.
         weights = (original.kernel, original.bias)
         layer.set_mean(*(None if w is None else _to_numpy(w) for w in weights))

@@ -6,6 +6,7 @@ alone, and `tests/test_keras_private.py` says of each name what it must give. "A
 3.15.1.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,38 @@ def takes_training(operation: keras.Operation) -> bool:
     Wraps `Layer._call_has_training_arg`, as in 3.0.
     """
     return getattr(operation, "_call_has_training_arg", False)
+
+
+def trained_by_nature(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns a layer's own variables that training changes, unless it is frozen.
+
+    Those of layers inside of it are not among them. Wraps
+    `Layer._trainable_variables`, as in 3.0.
+    """
+    return layer._trainable_variables
+
+
+def take_call_arguments(layer: keras.Layer, signature: inspect.Signature) -> None:
+    """Lets a layer be called with the arguments of another one, by their names.
+
+    For one that hands on all that it is called with: of `call(*args, **kwargs)` Keras
+    refuses tensors beside what is none, and has no names for masks. Sets
+    `Layer._call_signature`, `call_signature_parameters`, `_call_has_training_arg`,
+    `_call_has_mask_arg`, as in 3.0, and `_call_has_context_arg`, since 3.12 at the
+    latest.
+
+    Args:
+        layer: the layer.
+        signature: of the `call` that the arguments are of, without `self`.
+    """
+    names = list(signature.parameters)
+    layer._call_signature = signature
+    layer.call_signature_parameters = names
+    layer._call_has_training_arg = "training" in names
+    layer._call_has_mask_arg = "mask" in names
+    context = getattr(layer, "_call_has_context_arg", None)
+    if context is not None:
+        context.update({name: name in names for name in context})
 
 
 def causal_padding(layer: keras.layers.Conv1D) -> list[list[int]]:

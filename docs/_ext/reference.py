@@ -82,7 +82,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.RankOneConv3D
         layers.StaticHyperConv2D layers.MCDropout layers.Dropout layers.VBLLDense
         layers.RandomFeatureGaussianProcess layers.SpectralDense layers.SpectralConv1D
-        layers.SpectralConv2D layers.SpectralConv3D""",
+        layers.SpectralConv2D layers.SpectralConv3D layers.RandomVariables""",
     ),
     (
         "Parts of layers",
@@ -93,13 +93,16 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.SpectralConstraint
         layers.BicubicUpsampling2D layers.StochasticLayer layers.VariationalLayer
         layers.NoiseKind layers.give_role layers.role_of
-        layers.variational_layers layers.MovingAveragesWarning""",
+        layers.variational_layers layers.MovingAveragesWarning
+        layers.VariablePosterior layers.GaussianPosterior
+        layers.GeneratedPosterior""",
     ),
     (
         "Networks, kits, conversion",
         "networks",
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
-        """convert LayerKit kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
+        """convert conversion_report ConversionReport LayerConversion LayerKit
+        kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
         kits.mc_dropout kits.rank_one kits.sngp kits.vbll kits.static_hypernet
         kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet

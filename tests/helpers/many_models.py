@@ -372,6 +372,34 @@ def attention():
     return functional(body, keras.Input((5, 4)))
 
 
+def drawn(layer, **options):
+    posterior = tfhyper.layers.GaussianPosterior(initial_scale=0.5)
+    return tfhyper.layers.RandomVariables(layer, posterior, **options)
+
+
+@kind(tokens)
+def random_variables():
+    def body(x):
+        x = drawn(L.Embedding(9, 4, mask_zero=True))(x)
+        x = drawn(L.MultiHeadAttention(2, 3), where=lambda v: v.name == "bias")(x, x)
+        x, *state = drawn(L.LSTM(4, return_sequences=True, return_state=True))(x)
+        return L.Dense(3)(drawn(L.LSTM(4))(x, initial_state=state))
+
+    return functional(body, keras.Input((5,), dtype="int32"))
+
+
+@kind(sequences, dropout="sample")
+def random_variables_and_dropout():
+    def body(x):
+        posterior = tfhyper.layers.GeneratedPosterior(hidden_units=4, code_units=3)
+        lstm = L.LSTM(5, dropout=0.3, recurrent_dropout=0.2, seed=1)
+        attention = L.MultiHeadAttention(2, 3, dropout=0.3, seed=2)
+        x = L.Add()([x, drawn(attention)(x, x)])
+        return L.Dense(3)(tfhyper.layers.RandomVariables(lstm, posterior)(x))
+
+    return functional(body, keras.Input((5, 4)))
+
+
 @kind(vectors())
 def shared_layer():
     def body(x):

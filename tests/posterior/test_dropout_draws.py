@@ -487,3 +487,33 @@ def test_dropout_called_in_training_mode_is_asked_about():
     expected = to_numpy(keras.ops.softmax(model.predict(data, verbose=0)))
     np.testing.assert_allclose(off.mean, expected, atol=1e-6)
     assert list(sampled(model, 1).draws[0].noise) == ["drop"]
+
+
+def test_attention_whose_dropout_draws_keeps_its_mask():
+    # Of a rate that drops nothing, what is compiled is what the model gives.
+    tokens = np.array([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0]])
+    inputs = keras.Input((5,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, mask_zero=True)(inputs)
+    x = keras.layers.MultiHeadAttention(2, 3, dropout=1e-7, seed=1)(x, x)
+    model = keras.Model(inputs, x[:, 0])
+    predictor = tfhyper.PosteriorPredictor(model, 2, dropout="sample", outputs="mean")
+    expected = keras.ops.convert_to_numpy(model(tokens))
+    np.testing.assert_allclose(predictor.predict(tokens).mean, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropout", ["off", "sample"])
+def test_layers_with_tensors_beside_other_arguments(dropout):
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    inputs = keras.Input((5, 4))
+    attention = keras.layers.MultiHeadAttention(2, 3, dropout=1e-7, seed=1)
+    y, scores = attention(
+        inputs,
+        inputs,
+        attention_mask=np.tri(5)[None] > 0,
+        return_attention_scores=True,
+    )
+    y = tfhyper.layers.BayesDense(2, initial_scale=1e-9)(y + scores[:, 0, :, :4])
+    model = keras.Model(inputs, y)
+    predictor = tfhyper.PosteriorPredictor(model, 2, dropout=dropout, outputs="mean")
+    expected = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(predictor.predict(x).mean, expected, atol=1e-5)

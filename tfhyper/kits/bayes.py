@@ -1,11 +1,23 @@
 """Gaussian posteriors over all kernels: Bayes by Backprop (Blundell et al., 2015)."""
 
+import dataclasses
+import zlib
+from collections.abc import Iterable
 from typing import Any
 
+import keras
+
 from tfhyper import layers
-from tfhyper.kits.kit import LayerKit, variational_kit, weight_of_kl
+from tfhyper.kits.kit import (
+    LayerKit,
+    check_roles,
+    fresh,
+    variational_kit,
+    weight_of_kl,
+)
 from tfhyper.layers import gaussian_kernel as defaults
-from tfhyper.layers.seeds import check_seed
+from tfhyper.layers.chosen_variables import MATRICES
+from tfhyper.layers.seeds import check_seed, derive_seed
 
 LAYERS = (
     layers.BayesConv1D,
@@ -16,6 +28,15 @@ LAYERS = (
     layers.BayesDepthwiseConv2D,
 )
 
+# Arguments that are of a posterior over any variables, too.
+_OF_VARIABLES = (
+    "prior_scale",
+    "prior",
+    "trainable_prior_scale",
+    "kl_weight",
+    "initial_scale",
+    "rho_initializer",
+)
 # Not the layers' default, which is for single layers in place of stock ones.
 INITIAL_SCALE = 0.1
 
@@ -31,9 +52,13 @@ def bayes(
     kernel_initializer: defaults.Initializer = None,
     rho_initializer: defaults.Initializer = None,
     bias_posterior: defaults.BiasPosterior = defaults.BIAS_POSTERIOR,
+    variables: Iterable[str] = MATRICES,
     seed: int | None = None,
 ) -> LayerKit:
     """Returns the kit whose convolutions and dense layers have Gaussian posteriors.
+
+    `tfhyper.convert` gives layers of other classes one by
+    `tfhyper.layers.RandomVariables`.
 
     Each layer adds KL(q || p) / num_examples to the loss. Beside a loss that is
     the mean over the batch, their sum is the negative evidence lower bound of
@@ -53,12 +78,15 @@ def bayes(
             `None`: the network's, He's method.
         rho_initializer: initializer of rho in place of `initial_scale`, likewise.
         bias_posterior: `"point"` or `"gaussian"`.
+        variables: roles of the variables that `tfhyper.convert` makes random in layers
+            that are neither convolutions nor dense layers, those of
+            `tfhyper.layers.RandomVariables`. A Gaussian `bias_posterior` adds "bias".
         seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
             derived, or `None` for a fresh one.
 
     Raises:
-        ValueError: if `num_examples` is missing or not positive, and as
-            `tfhyper.layers.BayesConv2D`.
+        ValueError: if `num_examples` is missing or not positive, for an unknown role,
+            and as `tfhyper.layers.BayesConv2D`.
         TypeError: for a prior that cannot be saved.
 
     Example:
@@ -95,4 +123,18 @@ def bayes(
     }
     # Bad arguments are refused here, at the door, not when a network is built.
     options["prior"] = layers.BayesConv2D(1, 1, **options).prior
-    return variational_kit("bayes", LAYERS, options, seed)
+    roles = check_roles("variables", variables)
+    if bias_posterior == "gaussian":
+        roles = tuple(dict.fromkeys((*roles, "bias")))
+    own = {name: options[name] for name in _OF_VARIABLES}
+
+    def wrap(layer: keras.Layer, path: str) -> layers.RandomVariables:
+        posterior = layers.GaussianPosterior(
+            **{name: fresh(value) for name, value in own.items()},
+            seed=derive_seed(seed, zlib.crc32(path.encode())),
+            name=f"{layer.name}_posterior",
+        )
+        return layers.RandomVariables(layer, posterior, roles)
+
+    kit = variational_kit("bayes", LAYERS, options, seed)
+    return dataclasses.replace(kit, wrap=wrap, wraps=roles)

@@ -1,6 +1,7 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from tfhyper.kits.kit import (
     LayerKit,
     Maker,
     Replace,
+    check_roles,
     conv2d,
     conv2d_transpose,
     counterpart,
@@ -20,10 +22,11 @@ from tfhyper.kits.kit import (
 )
 from tfhyper.kits.sharing import SHARING, Sharing
 from tfhyper.layers import generated_kernel as defaults
+from tfhyper.layers.chosen_variables import MATRICES
 from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import check_seed, derive_seed
-from tfhyper.tensor_types import Tensor
+from tfhyper.tensor_types import Structure, Tensor
 
 LAYERS = (
     layers.HyperConv1D,
@@ -44,6 +47,7 @@ def hyper(
     mean_kernel: bool = defaults.MEAN_KERNEL,
     deviation_scale: float = defaults.DEVIATION_SCALE,
     rank: int | None = None,
+    variables: Iterable[str] = MATRICES,
     seed: int | None = None,
     strategy: Sharing | None = None,
 ) -> LayerKit:
@@ -69,14 +73,18 @@ def hyper(
         deviation_scale: float >= 0, with `mean_kernel=True`.
         rank: int > 0, with `mean_kernel=True`: the generators make factors of the mean
             kernels, of that rank, in place of whole kernels, with a few hundredths of
-            their weights; `None` for whole ones.
+            their weights; `None` for whole ones, which layers that are neither
+            convolutions nor dense layers always have.
+        variables: roles of the variables that `tfhyper.convert` makes random in layers
+            that are neither convolutions nor dense layers, those of
+            `tfhyper.layers.RandomVariables`. None with `mean_kernel=False`.
         seed: int in 0 <= seed < 2**31 from which the seeds of all codes are
             derived, or `None` for a fresh one.
         strategy: the old name of `sharing`, which the next version has no more.
 
     Raises:
-        ValueError: for an unknown sharing or prior, sizes out of range, or a `rank`
-            without `mean_kernel`.
+        ValueError: for an unknown sharing, prior or role, sizes out of range, or a
+            `rank` without `mean_kernel`.
 
     Example:
 
@@ -101,24 +109,46 @@ def hyper(
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.HyperConv2D(1, 1, code_units=code_units, **options)
 
+    roles = check_roles("variables", variables)
+
     def open_network() -> dict[str, Maker | Replace]:
         codes: dict[str, Tensor] = {}
+
+        def code_of(path: str, x: Tensor) -> Tensor:
+            group = group_of(path)
+            if group not in codes:
+                codes[group] = layers.LatentCode(
+                    code_units,
+                    prior,
+                    seed=derive_seed(seed, zlib.crc32(group.encode())),
+                    name=f"code_{layer_name(group)}",
+                )(x)
+            return codes[group]
 
         def replace(layer: keras.Layer, path: str) -> Apply:
             layer = counterpart(layer, LAYERS).from_config(
                 {**live_config(layer), "code_units": code_units, **options}
             )
-            group = group_of(path)
+            return lambda x: layer(x, code_of(path, x))
 
-            def apply(x: Tensor) -> Tensor:
-                if group not in codes:
-                    codes[group] = layers.LatentCode(
-                        code_units,
-                        prior,
-                        seed=derive_seed(seed, zlib.crc32(group.encode())),
-                        name=f"code_{layer_name(group)}",
-                    )(x)
-                return layer(x, codes[group])
+        def wrap(layer: keras.Layer, path: str) -> Apply:
+            posterior = layers.GeneratedPosterior(
+                hidden_units,
+                code_units,
+                prior,
+                deviation_scale,
+                seed=derive_seed(seed, zlib.crc32(path.encode())),
+                name=f"{layer.name}_posterior",
+            )
+            drawn = layers.RandomVariables(layer, posterior, roles)
+            # A code is given with any tensor: dropout inside needs one of its own.
+            if sharing == "layer_wise":
+                return drawn
+
+            def apply(*args: Any, **kwargs: Any) -> Structure:
+                leaves = keras.tree.flatten((args, kwargs))
+                x = next(x for x in leaves if isinstance(x, keras.KerasTensor))
+                return drawn(*args, **kwargs, code=code_of(path, x))
 
             return apply
 
@@ -126,10 +156,13 @@ def hyper(
             "conv": through(replace, conv2d),
             "conv_transpose": through(replace, conv2d_transpose),
             "replace": replace,
+            "wrap": wrap,
         }
 
     return LayerKit(
         name="hyper",
         replaces=tuple(cls.point_class for cls in LAYERS),
         open=open_network,
+        # Of other layers there is no generated kernel without a mean.
+        wraps=roles if mean_kernel else (),
     )

@@ -2,18 +2,20 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
 from tfhyper.checks import (
+    check_choice,
     check_function,
     check_instance,
     check_positive_integer,
     check_text,
 )
 from tfhyper.layers import Dropout
+from tfhyper.layers.chosen_variables import VARIABLE_ROLES
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
@@ -25,6 +27,16 @@ Apply: TypeAlias = Callable[[Tensor], Tensor]
 Maker: TypeAlias = Callable[..., Apply]
 # What takes the place of a stock layer, by its path.
 Replace: TypeAlias = Callable[[keras.Layer, str], Apply]
+
+
+def check_roles(name: str, roles: Iterable[str]) -> tuple[str, ...]:
+    """Returns roles of variables as a tuple, or raises an error for other words."""
+    roles = (roles,) if isinstance(roles, str) else roles
+    rule = f"roles of variables, of {list(VARIABLE_ROLES)}"
+    return tuple(
+        check_choice(name, role, VARIABLE_ROLES)
+        for role in check_instance(name, roles, Iterable, rule)
+    )
 
 
 def layer_name(path: str) -> str:
@@ -149,6 +161,10 @@ class LayerKit:
             are no weights; `None` for `replace`. A kit that replaces heads alone leaves
             all other layers as they are.
         heads: the classes of stock layers that `replace_head` takes.
+        wrap: as `replace`, of a layer of any other class with variables of a role in
+            `wraps`: something to call with all its arguments. For `tfhyper.convert`.
+        wraps: the roles of variables that `wrap` makes random, those of
+            `tfhyper.layers.RandomVariables`; none in kits without `wrap`.
 
     Raises:
         TypeError: for a field of another kind.
@@ -177,11 +193,13 @@ class LayerKit:
     head: Maker | None = None
     replace_head: Replace | None = None
     heads: tuple[type[keras.Layer], ...] = ()
+    wrap: Replace = keep
+    wraps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_text("name", self.name)
         makers = ("conv", "stem", "conv_transpose", "dense", "norm", "dropout")
-        for name in (*makers, "replace", "open"):
+        for name in (*makers, "replace", "open", "wrap"):
             check_function(name, getattr(self, name))
         for name in ("head", "replace_head"):
             if getattr(self, name) is not None:
@@ -190,6 +208,7 @@ class LayerKit:
         for name in ("replaces", "heads"):
             for kind in check_instance(name, getattr(self, name), tuple, rule):
                 check_instance(name, kind, type, rule)
+        check_roles("wraps", self.wraps)
 
     def for_network(self) -> "LayerKit":
         """Returns the kit with fresh state for one network."""
@@ -227,7 +246,7 @@ def variational_kit(
 
     def replace(layer: keras.Layer, path: str) -> keras.Layer:
         cls = counterpart(layer, classes)
-        own = {name: _fresh(value) for name, value in options.items()}
+        own = {name: fresh(value) for name, value in options.items()}
         initializer = own.pop("kernel_initializer", None)
         if initializer is not None:
             own[f"{cls.kernel_argument}_initializer"] = initializer
@@ -255,7 +274,7 @@ def variational_kit(
     )
 
 
-def _fresh(option: Any) -> Any:
+def fresh(option: Any) -> Any:
     """Returns an initializer's copy: one gives layers of one shape the same values."""
     is_shared = isinstance(option, keras.initializers.Initializer)
     return option.clone() if is_shared else option

@@ -13,6 +13,10 @@ kernel is, and one of its kit, which is that of the paper:
     VBLLDense     LastLayerPosterior        vbll                Harrison et al., 2024
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
 
+Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
+variables by a `VariablePosterior`, such as `GaussianPosterior` or
+`GeneratedPosterior`.
+
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
@@ -33,6 +37,8 @@ from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
 from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
 from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
 from tfhyper.layers.dropout import Dropout
+from tfhyper.layers.gaussian_posterior import GaussianPosterior
+from tfhyper.layers.generated_posterior import GeneratedPosterior
 from tfhyper.layers.hyper_conv1d import HyperConv1D
 from tfhyper.layers.hyper_conv2d import HyperConv2D
 from tfhyper.layers.hyper_conv2d_transpose import HyperConv2DTranspose
@@ -52,6 +58,7 @@ from tfhyper.layers.priors import scale_mixture
 from tfhyper.layers.random_feature_gaussian_process import (
     RandomFeatureGaussianProcess,
 )
+from tfhyper.layers.random_variables import RandomVariables
 from tfhyper.layers.rank_one_conv1d import RankOneConv1D
 from tfhyper.layers.rank_one_conv2d import RankOneConv2D
 from tfhyper.layers.rank_one_conv3d import RankOneConv3D
@@ -64,6 +71,7 @@ from tfhyper.layers.spectral_conv3d import SpectralConv3D
 from tfhyper.layers.spectral_dense import SpectralDense
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.variable_posterior import VariablePosterior
 from tfhyper.layers.variational import VariationalLayer, variational_layers
 from tfhyper.layers.vbll_dense import VBLLDense
 from tfhyper.layers.views import Flip, Shift
@@ -81,6 +89,8 @@ __all__ = [
     "BicubicUpsampling2D",
     "Dropout",
     "Flip",
+    "GaussianPosterior",
+    "GeneratedPosterior",
     "HyperConv1D",
     "HyperConv2D",
     "HyperConv2DTranspose",
@@ -97,6 +107,7 @@ __all__ = [
     "NoiseKind",
     "PixelShuffle",
     "RandomFeatureGaussianProcess",
+    "RandomVariables",
     "RankOneConv1D",
     "RankOneConv2D",
     "RankOneConv3D",
@@ -110,6 +121,7 @@ __all__ = [
     "StaticHyperConv2D",
     "StochasticLayer",
     "VBLLDense",
+    "VariablePosterior",
     "VariationalLayer",
     "give_role",
     "role_of",

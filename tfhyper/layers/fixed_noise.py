@@ -15,14 +15,19 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_private
-from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
+from tfhyper.layers.noise import MEAN, NoiseKind, is_mean, keys_of
+from tfhyper.layers.random_variables import RandomVariables
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.used_layer import signature_of
 from tfhyper.tensor_types import Structure, Tensor
 
+# What is less than this a float32 holds, too.
+_WHOLE_NUMBERS = 2**24
 _CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 # Their scores, on which dropout acts, are (examples, heads, queries, keys), of inputs
 # (examples, positions, channels).
 _ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+_SEQUENCES = ("query", "value", "key")
 
 
 class NoiseOfExamples:
@@ -70,6 +75,7 @@ class FixedNoise(keras.layers.Layer):
         super().__init__(**{**policy, **kwargs})
         self.layer, self.mode = layer, training
         self.supports_masking = True
+        keras_private.take_call_arguments(self, signature_of(layer))
         self.states = self.add_weight(
             shape=(len(generator_states(layer)), 2),
             dtype="int32",
@@ -80,16 +86,31 @@ class FixedNoise(keras.layers.Layer):
         )
         self.built = True
 
+    @property
+    def drawn_variables(self) -> list[keras.Variable]:
+        """The variables that a draw fixes."""
+        # Of another layer's noise the weights are that layer's, which are not drawn.
+        return [self.states]
+
     def call(self, *args: Any, **kwargs: Any) -> Tensor:
         """Returns what the layer returns, with its noise."""
         # The mode in a graph's call is not that of the graph's own call, which counts.
         kwargs.pop("training", None)
         if self.mode is None:
             return self._call_each(args, kwargs)
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if ops.is_tensor(x)]
+        masks = [keras_private.mask_of(x) for x in tensors]
+
+        def masked(call: Callable[..., Structure], training: bool) -> Structure:
+            # Attention takes the masks off its inputs, which both ways have.
+            for x, mask in zip(tensors, masks, strict=True):
+                keras_private.set_mask(x, mask)
+            return call(args, {**kwargs, "training": training})
+
         return ops.cond(
             self.states[0, 0] < 0,
-            lambda: self._call_fixed(args, {**kwargs, "training": False}),
-            lambda: self._call_each(args, {**kwargs, "training": self.mode}),
+            lambda: masked(self._call_fixed, False),
+            lambda: masked(self._call_each, self.mode),
         )
 
     def _call_each(self, args: tuple, kwargs: dict[str, Any]) -> Structure:
@@ -104,8 +125,10 @@ class FixedNoise(keras.layers.Layer):
             for i in tensors
             if len(leaves[i].shape) and leaves[i].shape[0] == examples
         ]
+        sequences = [x for x in args if ops.is_tensor(x)]
+        sequences += [x for name, x in kwargs.items() if name in _SEQUENCES]
         attends = type(self.layer) in _ATTENTION
-        if attends and all(i in batched and len(leaves[i].shape) == 3 for i in tensors):
+        if attends and all(len(x.shape) == 3 for x in sequences if x is not None):
             with _one_mask(self.layer):
                 return self._call_fixed(args, kwargs)
         masks = {i: keras_private.mask_of(leaves[i]) for i in batched}
@@ -153,14 +176,11 @@ class FixedNoise(keras.layers.Layer):
         """Returns the specifications of the layer's outputs."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def compute_mask(self, inputs: Tensor, previous_mask: Tensor) -> Any:
+    def compute_mask(self, inputs: Structure, previous_mask: Structure) -> Any:
         """Returns the layer's mask."""
         if not self.layer.supports_masking:
             return None
-        single = len(inputs) == 1
-        return self.layer.compute_mask(
-            *((inputs[0], previous_mask[0]) if single else (inputs, previous_mask))
-        )
+        return self.layer.compute_mask(inputs, previous_mask)
 
     def get_config(self) -> dict[str, Any]:
         layer = keras.saving.serialize_keras_object(self.layer)
@@ -170,6 +190,16 @@ class FixedNoise(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "FixedNoise":
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
+
+
+@keras.saving.register_keras_serializable("tfhyper")
+class FixedNoiseAndWeights(FixedNoise):
+    """A layer of one draw, as `FixedNoise`, whose weights are of that draw, too."""
+
+    @property
+    def drawn_variables(self) -> list[keras.Variable]:
+        """The variables that a draw fixes: the states, and the layer's weights."""
+        return [self.states, *self.layer.weights]
 
 
 def _recurrent_layers(layer: keras.Layer) -> list[keras.layers.RNN] | None:
@@ -286,3 +316,59 @@ class LayerNoise(StochasticLayer):
     def point_weights(self, noise: Tensor) -> list:
         """Returns the states, below zero at the mean: no noise."""
         return [keys_of(noise, (self._count, 2))]
+
+
+class NoiseAndWeights(LayerNoise):
+    """A `RandomVariables` whose layer draws from generators of its own, too.
+
+    The noise holds both, as one vector: that of the weights, then the states, whole
+    numbers below 2^24, which every type of numbers holds.
+
+    Args:
+        drawn: the built layer with random variables.
+        training: as of `LayerNoise`.
+    """
+
+    def __init__(self, drawn: RandomVariables, training: bool | None):
+        super().__init__(drawn.layer, training)
+        self.drawn, self.name = drawn, drawn.name
+        self.noise_kind = drawn.noise_kind
+
+    def sample_noise(
+        self, seed: int, index: int = 0, ensemble_seed: int = 0
+    ) -> np.ndarray:
+        """Returns the noise of the weights, and states."""
+        weights = self.drawn.sample_noise(seed, index, ensemble_seed)
+        states = super().sample_noise(seed, index, ensemble_seed) % _WHOLE_NUMBERS
+        return np.concatenate([weights.ravel(), states.ravel().astype(weights.dtype)])
+
+    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
+        """Returns noise as `sample_noise`, in tensors."""
+        weights = self.drawn.fresh_noise(seed, count, index)
+        states = super().fresh_noise(seed, count, index) % _WHOLE_NUMBERS
+        flat = ops.reshape(weights, (-1,))
+        return ops.concatenate([flat, ops.cast(ops.reshape(states, (-1,)), flat.dtype)])
+
+    def mean_noise(self) -> np.ndarray | None:
+        """Returns that of the weights, if no noise is that of the layer."""
+        return self.drawn.mean_noise() if self.mode else None
+
+    def point_layer(
+        self, layer: keras.Layer | None = None, **kwargs: Any
+    ) -> keras.Layer:
+        """Returns the `FixedNoiseAndWeights` of a copy of the layer."""
+        if layer is None:
+            layer = self.drawn.point_layer()
+            layer.build_from_config(self.layer.get_build_config() or {})
+        kwargs = {"name": self.name, **kwargs}
+        return FixedNoiseAndWeights(layer, self.mode, **kwargs)
+
+    def point_weights(self, noise: Tensor) -> list:
+        """Returns the states, and the weights of the layer."""
+        if is_mean(noise):
+            return [*super().point_weights(noise), *self.drawn.point_weights(noise)]
+        weights, states = noise[: -2 * self._count], noise[-2 * self._count :]
+        if self.noise_kind is NoiseKind.CODE:
+            weights = ops.reshape(weights, (1, -1))
+        states = ops.reshape(states, (self._count, 2))
+        return [*super().point_weights(states), *self.drawn.point_weights(weights)]

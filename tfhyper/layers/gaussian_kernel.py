@@ -8,14 +8,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper.checks import check_bool, check_choice, check_number
+from tfhyper.checks import check_bool, check_choice
 from tfhyper.layers import priors
-from tfhyper.layers.gaussian_weights import GaussianWeights, inverse_softplus
+from tfhyper.layers.gaussian_weights import (
+    INITIAL_SCALE,
+    PRIOR_SCALE,
+    GaussianArguments,
+    GaussianWeights,
+    Initializer,
+    PriorMean,
+)
 from tfhyper.layers.noise import MEAN, generator_of
-from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeded_noise import SeededNoise
 from tfhyper.layers.stochastic import StochasticKernel, he_deviation
-from tfhyper.layers.stock_arguments import known_to_keras
 from tfhyper.layers.variational_kernel import VariationalKernel
 from tfhyper.tensor_types import Tensor
 
@@ -23,24 +28,17 @@ Estimator: TypeAlias = Literal[
     "reparameterization", "local_reparameterization", "flipout"
 ]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
-Initializer: TypeAlias = str | dict[str, Any] | keras.initializers.Initializer | None
 BiasPosterior: TypeAlias = Literal["point", "gaussian"]
 BIAS_POSTERIORS: tuple[BiasPosterior, ...] = get_args(BiasPosterior)
-PriorMean: TypeAlias = Literal["zero", "weight"]
-PRIOR_MEANS: tuple[PriorMean, ...] = get_args(PriorMean)
 # Defaults of the layers' arguments, and of their kit's.
 ESTIMATOR: Estimator = "reparameterization"
-PRIOR_SCALE = 1.0
 BIAS_POSTERIOR: BiasPosterior = "point"
-# A third of the kit's: in place of stock layers, in deep networks of a user's, it has
-# to learn.
-INITIAL_SCALE = 0.03
 
 # The least variance that is taken the root of: there its slope is still finite.
 _TINY_VARIANCE = 1e-12
 
 
-class GaussianKernel(SeededNoise, VariationalKernel):
+class GaussianKernel(GaussianArguments, SeededNoise, VariationalKernel):
     """Kernel ~ N(mean, softplus(rho)^2), each weight for itself: the layers Bayes*.
 
     The loss gains kl_weight * KL(q || p), summed over the weights, where q is
@@ -86,38 +84,19 @@ class GaussianKernel(SeededNoise, VariationalKernel):
     ):
         super().__init__(*args, initial_scale=initial_scale, **kwargs)
         self.estimator = check_choice("estimator", estimator, ESTIMATORS)
-        self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
-        self.prior = priors.serialize(prior)
-        self.trainable_prior_scale = check_bool(
-            "trainable_prior_scale", trainable_prior_scale
+        self.set_gaussian(
+            prior_scale, prior, trainable_prior_scale, prior_mean, rho_initializer
         )
-        self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
-        self.rho_initializer = known_to_keras("rho_initializer", rho_initializer)
         self.bias_posterior = check_choice(
             "bias_posterior", bias_posterior, BIAS_POSTERIORS
         )
         self.pruned = check_bool("pruned", pruned)
         self._bias_posterior: GaussianWeights | None = None
-        if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
-            raise ValueError(
-                "`prior` has its own mean and scale: leave out `prior_mean` and "
-                f"`trainable_prior_scale`. Received: prior_mean={prior_mean!r}, "
-                f"trainable_prior_scale={trainable_prior_scale!r}"
-            )
         if self.pruned:
             priors.check_single("pruned", pruned, self.prior)
 
     def build_posterior(self, shape: tuple[int, ...], **options: Any) -> Any:
-        self.prior_rho = None
-        if self.trainable_prior_scale:
-            self.prior_rho = self.add_weight(
-                shape=(),
-                initializer=keras.initializers.Constant(
-                    inverse_softplus(self.prior_scale)
-                ),
-                name="prior_rho",
-            )
-            give_role(POSTERIOR, [self.prior_rho])
+        self.build_prior_scale()
         self.kernel_posterior = GaussianWeights(
             self, "kernel", shape, options, pruned=self.pruned
         )
@@ -131,8 +110,8 @@ class GaussianKernel(SeededNoise, VariationalKernel):
         return super().add_weight(*args, name=name, **kwargs)
 
     def build_bias(self, shape: Any, **options: Any) -> keras.Variable:
-        scale = self.initial_scale * he_deviation(self.kernel_posterior.shape)
-        posterior = GaussianWeights(self, "bias", tuple(shape), options, scale)
+        deviation = he_deviation(self.kernel_posterior.shape)
+        posterior = GaussianWeights(self, "bias", tuple(shape), options, deviation)
         self._bias_posterior = posterior
         return posterior.mean
 
@@ -220,12 +199,8 @@ class GaussianKernel(SeededNoise, VariationalKernel):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            **self.gaussian_config(),
             "estimator": self.estimator,
-            "prior_scale": self.prior_scale,
-            "prior": self.prior,
-            "trainable_prior_scale": self.trainable_prior_scale,
-            "prior_mean": self.prior_mean,
-            "rho_initializer": keras.initializers.serialize(self.rho_initializer),
             "bias_posterior": self.bias_posterior,
             "pruned": self.pruned,
         }

@@ -2,30 +2,101 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfhyper.checks import check_bool, check_choice, check_number
 from tfhyper.layers import priors
+from tfhyper.layers.mixin import LayerMixin
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.stochastic import he_deviation
+from tfhyper.layers.stock_arguments import known_to_keras
 from tfhyper.tensor_types import Tensor
+
+Initializer: TypeAlias = str | dict[str, Any] | keras.initializers.Initializer | None
+PriorMean: TypeAlias = Literal["zero", "weight"]
+PRIOR_MEANS: tuple[PriorMean, ...] = get_args(PriorMean)
+# Defaults of the layers' arguments, and of their kit's.
+PRIOR_SCALE = 1.0
+# A third of the kit's: in place of stock layers, in deep networks of a user's, it has
+# to learn.
+INITIAL_SCALE = 0.03
+
+
+class GaussianArguments(LayerMixin):
+    """What a layer with Gaussian weights is given: its prior and first deviations.
+
+    Attributes:
+        prior_rho: the variable of a trained prior scale, or `None`.
+    """
+
+    prior_rho: keras.Variable | None = None
+
+    def set_gaussian(
+        self,
+        prior_scale: float,
+        prior: Any,
+        trainable_prior_scale: bool,
+        prior_mean: PriorMean,
+        rho_initializer: Initializer,
+    ) -> None:
+        """Checks and keeps the arguments, as `tfhyper.layers.BayesConv2D` tells."""
+        self.prior_scale = check_number("prior_scale", prior_scale, positive=True)
+        self.prior = priors.serialize(prior)
+        self.trainable_prior_scale = check_bool(
+            "trainable_prior_scale", trainable_prior_scale
+        )
+        self.prior_mean = check_choice("prior_mean", prior_mean, PRIOR_MEANS)
+        self.rho_initializer = known_to_keras("rho_initializer", rho_initializer)
+        if self.prior is not None and (trainable_prior_scale or prior_mean != "zero"):
+            raise ValueError(
+                "`prior` has its own mean and scale: leave out `prior_mean` and "
+                f"`trainable_prior_scale`. Received: prior_mean={prior_mean!r}, "
+                f"trainable_prior_scale={trainable_prior_scale!r}"
+            )
+
+    def build_prior_scale(self) -> None:
+        """Makes the variable of the prior's scale, if it is trained."""
+        self.prior_rho = None
+        if self.trainable_prior_scale:
+            self.prior_rho = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(
+                    inverse_softplus(self.prior_scale)
+                ),
+                autocast=False,
+                name="prior_rho",
+            )
+            give_role(POSTERIOR, [self.prior_rho])
+
+    def gaussian_config(self) -> dict[str, Any]:
+        """Returns the arguments, for the layer's config."""
+        return {
+            "prior_scale": self.prior_scale,
+            "prior": self.prior,
+            "trainable_prior_scale": self.trainable_prior_scale,
+            "prior_mean": self.prior_mean,
+            "rho_initializer": keras.initializers.serialize(self.rho_initializer),
+        }
 
 
 class GaussianWeights:
     """The variables of one Gaussian weight tensor of a layer, and its formulas.
 
     Args:
-        layer: a `GaussianKernel`, which owns the variables and knows the prior.
+        layer: with `GaussianArguments` and `initial_scale`: owns the variables.
         name: start of the variables' names: `"kernel"`, `"bias"`.
         shape: tuple of ints.
-        options: arguments of `add_weight` for the mean.
-        scale: standard deviation at the start, or `None` for `initial_scale`
-            times that of He's kernel of this shape. The `rho_initializer` of the
-            layer, if there is one, takes its place.
+        options: arguments of `add_weight` for the mean; for rho where the mean is
+            given.
+        deviation: that of He's kernel which the weights go with, by which scales are
+            measured; `None` for one of this shape. At the start the standard deviation
+            is `initial_scale` times it, unless the layer has a `rho_initializer`.
         pruned: bool, whether there is a mask.
+        mean: a variable of another layer that is the mean; `None`: one is made.
 
     Attributes:
         mean, rho: the variables of the posterior N(mean, softplus(rho)^2).
@@ -39,21 +110,24 @@ class GaussianWeights:
         name: str,
         shape: tuple[int, ...],
         options: dict[str, Any],
-        scale: float | None = None,
+        deviation: float | None = None,
         pruned: bool = False,
+        mean: keras.Variable | None = None,
     ):
         self.layer = layer
         self.shape = shape
-        if scale is None:
-            scale = layer.initial_scale * he_deviation(shape)
+        self._deviation = he_deviation(shape) if deviation is None else deviation
         add_weight = functools.partial(
             keras.Layer.add_weight, layer, shape, autocast=False
         )
-        self.mean = add_weight(name=f"{name}_mean", **options)
+        if mean is None:
+            mean, options = add_weight(name=f"{name}_mean", **options), {}
+        self.mean = mean
+        scale = inverse_softplus(layer.initial_scale * self._deviation)
         self.rho = add_weight(
             name=f"{name}_rho",
-            initializer=layer.rho_initializer
-            or keras.initializers.Constant(inverse_softplus(scale)),
+            initializer=layer.rho_initializer or keras.initializers.Constant(scale),
+            **options,
         )
         give_role(POSTERIOR, [self.mean, self.rho])
         self.prior_mean: keras.Variable | None = None
@@ -78,7 +152,7 @@ class GaussianWeights:
         if self.prior_mean is None:
             raise ValueError('MOPED needs a layer with `prior_mean="weight"`.')
         mean = ops.convert_to_numpy(self.mean)
-        smallest = he_deviation(self.layer.kernel_posterior.shape) / 100
+        smallest = self._deviation / 100
         scale = delta * np.maximum(np.abs(mean), smallest)
         self.prior_mean.assign(mean)
         self.rho.assign(inverse_softplus(scale))

@@ -1,5 +1,6 @@
 """The implicit posterior: a small network turns a random code into a kernel."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -104,7 +105,7 @@ class GeneratedKernel(StochasticKernel):
             self.latent_code.build(inputs_shape)
             self._generator_inputs = self.code_units
         else:
-            self._generator_inputs = _check_code_shape(code_shape)
+            self._generator_inputs = check_code_shape(code_shape)
         super().build(inputs_shape)
         self.built = True
 
@@ -125,19 +126,12 @@ class GeneratedKernel(StochasticKernel):
             if self.factor_rank is not None:
                 deviation, size = 1.0, self.factor_rank * sum(shape[-2:])
             output_initializer = keras.initializers.RandomNormal(stddev=deviation)
-        self.generator_hidden = self.add_weight(
+        self.generator_hidden, (self.generator_output,) = add_generator_weights(
+            self,
             (self._generator_inputs, self.hidden_units),
-            initializer="he_normal",
-            regularizer=self.generator_regularizer,
-            name="generator_hidden",
+            [(size, output_initializer, "generator_output")],
+            self.generator_regularizer,
         )
-        self.generator_output = self.add_weight(
-            (self.hidden_units, size),
-            initializer=output_initializer,
-            regularizer=self.generator_regularizer,
-            name="generator_output",
-        )
-        give_role(GENERATOR, [self.generator_hidden, self.generator_output])
         return self.mean
 
     def generate(self, code: Any) -> Any:
@@ -171,12 +165,11 @@ class GeneratedKernel(StochasticKernel):
         self, codes: Any, shape: tuple[int, ...], training: bool = False
     ) -> Any:
         """Returns the kernels for codes (number, code_units), in a shape."""
-        codes = ops.cast(codes, self.variable_dtype)
-        features = ops.relu(ops.matmul(codes, self.generator_hidden))
+        factors = self.factor_rank is not None
+        scale = self.deviation_scale if self.mean_kernel and not factors else None
+        features = hidden_features(codes, self.generator_hidden, scale)
         if self.factor_rank is not None:
             return ops.reshape(self._with_factors(features, self.factor_rank), shape)
-        if self.mean_kernel:
-            features = features * (self.deviation_scale / math.sqrt(self.hidden_units))
         kernels = self.output_product(features, training)
         kernels = ops.reshape(kernels, shape)
         return ops.add(kernels, self.mean) if self.mean_kernel else kernels
@@ -214,7 +207,7 @@ class GeneratedKernel(StochasticKernel):
                     "itself: call it with `code` again."
                 )
             code = self.latent_code.next_code(training)
-        _check_code_shape(code.shape, self._generator_inputs)
+        check_code_shape(code.shape, self._generator_inputs)
         kernel = self._generate(code, self.kernel_shape, bool(training))
         self.add_kernel_loss(kernel)
         return self.operate_and_activate(inputs, kernel)
@@ -271,7 +264,52 @@ def _check_rank(rank: int | None, mean_kernel: bool) -> int | None:
     return check_positive_integer("rank", rank)
 
 
-def _check_code_shape(shape: Any, units: int | None = None) -> int:
+def add_generator_weights(
+    layer: keras.layers.Layer,
+    shape: tuple[int, int],
+    outputs: Sequence[tuple[int, Any, str]],
+    regularizer: Any = None,
+) -> tuple[keras.Variable, list[keras.Variable]]:
+    """Makes the weights of a generator in a layer.
+
+    Args:
+        layer: the layer.
+        shape: the units of the code and the hidden ones.
+        outputs: (size, initializer, name) of each matrix of output weights.
+        regularizer: of all of them.
+
+    Returns:
+        The hidden weights V, of that shape, and the output weights U, (hidden_units,
+        size) each.
+    """
+    add_weight = functools.partial(
+        layer.add_weight, regularizer=regularizer, autocast=False
+    )
+    hidden = add_weight(shape, initializer="he_normal", name="generator_hidden")
+    found = [
+        add_weight((shape[1], size), initializer=initializer, name=name)
+        for size, initializer, name in outputs
+    ]
+    give_role(GENERATOR, [hidden, *found])
+    return hidden, found
+
+
+def hidden_features(codes: Any, hidden: keras.Variable, scale: float | None) -> Any:
+    """Returns h(z) = relu(z V), (number, hidden_units), of codes (number, code_units).
+
+    Args:
+        codes: float tensor or array.
+        hidden: V.
+        scale: `deviation_scale`, by which over sqrt(hidden_units) they are multiplied
+            that go beside a mean; `None`: they are not.
+    """
+    features = ops.relu(ops.matmul(ops.cast(codes, hidden.dtype), hidden))
+    if scale is None:
+        return features
+    return features * (scale / math.sqrt(hidden.shape[-1]))
+
+
+def check_code_shape(shape: Any, units: int | None = None) -> int:
     """Returns the size of a code, or raises ValueError if it does not fit."""
     shape = tuple(shape)
     if len(shape) != 2 or shape[0] != 1 or shape[1] is None:

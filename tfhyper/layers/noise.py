@@ -101,8 +101,9 @@ class _NumpyGenerator:
 
 
 class _KeyGenerator:
-    # Calls of one generator: the counts of two do not meet.
-    _CALLS = 16
+    # What the seeds of two calls differ by, all of which have the key's count: other
+    # than what those of replicas do.
+    _STEP = 0x5851F42D
 
     def __init__(self, key: Tensor):
         self._seed, self._count = ops.unstack(key, 2)
@@ -115,6 +116,8 @@ class _KeyGenerator:
         return keras.random.uniform(shape, dtype="float32", seed=self._next_seed())
 
     def _next_seed(self) -> StatelessSeed:
-        count = self._count * self._CALLS + self._calls
+        step = self._calls * self._STEP % 2**31
         self._calls += 1
-        return StatelessSeed(self._seed, count)
+        # Not negative, as all seeds.
+        seed = ops.bitwise_and(self._seed + step, 2**31 - 1)
+        return StatelessSeed(seed, self._count)

@@ -33,6 +33,8 @@ class StochasticLayer(LayerMixin):
 
     Attributes:
         noise_kind: `NoiseKind`, what the numbers of the layer's noise are.
+        takes_all_arguments: whether the layer hands all arguments of its call on, and
+            `point_layer()` takes them: another one has inputs, and perhaps a code.
 
     Example:
 
@@ -46,6 +48,7 @@ class StochasticLayer(LayerMixin):
     """
 
     noise_kind: NoiseKind = NoiseKind.CODE
+    takes_all_arguments: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

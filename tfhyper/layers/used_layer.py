@@ -1,10 +1,37 @@
 """A layer of another model, in a network of ours: used as it is, not copied."""
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from tfhyper import keras_private
 from tfhyper.tensor_types import Structure, Tensor
+
+
+def signature_of(
+    layer: keras.Layer, more: Sequence[str] = ("training",)
+) -> inspect.Signature:
+    """Returns the arguments of a layer's call, for one that hands them on.
+
+    Args:
+        layer: the layer.
+        more: arguments that are among them in any case: Keras gives `training` where
+            it is known.
+    """
+    signature = inspect.signature(layer.call)
+    parameters = list(signature.parameters.values())
+    kinds = inspect.Parameter
+    end = len(parameters)
+    if parameters and parameters[-1].kind is kinds.VAR_KEYWORD:
+        end -= 1
+    parameters[end:end] = [
+        kinds(name, kinds.KEYWORD_ONLY, default=None)
+        for name in more
+        if name not in signature.parameters
+    ]
+    return signature.replace(parameters=parameters)
 
 
 class UsedOperation(keras.Operation):
@@ -54,6 +81,7 @@ class UsedLayer(keras.layers.Layer):
         super().__init__(**{**policy, "trainable": layer.trainable, **kwargs})
         self.layer = layer
         self.supports_masking = True
+        keras_private.take_call_arguments(self, signature_of(layer))
         self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -15,8 +15,12 @@ import numpy as np
 from keras import ops
 
 from tfhyper import alike, keras_private
-from tfhyper.layers import Dropout, StochasticLayer
-from tfhyper.layers.fixed_noise import LayerNoise, generator_states
+from tfhyper.layers import Dropout, RandomVariables, StochasticLayer
+from tfhyper.layers.fixed_noise import (
+    LayerNoise,
+    NoiseAndWeights,
+    generator_states,
+)
 from tfhyper.layers.stock_dropout import DROPOUTS, as_mc_dropout, drops
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -86,6 +90,8 @@ class StandIns:
     def _find(
         self, layer: keras.Layer, args: tuple, kwargs: dict[str, Any]
     ) -> keras.Layer:
+        if isinstance(layer, RandomVariables):
+            return self._find_random(layer, args, kwargs)
         if isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout):
             return layer
         known = alike.is_known(layer) and not alike.has_foreign_functions(layer)
@@ -95,17 +101,37 @@ class StandIns:
             return layer if is_random else _try_out(layer, args, kwargs)
         if not _drops_inside(layer):
             return layer
-        if kwargs.get("training") is True:
-            self.switched_on.append(layer.name)
-        if not self._sample_dropout:
+        if not self._is_to_draw(layer, kwargs):
             return layer
-        self.sampled.append(layer.name)
         if drops(layer):
             return as_mc_dropout(layer)
-        _check_no_norm_inside(layer)
-        if keras.backend.backend() == "torch":
-            _check_seeded(layer, args, kwargs)
+        _check_dropout_inside(layer, args, kwargs)
         return LayerNoise(layer, True)
+
+    def _is_to_draw(self, layer: keras.Layer, kwargs: dict[str, Any]) -> bool:
+        """Whether the dropout that a layer has is to draw; notes the layer."""
+        if kwargs.get("training") is True:
+            self.switched_on.append(layer.name)
+        if self._sample_dropout:
+            self.sampled.append(layer.name)
+        return self._sample_dropout
+
+    def _find_random(
+        self, layer: RandomVariables, args: tuple, kwargs: dict[str, Any]
+    ) -> keras.Layer:
+        """Returns what stands for a layer with random variables."""
+        inner = layer.layer
+        if not (_drops_inside(inner) and self._is_to_draw(layer, kwargs)):
+            return layer
+        if kwargs.get("code") is not None:
+            raise ValueError(
+                f"Layer '{layer.name}' ({type(inner).__name__}) has dropout inside, "
+                "which cannot be drawn beside a code that layers share: use "
+                'tfhyper.kits.hyper("layer_wise"), or `dropout="off"`. '
+                "Received: a layer that is called with `code`"
+            )
+        _check_dropout_inside(inner, args, kwargs)
+        return NoiseAndWeights(layer, True)
 
 
 def _drops(layer: keras.Layer) -> bool:
@@ -122,6 +148,15 @@ def _is_random_inside(layer: keras.Layer) -> bool:
     """Whether a `StochasticLayer` is inside of a layer."""
     inner = keras_private.flatten_layers(layer, include_self=False)
     return any(isinstance(x, StochasticLayer) for x in inner)
+
+
+def _check_dropout_inside(
+    layer: keras.Layer, args: tuple, kwargs: dict[str, Any]
+) -> None:
+    """Raises ValueError for a layer whose dropout inside cannot draw."""
+    _check_no_norm_inside(layer)
+    if keras.backend.backend() == "torch":
+        _check_seeded(layer, args, kwargs)
 
 
 def _check_no_norm_inside(layer: keras.Layer) -> None:

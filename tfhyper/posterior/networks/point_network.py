@@ -9,8 +9,13 @@ from keras import ops
 
 from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool, check_instance
-from tfhyper.layers import Augment, StochasticLayer
-from tfhyper.layers.fixed_noise import FixedNoise, LayerNoise, NoiseOfExamples
+from tfhyper.layers import Augment, RandomVariables, StochasticLayer
+from tfhyper.layers.fixed_noise import (
+    FixedNoise,
+    LayerNoise,
+    NoiseAndWeights,
+    NoiseOfExamples,
+)
 from tfhyper.layers.noise import NoiseKind, is_mean
 from tfhyper.layers.one_pass import LastLayer
 from tfhyper.layers.seeds import derive_seed
@@ -132,21 +137,28 @@ class PointNetwork:
         return keras.tree.map_structure(lambda x: self._call(augment, x), inputs)
 
     def _call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
-        if isinstance(operation, StochasticLayer) and operation.point_layer() is None:
+        if _makes_codes(operation):
             placeholders = operation.compute_output_spec(*args)
             for tensor in keras.tree.flatten(placeholders):
                 self._codes[id(tensor)] = (tensor, self._noise_of(operation))
             return placeholders
         operation = self.stand_ins.of(operation, args, kwargs)
         if isinstance(operation, LayerNoise):
+            if isinstance(operation, NoiseAndWeights):
+                self._check_random(operation.drawn)
             self._sources[id(operation)] = self._noise_of(operation)
             return self._call_noise(operation, args, kwargs)
         if not isinstance(operation, StochasticLayer):
             self._norms.note(operation, kwargs)
             return self._call_fixed(operation, *args, **kwargs)
+        if operation.takes_all_arguments:
+            # The mode of a call in the graph is that of training alone.
+            arguments = {k: x for k, x in kwargs.items() if k != "training"}
+            self._find_source(operation, arguments.pop("code", None))
+            return self._call_drawn(operation, args, arguments)
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
-        return self._call_drawn(operation, inputs)
+        return self._call_drawn(operation, (inputs,), {})
 
     def _call_noise(
         self, operation: keras.Operation, args: tuple, kwargs: dict[str, Any]
@@ -163,9 +175,11 @@ class PointNetwork:
             self._held.add(id(copy))
         return copy(*args, **kwargs)
 
-    def _call_drawn(self, operation: StochasticLayer, inputs: Structure) -> Structure:
+    def _call_drawn(
+        self, operation: StochasticLayer, args: tuple, kwargs: dict[str, Any]
+    ) -> Structure:
         """Calls what stands for a `StochasticLayer`."""
-        return self._copies.of(operation)(inputs)
+        return self._copies.of(operation)(*args, **kwargs)
 
     def _finish(self, outputs: Structure) -> Structure:
         """Returns the outputs of `network`, from those of the last calls."""
@@ -212,10 +226,23 @@ class PointNetwork:
 
     def _point_layer(self, layer: StochasticLayer) -> keras.Layer:
         """Returns what stands for a layer that does more than to make codes."""
+        if isinstance(layer, RandomVariables):
+            self._check_random(layer)
         found = layer.point_layer()
         if found is None:
             raise TypeError(f"Layer '{layer.name}' makes codes: it has no copy.")
         return found
+
+    def _check_random(self, layer: RandomVariables) -> None:
+        """Looks at what is inside of a layer with random variables."""
+        for inner in keras_private.flatten_layers(layer.layer):
+            self._norms.note_inside(inner, layer)
+        if keras_graph.clone(layer.layer) is None:
+            raise ValueError(
+                f"Layer '{layer.layer.name}' ({type(layer.layer).__name__}) has no "
+                "plain layer of a draw, as its config does not say all that it is. Let "
+                "`get_config` hold what it does, and name functions that Keras knows"
+            )
 
     def _check_inside(self, layer: keras.Layer) -> None:
         """Looks for what cannot be reached inside a layer made of layers."""
@@ -450,6 +477,13 @@ class PointNetwork:
         return self._moments_network
 
 
+def _makes_codes(operation: keras.Operation) -> bool:
+    """Whether an operation is a layer that only makes codes for others."""
+    if not isinstance(operation, StochasticLayer) or operation.takes_all_arguments:
+        return False
+    return operation.point_layer() is None
+
+
 def _check_last(model: keras.Model) -> None:
     """Raises ValueError if something with weights stands behind a `LastLayer`."""
     lines = list(keras_graph.walk(model))
@@ -467,5 +501,4 @@ def _check_last(model: keras.Model) -> None:
 
 def drawn_variables(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the variables of a layer of a network that a draw fixes."""
-    # That of other layers' noise is made of a layer with weights that are not drawn.
-    return [layer.states] if isinstance(layer, FixedNoise) else layer.weights
+    return layer.drawn_variables if isinstance(layer, FixedNoise) else layer.weights

@@ -203,9 +203,17 @@ class StackedNetwork(PointNetwork):
             *outputs,
         )
 
-    def _call_drawn(self, operation: StochasticLayer, inputs: Structure) -> Structure:
-        if not self.draws(operation) and not isinstance(inputs, StackedTensor):
-            return super()._call_drawn(operation, inputs)
+    def _call_drawn(
+        self, operation: StochasticLayer, args: tuple, kwargs: dict[str, Any]
+    ) -> Structure:
+        leaves = keras.tree.flatten((args, kwargs))
+        wide = next((x for x in leaves if isinstance(x, StackedTensor)), None)
+        if not self.draws(operation) and wide is None:
+            return super()._call_drawn(operation, args, kwargs)
+        if operation.takes_all_arguments:
+            axis = -1 if wide is None else wide.axis
+            return self._call_each(operation, axis, args, kwargs)
+        (inputs,) = args
         point = operation.point_layer()
         axis = getattr(operation, "channel_axis", -1)
         if isinstance(inputs, StackedTensor):

@@ -1,0 +1,276 @@
+"""Which layers `convert` draws, what becomes of the others, and why."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L  # noqa: N812
+
+from tests.helpers.layers import to_numpy
+from tests.test_convert import assert_same_prediction, at_the_mean
+from tfhyper import PosteriorPredictor, conversion_report, convert, kits, layers
+
+TOKENS = np.random.default_rng(0).integers(0, 9, (3, 5))
+
+
+def kit(**options):
+    return kits.bayes(100, seed=1, **options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Layers of many kinds, in a nested model too."""
+    keras.utils.set_random_seed(0)
+    inner_inputs = keras.Input((5, 4))
+    x = L.MultiHeadAttention(2, 3, name="attention")(inner_inputs, inner_inputs)
+    x = L.LayerNormalization(name="norm")(x)
+    inner = keras.Model(inner_inputs, L.Dense(4, name="dense")(x), name="encoder")
+    inputs = keras.Input((5,), dtype="int32", name="tokens")
+    x = inner(L.Embedding(9, 4, name="embedding")(inputs))
+    x = L.PReLU(name="slopes")(x)
+    x = L.LSTM(3, name="lstm")(x)
+    return keras.Model(inputs, L.Dense(3, name="logits")(x), name="network")
+
+
+def drawn(model):
+    return [x.name for x in model.layers if isinstance(x, layers.StochasticLayer)]
+
+
+ALL = ["embedding", "attention", "dense", "lstm", "logits"]
+
+
+@pytest.mark.parametrize(
+    "where, expected",
+    [
+        ("logits", ["logits"]),
+        ("encoder/*", ["attention", "dense"]),
+        ("*d*ing", ["embedding"]),
+        (L.Dense, ["dense", "logits"]),
+        (L.RNN, ["lstm"]),
+        (["lstm", L.Embedding], ["embedding", "lstm"]),
+        ("last", ["logits"]),
+        ("last:3", ["dense", "lstm", "logits"]),
+        ("last:99", ALL),
+        (lambda layer: "e" in layer.name, ["embedding", "attention", "dense"]),
+    ],
+    ids=["name", "path", "pattern", "class", "base", "several", "last", "three"]
+    + ["all", "function"],
+)
+def test_where(model, where, expected):
+    copy = convert(model, kit(), where=where)
+    assert drawn(copy) == expected
+    # All others are as they were, and may be what no kit draws.
+    assert type(copy.get_layer("slopes")) is L.PReLU
+    assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
+    report = conversion_report(model, kit(), where=where)
+    assert [x.layer.name for x in report.layers if x.is_drawn] == expected
+    assert not report.of("refused")
+
+
+def test_where_and_keep_together(model):
+    options = {"where": [L.Dense, "lstm"], "keep": ["logits"]}
+    assert drawn(convert(model, kit(), **options)) == ["dense", "lstm"]
+    report = conversion_report(model, kit(), **options)
+    reasons = {x.path: (x.action, x.reason) for x in report.layers}
+    assert reasons["logits"] == ("kept", "`keep` asks for it")
+    assert reasons["embedding"] == ("kept", "`where` does not choose it")
+    # The last ones are of those that may be drawn.
+    copy = convert(model, kit(), where="last", keep=["logits"])
+    assert drawn(copy) == ["lstm"]
+
+
+def test_report_of_all_layers(model):
+    report = conversion_report(model, kit())
+    found = {x.path: x.action for x in report.layers}
+    assert {name: action for name, action in found.items() if "input" not in name} == {
+        "tokens": "kept",
+        "embedding": "wrapped",
+        "encoder/attention": "wrapped",
+        "encoder/norm": "kept",
+        "encoder/dense": "replaced",
+        "slopes": "refused",
+        "lstm": "wrapped",
+        "logits": "replaced",
+    }
+    text = repr(report)
+    assert text.startswith("Model 'network', kit 'bayes': 2 replaced, 3 wrapped")
+    assert "it has no variables of the roles kernel, recurrent_kernel" in text
+    assert "<table" in report._repr_html_()
+    with pytest.raises(ValueError, match=r"'slopes' \(PReLU\): it has no variables"):
+        convert(model, kit())
+    copy = convert(model, kit(), keep=["slopes"])
+    assert drawn(copy) == ALL
+    assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
+    # A kit without posteriors over any variables.
+    refused = conversion_report(model, "mc_dropout").of("refused")
+    assert [x.layer.name for x in refused] == ["embedding", "attention"] + [
+        "slopes",
+        "lstm",
+    ]
+
+
+def test_variables_by_role(model):
+    chosen = kit(variables=["gamma", "beta", "bias"], bias_posterior="gaussian")
+    copy = convert(model, chosen, keep=["slopes", "embedding"])
+    found = {
+        x.name: [y.path for y in x.posterior.chosen]
+        for x in copy.layers
+        if isinstance(x, layers.RandomVariables)
+    }
+    assert found["norm"] == ["gamma", "beta"]
+    assert found["lstm"] == ["lstm_cell/bias"]
+    assert len(found["attention"]) == 4
+    with pytest.raises(ValueError, match="`variables` must be one of"):
+        kits.bayes(100, variables=["weights"])
+    with pytest.raises(ValueError, match="`variables` must be one of"):
+        kits.hyper(variables="weights")
+    with pytest.raises(ValueError, match="has no variables of the roles gamma"):
+        convert(model, kit(variables="gamma"))
+
+
+@pytest.mark.parametrize(
+    "where, error, message",
+    [
+        ("lstn", ValueError, r"`where` must choose layers.*'lstn' chooses none of"),
+        (L.GRU, ValueError, "`where` must choose layers"),
+        (lambda layer: False, ValueError, "`where` must choose layers"),
+        ("last:0", ValueError, "`where` must be a pattern"),
+        ([], ValueError, "`where` must be a pattern"),
+        (7, TypeError, "`where` must be a pattern"),
+        ([lambda layer: True], TypeError, "`where` must be a pattern"),
+        ("slopes", ValueError, "must have layers to convert.*'slopes', as it has no"),
+        ("tokens", ValueError, "must have layers to convert.*'tokens', as it has no"),
+    ],
+    ids=["name", "class", "function", "zero", "none", "number", "listed", "role", "in"],
+)
+def test_a_where_that_chooses_nothing_is_named(model, where, error, message):
+    with pytest.raises(error, match=message):
+        convert(model, kit(), where=where)
+
+
+def test_moped_reaches_wrapped_layers(model):
+    copy = convert(model, kit(prior_scale=0.7), where=["lstm", "logits"], moped=True)
+    posterior = copy.get_layer("lstm").posterior
+    kl = 0.0
+    for x, scale in zip(posterior.chosen, posterior.scales, strict=True):
+        mean = to_numpy(x.variable)
+        he = np.sqrt(2 / mean.shape[0])
+        expected = 0.1 * np.maximum(np.abs(mean), he / 100)
+        np.testing.assert_allclose(to_numpy(scale), expected, rtol=1e-3)
+        ratio = expected / 0.7
+        kl += np.sum(ratio**2 / 2 - 0.5 - np.log(ratio))
+    assert float(posterior.kl_divergence()) == pytest.approx(kl, rel=1e-3)
+    with pytest.raises(ValueError, match="`moped` must be False.*kit 'hyper'"):
+        convert(model, "hyper", where="lstm", moped=True)
+
+
+class Tied(L.Layer):
+    """Gives the logits of an embedding's own words."""
+
+    def __init__(self, embedding, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = embedding
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, keras.ops.transpose(self.embedding.embeddings))
+
+
+def test_tied_weights_are_named():
+    inputs = keras.Input((5,), dtype="int32")
+    embedding = L.Embedding(9, 4, name="embedding")
+    x = L.LSTM(4, name="lstm")(embedding(inputs))
+    model = keras.Model(inputs, Tied(embedding, name="tied")(x))
+    with pytest.raises(
+        ValueError, match=r"'embedding' \(Embedding\): its variable '.*' is .* 'tied'"
+    ):
+        convert(model, kit())
+    copy = convert(model, kit(), where="lstm")
+    assert drawn(copy) == ["lstm"]
+    assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
+    report = conversion_report(model, kit(), where=["lstm", "tied"])
+    assert {x.path: x.action for x in report.layers}["tied"] == "kept"
+
+
+@pytest.mark.skipif(
+    not hasattr(L, "ReversibleEmbedding"), reason="this Keras does not have it"
+)
+def test_one_layer_with_two_uses_of_a_variable_has_one_draw():
+    inputs = keras.Input((5,), dtype="int32")
+    embedding = L.ReversibleEmbedding(9, 4, name="embedding")
+    x = L.LSTM(4, return_sequences=True, name="lstm")(embedding(inputs))
+    model = keras.Model(inputs, embedding(x, reverse=True))
+    copy = convert(model, kit(initial_scale=0.5))
+    assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
+    predictor = PosteriorPredictor(copy, 2)
+    assert list(predictor.draws[0].noise) == ["embedding", "lstm"]
+    plain = predictor.materialize(0)
+    assert len([x for x in plain.layers if x.name == "embedding"]) == 1
+
+
+def test_quantized_layers_are_refused_or_kept():
+    inputs = keras.Input((5, 4))
+    dense = L.Dense(4, name="quantized")
+    x = L.LSTM(3, name="lstm")(dense(inputs))
+    model = keras.Model(inputs, L.Dense(2, name="logits")(x))
+    dense.quantize("int8")
+    with pytest.raises(ValueError, match=r"'quantized' \(Dense\): its weights are q"):
+        convert(model, kit())
+    copy = convert(model, kit(), where=["lstm", "logits"])
+    assert drawn(copy) == ["lstm", "logits"]
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    assert_same_prediction(model, at_the_mean(copy), x, 1e-5)
+
+
+def test_frozen_layers_stay_frozen(model):
+    copy = keras.models.clone_model(model)
+    copy.get_layer("lstm").trainable = False
+    found = convert(copy, kit(), keep=["slopes"]).get_layer("lstm")
+    assert type(found) is layers.RandomVariables
+    assert not found.trainable_variables and not found.losses
+
+
+def test_layers_whose_copy_has_other_weights_are_named():
+    inputs = keras.Input((5, 4))
+    attention = L.MultiHeadAttention(2, 3, name="attention")
+    model = keras.Model(inputs, L.Dense(2)(attention(inputs, inputs)))
+    # Which the config of attention does not say.
+    attention.query_dense.enable_lora(2)
+    with pytest.raises(ValueError, match="'attention' .* must have all its weights"):
+        convert(model, kit())
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gated(L.Layer):
+    """A user's layer: two dense layers inside, and a weight of its own."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense, self.gate = L.Dense(units), L.Dense(units, activation="sigmoid")
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.gate.build(shape)
+        self.kernel = self.add_weight((self.units,), name="kernel")
+
+    def call(self, inputs):
+        return self.dense(inputs) * self.gate(inputs) * self.kernel
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def test_layers_of_a_users_own(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((4,)), Gated(3, name="gated"), L.Dense(2, name="logits")]
+    )
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    for name in ("hyper", "bayes"):
+        copy = convert(model, kit(initial_scale=0.5) if name == "bayes" else name)
+        assert_same_prediction(model, at_the_mean(copy), x, 1e-5)
+        chosen = [x.path for x in copy.get_layer("gated").posterior.chosen]
+        assert len(chosen) == 3
+        members = PosteriorPredictor(copy, 2).predict(x).members
+        assert np.abs(members[0] - members[1]).max() > 1e-3
+    copy.save(tmp_path / "it.keras")
+    loaded = keras.saving.load_model(tmp_path / "it.keras")
+    assert_same_prediction(at_the_mean(copy), at_the_mean(loaded), x, 1e-6)
