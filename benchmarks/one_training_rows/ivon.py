@@ -3,7 +3,7 @@
 import keras
 
 import tfhyper
-from one_training_rows.row import Job, Method, Row
+from one_training_rows.row import Job, Method, Rate, Row
 from tfhyper import kits, training
 
 # Name -> how the table calls it, the kit, and arguments of `Variational`.
@@ -19,8 +19,14 @@ FORMS: dict[str, tuple[str, str, dict]] = {
 }
 
 
-def around(kit: str, options: dict) -> Method:
-    """Returns the method with noise on the weights of a kit's network."""
+def around(kit: str, options: dict, rate: Rate | None = None) -> Method:
+    """Returns the method with noise on the weights of a kit's network.
+
+    Args:
+        kit: key of `tfhyper.kits.KITS`.
+        options: of `Variational`.
+        rate: makes the schedule of a job; `None` for that of the recipe.
+    """
 
     def train(job: Job) -> keras.Model:
         seed = {"seed": job.seed} if kit == "hyper" else {}
@@ -32,7 +38,10 @@ def around(kit: str, options: dict) -> Method:
             **options,
         )
         return training.compile_variational_recipe(
-            model, job.epochs, job.steps_per_epoch
+            model,
+            job.epochs,
+            job.steps_per_epoch,
+            schedule=None if rate is None else rate(job),
         )
 
     return train

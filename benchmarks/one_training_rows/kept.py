@@ -1,11 +1,10 @@
 """Weights kept along one training: snapshots, averages, SWAG, cyclical sampling."""
 
-from collections.abc import Callable
-
 import keras
 
 import tfhyper
-from one_training_rows.row import Job, Method, Row
+from one_training_rows import ivon
+from one_training_rows.row import Job, Method, Rate, Row
 from tfhyper import kits, training
 
 CYCLES = 4
@@ -14,9 +13,6 @@ START = 0.75
 # The rate that keeps weights moving, and the lowest of short cycles.
 HIGH, LOW = 0.05, 0.01
 RANK = 10
-
-# A method's rate of a job, beside which all is as for MAP.
-Rate = Callable[[Job], keras.optimizers.schedules.LearningRateSchedule]
 
 
 def cosine_cycles(job: Job) -> training.CosineCycles:
@@ -75,24 +71,9 @@ def sampled(job: Job) -> keras.Model:
     return model
 
 
-def learned_noise(kit: str) -> Method:
-    """Returns the method of learned noise within each cycle."""
-
-    def train(job: Job) -> keras.Model:
-        seed = {"seed": job.seed} if kit == "hyper" else {}
-        model = tfhyper.Variational(
-            job.network(kits.KITS[kit](**seed)),
-            job.num_examples,
-            weight_decay=job.setting.weight_decay,
-            seed=job.seed,
-        )
-        steps = job.epochs * job.steps_per_epoch
-        rate = training.CosineCycles(model.noise.initial_curvature, steps, _cycles(job))
-        return training.compile_variational_recipe(
-            model, job.epochs, job.steps_per_epoch, schedule=rate
-        )
-
-    return train
+def noise_cycles(job: Job) -> training.CosineCycles:
+    """Cycles of IVON's rate, from the first curvature, `Variational`'s default."""
+    return training.CosineCycles(0.5, job.epochs * job.steps_per_epoch, _cycles(job))
 
 
 def snapshots(job: Job, folder: str) -> training.Snapshots:
@@ -114,8 +95,8 @@ METHODS = {
     "swa": with_rate(averaging),
     "swag": with_rate(averaging),
     "csgmcmc": sampled,
-    "ivon_cycles": learned_noise("deterministic"),
-    "hyper_ivon_cycles": learned_noise("hyper"),
+    "ivon_cycles": ivon.around("deterministic", {}, noise_cycles),
+    "hyper_ivon_cycles": ivon.around("hyper", {}, noise_cycles),
 }
 KEEPERS = {
     "snapshots": snapshots,

@@ -73,6 +73,8 @@ class Job:
 
 
 Method: TypeAlias = Callable[[Job], keras.Model]
+# The learning rate of a job, where it is not that of the recipe.
+Rate: TypeAlias = Callable[[Job], keras.optimizers.schedules.LearningRateSchedule]
 # What keeps weights while a method trains, made of a job and a folder.
 Keeper: TypeAlias = Callable[[Job, str], training.KeepWeights]
 # (trained model, number of draws, seed, images in a batch) -> predictor.
