@@ -56,6 +56,7 @@ plt.plot([float(rate(t)) for t in range(EPOCHS * STEPS)])
 plt.xlabel("step")
 plt.ylabel("learning rate")
 plt.tight_layout()
+plt.show()
 
 # %%
 plt.close("all")

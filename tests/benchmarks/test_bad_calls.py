@@ -34,7 +34,11 @@ def test_there_are_at_least_400_calls_of_every_part_and_always_the_same():
     assert len(calls) >= 400
     assert len(set(calls)) == len(calls)
     assert calls == judged_calls.calls()
-    assert {call.module for call in calls} == {*judged_calls.MODULES, "convert"}
+    assert {call.module for call in calls} == {
+        *judged_calls.MODULES,
+        "convert",
+        "conversion_report",
+    }
     kinds = {call.kind for call in calls}
     asked = {"text", "shape", "length", "negative", "huge", "nan", "empty", "swapped"}
     assert asked <= kinds
