@@ -3,7 +3,7 @@
 import keras
 
 from one_training_rows.row import Job, Method, Row
-from tfhyper import kits, training
+from tfhyper import kits
 from tfhyper.layers.gaussian_kernel import Estimator
 
 ESTIMATORS: tuple[Estimator, ...] = (
@@ -18,12 +18,7 @@ def with_estimator(estimator: Estimator) -> Method:
 
     def train(job: Job) -> keras.Model:
         kit = kits.bayes(job.num_examples, estimator=estimator, seed=job.seed)
-        return training.compile_recipe(
-            job.network(kit),
-            job.epochs,
-            job.steps_per_epoch,
-            weight_decay=job.setting.weight_decay,
-        )
+        return job.by_recipe(kit)
 
     return train
 

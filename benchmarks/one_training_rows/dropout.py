@@ -4,7 +4,7 @@ import keras
 
 import tfhyper
 from one_training_rows.row import Job, Method, Row
-from tfhyper import kits, training
+from tfhyper import kits
 
 RATES = (0.1, 0.05)
 
@@ -13,12 +13,7 @@ def with_rate(rate: float) -> Method:
     """Returns the method with a rate of dropout."""
 
     def train(job: Job) -> keras.Model:
-        return training.compile_recipe(
-            job.network(kits.mc_dropout(rate, seed=job.seed)),
-            job.epochs,
-            job.steps_per_epoch,
-            weight_decay=job.setting.weight_decay,
-        )
+        return job.by_recipe(kits.mc_dropout(rate, seed=job.seed))
 
     return train
 

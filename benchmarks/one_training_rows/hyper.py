@@ -4,7 +4,7 @@ import keras
 
 import tfhyper
 from one_training_rows.row import Job, Method, Row
-from tfhyper import kits, training
+from tfhyper import kits
 
 # Arguments of `kits.hyper`, and how the table calls them.
 FORMS: dict[str, tuple[str, dict]] = {
@@ -24,12 +24,7 @@ def with_options(options: dict) -> Method:
     """Returns the method with arguments of `kits.hyper`."""
 
     def train(job: Job) -> keras.Model:
-        return training.compile_recipe(
-            job.network(kits.hyper(**options, seed=job.seed)),
-            job.epochs,
-            job.steps_per_epoch,
-            weight_decay=job.setting.weight_decay,
-        )
+        return job.by_recipe(kits.hyper(**options, seed=job.seed))
 
     return train
 

@@ -44,13 +44,7 @@ def with_rate(rate: Rate, kit: str = "deterministic") -> Method:
 
     def train(job: Job) -> keras.Model:
         seed = {"seed": job.seed} if kit == "hyper" else {}
-        return training.compile_recipe(
-            job.network(kits.KITS[kit](**seed)),
-            job.epochs,
-            job.steps_per_epoch,
-            weight_decay=job.setting.weight_decay,
-            schedule=rate(job),
-        )
+        return job.by_recipe(kits.KITS[kit](**seed), rate(job))
 
     return train
 

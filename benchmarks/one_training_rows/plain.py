@@ -4,17 +4,12 @@ import keras
 
 import tfhyper
 from one_training_rows.row import Job, Row
-from tfhyper import kits, training
+from tfhyper import kits
 
 
 def train_map(job: Job) -> keras.Model:
     """SGD with Nesterov momentum, its rate in steps, and weight decay."""
-    return training.compile_recipe(
-        job.network(kits.deterministic()),
-        job.epochs,
-        job.steps_per_epoch,
-        weight_decay=job.setting.weight_decay,
-    )
+    return job.by_recipe(kits.deterministic())
 
 
 def as_it_is(

@@ -6,7 +6,7 @@ Of points there are as many draws as members: those beyond are the same ones aga
 import keras
 
 from one_training_rows.row import Job, Method, Row
-from tfhyper import kits, training
+from tfhyper import kits
 from tfhyper.layers.rank_one_factors import FactorPosterior
 
 MEMBERS = 4
@@ -22,12 +22,7 @@ def with_posterior(posterior: FactorPosterior) -> Method:
 
     def train(job: Job) -> keras.Model:
         kit = kits.rank_one(posterior, MEMBERS, job.num_examples, seed=job.seed)
-        return training.compile_recipe(
-            job.network(kit),
-            job.epochs,
-            job.steps_per_epoch,
-            weight_decay=job.setting.weight_decay,
-        )
+        return job.by_recipe(kit)
 
     return train
 

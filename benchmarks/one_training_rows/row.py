@@ -71,6 +71,25 @@ class Job:
             **self.setting.options,
         )
 
+    def by_recipe(
+        self,
+        kit: kits.LayerKit,
+        schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    ) -> keras.Model:
+        """Returns the network of a kit, compiled as MAP is: SGD and weight decay.
+
+        Args:
+            kit: of the network.
+            schedule: of the rate; `None` for that of the recipe.
+        """
+        return training.compile_recipe(
+            self.network(kit),
+            self.epochs,
+            self.steps_per_epoch,
+            weight_decay=self.setting.weight_decay,
+            schedule=schedule,
+        )
+
 
 Method: TypeAlias = Callable[[Job], keras.Model]
 # The learning rate of a job, where it is not that of the recipe.

@@ -89,18 +89,16 @@ class GeneratedPosterior(VariablePosterior):
 
     def build_variables(self, chosen: Sequence[ChosenVariable]) -> None:
         """Makes the weights of the generator."""
-        initializers = {
-            x.name: keras.initializers.RandomNormal(stddev=x.deviation) for x in chosen
-        }
-        sizes = [math.prod(x.variable.shape) for x in chosen]
         self.generator_hidden, self.generator_outputs = add_generator_weights(
             self,
             (self.code_units, self.hidden_units),
             [
-                (size, initializer, f"{name}_generator_output")
-                for size, (name, initializer) in zip(
-                    sizes, initializers.items(), strict=True
+                (
+                    math.prod(x.variable.shape),
+                    keras.initializers.RandomNormal(stddev=x.deviation),
+                    f"{x.name}_generator_output",
                 )
+                for x in chosen
             ],
         )
 

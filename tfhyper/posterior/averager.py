@@ -37,7 +37,7 @@ from tfhyper.posterior.tasks.rejection import FOREIGN, Rejection, check_rejectio
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.scaling import CalibrationWarning, Scaling
 from tfhyper.tensor_types import Structure
-from tfhyper.variational import WeightPosterior
+from tfhyper.variational.weight_posterior import duplicate
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -600,7 +600,7 @@ class Averager(abc.ABC):
 
     def __deepcopy__(self, memo: dict) -> "Self":
         models = [
-            model if isinstance(model, str) else _duplicate(model)
+            model if isinstance(model, str) else duplicate(model)
             for model in self.source.held_models()
         ]
         draws = copy.deepcopy(self.source.draws, memo)
@@ -677,9 +677,3 @@ class Averager(abc.ABC):
 def _check_members(keep_members: Any) -> None:
     if keep_members is not None:
         check_bool("keep_members", keep_members)
-
-
-def _duplicate(model: keras.Model) -> keras.Model:
-    if isinstance(model, WeightPosterior):
-        return model.duplicate()
-    return keras_graph.duplicate(model)

@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -12,6 +12,13 @@ from numpy.lib import format as npy
 from tfhyper.saving.zip_files import open_zip
 
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def plain_array(values: Any) -> np.ndarray:
+    """Returns an array of a type that NumPy's files hold: bfloat16 as float32."""
+    array = np.asarray(values)
+    # NumPy knows bfloat16 only as an extension type.
+    return array.astype("float32") if array.dtype.kind == "V" else array
 
 
 def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """Weights kept along one training: in memory, or in a folder as they come."""
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 
 from tfhyper.checks import check_instance, check_path
 from tfhyper.divergence import DivergedError
-from tfhyper.saving.arrays import read_arrays
+from tfhyper.saving.arrays import plain_array, read_arrays
 from tfhyper.variational import WeightPosterior
 from tfhyper.whole_files import read_json, whole_file, write_json
 
@@ -39,8 +40,7 @@ class KeepWeights(keras.callbacks.Callback):
     def __init__(self, folder: str | os.PathLike | None = None):
         super().__init__()
         self.folder = None if folder is None else check_path("folder", folder)
-        # Numbers of the epochs whose weights were taken, those that will be, and how
-        # many epochs the training has.
+        # Numbers of the epochs whose weights were taken, and of those that are due.
         self.taken: list[int] = []
         self._plan: list[int] = []
         self._began = False
@@ -96,7 +96,7 @@ class KeepWeights(keras.callbacks.Callback):
         self._began = False
         if self.folder is not None:
             os.makedirs(self.folder, exist_ok=True)
-            about = self._about(self.model.get_weights())
+            about = self._about(self.model)
             known = read_json(os.path.join(self.folder, _ABOUT))
             if known is not None and known != about:
                 different = [key for key in about if known.get(key) != about[key]]
@@ -119,17 +119,14 @@ class KeepWeights(keras.callbacks.Callback):
                 f"`folder` must be given to {type(self).__name__} for a training that "
                 f"goes on. Received: folder=None, and a training from epoch {epoch + 1}"
             )
-        self.reset()
-        self.taken = []
-        for number in before:
-            self._take(number, self._read(number))
+        self._begin_with(before)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the weights, if it is their turn."""
         number = epoch + 1
         if number not in self._plan:
             return
-        weights = [_plain(x) for x in self.model.get_weights()]
+        weights = [plain_array(x) for x in self.model.get_weights()]
         for variable, array in zip(self.model.weights, weights, strict=True):
             if not np.isfinite(array).all():
                 raise DivergedError(
@@ -141,6 +138,13 @@ class KeepWeights(keras.callbacks.Callback):
             with whole_file(self._path(number)) as path, open(path, "wb") as file:
                 np.savez(file, **named)
         self._take(number, weights)
+
+    def _begin_with(self, numbers: Iterable[int]) -> None:
+        """Takes anew what the folder holds of some epochs, in their order."""
+        self.reset()
+        self.taken = []
+        for number in numbers:
+            self._take(number, self._read(number))
 
     def _take(self, number: int, weights: list[np.ndarray]) -> None:
         self.take(weights)
@@ -175,25 +179,23 @@ class KeepWeights(keras.callbacks.Callback):
                 f"Received: folder={self.folder!r}"
             )
         self._plan = plan
-        if known != self._about(model.get_weights()):
+        if known != self._about(model):
             self._plan = []
             raise ValueError(
                 "`model` must be the one whose weights were kept, by a callback with "
                 f"the same arguments. Received: folder={self.folder!r}, "
                 f"model={model.name!r}"
             )
-        self.reset()
-        self.taken = []
-        for number in plan:
-            if not os.path.exists(self._path(number)):
-                return  # which `whole` tells
-            self._take(number, self._read(number))
+        # Up to the first that is not there: `whole` tells of the others.
+        self._begin_with(
+            itertools.takewhile(lambda x: os.path.exists(self._path(x)), plan)
+        )
 
-    def _about(self, weights: Sequence[np.ndarray]) -> dict[str, Any]:
+    def _about(self, model: keras.Model) -> dict[str, Any]:
         return {
             "kept_by": type(self).__name__,
             "epochs": self._plan,
-            "shapes": [list(np.shape(x)) for x in weights],
+            "shapes": [list(variable.shape) for variable in model.weights],
         }
 
     def _path(self, number: int) -> str:
@@ -210,12 +212,6 @@ class KeepWeights(keras.callbacks.Callback):
                 f"`folder` must hold the weights of epoch {number}, which were kept "
                 f"before. Received: {path!r} ({error})"
             ) from error
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    # NumPy knows bfloat16 only as an extension type, which its files do not hold.
-    array = np.asarray(array)
-    return array.astype("float32") if array.dtype.kind == "V" else array
 
 
 def rate_of(

@@ -7,11 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import keras_graph, keras_private
+from tfhyper import keras_private
 from tfhyper.checks import check_instance, check_integer
 from tfhyper.divergence import DivergedError
+from tfhyper.saving.arrays import plain_array
 from tfhyper.tensor_types import Structure
-from tfhyper.variational.weight_posterior import WeightPosterior
+from tfhyper.variational.weight_posterior import (
+    WeightPosterior,
+    check_finite,
+    duplicate,
+)
 from tfhyper.variational.weight_stacks import WeightStacks
 
 
@@ -71,7 +76,7 @@ def check_sets(
                 f"shape {of} for {to}"
             )
         for variable, array in zip(model.weights, arrays, strict=True):
-            if "float" in variable.dtype and not np.isfinite(_wide(array)).all():
+            if "float" in variable.dtype and not np.isfinite(plain_array(array)).all():
                 raise DivergedError(
                     f"{name}[{i}] holds NaN or infinite values of '{variable.path}'"
                 )
@@ -90,11 +95,6 @@ def check_places(model: keras.Model, varying: Sequence[int]) -> list[int]:
                 f"BatchNorm's averages, in `model.weights`. Received: {place}"
             )
     return list(varying)
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    # NumPy knows bfloat16 only as an extension type.
-    return array.astype("float32") if array.dtype.kind == "V" else array
 
 
 def differing(model: keras.Model, sets: list[list[np.ndarray]]) -> list[int]:
@@ -169,9 +169,7 @@ class KeptPosterior(WeightPosterior):
 
     def check_finite(self) -> None:
         """Raises `tfhyper.training.DivergedError` for weights that are not finite."""
-        for variable in self.noise.weights:
-            if not np.isfinite(ops.convert_to_numpy(ops.sum(variable))):
-                raise DivergedError(f"'{variable.path}' holds NaN or infinite values")
+        check_finite(self.noise.weights)
 
     def arguments(self) -> dict[str, Any]:
         """Returns what `empty` takes beside the model, places and name."""
@@ -186,12 +184,7 @@ class KeptPosterior(WeightPosterior):
 
     def duplicate(self) -> "KeptPosterior":
         """Returns an uncompiled copy, with the same weights."""
-        inner = self.model
-        inner = (
-            inner.duplicate()
-            if isinstance(inner, WeightPosterior)
-            else keras_graph.duplicate(inner)
-        )
+        inner = duplicate(self.model)
         copy = self.empty(inner, self.varying, name=self.name, **self.arguments())
         for new, old in zip(copy.noise.weights, self.noise.weights, strict=True):
             new.assign(ops.convert_to_numpy(old))

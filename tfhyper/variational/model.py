@@ -22,7 +22,7 @@ from tfhyper.layers.variational import variational_layers
 from tfhyper.tensor_types import Structure
 from tfhyper.variational.ivon import IVON
 from tfhyper.variational.weight_noise import WeightNoise
-from tfhyper.variational.weight_posterior import WeightPosterior
+from tfhyper.variational.weight_posterior import WeightPosterior, check_finite
 
 # Losses of Keras that are a negative log-likelihood, but for what no weight changes.
 _LIKELIHOODS = {
@@ -235,9 +235,7 @@ class Variational(WeightPosterior):
 
     def check_finite(self) -> None:
         """Raises `DivergedError` if a mean or a curvature is not a finite number."""
-        for variable in (self.noise.curvature, *self.means):
-            if not np.isfinite(ops.convert_to_numpy(ops.sum(variable))):
-                raise DivergedError(f"'{variable.path}' holds NaN or infinite values")
+        check_finite([self.noise.curvature, *self.means])
 
     def _check_count(self, x: Any, part: float) -> None:
         least: float

@@ -1,10 +1,14 @@
 """What posteriors of all weights of a model have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
+from tfhyper import keras_graph
+from tfhyper.divergence import DivergedError
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -91,3 +95,17 @@ class WeightPosterior(keras.Model):
     def duplicate(self) -> "WeightPosterior":
         """Returns an uncompiled copy, with the same weights and noise."""
         raise NotImplementedError
+
+
+def duplicate(model: keras.Model) -> keras.Model:
+    """Returns an uncompiled copy of a model, whether it has a posterior or not."""
+    if isinstance(model, WeightPosterior):
+        return model.duplicate()
+    return keras_graph.duplicate(model)
+
+
+def check_finite(variables: Iterable[keras.Variable]) -> None:
+    """Raises `DivergedError` if a variable holds NaN or infinite values."""
+    for variable in variables:
+        if not np.isfinite(ops.convert_to_numpy(ops.sum(variable))):
+            raise DivergedError(f"'{variable.path}' holds NaN or infinite values")
