@@ -48,14 +48,19 @@ class _Friction(keras.optimizers.Optimizer):
         step = ops.cast(self.iterations, "int32")
         # Another one for each variable and step, the same on all replicas.
         count = step * len(self.velocities) + index
-        normal = keras.random.normal(
-            velocity.shape, dtype="float32", seed=StatelessSeed(self.seed, count)
-        )
+
+        def noise() -> Tensor:
+            seed = StatelessSeed(self.seed, count)
+            normal = keras.random.normal(velocity.shape, dtype="float32", seed=seed)
+            return ops.sqrt(2.0 * self.friction * rate * self.noise_scale) * normal
+
         place = ops.cast(step % self.cycle_steps, "float32") / self.cycle_steps
-        samples = ops.cast(place >= self.exploration, "float32")
-        noise = samples * ops.sqrt(2.0 * self.friction * rate * self.noise_scale)
         moved = (1.0 - self.friction) * ops.cast(velocity, "float32")
-        moved = moved - rate * gradient + noise * normal
+        moved = moved - rate * gradient
+        # Most steps of a cycle draw nothing.
+        moved = moved + ops.cond(
+            place >= self.exploration, noise, lambda: ops.zeros_like(moved)
+        )
         self.assign(velocity, ops.cast(moved, velocity.dtype))
         self.assign_add(variable, ops.cast(moved, variable.dtype))
 
