@@ -197,21 +197,20 @@ def judge(name: str, kit: str) -> dict[str, Any]:
         kit: of the kit.
 
     Returns:
-        `action` and `reason` of the layer in `tfhyper.conversion_report`, and
-        `difference`, the largest one of the outputs at the mean over the largest of the
-        outputs; `None` where the layer is refused.
+        `action`, `reason` and `is_left` of the layer in `tfhyper.conversion_report`,
+        and `difference`, the largest one of the outputs at the mean over the largest
+        of the outputs.
     """
     model = make_model(name)
     made = KITS[kit]()
     lines = tfhyper.conversion_report(model, made).layers
     # The layer stands behind the inputs.
     line = next(x for x in lines if x.layer.weights)
-    found = {"action": line.action, "reason": line.reason, "difference": None}
-    if line.action == "refused":
-        return found
+    found = {"action": line.action, "reason": line.reason, "is_left": line.is_left}
     x = make_inputs(name)
     expected = ops.convert_to_numpy(model(x, training=False))
-    copy = mean_network(tfhyper.convert(model, made))
+    keep = [line.layer.name] if line.is_left else []
+    copy = mean_network(tfhyper.convert(model, made, keep=keep))
     given = ops.convert_to_numpy(copy(x, training=False))
     found["difference"] = float(np.abs(given - expected).max() / np.abs(expected).max())
     return found
@@ -228,10 +227,9 @@ def show(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Returns the table in Markdown."""
 
     def cell(judged: dict[str, Any]) -> str:
-        if judged["action"] == "refused":
-            return f"no: {judged['reason']}"
-        equal = judged["difference"] <= TOLERANCE
-        return judged["action"] if equal else f"differs by {judged['difference']:.1g}"
+        if judged["difference"] > TOLERANCE:
+            return f"differs by {judged['difference']:.1g}"
+        return judged["action"] + ", with a warning" * judged["is_left"]
 
     rows = [[name, *map(cell, kits.values())] for name, kits in found.items()]
     return markdown_table(["layer", *KITS], rows)

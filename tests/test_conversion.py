@@ -1,5 +1,7 @@
 """Which layers `convert` draws, what becomes of the others, and why."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -87,7 +89,7 @@ def test_report_of_all_layers(model):
         "encoder/attention": "wrapped",
         "encoder/norm": "kept",
         "encoder/dense": "replaced",
-        "slopes": "refused",
+        "slopes": "kept",
         "lstm": "wrapped",
         "logits": "replaced",
     }
@@ -95,14 +97,21 @@ def test_report_of_all_layers(model):
     assert text.startswith("Model 'network', kit 'bayes': 2 replaced, 3 wrapped")
     assert "it has no variables of the roles kernel, recurrent_kernel" in text
     assert "<table" in report._repr_html_()
-    with pytest.raises(ValueError, match=r"'slopes' \(PReLU\): it has no variables"):
-        convert(model, kit())
-    copy = convert(model, kit(), keep=["slopes"])
+    (left,) = [x for x in report.layers if x.is_left]
+    assert left.path == "slopes"
+    with pytest.warns(UserWarning, match=r"'slopes' \(PReLU\): it has no variables"):
+        copy = convert(model, kit())
+    assert drawn(copy) == ALL
+    assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        copy = convert(model, kit(), keep=["slopes"])
     assert drawn(copy) == ALL
     assert_same_prediction(model, at_the_mean(copy), TOKENS, 1e-5)
     # A kit without posteriors over any variables.
-    refused = conversion_report(model, "mc_dropout").of("refused")
-    assert [x.layer.name for x in refused] == ["embedding", "attention"] + [
+    left = [x for x in conversion_report(model, "mc_dropout").layers if x.is_left]
+    assert {x.action for x in left} == {"kept"}
+    assert [x.layer.name for x in left] == ["embedding", "attention"] + [
         "slopes",
         "lstm",
     ]
@@ -123,8 +132,11 @@ def test_variables_by_role(model):
         kits.bayes(100, variables=["weights"])
     with pytest.raises(ValueError, match="`variables` must be one of"):
         kits.hyper(variables="weights")
-    with pytest.raises(ValueError, match="has no variables of the roles gamma"):
-        convert(model, kit(variables="gamma"))
+    # Dense layers are of the kit's classes, whatever the roles.
+    copy = convert(model, kit(variables="gamma"), where=["attention", "norm", "dense"])
+    assert drawn(copy) == ["norm", "dense"]
+    with pytest.raises(ValueError, match="it has no variables of the roles gamma"):
+        convert(model, kit(variables="gamma"), where="attention")
 
 
 @pytest.mark.parametrize(
@@ -206,14 +218,16 @@ def test_one_layer_with_two_uses_of_a_variable_has_one_draw():
     assert len([x for x in plain.layers if x.name == "embedding"]) == 1
 
 
-def test_quantized_layers_are_refused_or_kept():
+def test_quantized_layers_are_kept_and_named():
     inputs = keras.Input((5, 4))
     dense = L.Dense(4, name="quantized")
     x = L.LSTM(3, name="lstm")(dense(inputs))
     model = keras.Model(inputs, L.Dense(2, name="logits")(x))
     dense.quantize("int8")
-    with pytest.raises(ValueError, match=r"'quantized' \(Dense\): its weights are q"):
-        convert(model, kit())
+    with pytest.warns(UserWarning, match=r"'quantized' \(Dense\): its weights are q"):
+        copy = convert(model, kit())
+    assert drawn(copy) == ["lstm", "logits"]
+    assert copy.get_layer("quantized").quantization_mode == "int8"
     copy = convert(model, kit(), where=["lstm", "logits"])
     assert drawn(copy) == ["lstm", "logits"]
     x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")

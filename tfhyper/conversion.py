@@ -5,7 +5,7 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import keras
 
@@ -60,6 +60,8 @@ class LayerConversion:
             `tfhyper.layers.RandomVariables`; `"kept"` as it is; or `"refused"`:
             `tfhyper.convert` raises ValueError.
         reason: why, in words.
+        is_left: whether it is kept without being asked for, though it has weights of
+            more than one axis: `tfhyper.convert` warns of it.
 
     Example:
 
@@ -72,6 +74,7 @@ class LayerConversion:
     layer: keras.Layer
     action: Action
     reason: str
+    is_left: bool = False
 
     @property
     def is_drawn(self) -> bool:
@@ -224,12 +227,12 @@ def plan(
             f"model '{model.name}', at whose end are {names}"
         )
     owners = _owners(layers.values())
-    drawn: dict[int, tuple[Action, str]] = {
+    drawn = {
         key: _fate(layer, kit, key in at_end, owners) for key, layer in layers.items()
     }
     asked = None
     if where is not None:
-        able = [key for key in drawn if drawn[key][0] in ("replaced", "wrapped")]
+        able = [key for key in drawn if drawn[key].action in ("replaced", "wrapped")]
         asked = _asked(where, layers, paths, [x for x in able if x not in kept])
     return [
         LayerConversion(paths[key], layer, *_settled(key, drawn[key], kept, asked))
@@ -237,23 +240,27 @@ def plan(
     ]
 
 
+class _Fate(NamedTuple):
+    """What becomes of a layer: as `LayerConversion` has it."""
+
+    action: Action
+    reason: str
+    is_left: bool = False
+
+
 def _settled(
-    key: int,
-    fate: tuple[Action, str],
-    kept: set[int],
-    asked: set[int] | None,
-) -> tuple[Action, str]:
+    key: int, fate: _Fate, kept: set[int], asked: set[int] | None
+) -> tuple[Action, str, bool]:
     """Returns what becomes of a layer, with what the user asked for."""
-    action, reason = fate
-    if action == "kept":
+    if fate.action == "kept" and not fate.is_left:
         return fate
     if key in kept:
-        return "kept", _ASKED
+        return _Fate("kept", _ASKED)
     if asked is None:
         return fate
     if key not in asked:
-        return "kept", _NOT_ASKED
-    return ("kept", reason) if action == "refused" else fate
+        return _Fate("kept", _NOT_ASKED)
+    return fate._replace(action="kept") if fate.action == "refused" else fate
 
 
 def _fate(
@@ -261,16 +268,16 @@ def _fate(
     kit: kits.LayerKit,
     at_end: bool,
     owners: dict[int, list[keras.Layer]],
-) -> tuple[Action, str]:
+) -> _Fate:
     """Returns what a kit does with a layer if nobody asks for anything else."""
     inside = keras_private.flatten_layers(layer)
     if any(getattr(x, "quantization_mode", None) is not None for x in inside):
-        return "refused", _QUANTIZED
+        return _Fate("kept", _QUANTIZED, is_left=True)
     takes = at_end or type(layer) in kit.replaces
     if isinstance(layer, StochasticLayer) and not takes:
-        return "kept", _OURS
+        return _Fate("kept", _OURS)
     if not layer.weights and not takes:
-        return "kept", _EMPTY
+        return _Fate("kept", _EMPTY)
     others = [x for x in inside if isinstance(x, StochasticLayer)]
     wraps = not isinstance(layer, ADAPTED)
     roles = [x for x in kit.wraps if wraps and chooses_any(layer, x)]
@@ -278,24 +285,24 @@ def _fate(
     for variable in layer.weights if takes or wraps else ():
         for owner in owners[id(variable)]:
             if owner is not layer:
-                return "refused", _TIED.format(variable.path, owner.name)
+                return _Fate("refused", _TIED.format(variable.path, owner.name))
     if takes:
-        return "replaced", _HEAD if at_end else _OF_KIT
+        return _Fate("replaced", _HEAD if at_end else _OF_KIT)
     if wraps and others:
-        return "refused", _INSIDE.format(others[0].name)
+        return _Fate("kept", _INSIDE.format(others[0].name), is_left=True)
     if wraps:
         if keras_graph.clone(layer) is None:
-            return "refused", _CONFIG
-        return "wrapped", _WRAPPED.format(", ".join(roles))
+            return _Fate("kept", _CONFIG, is_left=True)
+        return _Fate("wrapped", _WRAPPED.format(", ".join(roles)))
     if isinstance(layer, COPIED):
-        return "kept", _NORM
+        return _Fate("kept", _NORM)
     if not paths_of(layer):
-        return "kept", _FIXED
+        return _Fate("kept", _FIXED)
     if kit.heads and not kit.replaces:
-        return "kept", _HEADS_ALONE
-    if not kit.wraps:
-        return "refused", _FOREIGN
-    return "refused", _NO_ROLE.format(", ".join(kit.wraps))
+        return _Fate("kept", _HEADS_ALONE)
+    reason = _NO_ROLE.format(", ".join(kit.wraps)) if kit.wraps else _FOREIGN
+    multiplies = any(len(x.shape) > 1 for x in paths_of(layer).values())
+    return _Fate("kept", reason, is_left=multiplies)
 
 
 def _owners(layers: Iterable[keras.Layer]) -> dict[int, list[keras.Layer]]:

@@ -1,5 +1,6 @@
 """A trained Keras model made stochastic."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -57,8 +58,10 @@ def convert(
     layer that cannot be copied, as its config leaves something of it out, such as a
     `Lambda` or a class with an attribute that was set later: it is the same in both.)
 
-    With `where` only the layers that it chooses are drawn, and all others are kept,
-    whatever they are. So are those that it chooses and the kit cannot draw:
+    What the kit cannot draw is kept: a layer of another class, a quantized one, one
+    whose config leaves something of it out. A warning names those that have weights of
+    more than one axis, which stay certain; `keep` says that this is meant. With `where`
+    only the layers that it chooses are drawn, and all others are kept.
     `tfhyper.conversion_report` says of each layer what becomes of it, and why.
 
         where="logits"                   a layer's name or path, or a pattern of these
@@ -93,9 +96,8 @@ def convert(
         A functional `keras.Model` of the same name, inputs and outputs.
 
     Raises:
-        ValueError: without `where`, for a layer with weights that the kit cannot
-            replace: of a class that it does not take, quantized, or with a variable
-            of another layer (tied weights); a kit that keeps no trained
+        ValueError: for a layer to be drawn that has a variable of another layer (tied
+            weights); a kit that keeps no trained
             weights; a name in `keep`, or a part of `where`, that no layer has; a model
             with nothing to replace, or without a layer at its end that the kit's head
             stands for; a layer that has other weights than its config says; MOPED with
@@ -160,8 +162,8 @@ def _check_plan(lines: list[LayerConversion], model: keras.Model, kit: str) -> N
             f"'{x.layer.name}' ({type(x.layer).__name__}): {x.reason}" for x in stuck
         )
         raise ValueError(
-            f"`kit` must replace every layer with weights. The kit '{kit}' cannot "
-            f"replace: {listed}. To leave them deterministic, give "
+            f"`kit` must draw a variable for one layer alone. The kit '{kit}' cannot "
+            f"draw: {listed}. To leave them deterministic, give "
             f"keep={[x.layer.name for x in stuck]}, or choose layers by `where`."
         )
     if not any(line.is_drawn for line in lines):
@@ -169,6 +171,17 @@ def _check_plan(lines: list[LayerConversion], model: keras.Model, kit: str) -> N
             f"`model` must have layers to convert. Received: model '{model.name}' and "
             f"the kit '{kit}', with which all are kept: "
             + "; ".join(f"'{line.path}', as {line.reason}" for line in lines)
+        )
+    if left := [line for line in lines if line.is_left]:
+        listed = ", ".join(
+            f"'{x.path}' ({type(x.layer).__name__}): {x.reason}" for x in left[:5]
+        )
+        more = f", and {len(left) - 5} more" if len(left) > 5 else ""
+        warnings.warn(
+            f"The kit '{kit}' keeps layers with weights as they are: {listed}{more}. "
+            "Name them in `keep` if that is meant; `tfhyper.conversion_report` tells "
+            "what becomes of each layer.",
+            stacklevel=3,
         )
 
 

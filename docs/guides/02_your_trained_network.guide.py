@@ -113,9 +113,9 @@ print({key: round(value, 3) for key, value in scores["dropout put in"].items()})
 # are no worse; errors have more epistemic uncertainty than right predictions.
 #
 # **If it does not work for you:** a layer that has weights and no counterpart (an LSTM,
-# say) is refused by name: leave it as it is with `keep=["its name"]`, or put noise on
-# all weights of the network, whatever its layers: [one training worth an
-# ensemble](09_one_training).
+# say, with a kit that draws convolutions alone) is kept as it is, and a warning names
+# it: say with `keep=["its name"]` that this is meant, or put noise on all weights of
+# the network, whatever its layers: [one training worth an ensemble](09_one_training).
 
 # %%
 assert difference < 1e-5

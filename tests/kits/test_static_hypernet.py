@@ -72,7 +72,7 @@ def test_two_networks_of_one_kit_have_generators_of_their_own():
 
 def test_trained_networks_are_refused_with_a_reason():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-    with pytest.raises(ValueError, match="kit 'static_hypernet' cannot replace"):
+    with pytest.raises(ValueError, match="the kit 'static_hypernet', with which all"):
         convert(model, "static_hypernet")
 
 
