@@ -103,6 +103,8 @@ TEST = [
     # What PSNR, SSIM and luma are compared with.
     "scikit-image>=0.24",
 ]
+# The models that `benchmarks/convert_models.py` converts; it brings tensorflow-text.
+HUB = ["keras-hub>=0.30"]
 ALL = sorted({*EXPORT, *SERVE, *EXAMPLES, *JAX, *TORCH})
 
 setup(
@@ -167,6 +169,7 @@ setup(
         "docs": DOCS,
         "examples": EXAMPLES,
         "export": EXPORT,
+        "hub": HUB,
         "jax": JAX,
         "plots": PLOTS,
         "serve": SERVE,

@@ -146,9 +146,11 @@ def convert(
 
     inputs, outputs = keras_graph.rebuild(model, call)
     converted = keras.Model(inputs, outputs, name=model.name)
+    used = {layer.name: layer for layer in converted.layers}
     for operation, name, copy in copies.made():
         if id(operation) in drawn:
-            _carry(operation, converted.get_layer(name), moped_delta if moped else None)
+            if name in used:  # not an output of a nested model that nothing takes
+                _carry(operation, used[name], moped_delta if moped else None)
         elif isinstance(operation, keras.Layer):
             keras_graph.copy_weights(operation, copy)
     return converted

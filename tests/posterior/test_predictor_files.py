@@ -245,3 +245,21 @@ def test_code_in_a_file_is_not_run(tmp_path, saved):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="`path` must be a file.*none.tfhyper"):
         PosteriorPredictor.load(tmp_path / "none.tfhyper")
+
+
+def test_a_file_that_needs_a_class_registered_says_so(tmp_path):
+    class Unregistered(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    layers = [keras.Input((3,)), Unregistered(), keras.layers.Dense(2)]
+    predictor = PosteriorPredictor(keras.Sequential(layers), 1, outputs="mean")
+    path = tmp_path / "net.tfhyper"
+    with pytest.warns(UserWarning, match="cannot be read as it is.*Unregistered"):
+        predictor.save(path)
+    with pytest.raises(ValueError, match="Unregistered is not one of Keras'"):
+        PosteriorPredictor.load(path)
+    x = np.ones((2, 3), "float32")
+    with keras.saving.CustomObjectScope({"Unregistered": Unregistered}):
+        loaded = PosteriorPredictor.load(path)
+    np.testing.assert_array_equal(loaded.predict(x).mean, predictor.predict(x).mean)

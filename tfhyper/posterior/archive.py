@@ -25,7 +25,7 @@ from tfhyper.posterior.tasks.foreign_scores import ScorerState
 from tfhyper.posterior.tasks.rejection import check_rejection
 from tfhyper.saving.arrays import read_arrays
 from tfhyper.saving.json_values import MAX_BYTES, parse_json
-from tfhyper.saving.models import UNSAVED, describe, read_model
+from tfhyper.saving.models import UNSAVED, describe, read_model, warn_of_names
 from tfhyper.saving.zip_files import as_file, open_zip, read_entry
 from tfhyper.whole_files import whole_file
 
@@ -99,6 +99,7 @@ def save(
                 model_path = os.path.join(temporary, _model(i))
                 keras_graph.check_saves(model)
                 model.save(model_path)
+                warn_of_names(model_path)
                 archive.write(model_path, _model(i))
                 os.remove(model_path)
             _write_arrays(archive, _DRAWS, to_arrays(draws))

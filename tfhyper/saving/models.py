@@ -6,6 +6,7 @@ import math
 import os
 import re
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterable
 from typing import Any
@@ -91,18 +92,38 @@ def read_model(path: str, compile: bool = False, unsaved: int = UNSAVED) -> kera
     if not path.endswith(".keras"):
         raise ValueError("other formats of Keras have no safe mode")
     with open_zip(path) as archive:
-        config = parse_json(
-            read_entry(archive, _CONFIG, _MAX_CONFIG),
-            _CONFIG,
-            _MAX_CONFIG_VALUES,
-            _MAX_CONFIG,
-        )
-        check_config(config)
+        config = _read_config(archive)
         _check_assets(archive, os.path.getsize(path))
         with as_file(archive, _WEIGHTS) as file:
             stored = stored_bytes(file)
     _check_sizes(config, stored, compile, unsaved)
     return keras.saving.load_model(path, compile=compile, safe_mode=True)
+
+
+def warn_of_names(path: str) -> None:
+    """Warns of a `.keras` file that was written, if `read_model` refuses its names.
+
+    Args:
+        path: the file.
+    """
+    with open_zip(path) as archive:
+        try:
+            _read_config(archive)
+        except ValueError as error:
+            warnings.warn(
+                "The model that was written cannot be read as it is. Register its "
+                "classes and functions, or load it within a "
+                f"`keras.saving.CustomObjectScope` that has them: {error}",
+                stacklevel=4,
+            )
+
+
+def _read_config(archive: zipfile.ZipFile) -> dict[str, Any]:
+    """Returns the configuration, checked."""
+    text = read_entry(archive, _CONFIG, _MAX_CONFIG)
+    config = parse_json(text, _CONFIG, _MAX_CONFIG_VALUES, _MAX_CONFIG)
+    check_config(config)
+    return config
 
 
 def _check_assets(archive: zipfile.ZipFile, size: int) -> None:

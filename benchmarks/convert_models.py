@@ -1,0 +1,288 @@
+"""Which models `tfhyper.convert` draws: `keras.applications`, KerasHub's families.
+
+Each architecture is built with weights of its own initializers, norms and biases moved
+away from where they start, at a small input size; those of KerasHub, if it is
+installed, in a small configuration. It is converted with three kits, and what the copy
+gives at the posterior's mean (a generated one's code 0, dropout off) is compared with
+what the model gives. With --whole one model of each family goes the whole way with
+`kits.bayes`: a step of training with its KL divergence, draws, saved and loaded,
+exported and loaded.
+
+    python benchmarks/convert_models.py --whole
+    python benchmarks/convert_models.py --only=MobileNet,ResNet50 --output=FILE
+
+Goes on with the models that the file does not have. Half an hour on two cores.
+"""
+
+import gc
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import convert_hub
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from convert_table import KITS, TOLERANCE, mean_network
+from report import markdown_table, provenance, show_own_flags, write_json
+
+import tfhyper
+from tfhyper import keras_private
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "output", "benchmarks/results/convert_models.json", "JSON file to write."
+)
+flags.DEFINE_list("only", [], "Names of models; all if empty.")
+flags.DEFINE_bool("whole", False, "One of each family through training, files, export.")
+
+CLASSES = 10
+# The least that the architectures take, where it is not 32.
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
+# The smallest of each family, of one output.
+WHOLE = (
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+    "KerasHub BERT, text classifier",
+    "KerasHub DistilBERT",
+    "KerasHub EfficientNet",
+    "KerasHub GPT-2, language model",
+    "KerasHub Gemma, language model",
+    "KerasHub MobileNet",
+    "KerasHub ResNet, image classifier",
+    "KerasHub RoBERTa",
+    "KerasHub ViT, image classifier",
+)
+
+
+class Row(NamedTuple):
+    """A model of the table.
+
+    Attributes:
+        make: makes the model.
+        inputs: makes inputs of it.
+    """
+
+    make: Callable[[], keras.Model]
+    inputs: Callable[[], Any]
+
+
+def rows() -> dict[str, Row]:
+    """Returns the models that are here, by name."""
+    names = [x for x in dir(keras.applications) if x[0].isupper()]
+    found = {name: _application(name) for name in names}
+    if convert_hub.is_installed():
+        hub = convert_hub.MODELS.items()
+        found |= {name: Row(one.make, one.inputs) for name, one in hub}
+    return found
+
+
+def _application(name: str) -> Row:
+    size = SIZES.get(name, 32)
+    options = {"weights": None, "classes": CLASSES, "classifier_activation": None}
+    return Row(
+        lambda: getattr(keras.applications, name)(
+            input_shape=(size, size, 3), **options
+        ),
+        lambda: (
+            np.random.default_rng(3).normal(size=(2, size, size, 3)).astype("float32")
+        ),
+    )
+
+
+def make_model(row: Row) -> keras.Model:
+    """Returns a model of which no norm or bias is as it starts."""
+    keras.utils.set_random_seed(1)
+    model = row.make()
+    rng = np.random.default_rng(1)
+    adapted = {
+        id(variable)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
+    for variable in model.weights:
+        if id(variable) not in adapted and variable.name in _MOVED:
+            moved = rng.uniform(*_MOVED[variable.name], variable.shape)
+            variable.assign(moved)
+    return model
+
+
+_MOVED = {
+    "beta": (-0.2, 0.2),
+    "bias": (-0.2, 0.2),
+    "gamma": (0.8, 1.2),
+    "moving_mean": (-0.2, 0.2),
+    "moving_variance": (0.8, 1.2),
+}
+
+
+def judge(model: keras.Model, inputs: Any, kit: str) -> dict[str, Any]:
+    """Returns what becomes of a model with a kit, and how far the copy is from it.
+
+    Args:
+        model: the model.
+        inputs: of it.
+        kit: name of the kit in `convert_table.KITS`.
+
+    Returns:
+        Counts of layers by their fate in `tfhyper.conversion_report`, the layers that
+        are left with a warning and why, and `difference`, the largest one of the
+        outputs at the mean over the largest of the outputs. Where the model cannot be
+        converted: `error`, in the words of the exception.
+    """
+    report = tfhyper.conversion_report(model, KITS[kit]())
+    left = sorted(
+        {f"{type(x.layer).__name__}: {x.reason}" for x in report.layers if x.is_left}
+    )
+    found: dict[str, Any] = {
+        **{action: len(report.of(action)) for action in ("replaced", "wrapped")},
+        "kept": len(report.of("kept")),
+        "left": left,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copy = tfhyper.convert(model, KITS[kit]())
+    except ValueError as error:
+        return {**found, "error": str(error)[:500]}
+    given = _flat(mean_network(copy)(inputs, training=False))
+    expected = _flat(model(inputs, training=False))
+    pairs = zip(given, expected, strict=True)
+    differences = [np.abs(a - b).max() / np.abs(b).max() for a, b in pairs]
+    return {**found, "difference": float(max(differences))}
+
+
+def _flat(outputs: Any) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+
+
+def go_the_whole_way(model: keras.Model, inputs: Any) -> dict[str, Any]:
+    """Returns what a model of `kits.bayes` does after conversion, or raises an error.
+
+    Args:
+        model: the model, of one output.
+        inputs: of it.
+
+    Returns:
+        `kl` in nats, `loss` of a step of training, and the largest differences of the
+        mean outputs of three draws after loading a file (`loaded`) and an exported
+        model (`exported`), over the largest output.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copy = tfhyper.convert(model, KITS["bayes"]())
+    copy.compile(keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
+    targets = np.zeros_like(keras.ops.convert_to_numpy(model(inputs, training=False)))
+    loss = float(copy.train_on_batch(inputs, targets))
+    found = {"loss": loss, "kl": float(sum(copy.losses))}
+    predictor = tfhyper.PosteriorPredictor(
+        copy, 3, batch_norm="moving_average", outputs="mean", seed=1
+    )
+    expected = predictor.predict(inputs).mean
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "it.tfhyper")
+        # Not all of KerasHub's layers are registered.
+        with keras.saving.CustomObjectScope(_classes(copy)):
+            predictor.save(file)
+            loaded = tfhyper.PosteriorPredictor.load(file).predict(inputs).mean
+        found["loaded"] = _distance(loaded, expected)
+        served = os.path.join(folder, "it")
+        tfhyper.export.saved_model(predictor, served)
+        serve = tf.saved_model.load(served).signatures["serving_default"]
+        named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
+        tensors = {name: tf.constant(x) for name, x in named.items()}
+        found["exported"] = _distance(serve(**tensors)["mean"].numpy(), expected)
+    return found
+
+
+def _classes(model: keras.Model) -> dict[str, type]:
+    """Returns the classes of layers that neither Keras nor this package has."""
+    classes = {type(x) for x in keras_private.flatten_layers(model)}
+    return {
+        x.__name__: x
+        for x in classes
+        if x.__module__.split(".")[0] not in ("keras", "tfhyper")
+    }
+
+
+def _distance(given: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(given - expected).max() / np.abs(expected).max())
+
+
+def missing(kept: dict[str, Any]) -> Iterator[str]:
+    """Yields the names of models that are here, and not in what is kept."""
+    for name in rows():
+        asked = not FLAGS.only or name in FLAGS.only
+        whole = FLAGS.whole and name in WHOLE and "whole" not in kept.get(name, {})
+        if asked and (name not in kept or whole):
+            yield name
+
+
+def show(found: dict[str, Any]) -> str:
+    """Returns the table in Markdown."""
+
+    def cell(judged: dict[str, Any]) -> str:
+        drawn = judged["replaced"] + judged["wrapped"]
+        if "error" in judged:
+            return "no layer of the kit's" if not drawn else judged["error"]
+        if judged["difference"] > TOLERANCE:
+            return f"differs by {judged['difference']:.1g}"
+        return f"{drawn} of {drawn + judged['kept']}"
+
+    lines = [
+        [
+            name,
+            f"{one['parameters'] / 1e6:.2f}",
+            *(cell(one[kit]) for kit in KITS),
+            "; ".join(one["bayes"]["left"]),
+        ]
+        for name, one in sorted(found.items())
+    ]
+    header = ["model", "parameters, 10^6", *KITS, "left by bayes, with a warning"]
+    return markdown_table(header, lines)
+
+
+def main(_: Any) -> None:
+    content: dict[str, Any] = {"models": {}}
+    if os.path.exists(FLAGS.output):
+        with open(FLAGS.output, encoding="utf-8") as file:
+            content = json.load(file)
+    kept = content["models"]
+    for name in missing(kept):
+        print(f"== {name}", flush=True)
+        row = rows()[name]
+        model, inputs = make_model(row), row.inputs()
+        one = kept.setdefault(name, {"parameters": model.count_params()})
+        for kit in KITS:
+            if kit not in one:
+                one[kit] = judge(model, inputs, kit)
+        if FLAGS.whole and name in WHOLE:
+            one["whole"] = go_the_whole_way(model, inputs)
+        about = {**provenance(), "tolerance": TOLERANCE}
+        write_json(FLAGS.output, {**about, "models": kept})
+        del model
+        keras.backend.clear_session()
+        gc.collect()
+    print(show(kept))
+
+
+if __name__ == "__main__":
+    show_own_flags()
+    app.run(main)
