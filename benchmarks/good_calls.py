@@ -646,6 +646,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     # Kits.
     "kits.LayerKit": dict,
     "kits.bayes": lambda: {"num_examples": 100},
+    "kits.bayes_lora": lambda: {"num_examples": 100},
     "kits.bayesian_hypernet": lambda: {"num_examples": 100},
     "kits.deterministic": dict,
     "kits.get": lambda: {"kit": "hyper"},
@@ -2274,6 +2275,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "block": bv.sizes(),
         "variables": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
+    "kits.bayes_lora": {"factors": bv.sequence(text=bv.TEXT, entries=(3,))},
     "kits.hyper": {"prior": bv.choice(), "rank": bv.integer()},
     "kits.rank_one": {**_MEMBERS, "initial_scale": bv.number(above=0)},
     "kits.sngp": _LAST_LAYER,

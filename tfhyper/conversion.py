@@ -13,7 +13,7 @@ from tfhyper import keras_graph, keras_private, kits
 from tfhyper.checks import check_instance, check_text
 from tfhyper.kits.kit import Replace
 from tfhyper.layers import StochasticLayer
-from tfhyper.layers.chosen_variables import chooses_any, paths_of
+from tfhyper.layers.chosen_variables import LOW_RANK, chooses_any, paths_of
 from tfhyper.summary import Summarized, Summary
 
 # Layers whose weights are moments and tables that training data gave, or fixed, which a
@@ -271,8 +271,10 @@ def _fate(
 ) -> _Fate:
     """Returns what a kit does with a layer if nobody asks for anything else."""
     inside = keras_private.flatten_layers(layer)
-    if any(getattr(x, "quantization_mode", None) is not None for x in inside):
-        return _Fate("kept", _QUANTIZED, is_left=True)
+    quantized = any(getattr(x, "quantization_mode", None) is not None for x in inside)
+    low_rank = any(x in LOW_RANK and chooses_any(layer, x) for x in kit.wraps)
+    if quantized and not low_rank:
+        return _Fate("kept", _QUANTIZED, is_left=bool(kit.replaces))
     takes = at_end or type(layer) in kit.replaces
     if isinstance(layer, StochasticLayer) and not takes:
         return _Fate("kept", _OURS)
@@ -302,7 +304,8 @@ def _fate(
         return _Fate("kept", _HEADS_ALONE)
     reason = _NO_ROLE.format(", ".join(kit.wraps)) if kit.wraps else _FOREIGN
     multiplies = any(len(x.shape) > 1 for x in paths_of(layer).values())
-    return _Fate("kept", reason, is_left=multiplies)
+    # A kit of no classes is for what its roles name, and leaves the rest on purpose.
+    return _Fate("kept", reason, is_left=multiplies and bool(kit.replaces))
 
 
 def _owners(layers: Iterable[keras.Layer]) -> dict[int, list[keras.Layer]]:

@@ -14,6 +14,7 @@ from tfhyper.kits.kit import Apply, Replace
 from tfhyper.layers import GaussianPosterior, RandomVariables
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.lora import adapters_of
 from tfhyper.layers.stochastic import StochasticKernel
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -130,7 +131,10 @@ def convert(
         line = drawn[id(operation)]
         # The config is all that it is: its class is a stock layer's, or it was tried.
         layer = keras_graph.renamed(operation, name)
-        return _replace(replaces(kit, line), layer, name, moped, kit.name)
+        made = _replace(replaces(kit, line), layer, name, moped, kit.name)
+        if isinstance(made, RandomVariables):
+            made.adapters = adapters_of(operation)
+        return made
 
     copies = keras_graph.Copies(make)
 

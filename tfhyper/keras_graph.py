@@ -9,6 +9,7 @@ from keras import ops
 
 from tfhyper import alike, keras_private
 from tfhyper.keras_private import is_functional, takes_training
+from tfhyper.layers import lora
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
 from tfhyper.tensor_types import Structure
@@ -96,7 +97,10 @@ def clone(
             with tempfile.TemporaryDirectory() as folder:
                 operation.save_assets(folder)
                 copy.load_assets(folder)
-        return copy if not layer or alike.are_alike(operation, copy) else None
+        if not layer or not alike.are_alike(operation, copy):
+            return None if layer else copy
+        lora.carry(operation, copy)
+        return copy
     except Exception:  # A layer's config and constructor may raise anything.
         return None
 

@@ -102,7 +102,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "networks",
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
         """convert conversion_report ConversionReport LayerConversion LayerKit
-        kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
+        kits.hyper kits.bayes kits.bayes_lora kits.mnf kits.bayesian_hypernet
         kits.mc_dropout kits.rank_one kits.sngp kits.vbll kits.static_hypernet
         kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet

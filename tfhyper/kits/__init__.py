@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tfhyper.checks import check_choice, warn_of_old_name
 from tfhyper.kits.bayes import bayes
+from tfhyper.kits.bayes_lora import bayes_lora
 from tfhyper.kits.bayesian_hypernet import bayesian_hypernet
 from tfhyper.kits.deterministic import deterministic
 from tfhyper.kits.hyper import hyper
@@ -16,6 +17,7 @@ from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
 from tfhyper.kits.vbll import vbll
 
+# Those that fill networks: `bayes_lora` is for trained ones alone.
 KITS: dict[str, Callable[..., LayerKit]] = {
     "bayes": bayes,
     "bayesian_hypernet": bayesian_hypernet,
@@ -34,6 +36,7 @@ __all__ = [
     "LayerKit",
     "SHARING",
     "bayes",
+    "bayes_lora",
     "bayesian_hypernet",
     "deterministic",
     "get",

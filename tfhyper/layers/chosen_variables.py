@@ -19,7 +19,11 @@ VARIABLE_ROLES: dict[str, tuple[str, ...]] = {
     "bias": ("bias",),
     "gamma": ("gamma", "scale"),
     "beta": ("beta",),
+    "lora_a": ("lora_kernel_a", "lora_embeddings_a"),
+    "lora_b": ("lora_kernel_b", "lora_embeddings_b"),
 }
+# The low-rank factors of `enable_lora`: W + alpha / rank A B.
+LOW_RANK = ("lora_a", "lora_b")
 # The weights by which inputs are multiplied, or that stand for them.
 MATRICES = ("kernel", "recurrent_kernel", "embeddings")
 

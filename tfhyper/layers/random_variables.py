@@ -19,6 +19,7 @@ from tfhyper.layers.chosen_variables import (
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
 from tfhyper.layers.live_config import live_config
+from tfhyper.layers.lora import Adapter, adapters_of, carry, enable, store_apart
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.used_layer import signature_of
@@ -43,7 +44,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     Variables are chosen by `where`:
 
         a role      "kernel", of each kind but the next; "recurrent_kernel";
-                    "embeddings"; "bias"; "gamma" (the factors of a norm); "beta"
+                    "embeddings"; "bias"; "gamma" (the factors of a norm); "beta";
+                    "lora_a", "lora_b" (the factors of `enable_lora`)
         a pattern   of a path within the layer, by `fnmatch`: "query/*", "*/kernel"
         several     of these; of several roles a layer need not have each
         a function  of a `keras.Variable`, true of the chosen ones
@@ -70,9 +72,9 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     Raises:
         TypeError: for what is no layer or posterior, or a `dtype`.
-        ValueError: for a layer that is quantized, or draws its weights already; a
-            posterior that another layer has; and, when it is built, a `where` of which
-            a pattern, or all roles together, choose nothing.
+        ValueError: for a layer that is quantized and has no low-rank factors, or draws
+            its weights already; a posterior that another layer has; and, when it is
+            built, a `where` of which a pattern, or all roles together, choose nothing.
 
     Example:
 
@@ -109,11 +111,14 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         self._check_layer(layer)
         # The values are drawn in the precision of the variables, and the inputs are
         # cast by the layer itself.
-        kwargs = {"name": layer.name, "trainable": layer.trainable, **kwargs}
+        # One that is frozen may hold layers that are not.
+        trained = layer.trainable or any(v.trainable for v in layer.variables)
+        kwargs = {"name": layer.name, "trainable": trained, **kwargs}
         super().__init__(dtype=layer.variable_dtype, **kwargs)
         self.autocast = False
         self.supports_masking = True
         self.layer = layer
+        self.adapters = adapters_of(layer)
         if posterior is None:
             posterior = GaussianPosterior(name=f"{self.name}_posterior")
         self.posterior = posterior
@@ -137,13 +142,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
                     f"Received: layer '{layer.name}' ({type(layer).__name__}) with "
                     f"'{inner.name}' ({type(inner).__name__})"
                 )
-            if getattr(inner, "quantization_mode", None) is not None:
-                raise ValueError(
-                    "`layer` must have weights of full precision: quantized ones have "
-                    f"no posterior. Received: layer '{layer.name}' "
-                    f"({type(layer).__name__}) with '{inner.name}', quantized to "
-                    f"{inner.quantization_mode!r}"
-                )
+        if layer.built:
+            _check_precision(layer)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Structure:
         """Returns what the layer returns; builds it first, if it is not built."""
@@ -166,6 +166,10 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         """
         if not self.layer.built:
             self.layer.build(*shapes, **named_shapes)
+        enable(self.layer, self.adapters)
+        self.adapters = adapters_of(self.layer)
+        store_apart(self.layer)
+        _check_precision(self.layer)
         self.posterior.dtype_policy = self.layer.variable_dtype
         chosen = choose(self.layer, self.where)
         if callable(self.where):
@@ -260,7 +264,9 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         return self.posterior.mean_noise()
 
     def point_layer(self) -> keras.Layer:
-        return type(self.layer).from_config(live_config(self.layer))
+        layer = type(self.layer).from_config(live_config(self.layer))
+        carry(self.layer, layer)
+        return layer
 
     def point_weights(self, noise: Tensor) -> list:
         drawn = self._by_variable(self.posterior.values(noise))
@@ -277,15 +283,20 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
             "layer": serialize(self.layer),
             "posterior": serialize(self.posterior),
             "where": where,
+            **({"adapters": [list(x) for x in self.adapters]} if self.adapters else {}),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RandomVariables":
+        config = dict(config)
         parts = ("layer", "posterior", "where")
         found = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in parts
         }
-        return cls(**{**config, **found})
+        adapters = config.pop("adapters", [])
+        layer = cls(**{**config, **found})
+        layer.adapters = [Adapter(*x) for x in adapters]
+        return layer
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what the layer is built from; `None` before it is built."""
@@ -296,6 +307,18 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         if not self.layer.built:
             self.layer.build_from_config(config["layer"] or {})
         self.build()
+
+
+def _check_precision(layer: keras.layers.Layer) -> None:
+    """Raises ValueError for a built layer of quantized weights, if that is all."""
+    for inner in keras_private.flatten_layers(layer):
+        mode = getattr(inner, "quantization_mode", None)
+        if mode is not None and not adapters_of(layer):
+            raise ValueError(
+                "`layer` must have weights of full precision, or low-rank factors: "
+                f"quantized ones have no posterior. Received: layer '{layer.name}' "
+                f"({type(layer).__name__}) with '{inner.name}', quantized to {mode!r}"
+            )
 
 
 def _states_of(layer: keras.layers.Layer) -> list[keras.Variable]:
