@@ -63,7 +63,9 @@ class Lab:
         return training.recipe_for(builder, run.dataset)
 
     def epochs(self, run: Run) -> int:
-        """Returns how long a run is trained: as its recipe says, or the scale."""
+        """Returns how long a run is trained: as it or the scale says, or its recipe."""
+        if run.epochs is not None:
+            return run.epochs
         if self.sizes.epochs is None:
             return self.recipe(run).epochs
         return self.sizes.epochs

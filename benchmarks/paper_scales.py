@@ -22,6 +22,7 @@ class Run:
         generator_decay: of the generators' weights alone; `None`: as of the others.
         dataset: of TensorFlow Datasets.
         weight_sets: draws in a step of training, each for its part of the batch.
+        epochs: of this training; `None`: the scale's.
         seed: of weights, codes and data order.
     """
 
@@ -34,6 +35,7 @@ class Run:
     generator_decay: float | None = None
     dataset: str = "cifar10"
     weight_sets: int = 1
+    epochs: int | None = None
     seed: int = 0
 
     @property
@@ -50,6 +52,8 @@ class Run:
             parts.append(f"theta{self.generator_decay:g}")
         if self.weight_sets > 1:
             parts.append(f"draws{self.weight_sets}")
+        if self.epochs is not None:
+            parts.append(f"epochs{self.epochs}")
         return "-".join([*parts, self.dataset, f"seed{self.seed}"])
 
     @property
@@ -71,6 +75,7 @@ class Run:
             del settings["weight_sets"]
         if self.generator_decay is None:
             del settings["generator_decay"]
+        del settings["epochs"]  # the folder's settings have them anyhow
         return settings
 
 
@@ -95,7 +100,7 @@ class Scale:
         weight_draws: of correlations. Those of 10,000 draws of independent weights
             are 0.008 in the mean by chance.
         generator_decays: decays of the generators' weights alone, for the
-            correlations. A weight shrinks as
+            correlations, and the epochs of each. A weight shrinks as
             exp(-steps * rate * decay / (1 - momentum)), in a small budget by much
             less than in the paper's; these make it more, and leave the rest to learn.
         form_draws: the N of averaging inside of the network.
@@ -116,7 +121,7 @@ class Scale:
     unit_seeds: tuple[int, ...] = (0, 1, 2)
     sharing_seeds: tuple[int, ...] = (0, 1, 2)
     weight_draws: int = 10_000
-    generator_decays: tuple[float, ...] = ()
+    generator_decays: tuple[tuple[float, int], ...] = ()
     form_draws: tuple[int, ...] = (1, 2, 4, 8, 16)
     form_groups: int = 5
     form_examples: int | None = None
@@ -173,7 +178,7 @@ SCALES = {
         form_draws=(1, 2, 4, 8),
         form_groups=1,
         form_examples=2048,
-        generator_decays=(0.01,),
+        generator_decays=((0.03, 60),),
     ),
     "paper": Scale(
         networks={

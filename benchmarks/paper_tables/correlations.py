@@ -1,5 +1,7 @@
 """Section 5.6: correlations of pairs of weights, U(0,1), by decay of theta."""
 
+import dataclasses
+
 from paper_runs import Lab, Run, Scale
 from report import markdown_table
 
@@ -16,17 +18,21 @@ PUBLISHED = {
 }
 
 
-def trainings(sizes: Scale) -> dict[tuple[str, float | None], list[Run]]:
-    """Returns the trainings of each strategy and decay; `None`: the recipe's."""
-    decays = [None, *sizes.generator_decays]
-    return {
-        (sharing, decay): [
-            Run(prior="uniform", sharing=sharing, generator_decay=decay, seed=seed)
-            for seed in sizes.sharing_seeds
-        ]
-        for decay in decays
-        for sharing in SHARING
-    }
+def trainings(sizes: Scale) -> dict[str, list[Run]]:
+    """Returns the trainings of each strategy and decay of theta, by their names."""
+    found = {}
+    for decay, epochs in [(None, None), *sizes.generator_decays]:
+        for sharing in SHARING:
+            run = Run(
+                prior="uniform", sharing=sharing, generator_decay=decay, epochs=epochs
+            )
+            more = (
+                "" if decay is None else f", decay of theta {decay:g}, {epochs} epochs"
+            )
+            found[f"{sharing}{more}"] = [
+                dataclasses.replace(run, seed=seed) for seed in sizes.sharing_seeds
+            ]
+    return found
 
 
 def correlation_of(lab: Lab, run: Run) -> analysis.WeightCorrelation:
@@ -39,10 +45,9 @@ def correlation_of(lab: Lab, run: Run) -> analysis.WeightCorrelation:
 def make(lab: Lab) -> Found:
     """Returns mean |r| within and across blocks, and histograms of the first seed."""
     rows, results, first = [], {}, {}
-    for (sharing, decay), runs in trainings(lab.sizes).items():
+    for name, runs in trainings(lab.sizes).items():
         found = there(runs, lambda run: correlation_of(lab, run))
-        within, across = PUBLISHED[sharing]
-        name = sharing if decay is None else f"{sharing}, decay of theta {decay:g}"
+        within, across = PUBLISHED[runs[0].sharing]
         rows.append(
             [
                 name,
