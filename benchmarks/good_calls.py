@@ -372,6 +372,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "BayesHyperConv2D": (_CONV, (2, 6, 6, 2)),
     "BayesHyperDense": ({"units": 3}, (2, 4)),
     "BicubicUpsampling2D": ({}, (2, 3, 3, 2)),
+    "ConcreteDropout": ({"layer": keras.layers.Dense(3)}, (2, 4)),
     "Dropout": ({"rate": 0.5}, (2, 4)),
     "Flip": ({}, (2, 6, 6, 2)),
     "HyperConv1D": (_CONV, (2, 6, 2)),
@@ -647,7 +648,9 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.LayerKit": dict,
     "kits.bayes": lambda: {"num_examples": 100},
     "kits.bayesian_hypernet": lambda: {"num_examples": 100},
+    "kits.concrete_dropout": lambda: {"num_examples": 100},
     "kits.deterministic": dict,
+    "kits.drop_connect": dict,
     "kits.get": lambda: {"kit": "hyper"},
     "kits.hyper": dict,
     "kits.mc_dropout": dict,
@@ -655,6 +658,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.rank_one": lambda: {"posterior": "gaussian", "num_examples": 100},
     "kits.sngp": lambda: {"num_examples": 100},
     "kits.static_hypernet": dict,
+    "kits.variational_dropout": lambda: {"num_examples": 100},
     "kits.vbll": lambda: {"num_examples": 100},
     # Layers.
     **{
@@ -669,6 +673,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         ),
         dict,
     ),
+    "layers.BernoulliPosterior": lambda: {"rate": 0.5},
     "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
     "layers.role_of": lambda: {"variable": _variables()[0]},
     "layers.scale_mixture": dict,

@@ -62,3 +62,13 @@ def live_config(
     nameable.__dict__.update(vars(layer) | dict.fromkeys(functions, linear))
     config = cls.get_config(nameable)
     return config | {name: functions[name] for name in functions if name in config}
+
+
+def unbuilt(layer: keras.Layer) -> dict[str, Any]:
+    """Returns a layer as a file holds it inside of another one, which builds it.
+
+    A layer that comes back built has variables of other paths than it had there.
+    """
+    config = dict(keras.saving.serialize_keras_object(layer))
+    config.pop("build_config", None)
+    return config

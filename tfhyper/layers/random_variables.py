@@ -18,7 +18,7 @@ from tfhyper.layers.chosen_variables import (
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
-from tfhyper.layers.live_config import live_config
+from tfhyper.layers.live_config import live_config, unbuilt
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.used_layer import signature_of
@@ -274,7 +274,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         where = serialize(self.where) if callable(self.where) else list(self.where)
         return {
             **config,
-            "layer": serialize(self.layer),
+            "layer": unbuilt(self.layer),
             "posterior": serialize(self.posterior),
             "where": where,
         }
@@ -294,7 +294,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
         if not self.layer.built:
-            self.layer.build_from_config(config["layer"] or {})
+            with keras.name_scope(self.name):
+                self.layer.build_from_config(config["layer"] or {})
         self.build()
 
 
