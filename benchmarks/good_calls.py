@@ -1708,6 +1708,7 @@ INNER_METHODS = {
 
 _LAYER = {
     "activation": bv.identifier(optional=True),
+    "initial_rate": bv.number(above=0, below=1),
     "initial_scale": bv.number(above=0),
     "prior_mean": bv.choice(),
 }
@@ -2272,8 +2273,10 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "wraps": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.": {
+        "initial_rate": bv.number(above=0, below=1),
         "sharing": bv.choice(),
         "strategy": bv.choice(),
+        "unit": bv.choice(),
         "prior": bv.instance("prior"),
         "prior_mean": bv.number(least=0),
         "block": bv.sizes(),
@@ -2322,6 +2325,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     },
     "layers.LatentCode": {"prior": bv.choice()},
     "layers.GeneratedPosterior": {"prior": bv.choice()},
+    "layers.ConcreteDropout": {"layer": bv.instance("layer")},
     "layers.RandomVariables": {
         "layer": bv.instance("layer"),
         "posterior": bv.instance("posterior"),

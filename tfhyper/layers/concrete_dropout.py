@@ -14,6 +14,7 @@ from tfhyper.layers.masks_of_examples import FixedMasksOfExamples, MasksOfExampl
 from tfhyper.layers.noise import keys_of
 from tfhyper.layers.roles import POSTERIOR, give_role
 from tfhyper.layers.seeds import check_seed
+from tfhyper.layers.stock_arguments import known_to_keras
 from tfhyper.layers.stock_dropout import mask_of_channels
 from tfhyper.layers.variational import KLTerm, VariationalLayer, check_kl_weight
 from tfhyper.tensor_types import Tensor
@@ -80,10 +81,10 @@ class RelaxedMasks(keras.layers.Layer):
         super().__init__(dtype=layer.dtype_policy, **kwargs)
         self.temperature = check_number("temperature", temperature, positive=True)
         self.layer = layer
-        # A function that the config of `layer` names as another one.
-        self.activation = getattr(layer, "activation", None)
-        if callable(activation):
-            self.layer.activation = self.activation = activation
+        # Its config may name a function as another one: see `live_config`.
+        if activation is not None:
+            self.layer.activation = known_to_keras("activation", activation)
+        self.activation = self.layer.activation
         self.supports_masking = layer.supports_masking
 
     @property
@@ -180,7 +181,7 @@ class ConcreteDropout(MasksOfExamples, VariationalLayer, RelaxedMasks):
         kl_weight: float >= 0, or `None`.
         seed: int in 0 <= seed < 2**31, or `None` for a fresh one, which the config then
             holds.
-        activation: `None` for that of `layer`, or a function that takes its place.
+        activation: `None` for that of `layer`, or one that takes its place.
         **kwargs: `keras.layers.Layer` arguments: `name`, by default the layer's, and
             `trainable`. The `dtype` policy is the layer's.
 
@@ -197,7 +198,7 @@ class ConcreteDropout(MasksOfExamples, VariationalLayer, RelaxedMasks):
     Raises:
         TypeError: for a layer of another class, or a `dtype`.
         ValueError: for a number out of its range, a layer with a regularizer of its
-            kernel, or one that is quantized or has LoRA.
+            kernel, or one that is quantized or has LoRA; an unknown activation.
 
     Example:
 
