@@ -7,6 +7,7 @@ from keras import layers as L  # noqa: N812
 from keras import ops
 
 import tfhyper
+from tests.helpers.kits import make_kit
 from tests.helpers.layers import normal, to_numpy
 from tfhyper import PosteriorPredictor, kits, models
 from tfhyper.layers import ConcreteDropout, MCDropout, variational_layers
@@ -163,3 +164,21 @@ def test_conversion_keeps_weights_and_drops_regularizers():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kit", ["concrete_dropout", "drop_connect"])
+def test_features_of_the_classifier_are_found_inside(kit):
+    keras.utils.set_random_seed(0)
+    plain = keras.Sequential(
+        [keras.Input((6,)), L.Dense(5, activation="relu"), L.Dense(3, name="logits")]
+    )
+    model = tfhyper.convert(plain, make_kit(kit, seed=1))
+    x = normal(30, 6)
+    predictor = PosteriorPredictor(model, 2)
+    scorer = tfhyper.detection.Mahalanobis(num_draws=2)
+    scores = scorer.fit(predictor, x, np.arange(30) % 3).score(x[:4])
+    assert scores.shape == (4,) and np.isfinite(scores).all()
+    if kit == "concrete_dropout":
+        # Its features are those before the mask: no logits are made of them.
+        with pytest.raises(ValueError, match="whose last Dense layer gives something"):
+            tfhyper.detection.ViM(num_draws=2).fit(predictor, x, np.arange(30) % 3)

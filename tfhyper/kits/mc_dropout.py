@@ -1,7 +1,7 @@
 """Dropout before the weights, in prediction too (Gal and Ghahramani, 2016)."""
 
 import zlib
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
@@ -89,7 +89,7 @@ def mc_dropout(
         data_format: str | None = None,
     ) -> Apply:
         layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
-        options = {"seed": layer_seed, "name": layer_name(path)}
+        options: dict[str, Any] = {"seed": layer_seed, "name": layer_name(path)}
         if unit == "element" or noise_shape is not None:
             return MCDropout(rate, noise_shape, **options)
         first = (data_format or keras.config.image_data_format()) == "channels_first"

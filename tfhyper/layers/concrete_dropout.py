@@ -8,7 +8,7 @@ from keras import ops
 
 from tfhyper.checks import check_number
 from tfhyper.layers.gaussian_weights import PRIOR_SCALE
-from tfhyper.layers.live_config import live_config, unbuilt
+from tfhyper.layers.live_config import layer_inside, live_config
 from tfhyper.layers.masks import uniform_numbers
 from tfhyper.layers.masks_of_examples import FixedMasksOfExamples, MasksOfExamples
 from tfhyper.layers.noise import keys_of
@@ -131,15 +131,14 @@ class RelaxedMasks(keras.layers.Layer):
         del config["dtype"]
         return {
             **config,
-            "layer": unbuilt(self.layer),
+            "layer": keras.saving.serialize_keras_object(self.layer),
             "temperature": self.temperature,
             "activation": keras.activations.serialize(self.activation),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RelaxedMasks":
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(**{**config, "layer": layer})
+        return cls(**{**config, "layer": layer_inside(config)})
 
 
 @keras.saving.register_keras_serializable("tfhyper")

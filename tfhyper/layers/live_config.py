@@ -64,11 +64,13 @@ def live_config(
     return config | {name: functions[name] for name in functions if name in config}
 
 
-def unbuilt(layer: keras.Layer) -> dict[str, Any]:
-    """Returns a layer as a file holds it inside of another one, which builds it.
+def layer_inside(config: dict[str, Any]) -> keras.Layer:
+    """Returns the layer inside of another one, of the config of that.
 
-    A layer that comes back built has variables of other paths than it had there.
+    If it comes back built, its variables have the paths that they had there.
+
+    Args:
+        config: with the `layer`, as Keras writes it, and the `name` of the other one.
     """
-    config = dict(keras.saving.serialize_keras_object(layer))
-    config.pop("build_config", None)
-    return config
+    with keras.name_scope(config.get("name") or "layer"):
+        return keras.saving.deserialize_keras_object(config["layer"])

@@ -18,7 +18,7 @@ from tfhyper.layers.chosen_variables import (
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
-from tfhyper.layers.live_config import live_config, unbuilt
+from tfhyper.layers.live_config import layer_inside, live_config
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.used_layer import signature_of
@@ -274,18 +274,18 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         where = serialize(self.where) if callable(self.where) else list(self.where)
         return {
             **config,
-            "layer": unbuilt(self.layer),
+            "layer": serialize(self.layer),
             "posterior": serialize(self.posterior),
             "where": where,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RandomVariables":
-        parts = ("layer", "posterior", "where")
+        parts = ("posterior", "where")
         found = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in parts
         }
-        return cls(**{**config, **found})
+        return cls(**{**config, **found, "layer": layer_inside(config)})
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what the layer is built from; `None` before it is built."""
