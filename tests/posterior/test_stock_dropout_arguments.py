@@ -124,7 +124,7 @@ def ones_network(make, shape):
 
 def test_dropout_of_a_recurrent_layers_inputs_is_one_mask_a_sequence():
     layer = L.SimpleRNN(
-        8,
+        32,
         activation=None,
         kernel_initializer="identity",
         recurrent_initializer="zeros",
@@ -132,7 +132,7 @@ def test_dropout_of_a_recurrent_layers_inputs_is_one_mask_a_sequence():
         dropout=0.5,
         seed=1,
     )
-    masks = ones_network(layer, (6, 8))
+    masks = ones_network(layer, (6, 32))
     np.testing.assert_allclose(masks, np.broadcast_to(masks[:1, :1], masks.shape))
     assert set(np.unique(masks)) == {0.0, 2.0}
 
@@ -140,7 +140,7 @@ def test_dropout_of_a_recurrent_layers_inputs_is_one_mask_a_sequence():
 def test_recurrent_dropout_is_one_mask_a_sequence():
     # h_t = 1 + m h_{t - 1} with m in (0, 2), of one mask: 1, 1, ... or 2^t - 1.
     layer = L.SimpleRNN(
-        8,
+        32,
         activation=None,
         kernel_initializer="identity",
         recurrent_initializer="identity",
@@ -148,9 +148,9 @@ def test_recurrent_dropout_is_one_mask_a_sequence():
         recurrent_dropout=0.5,
         seed=2,
     )
-    y = ones_network(layer, (6, 8))
+    y = ones_network(layer, (6, 32))
     kept = y[0, 1] > 1
-    assert 0 < kept.sum() < 8
+    assert 0 < kept.sum() < 32
     steps = np.arange(1, 7)[:, None]
     expected = np.where(kept, 2.0**steps - 1, 1.0)
     np.testing.assert_allclose(y, np.broadcast_to(expected, y.shape), rtol=1e-5)

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 
 from tfhyper.checks import check_integer, check_text
-from tfhyper.layers.concrete_dropout import RelaxedMasks
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.point_network import PointNetwork, layer_behind_masks
 from tfhyper.posterior.running.batches import Batch, Batches, Part, checksum
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.loop import check_same, finite_outputs
@@ -240,8 +239,8 @@ def _dense_of(
     One that is used, and not copied, has the weights of the model's own layer; one with
     a relaxed mask before it is inside of what has the mask.
     """
-    inner = copy.layer if isinstance(copy, RelaxedMasks) else copy
-    layers = (x for x in (inner, original) if isinstance(x, keras.layers.Dense))
+    both = (layer_behind_masks(copy), original)
+    layers = (x for x in both if isinstance(x, keras.layers.Dense))
     return next(layers, None)
 
 
