@@ -188,7 +188,7 @@ def go_the_whole_way(model: keras.Model, inputs: Any) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         copy = tfhyper.convert(model, KITS["bayes"]())
-    copy.compile(keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
+    copy.compile(keras.optimizers.Adam(1e-5), "mse", jit_compile=False)
     targets = np.zeros_like(keras.ops.convert_to_numpy(model(inputs, training=False)))
     loss = float(copy.train_on_batch(inputs, targets))
     found = {"loss": loss, "kl": float(sum(copy.losses))}

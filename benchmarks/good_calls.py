@@ -372,6 +372,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "BayesHyperConv2D": (_CONV, (2, 6, 6, 2)),
     "BayesHyperDense": ({"units": 3}, (2, 4)),
     "BicubicUpsampling2D": ({}, (2, 3, 3, 2)),
+    "ConcreteDropout": ({"layer": keras.layers.Dense(3)}, (2, 4)),
     "Dropout": ({"rate": 0.5}, (2, 4)),
     "Flip": ({}, (2, 6, 6, 2)),
     "HyperConv1D": (_CONV, (2, 6, 2)),
@@ -648,7 +649,9 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.bayes": lambda: {"num_examples": 100},
     "kits.bayes_lora": lambda: {"num_examples": 100},
     "kits.bayesian_hypernet": lambda: {"num_examples": 100},
+    "kits.concrete_dropout": lambda: {"num_examples": 100},
     "kits.deterministic": dict,
+    "kits.drop_connect": dict,
     "kits.get": lambda: {"kit": "hyper"},
     "kits.hyper": dict,
     "kits.mc_dropout": dict,
@@ -656,6 +659,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.rank_one": lambda: {"posterior": "gaussian", "num_examples": 100},
     "kits.sngp": lambda: {"num_examples": 100},
     "kits.static_hypernet": dict,
+    "kits.variational_dropout": lambda: {"num_examples": 100},
     "kits.vbll": lambda: {"num_examples": 100},
     # Layers.
     **{
@@ -670,6 +674,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         ),
         dict,
     ),
+    "layers.BernoulliPosterior": lambda: {"rate": 0.5},
     "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
     "layers.role_of": lambda: {"variable": _variables()[0]},
     "layers.scale_mixture": dict,
@@ -1704,6 +1709,7 @@ INNER_METHODS = {
 
 _LAYER = {
     "activation": bv.identifier(optional=True),
+    "initial_rate": bv.number(above=0, below=1),
     "initial_scale": bv.number(above=0),
     "prior_mean": bv.choice(),
 }
@@ -2268,8 +2274,10 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
         "wraps": bv.sequence(text=bv.TEXT, entries=(3,)),
     },
     "kits.": {
+        "initial_rate": bv.number(above=0, below=1),
         "sharing": bv.choice(),
         "strategy": bv.choice(),
+        "unit": bv.choice(),
         "prior": bv.instance("prior"),
         "prior_mean": bv.number(least=0),
         "block": bv.sizes(),
@@ -2319,6 +2327,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     },
     "layers.LatentCode": {"prior": bv.choice()},
     "layers.GeneratedPosterior": {"prior": bv.choice()},
+    "layers.ConcreteDropout": {"layer": bv.instance("layer")},
     "layers.RandomVariables": {
         "layer": bv.instance("layer"),
         "posterior": bv.instance("posterior"),

@@ -11,7 +11,7 @@ from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_number
 from tfhyper.conversion import Keep, LayerConversion, Where, plan, replaces
 from tfhyper.kits.kit import Apply, Replace
-from tfhyper.layers import GaussianPosterior, RandomVariables
+from tfhyper.layers import ConcreteDropout, GaussianPosterior, RandomVariables
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.lora import adapters_of
@@ -33,13 +33,15 @@ def convert(
     Every layer of a class in `kit.replaces` is replaced by the kit's. Its trained
     kernel w becomes the mean of a Gaussian posterior, the mean kernel beside
     which a generated one has a deviation, or the kernel of code z = 0 of a Bayesian
-    hypernetwork; MC dropout keeps the layer and puts masks before it. Biases, and
-    all other layers, are copied with their weights. At the posterior's mean, or
-    that code, the copy predicts what `model` does.
+    hypernetwork; MC dropout and Concrete dropout keep the layer and put masks before
+    it, DropConnect puts them on its weights. Biases, and all other layers, are copied
+    with their weights. At the posterior's mean, or that code, the copy predicts what
+    `model` does.
 
-    With `kits.bayes` and `kits.hyper` all other layers that have variables of the roles
-    `kit.wraps` (kernels, recurrent kernels and embeddings, unless you say otherwise)
-    are wrapped in `tfhyper.layers.RandomVariables`: LSTM, Bidirectional, Embedding,
+    With `kits.bayes`, `kits.variational_dropout`, `kits.drop_connect` and `kits.hyper`
+    all other layers that have variables of the roles `kit.wraps` (kernels, recurrent
+    kernels and embeddings, unless you say otherwise) are wrapped in
+    `tfhyper.layers.RandomVariables`: LSTM, Bidirectional, Embedding,
     MultiHeadAttention, EinsumDense, SeparableConv2D, TimeDistributed and others, those
     of your own too, if their config says all that they are.
 
@@ -216,7 +218,7 @@ def _carry(
     original: keras.Layer, layer: keras.Layer, moped_delta: float | None
 ) -> None:
     """Gives a kit's layer the trained weights of the one it replaces."""
-    if isinstance(layer, RandomVariables):
+    if isinstance(layer, RandomVariables | ConcreteDropout):
         try:
             keras_graph.copy_weights(original, layer.layer)
         except ValueError as error:

@@ -80,7 +80,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.MNFConv2D layers.BayesHyperDense layers.BayesHyperConv2D
         layers.RankOneDense layers.RankOneConv1D layers.RankOneConv2D
         layers.RankOneConv3D
-        layers.StaticHyperConv2D layers.MCDropout layers.Dropout layers.VBLLDense
+        layers.StaticHyperConv2D layers.MCDropout layers.ConcreteDropout
+        layers.Dropout layers.VBLLDense
         layers.RandomFeatureGaussianProcess layers.SpectralDense layers.SpectralConv1D
         layers.SpectralConv2D layers.SpectralConv3D layers.RandomVariables""",
     ),
@@ -95,7 +96,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning
         layers.VariablePosterior layers.GaussianPosterior
-        layers.GeneratedPosterior""",
+        layers.GeneratedPosterior layers.BernoulliPosterior""",
     ),
     (
         "Networks, kits, conversion",
@@ -103,7 +104,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
         """convert conversion_report ConversionReport LayerConversion LayerKit
         kits.hyper kits.bayes kits.bayes_lora kits.mnf kits.bayesian_hypernet
-        kits.mc_dropout kits.rank_one kits.sngp kits.vbll kits.static_hypernet
+        kits.mc_dropout kits.concrete_dropout kits.variational_dropout
+        kits.drop_connect kits.rank_one kits.sngp kits.vbll kits.static_hypernet
         kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
@@ -288,7 +290,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
 # Tables have no docstring of their own.
 TABLES = {
     "tfhyper.kits.KITS": "The makers of kits by their names: `hyper`, `bayes`, `mnf`, "
-    "`bayesian_hypernet`, `mc_dropout`, `rank_one`, `sngp`, `vbll`, "
+    "`bayesian_hypernet`, `mc_dropout`, `concrete_dropout`, `variational_dropout`, "
+    "`drop_connect`, `rank_one`, `sngp`, `vbll`, "
     "`static_hypernet`, "
     "`deterministic`.",
     "tfhyper.kits.SHARING": "The ways in which layers share codes, by the names that "

@@ -519,6 +519,44 @@ def dropout_in_training_mode():
     return functional(body, vector())
 
 
+@kind(images)
+def concrete_dropout():
+    def dropped(layer):
+        return tfhyper.layers.ConcreteDropout(layer, 0.3, kl_weight=0.01)
+
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            dropped(L.Conv2D(4, 3, activation="relu")),
+            L.GlobalAveragePooling2D(),
+            dropped(L.Dense(3)),
+        ]
+    )
+
+
+@kind(sequences)
+def dropped_weights():
+    posterior = tfhyper.layers.BernoulliPosterior(0.3)
+    lstm = tfhyper.layers.RandomVariables(L.LSTM(5), posterior)
+    return keras.Sequential([keras.Input((5, 4)), lstm, L.Dense(3)])
+
+
+@kind(vectors())
+def variational_dropout():
+    hidden = bayes(8, activation="relu", prior="log_uniform")
+    return keras.Sequential([vector(), hidden, bayes(3, prior="log_uniform")])
+
+
+@kind(tokens, dropout="sample")
+def dropped_scores():
+    def body(x):
+        x = L.Embedding(9, 4, mask_zero=True)(x)
+        x = L.Attention(dropout=0.3, seed=1)([x, x])
+        return L.Dense(3)(L.GlobalAveragePooling1D()(x))
+
+    return functional(body, keras.Input((5,), dtype="int32"))
+
+
 @kind(vectors())
 def mc_dropout():
     return keras.Sequential([vector(), tfhyper.layers.MCDropout(0.3), L.Dense(3)])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.helpers.kits import make_kit
+from tests.helpers.kits import make_kit, plain_layer
 from tests.helpers.layers import to_numpy
 from tfhyper.kits import KITS
 from tfhyper.models import alexnet, lenet5, plain_network
@@ -74,21 +74,22 @@ def test_structure(name, kit):
     filters = [round(f * 0.25) for _, f in CONVS[name]]
     sizes = {"lenet5": [28, 10], "alexnet": [8, 4, 2, 2, 2]}[name]
     for i, (size, _) in enumerate(CONVS[name]):
-        conv = model.get_layer(f"conv{i + 1}")
+        layer = model.get_layer(f"conv{i + 1}")
+        conv = plain_layer(layer)
         assert isinstance(conv, keras.layers.Conv2D)
         assert conv.kernel_size == (size, size)
         assert conv.use_bias
-        assert conv.output.shape == (None, sizes[i], sizes[i], filters[i])
+        assert layer.output.shape == (None, sizes[i], sizes[i], filters[i])
         assert (
-            model.get_layer(f"conv{i + 1}_softplus").output.shape == conv.output.shape
+            model.get_layer(f"conv{i + 1}_softplus").output.shape == layer.output.shape
         )
     pools = {x.name for x in model.layers if isinstance(x, keras.layers.MaxPooling2D)}
     pooled = {"lenet5": (1, 2), "alexnet": (1, 2, 5)}[name]
     assert pools == {f"conv{i}_pool" for i in pooled}
     assert model.get_layer("flatten").output.shape == (None, FLAT[name] * filters[-1])
     for i, units in enumerate(UNITS[name], 1):
-        assert model.get_layer(f"dense{i}").units == round(units * 0.25)
-    logits = model.get_layer("logits")
+        assert plain_layer(model.get_layer(f"dense{i}")).units == round(units * 0.25)
+    logits = plain_layer(model.get_layer("logits"))
     assert logits.activation is keras.activations.linear
     assert model.output_shape == (None, 7)
     assert model.name == name

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.helpers.kits import make_kit
+from tests.helpers.kits import make_kit, plain_layers
 from tfhyper.kits import KITS
 from tfhyper.models import resnext
 
@@ -45,7 +45,9 @@ def test_published_numbers_of_parameters(depth, cardinality, base_width, count):
 @pytest.mark.parametrize("kit", KITS)
 def test_structure(kit):
     model = resnext(20, 2, 24, kit=make_kit(kit), **SMALL)
-    convs = {x.name: x for x in model.layers if isinstance(x, keras.layers.Conv2D)}
+    convs = {
+        x.name: x for x in plain_layers(model) if isinstance(x, keras.layers.Conv2D)
+    }
     # Three to each block, a shortcut to each stage, and the stem.
     assert len(convs) == 3 * 6 + 3 + 1
     assert all(x.padding == "same" and not x.use_bias for x in convs.values())

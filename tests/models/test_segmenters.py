@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import tfhyper
-from tests.helpers.kits import make_kit
+from tests.helpers.kits import make_kit, plain_layer
 from tests.helpers.runtimes import Onnx
 from tfhyper import export, kits
 from tfhyper.layers import (
@@ -165,11 +165,13 @@ def test_bad_shapes(shapes):
 
 def test_transposed_convolutions_are_the_kits_own():
     def of(kit):
-        return type(small("unet", make_kit(kit)).get_layer("up1_up"))
+        return type(plain_layer(small("unet", make_kit(kit)).get_layer("up1_up")))
 
     assert of("hyper") is HyperConv2DTranspose
-    assert of("bayes") is BayesConv2DTranspose
-    for kit in kits.KITS.keys() - {"hyper", "bayes"}:
+    gaussian = {"bayes", "variational_dropout"}
+    for kit in gaussian:
+        assert of(kit) is BayesConv2DTranspose
+    for kit in kits.KITS.keys() - {"hyper", *gaussian}:
         assert of(kit) is keras.layers.Conv2DTranspose
     model = small("unet", make_kit("mc_dropout"))
     assert isinstance(model.get_layer("up1_up_mc_dropout"), MCDropout)

@@ -8,13 +8,16 @@ BATCH_NORMS = ("synchronized", "per_replica")
 KITS = (
     "bayes",
     "bayesian_hypernet",
+    "concrete_dropout",
     "deterministic",
+    "drop_connect",
     "hyper",
     "mc_dropout",
     "mnf",
     "rank_one",
     "sngp",
     "static_hypernet",
+    "variational_dropout",
     "vbll",
 )
 # Old names of networks, which commands and folders of trainings have -> those of now.

@@ -11,7 +11,7 @@ from tfhyper.checks import check_integer, check_text
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.point_network import PointNetwork, layer_behind_masks
 from tfhyper.posterior.running.batches import Batch, Batches, Part, checksum
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.loop import check_same, finite_outputs
@@ -204,16 +204,15 @@ def _find(point: PointNetwork, layer: str | None) -> tuple[Tensor, Any]:
     """Returns the symbolic features of a network, and its last Dense layer."""
     pairs = list(point.pairs())
     if layer is None:
-        dense = [x for x in pairs if isinstance(x[0], keras.layers.Dense)]
+        found = [(*pair, _dense_of(*pair)) for pair in pairs]
+        dense = [x for x in found if x[-1] is not None]
         if not dense:
             raise ValueError(
                 "`layer` must name the layer whose output are the features, where the "
                 "network has no Dense layer. Received: layer=None, "
                 f"model={point.model.name!r}"
             )
-        original, copy = dense[-1]
-        # What is used, and not copied, has the weights of the model's own layer.
-        last = copy if isinstance(copy, keras.layers.Dense) else original
+        original, copy, last = dense[-1]
         return _only(copy, "input", original), last
     check_text("layer", layer)
     named = [x for x in pairs if x[0].name == layer and isinstance(x[0], keras.Layer)]
@@ -230,6 +229,19 @@ def _find(point: PointNetwork, layer: str | None) -> tuple[Tensor, Any]:
             f"Received: layer={layer!r}, which gives {tuple(tensor.shape)}"
         )
     return tensor, None
+
+
+def _dense_of(
+    original: keras.Operation, copy: keras.Operation
+) -> keras.layers.Dense | None:
+    """Returns the Dense layer that a layer is in the network of a draw, if it is one.
+
+    One that is used, and not copied, has the weights of the model's own layer; one with
+    a relaxed mask before it is inside of what has the mask.
+    """
+    both = (layer_behind_masks(copy), original)
+    layers = (x for x in both if isinstance(x, keras.layers.Dense))
+    return next(layers, None)
 
 
 def _only(copy: keras.Operation, side: str, original: keras.Layer) -> Tensor:

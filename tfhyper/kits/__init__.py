@@ -6,7 +6,9 @@ from tfhyper.checks import check_choice, warn_of_old_name
 from tfhyper.kits.bayes import bayes
 from tfhyper.kits.bayes_lora import bayes_lora
 from tfhyper.kits.bayesian_hypernet import bayesian_hypernet
+from tfhyper.kits.concrete_dropout import concrete_dropout
 from tfhyper.kits.deterministic import deterministic
+from tfhyper.kits.drop_connect import drop_connect
 from tfhyper.kits.hyper import hyper
 from tfhyper.kits.kit import LayerKit
 from tfhyper.kits.mc_dropout import mc_dropout
@@ -15,19 +17,23 @@ from tfhyper.kits.rank_one import rank_one
 from tfhyper.kits.sharing import SHARING
 from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
+from tfhyper.kits.variational_dropout import variational_dropout
 from tfhyper.kits.vbll import vbll
 
 # Those that fill networks: `bayes_lora` is for trained ones alone.
 KITS: dict[str, Callable[..., LayerKit]] = {
     "bayes": bayes,
     "bayesian_hypernet": bayesian_hypernet,
+    "concrete_dropout": concrete_dropout,
     "deterministic": deterministic,
+    "drop_connect": drop_connect,
     "hyper": hyper,
     "mc_dropout": mc_dropout,
     "mnf": mnf,
     "rank_one": rank_one,
     "sngp": sngp,
     "static_hypernet": static_hypernet,
+    "variational_dropout": variational_dropout,
     "vbll": vbll,
 }
 
@@ -38,7 +44,9 @@ __all__ = [
     "bayes",
     "bayes_lora",
     "bayesian_hypernet",
+    "concrete_dropout",
     "deterministic",
+    "drop_connect",
     "get",
     "hyper",
     "mc_dropout",
@@ -46,6 +54,7 @@ __all__ = [
     "rank_one",
     "sngp",
     "static_hypernet",
+    "variational_dropout",
     "vbll",
 ]
 

@@ -1,10 +1,12 @@
 """Dropout before the weights, in prediction too (Gal and Ghahramani, 2016)."""
 
 import zlib
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 
 from tfhyper import keras_private
+from tfhyper.checks import check_choice
 from tfhyper.kits.kit import (
     Apply,
     LayerKit,
@@ -16,7 +18,7 @@ from tfhyper.kits.kit import (
 )
 from tfhyper.layers import MCDropout
 from tfhyper.layers.seeds import check_seed, derive_seed
-from tfhyper.layers.stock_dropout import DROPOUTS, mask_shape
+from tfhyper.layers.stock_dropout import DROPOUTS, mask_of_channels, mask_shape
 from tfhyper.tensor_types import Shape, Tensor
 
 WEIGHTED = (
@@ -35,7 +37,13 @@ WEIGHTED = (
 )
 
 
-def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
+Unit: TypeAlias = Literal["element", "filter"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+
+
+def mc_dropout(
+    rate: float = 0.1, *, unit: Unit = "element", seed: int | None = None
+) -> LayerKit:
     """Returns the kit that puts `MCDropout` before the layers with weights.
 
     Before every convolution and every dense layer, whose weights are plain
@@ -47,11 +55,15 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
         rate: float in 0 <= rate < 1, the probability of dropping an input. With
             0 nothing is put before the layers, so that `tfhyper.convert` only
             turns on the dropout that a network has.
+        unit: what is dropped together. `"element"`: each number by itself.
+            `"filter"`: each channel of an example as a whole, what one filter of the
+            layer before made of it, at all positions; of vectors each number. A
+            network's own dropout does so too, but for layers with a `noise_shape`.
         seed: int in 0 <= seed < 2**31 from which the seeds of all layers are
             derived, or `None` for a fresh one.
 
     Raises:
-        ValueError: for a rate or a seed out of range.
+        ValueError: for a rate or a seed out of range, or an unknown unit.
 
     Example:
 
@@ -61,28 +73,47 @@ def mc_dropout(rate: float = 0.1, *, seed: int | None = None) -> LayerKit:
     9
 
     Reference:
-        Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
+        Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016. Tompson et
+        al.: Efficient object localization using convolutional networks, CVPR 2015
+        (channels as a whole).
     """
     seed = check_seed(seed)
+    check_choice("unit", unit, UNITS)
     # A bad argument is refused here, at the door, not when a network is built.
     MCDropout(rate)
 
-    def dropout(rate: float, path: str, noise_shape: Shape | None = None) -> MCDropout:
+    def dropout(
+        rate: float,
+        path: str,
+        noise_shape: Shape | None = None,
+        data_format: str | None = None,
+    ) -> Apply:
         layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
-        return MCDropout(rate, noise_shape, layer_seed, name=layer_name(path))
+        options: dict[str, Any] = {"seed": layer_seed, "name": layer_name(path)}
+        if unit == "element" or noise_shape is not None:
+            return MCDropout(rate, noise_shape, **options)
+        first = (data_format or keras.config.image_data_format()) == "channels_first"
+        made: dict[int, MCDropout] = {}  # a shared layer has one mask
+
+        def apply(x: Tensor) -> Tensor:
+            # The inputs say how many axes of positions there are.
+            rank = len(x.shape)
+            if rank not in made:
+                made[rank] = MCDropout(rate, mask_of_channels(rank, first), **options)
+            return made[rank](x)
+
+        return apply
 
     def replace(layer: keras.Layer, path: str) -> Apply:
         if type(layer) in DROPOUTS:
             return dropout(layer.rate, path, mask_shape(layer))
         if rate == 0:
             return layer
-        before = dropout(rate, f"{path}/mc_dropout")
-        is_dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
+        data_format = getattr(layer, "data_format", "channels_last")
+        before = dropout(rate, f"{path}/mc_dropout", data_format=data_format)
 
         def apply(x: Tensor) -> Tensor:
-            if _is_dropped(x) or not (is_dense or _comes_from_weights(x)):
-                return layer(x)
-            return layer(before(x))
+            return layer(x if _is_dropped(x) or is_stem(layer, x) else before(x))
 
         return apply
 
@@ -101,6 +132,15 @@ def _is_dropped(x: Tensor) -> bool:
     """Says whether a tensor of a graph comes straight from `MCDropout`."""
     made_by = keras_private.history(x)
     return made_by is not None and isinstance(made_by.operation, MCDropout)
+
+
+def is_stem(layer: keras.Layer, x: Tensor) -> bool:
+    """Says whether a layer is a convolution whose input, `x` of a graph, is the data.
+
+    Where nothing is known of the layers before it, it is none.
+    """
+    dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
+    return not (dense or _comes_from_weights(x))
 
 
 def _comes_from_weights(x: Tensor) -> bool:

@@ -14,13 +14,15 @@ kernel is, and one of its kit, which is that of the paper:
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
 
 Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
-variables by a `VariablePosterior`, such as `GaussianPosterior` or
-`GeneratedPosterior`.
+variables by a `VariablePosterior`, such as `GaussianPosterior`, `GeneratedPosterior` or
+`BernoulliPosterior`, DropConnect.
 
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
 The operations are in `operations`. Of dropout, `Dropout` draws in training alone,
 `MCDropout` in prediction too, and `stock_dropout` makes the latter of Keras' layers.
+`ConcreteDropout` learns its rate; variational dropout is the prior `"log_uniform"` of
+the layers Bayes*.
 `Augment` draws how the inputs are seen, in `views`: `Flip`, `Shift` and others.
 `MaxUnpooling2D`, `PixelShuffle` and `BicubicUpsampling2D` draw nothing: networks of
 maps and pictures have them, and Keras does not.
@@ -35,7 +37,9 @@ from tfhyper.layers.bayes_dense import BayesDense
 from tfhyper.layers.bayes_depthwise_conv2d import BayesDepthwiseConv2D
 from tfhyper.layers.bayes_hyper_conv2d import BayesHyperConv2D
 from tfhyper.layers.bayes_hyper_dense import BayesHyperDense
+from tfhyper.layers.bernoulli_posterior import BernoulliPosterior
 from tfhyper.layers.bicubic_upsampling2d import BicubicUpsampling2D
+from tfhyper.layers.concrete_dropout import ConcreteDropout
 from tfhyper.layers.dropout import Dropout
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_posterior import GeneratedPosterior
@@ -86,7 +90,9 @@ __all__ = [
     "BayesDepthwiseConv2D",
     "BayesHyperConv2D",
     "BayesHyperDense",
+    "BernoulliPosterior",
     "BicubicUpsampling2D",
+    "ConcreteDropout",
     "Dropout",
     "Flip",
     "GaussianPosterior",

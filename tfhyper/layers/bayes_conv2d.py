@@ -46,7 +46,9 @@ class BayesConv2D(GaussianKernel, ConvOperation, keras.layers.Conv2D):
             `tfhyper.layers.scale_mixture()`, whose event shape ends the kernel's
             shape and whose batch shape broadcasts to the rest, with a density
             above 0 for every real weight. KL(q || prior) is
-            exact where TFP has a formula, else estimated with one draw.
+            exact where TFP has a formula, else estimated with one draw. Or
+            `"log_uniform"`, p(w) ~ 1 / |w| on every backend: variational dropout,
+            see `tfhyper.kits.variational_dropout`.
         trainable_prior_scale: bool, whether the scale of the Gaussian prior is
             learned with the posterior (empirical Bayes).
         prior_mean: `"zero"`, or `"weight"`: a fixed weight of the layer, as

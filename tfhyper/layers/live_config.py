@@ -62,3 +62,15 @@ def live_config(
     nameable.__dict__.update(vars(layer) | dict.fromkeys(functions, linear))
     config = cls.get_config(nameable)
     return config | {name: functions[name] for name in functions if name in config}
+
+
+def layer_inside(config: dict[str, Any]) -> keras.Layer:
+    """Returns the layer inside of another one, of the config of that.
+
+    If it comes back built, its variables have the paths that they had there.
+
+    Args:
+        config: with the `layer`, as Keras writes it, and the `name` of the other one.
+    """
+    with keras.name_scope(config.get("name") or "layer"):
+        return keras.saving.deserialize_keras_object(config["layer"])

@@ -39,6 +39,41 @@ def keep_mask(
     Returns:
         A bool tensor (examples, positions).
     """
+    # The sign bit of b becomes that of h: it makes signed words compare as
+    # unsigned ones do.
+    sign = 2**31 if _is_signed() else 0
+    words = _mixed(key, first, examples, positions, sign)
+    return words >= _words(int(rate * 2**32) + sign)
+
+
+def uniform_numbers(
+    key: Tensor, first: Tensor, examples: int, positions: int
+) -> Tensor:
+    """Returns numbers u of U(0, 1), neither 0 nor 1.
+
+    With the words h of `keep_mask`,
+
+        u = (floor(h / 2^9) + 1/2) / 2^23
+
+    so that u >= rate is the mask of `keep_mask`, but for what is rounded.
+
+    Args:
+        key: as for `keep_mask`, as are the next ones.
+        first: integer scalar tensor, number of the first example.
+        examples: how many examples.
+        positions: how many values each has.
+
+    Returns:
+        A float32 tensor (examples, positions).
+    """
+    high = _shifted(_mixed(key, first, examples, positions, 0), 9)
+    return (ops.cast(ops.cast(high, "int32"), "float32") + 0.5) / 2.0**23
+
+
+def _mixed(
+    key: Tensor, first: Tensor, examples: int, positions: int, added: int
+) -> Tensor:
+    """Returns the words h(e, p), (examples, positions); `added` is added to b."""
     seed, count = ops.unstack(ops.cast(key, _dtype()), 2)
     streams = _words([i * _GOLDEN for i in range(1, 7)])
     keys = ops.unstack(_hash(ops.bitwise_xor(_hash(seed + streams), count)), 6)
@@ -51,11 +86,8 @@ def keep_mask(
     a = ops.bitwise_or(words[:examples], _words(1))
     b = words[examples : 2 * examples]
     c = words[2 * examples :]
-    # The sign bit of b becomes that of h: it makes signed words compare as
-    # unsigned ones do.
-    sign = 2**31 if _is_signed() else 0
-    x = ops.expand_dims(a, 1) * c + ops.expand_dims(b + _words(sign), 1)
-    return x * (x + x + _words(1)) >= _words(int(rate * 2**32) + sign)
+    x = ops.expand_dims(a, 1) * c + ops.expand_dims(b + _words(added), 1)
+    return x * (x + x + _words(1))
 
 
 def _hash(x: Tensor) -> Tensor:
@@ -67,10 +99,15 @@ def _hash(x: Tensor) -> Tensor:
 
 def _fold(x: Tensor, bits: int) -> Tensor:
     """Returns x ^ (x >> bits)."""
+    return ops.bitwise_xor(x, _shifted(x, bits))
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Returns x >> bits, of words without a sign."""
     shifted = ops.bitwise_right_shift(x, _words(bits))
     if _is_signed():  # whose shift repeats the sign
         shifted = ops.bitwise_and(shifted, _words(2 ** (32 - bits) - 1))
-    return ops.bitwise_xor(x, shifted)
+    return shifted
 
 
 def _range(count: int) -> Tensor:

@@ -4,17 +4,13 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_instance, check_integer, check_number
-from tfhyper.layers.draw_counter import DrawCounter
-from tfhyper.layers.fixed_noise import NoiseOfExamples
 from tfhyper.layers.masks import keep_mask
-from tfhyper.layers.noise import MEAN, NoiseKind, keys_of
-from tfhyper.layers.replica_streams import replica_seed
-from tfhyper.layers.seeds import check_seed, make_key
-from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.masks_of_examples import FixedMasksOfExamples, MasksOfExamples
+from tfhyper.layers.noise import keys_of
+from tfhyper.layers.seeds import check_seed
 from tfhyper.tensor_types import Shape, Tensor
 
 
@@ -69,7 +65,7 @@ class MaskedDropout(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
+class MCDropout(MasksOfExamples, MaskedDropout):
     """Dropout in training and in prediction: each draw has masks of its own.
 
         y = m x / (1 - rate),    m = 0 with probability rate, else 1
@@ -116,8 +112,6 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         Gal, Ghahramani: Dropout as a Bayesian approximation, ICML 2016.
     """
 
-    noise_kind = NoiseKind.KEY
-
     def __init__(
         self,
         rate: float,
@@ -133,21 +127,7 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
         self.build_counter()
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        count = self.next_count(training)
-        key = make_key(replica_seed(self.seed, by_example=True), count)
-        return self.drop(inputs, key, ops.zeros((), "int32"))
-
-    def sample_noise(
-        self, seed: int, index: int = 0, ensemble_seed: int = 0
-    ) -> np.ndarray:
-        """Returns the key of a draw's masks: seed and count."""
-        return np.array([seed, 0], "int64")
-
-    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
-        return make_key(seed, count)
-
-    def mean_noise(self) -> np.ndarray | None:
-        return MEAN
+        return self.drop(inputs, self.next_key(training), ops.zeros((), "int32"))
 
     def point_layer(self) -> keras.Layer:
         return FixedDropout.from_config(MaskedDropout.get_config(self))
@@ -160,35 +140,21 @@ class MCDropout(DrawCounter, StochasticLayer, MaskedDropout):
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class FixedDropout(NoiseOfExamples, MaskedDropout):
+class FixedDropout(FixedMasksOfExamples, MaskedDropout):
     """Dropout with the masks of one draw: what `MCDropout` becomes in it.
-
-    Example number i of a batch has the mask of example `first_example` + i.
 
     Args:
         rate: as `MCDropout`, as are the next.
         noise_shape: shape of the mask.
         **kwargs: `keras.layers.Layer` arguments such as `name`.
-
-    Attributes:
-        key: variable (2,), what the masks are a function of.
-        first_example: scalar variable, place of the batch's first example.
     """
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        options = {
-            "dtype": "int32",
-            "initializer": "zeros",
-            "trainable": False,
-            "aggregation": "none",
-        }
-        self.key = self.add_weight(shape=(2,), name="key", **options)
-        self.first_example = self.add_weight(shape=(), name="first_example", **options)
+        self.build_masks()
 
     def call(self, inputs: Tensor) -> Tensor:
-        key, first = map(ops.convert_to_tensor, (self.key, self.first_example))
-        return self.drop(inputs, key, first)
+        return self.drop(inputs, *self.masks())
 
 
 def _check_noise_shape(noise_shape: Any) -> Shape | None:

@@ -19,6 +19,14 @@ from keras import ops
 from tfhyper.checks import check_number
 from tfhyper.tensor_types import Tensor
 
+# The prior by name, which is no distribution: it has no finite mass.
+LOG_UNIFORM = "log_uniform"
+# Of log alpha. Above, the divergence is below 2e-4 and a weight is noise; below, alpha
+# is no more than rounding of a float32.
+_LOG_ALPHAS = (-20.0, 8.0)
+# Of squares that a logarithm is taken of.
+_TINY_SQUARE = 1e-30
+
 
 def probability_library() -> Any:
     """Returns TensorFlow Probability for this backend, or `None`."""
@@ -77,24 +85,58 @@ def scale_mixture(
     )
 
 
-def serialize(prior: Any) -> dict | None:
+def log_uniform_kl(mean: Tensor, scale: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Returns sum KL(N(mean, scale^2) || log-uniform prior), in nats, up to a constant.
+
+    The prior p(w) ~ 1 / |w| has no finite mass, so that the divergence is known but for
+    a constant, chosen so that it is 0 for alpha without bound, and positive else. Of
+    alpha = scale^2 / mean^2, the dropout rate p over 1 - p that has this noise, it is
+
+        k1 - k1 sigmoid(k2 + k3 log alpha) + 0.5 log(1 + 1 / alpha)
+
+    to about 0.01, with k1 = 0.63576, k2 = 1.87320, k3 = 1.48695 (Molchanov et al.,
+    2017, equation 14). log alpha is clipped to -20 ... 8, beyond which nothing pulls.
+
+    Args:
+        mean: tensor.
+        scale: tensor of the same shape, above 0.
+        mask: as for `normal_kl`.
+    """
+    log_square = ops.log(ops.maximum(ops.square(mean), _TINY_SQUARE))
+    log_alpha = ops.clip(2.0 * ops.log(scale) - log_square, *_LOG_ALPHAS)
+    rest = 0.63576 * ops.sigmoid(-1.87320 - 1.48695 * log_alpha)
+    return _total(rest + 0.5 * ops.softplus(-log_alpha), mask)
+
+
+def serialize(prior: Any) -> dict | str | None:
     """Returns a distribution as a dict of names and numbers.
 
     Args:
         prior: a TFP distribution made of numbers, bijectors and other
-            distributions; a dict that this function returned; or `None`.
+            distributions; a dict that this function returned; `"log_uniform"`; or
+            `None`.
 
     Raises:
         TypeError: for anything else, among it distributions that hold functions
             or trainable variables, and distributions of integers.
         ImportError: if this backend has no TensorFlow Probability.
     """
-    if prior is None:
-        return None
+    if prior is None or prior_is_log_uniform(prior):
+        return prior
+    if isinstance(prior, str):
+        raise ValueError(
+            f'`prior` must be a TFP distribution, None or "{LOG_UNIFORM}". '
+            f"Received: prior={prior!r}"
+        )
     if not isinstance(prior, dict):
         prior = _to_config(prior, "prior")
     deserialize(prior)  # an unknown name is found here, not in training
     return prior
+
+
+def prior_is_log_uniform(prior: Any) -> bool:
+    """Whether a prior, or its config, is the log-uniform one."""
+    return isinstance(prior, str) and prior == LOG_UNIFORM
 
 
 def deserialize(config: dict) -> Any:
@@ -109,8 +151,10 @@ def deserialize(config: dict) -> Any:
     return prior
 
 
-def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
+def check_shape(config: dict | str, name: str, shape: tuple[int, ...]) -> None:
     """Raises ValueError unless a prior gives the weights of a shape a density."""
+    if not isinstance(config, dict):
+        return  # it is one of each weight
     prior = deserialize(config)
     event = tuple(prior.event_shape)
     batch = tuple(prior.batch_shape)
@@ -139,9 +183,9 @@ def check_shape(config: dict, name: str, shape: tuple[int, ...]) -> None:
             )
 
 
-def check_single(name: str, value: Any, config: dict[str, Any] | None) -> None:
+def check_single(name: str, value: Any, config: dict[str, Any] | str | None) -> None:
     """Raises ValueError if a prior has a density for weights in groups alone."""
-    if config is None:
+    if not isinstance(config, dict):
         return
     event = tuple(deserialize(config).event_shape)
     if event:
@@ -179,13 +223,14 @@ def normal_kl(
 def kl_divergence(
     mean: Tensor,
     scale: Tensor,
-    config: dict[str, Any],
+    config: dict[str, Any] | str,
     noise: Callable[[], Tensor],
     mask: Tensor | None = None,
 ) -> Tensor:
     """Returns KL(N(mean, scale^2) || prior), in nats, for any TFP prior.
 
-    In closed form where TFP registers one; otherwise the estimate
+    In closed form where TFP registers one, and by `log_uniform_kl` of that prior;
+    otherwise the estimate
 
         log q(w) - log p(w),    w = mean + scale noise()
 
@@ -199,6 +244,8 @@ def kl_divergence(
         mask: tensor of that shape, 0 for weights to leave out, for priors of
             single weights; or `None`.
     """
+    if not isinstance(config, dict):
+        return log_uniform_kl(mean, scale, mask)
     tfd = need_library().distributions
     prior = deserialize(config)
     # In the prior's precision: numbers from NumPy make a prior of float64.

@@ -18,7 +18,7 @@ from tfhyper.layers.chosen_variables import (
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
-from tfhyper.layers.live_config import live_config
+from tfhyper.layers.live_config import layer_inside, live_config
 from tfhyper.layers.lora import Adapter, adapters_of, carry, enable, store_apart
 from tfhyper.layers.moving_averages import warn_of_moving_averages
 from tfhyper.layers.stochastic import StochasticLayer
@@ -289,12 +289,12 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RandomVariables":
         config = dict(config)
-        parts = ("layer", "posterior", "where")
+        adapters = config.pop("adapters", [])
+        parts = ("posterior", "where")
         found = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in parts
         }
-        adapters = config.pop("adapters", [])
-        layer = cls(**{**config, **found})
+        layer = cls(**{**config, **found, "layer": layer_inside(config)})
         layer.adapters = [Adapter(*x) for x in adapters]
         return layer
 
@@ -305,7 +305,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
         if not self.layer.built:
-            self.layer.build_from_config(config["layer"] or {})
+            with keras.name_scope(self.name):
+                self.layer.build_from_config(config["layer"] or {})
         self.build()
 
 

@@ -23,7 +23,17 @@ def mask_shape(layer: keras.Layer) -> tuple[int | None, ...] | None:
     if rank is None:
         return layer.noise_shape
     first = getattr(layer, "data_format", None) == "channels_first"
-    channels = 1 if first else rank - 1
+    return mask_of_channels(rank, first)
+
+
+def mask_of_channels(rank: int, channels_first: bool) -> tuple[int | None, ...]:
+    """Returns the `noise_shape` of one entry for each channel of each example.
+
+    Args:
+        rank: axes of the inputs, that of the examples among them.
+        channels_first: where the channels are.
+    """
+    channels = 1 if channels_first else rank - 1
     return tuple(None if axis in (0, channels) else 1 for axis in range(rank))
 
 

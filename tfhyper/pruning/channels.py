@@ -106,7 +106,7 @@ def _sums_channels(operation: keras.Operation) -> bool:
 
 def _is_same_for_all(prior: Any) -> bool:
     # A prior of one weight's own would have to be sliced, too.
-    if prior is None:
+    if not isinstance(prior, dict):
         return True
     prior = priors.deserialize(prior)
     return not tuple(prior.batch_shape) and not tuple(prior.event_shape)

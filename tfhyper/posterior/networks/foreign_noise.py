@@ -29,6 +29,9 @@ _RATES = {
     **dict.fromkeys(DROPOUTS, ("rate",)),
     keras.layers.AlphaDropout: ("rate",),
     keras.layers.GaussianDropout: ("rate",),
+    # Those with heads have a layer for it inside.
+    keras.layers.AdditiveAttention: ("dropout",),
+    keras.layers.Attention: ("dropout",),
     keras.layers.SimpleRNNCell: ("dropout", "recurrent_dropout"),
     keras.layers.GRUCell: ("dropout", "recurrent_dropout"),
     keras.layers.LSTMCell: ("dropout", "recurrent_dropout"),
@@ -94,11 +97,14 @@ class StandIns:
             return self._find_random(layer, args, kwargs)
         if isinstance(layer, StochasticLayer) and not isinstance(layer, Dropout):
             return layer
-        known = alike.is_known(layer) and not alike.has_foreign_functions(layer)
-        if not known:
+        known = alike.is_known(layer)
+        if not known or alike.has_foreign_functions(layer):
             # What has a `StochasticLayer` inside is refused elsewhere.
             is_random = _is_random_inside(layer)
-            return layer if is_random else _try_out(layer, args, kwargs)
+            found = layer if is_random else _try_out(layer, args, kwargs)
+            if found is not layer or not known:
+                return found
+            # A layer of Keras, whose functions draw nothing: its dropout may.
         if not _drops_inside(layer):
             return layer
         if not self._is_to_draw(layer, kwargs):

@@ -10,6 +10,7 @@ from keras import ops
 from tfhyper import keras_graph, keras_private
 from tfhyper.checks import check_bool, check_instance
 from tfhyper.layers import Augment, RandomVariables, StochasticLayer
+from tfhyper.layers.concrete_dropout import RelaxedMasks
 from tfhyper.layers.fixed_noise import (
     FixedNoise,
     LayerNoise,
@@ -497,6 +498,11 @@ def _check_last(model: keras.Model) -> None:
                 "with weights: its outputs go to the loss. Received: "
                 f"model '{model.name}', in which others stand behind it"
             )
+
+
+def layer_behind_masks(operation: keras.Operation) -> keras.Operation:
+    """Returns an operation of a network, or the layer that it puts its masks before."""
+    return operation.layer if isinstance(operation, RelaxedMasks) else operation
 
 
 def drawn_variables(layer: keras.Layer) -> list[keras.Variable]:
