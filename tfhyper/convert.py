@@ -139,6 +139,9 @@ def convert(
         if drawn[id(operation)].action == "wrapped":
             # But for the mode: the kit's layer draws in prediction, too.
             return copy(*args, **{k: x for k, x in kwargs.items() if k != "training"})
+        if isinstance(operation, keras.layers.BatchNormalization):
+            # Its mode says whether its averages are held.
+            return copy(*args, **kwargs)
         # The inputs alone: a mode given in the call is not for the kit's layers.
         return copy(args[0] if args else next(iter(kwargs.values())))
 
@@ -206,6 +209,7 @@ def _carry(
                 "its weights from its config: its copy has others. Give "
                 f"keep=['{original.name}']. Received: {error}"
             ) from error
+        layer.posterior.set_mean()
         if moped_delta is not None:
             layer.posterior.set_moped(moped_delta)
     elif isinstance(layer, StochasticKernel):

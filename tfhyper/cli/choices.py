@@ -15,6 +15,7 @@ KITS = (
     "rank_one",
     "sngp",
     "static_hypernet",
+    "subspace",
     "vbll",
 )
 # Old names of networks, which commands and folders of trainings have -> those of now.

@@ -14,6 +14,7 @@ from tfhyper.kits.rank_one import rank_one
 from tfhyper.kits.sharing import SHARING
 from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
+from tfhyper.kits.subspace import subspace
 from tfhyper.kits.vbll import vbll
 
 KITS: dict[str, Callable[..., LayerKit]] = {
@@ -26,6 +27,7 @@ KITS: dict[str, Callable[..., LayerKit]] = {
     "rank_one": rank_one,
     "sngp": sngp,
     "static_hypernet": static_hypernet,
+    "subspace": subspace,
     "vbll": vbll,
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "rank_one",
     "sngp",
     "static_hypernet",
+    "subspace",
     "vbll",
 ]
 

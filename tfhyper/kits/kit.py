@@ -19,7 +19,7 @@ from tfhyper.layers.chosen_variables import VARIABLE_ROLES
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.tensor_types import Tensor
+from tfhyper.tensor_types import Structure, Tensor
 
 # A layer, or several in a row.
 Apply: TypeAlias = Callable[[Tensor], Tensor]
@@ -92,6 +92,22 @@ def through(
         return replace(maker(*args, name=name, **options), name)
 
     return make
+
+
+def with_code(drawn: keras.Layer, code_of: Callable[[Tensor], Tensor]) -> Apply:
+    """Returns a layer to be called with all its arguments and a code of others.
+
+    Args:
+        drawn: a layer whose call takes a `code`.
+        code_of: returns the code, of any tensor that the layer is called with.
+    """
+
+    def apply(*args: Any, **kwargs: Any) -> Structure:
+        leaves = keras.tree.flatten((args, kwargs))
+        x = next(x for x in leaves if isinstance(x, keras.KerasTensor))
+        return drawn(*args, **kwargs, code=code_of(x))
+
+    return apply
 
 
 def counterpart(

@@ -71,6 +71,8 @@ from tfhyper.layers.spectral_conv3d import SpectralConv3D
 from tfhyper.layers.spectral_dense import SpectralDense
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.subspace_point import SubspacePoint
+from tfhyper.layers.subspace_posterior import SubspacePosterior
 from tfhyper.layers.variable_posterior import VariablePosterior
 from tfhyper.layers.variational import VariationalLayer, variational_layers
 from tfhyper.layers.vbll_dense import VBLLDense
@@ -120,6 +122,8 @@ __all__ = [
     "SpectralDense",
     "StaticHyperConv2D",
     "StochasticLayer",
+    "SubspacePoint",
+    "SubspacePosterior",
     "VBLLDense",
     "VariablePosterior",
     "VariationalLayer",
