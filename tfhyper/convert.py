@@ -35,6 +35,8 @@ def convert(
     all other layers, are copied with their weights. At the posterior's mean, or
     that code, the copy predicts what `model` does.
 
+    With `kits.subspace` the trained weights are those of the midpoint.
+
     With `kits.bayes` and `kits.hyper` all other layers that have variables of the roles
     `kit.wraps` (kernels, recurrent kernels and embeddings, unless you say otherwise)
     are wrapped in `tfhyper.layers.RandomVariables`: LSTM, Bidirectional, Embedding,
@@ -47,8 +49,9 @@ def convert(
     they are. That of `kits.sngp` is of other features and starts anew, and kernels of a
     norm above the bound become smaller: train the copy.
 
-    Layers without weights, norms and layers adapted to data are copied, as are
-    layers of this package that are in the model already. A shared layer stays one
+    Layers without weights, norms (but with `kits.subspace`, which draws their factors
+    and shifts) and layers adapted to data are copied, as are layers of this package
+    that are in the model already. A shared layer stays one
     shared layer. Frozen layers (`trainable=False`) are replaced and stay frozen:
     their posterior does not learn. Leave them out by
     `keep=lambda layer: not layer.trainable`. Nested models come out flat; layers

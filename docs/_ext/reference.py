@@ -95,7 +95,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning
         layers.VariablePosterior layers.GaussianPosterior
-        layers.GeneratedPosterior""",
+        layers.GeneratedPosterior layers.SubspacePosterior layers.SubspacePoint""",
     ),
     (
         "Networks, kits, conversion",
@@ -103,8 +103,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         "Whole networks are a skeleton filled by a kit; a trained one is converted.",
         """convert conversion_report ConversionReport LayerConversion LayerKit
         kits.hyper kits.bayes kits.mnf kits.bayesian_hypernet
-        kits.mc_dropout kits.rank_one kits.sngp kits.vbll kits.static_hypernet
-        kits.deterministic kits.get kits.KITS
+        kits.mc_dropout kits.rank_one kits.subspace kits.sngp kits.vbll
+        kits.static_hypernet kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
         models.segnet models.deeplab_cifar models.espcn models.edsr
@@ -288,9 +288,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
 # Tables have no docstring of their own.
 TABLES = {
     "tfhyper.kits.KITS": "The makers of kits by their names: `hyper`, `bayes`, `mnf`, "
-    "`bayesian_hypernet`, `mc_dropout`, `rank_one`, `sngp`, `vbll`, "
-    "`static_hypernet`, "
-    "`deterministic`.",
+    "`bayesian_hypernet`, `mc_dropout`, `rank_one`, `subspace`, "
+    "`sngp`, `vbll`, `static_hypernet`, `deterministic`.",
     "tfhyper.kits.SHARING": "The ways in which layers share codes, by the names that "
     "`tfhyper.kits.hyper` takes: `all_in_one`, `block_wise`, `layer_wise`.",
     "tfhyper.models.NETWORKS": "The networks by their names: `wide_resnet`, "

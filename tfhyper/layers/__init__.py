@@ -14,8 +14,9 @@ kernel is, and one of its kit, which is that of the paper:
     Spectral*     SpectralKernel (no draw)  sngp                Liu et al., 2020
 
 Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
-variables by a `VariablePosterior`, such as `GaussianPosterior` or
-`GeneratedPosterior`.
+variables by a `VariablePosterior`, such as `GaussianPosterior`, `GeneratedPosterior` or
+`SubspacePosterior`, whose layers have the coordinates of one `SubspacePoint`: the kit
+`subspace`, Wortsman et al., 2021.
 
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
