@@ -204,7 +204,9 @@ def _find(point: PointNetwork, layer: str | None) -> tuple[Tensor, Any]:
     """Returns the symbolic features of a network, and its last Dense layer."""
     pairs = list(point.pairs())
     if layer is None:
-        dense = [x for x in pairs if isinstance(x[0], keras.layers.Dense)]
+        # One with drawn variables is another class, and plain in the network of a draw.
+        kind = keras.layers.Dense
+        dense = [x for x in pairs if any(isinstance(one, kind) for one in x)]
         if not dense:
             raise ValueError(
                 "`layer` must name the layer whose output are the features, where the "
@@ -213,7 +215,7 @@ def _find(point: PointNetwork, layer: str | None) -> tuple[Tensor, Any]:
             )
         original, copy = dense[-1]
         # What is used, and not copied, has the weights of the model's own layer.
-        last = copy if isinstance(copy, keras.layers.Dense) else original
+        last = copy if isinstance(copy, kind) else original
         return _only(copy, "input", original), last
     check_text("layer", layer)
     named = [x for x in pairs if x[0].name == layer and isinstance(x[0], keras.Layer)]
