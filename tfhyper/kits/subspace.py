@@ -82,7 +82,7 @@ def subspace(
     >>> model = tfhyper.models.wide_resnet(10, 1, input_shape=(8, 8, 3), kit=kit)
     >>> images = np.random.default_rng(0).normal(size=(4, 8, 8, 3))
     >>> midpoint = tfhyper.PosteriorPredictor(model, deterministic=True)
-    >>> midpoint.estimate_batch_norm(images, verbose=0)
+    >>> _ = midpoint.estimate_batch_norm(images, verbose=0)
     >>> plain = midpoint.materialize(0)
     >>> plain.count_params()
     78330

@@ -300,11 +300,12 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RandomVariables":
-        parts = ("layer", "posterior", "where")
-        found = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in parts
-        }
-        return cls(**{**config, **found})
+        make = keras.saving.deserialize_keras_object
+        # What was built is built again: its paths are those that a call gives them.
+        with keras.name_scope(config.get("name") or "random_variables"):
+            layer = make(config["layer"])
+        parts = {name: make(config[name]) for name in ("posterior", "where")}
+        return cls(**{**config, "layer": layer, **parts})
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what the layer is built from; `None` before it is built."""
@@ -313,7 +314,9 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
         if not self.layer.built:
-            self.layer.build_from_config(config["layer"] or {})
+            # The paths of its variables are those that a call gives them.
+            with keras.name_scope(self.name):
+                self.layer.build_from_config(config["layer"] or {})
         self.build()
 
 
