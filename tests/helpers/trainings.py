@@ -56,13 +56,15 @@ def shared_code_network():
 def subspace_network():
     """A simplex, whose corners a term of the loss holds apart."""
     inputs = keras.Input((6, 6, 2))
-    code = layers.SubspacePoint("simplex", 3, cosine_weight=0.5, seed=5)(inputs)
-    x = inputs
+    point = layers.SubspacePoint("simplex", 3, 0.5, seed=5, name="point")
+    code, x = point(inputs), inputs
     for layer in (
-        keras.layers.Conv2D(2, 3, activation="relu"),
-        keras.layers.Conv2D(3, 3),
+        keras.layers.Conv2D(2, 3, activation="relu", name="first"),
+        keras.layers.Conv2D(3, 3, name="second"),
     ):
-        posterior = layers.SubspacePosterior("simplex", 3, seed=6)
+        posterior = layers.SubspacePosterior(
+            "simplex", 3, seed=6, name=f"{layer.name}_posterior"
+        )
         x = layers.RandomVariables(layer, posterior, ("kernel", "bias"))(x, code=code)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 

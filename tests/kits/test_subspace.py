@@ -7,7 +7,14 @@ from keras import layers as L  # noqa: N812
 from keras import ops
 
 from tests.helpers.layers import BACKEND, to_numpy
-from tfhyper import PosteriorPredictor, conversion_report, convert, kits, models
+from tfhyper import (
+    PosteriorPredictor,
+    conversion_report,
+    convert,
+    detection,
+    kits,
+    models,
+)
 from tfhyper.layers import RandomVariables, SubspacePoint
 from tfhyper.posterior import Draw, PointNetwork
 from tfhyper.training import compile_recipe
@@ -147,6 +154,16 @@ def test_draws_are_points_with_moments_of_their_own(line):
         np.testing.assert_allclose(found.members[i], expected, atol=1e-4)
         expected = to_numpy(ops.softmax(predictor.materialize(i)(X)))
         np.testing.assert_allclose(found.members[i], expected, atol=1e-5)
+
+
+def test_features_are_the_inputs_of_the_last_layer(line):
+    predictor = PosteriorPredictor(line, 2, batch_norm="moving_average", seed=5)
+    labels = np.arange(12) % 3
+    found, expected = (
+        detection.Mahalanobis(**options).fit(predictor, X, labels).score(X)
+        for options in ({}, {"layer": "pool"})
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_moving_averages_of_a_norm_are_the_models_present_ones(line):

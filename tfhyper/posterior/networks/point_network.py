@@ -119,9 +119,8 @@ class PointNetwork:
             trained = norms
         self.batch_norms = {copy.name: norm for copy, norm in trained}
         names = {id(copy) for copy, _ in trained}
-        self.norms_of_model = [
-            _norm_of(x) for x, copy in self.pairs() if id(copy) in names
-        ]
+        known = [_norm_of(x) for x, copy in self.pairs() if id(copy) in names]
+        self.norms_of_model = [norm for norm in known if norm is not None]
         self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()
