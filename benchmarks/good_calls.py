@@ -383,6 +383,7 @@ LAYERS: dict[str, tuple[dict, tuple]] = {
     "HyperDepthwiseConv2D": ({"kernel_size": 2}, (2, 6, 6, 2)),
     "KernelGenerator": ({}, (2, 4)),
     "LatentCode": ({}, (2, 4)),
+    "SubspacePoint": ({"kind": "simplex", "corners": 3}, (2, 4)),
     "MCDropout": ({"rate": 0.5}, (2, 4)),
     "MNFConv2D": (_CONV, (2, 6, 6, 2)),
     "MNFDense": ({"units": 3}, (2, 4)),
@@ -659,6 +660,7 @@ GOOD: dict[str, Callable[[], dict]] = {
     "kits.rank_one": lambda: {"posterior": "gaussian", "num_examples": 100},
     "kits.sngp": lambda: {"num_examples": 100},
     "kits.static_hypernet": dict,
+    "kits.subspace": lambda: {"kind": "simplex", "corners": 3},
     "kits.variational_dropout": lambda: {"num_examples": 100},
     "kits.vbll": lambda: {"num_examples": 100},
     # Layers.
@@ -675,6 +677,7 @@ GOOD: dict[str, Callable[[], dict]] = {
         dict,
     ),
     "layers.BernoulliPosterior": lambda: {"rate": 0.5},
+    "layers.SubspacePosterior": lambda: {"kind": "simplex", "corners": 3},
     "layers.give_role": lambda: {"role": "posterior", "variables": _variables()},
     "layers.role_of": lambda: {"variable": _variables()[0]},
     "layers.scale_mixture": dict,
@@ -1722,6 +1725,12 @@ _MEMBERS = {
     "factor_spread": bv.number(least=0),
     "random_signs": bv.boolean(),
 }
+_SUBSPACE = {
+    "kind": bv.choice(),
+    "corners": bv.integer(2, optional=True),
+    "cosine_weight": bv.number(least=0),
+    "spread": bv.number(least=0),
+}
 _LAST_LAYER = {
     "covariance": bv.choice(),
     "inference": bv.choice(),
@@ -2287,6 +2296,7 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "kits.hyper": {"prior": bv.choice(), "rank": bv.integer()},
     "kits.rank_one": {**_MEMBERS, "initial_scale": bv.number(above=0)},
     "kits.sngp": _LAST_LAYER,
+    "kits.subspace": _SUBSPACE,
     "kits.vbll": {**_LAST_LAYER, "num_examples": bv.integer(optional=False)},
     "layers.": {
         **_LAYER,
@@ -2328,6 +2338,8 @@ DOMAINS: dict[str, dict[str, bv.Domain]] = {
     "layers.LatentCode": {"prior": bv.choice()},
     "layers.GeneratedPosterior": {"prior": bv.choice()},
     "layers.ConcreteDropout": {"layer": bv.instance("layer")},
+    "layers.SubspacePoint": _SUBSPACE,
+    "layers.SubspacePosterior": _SUBSPACE,
     "layers.RandomVariables": {
         "layer": bv.instance("layer"),
         "posterior": bv.instance("posterior"),

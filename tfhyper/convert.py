@@ -38,6 +38,8 @@ def convert(
     with their weights. At the posterior's mean, or that code, the copy predicts what
     `model` does.
 
+    With `kits.subspace` the trained weights are those of the midpoint.
+
     With `kits.bayes`, `kits.variational_dropout`, `kits.drop_connect` and `kits.hyper`
     all other layers that have variables of the roles `kit.wraps` (kernels, recurrent
     kernels and embeddings, unless you say otherwise) are wrapped in
@@ -51,8 +53,9 @@ def convert(
     they are. That of `kits.sngp` is of other features and starts anew, and kernels of a
     norm above the bound become smaller: train the copy.
 
-    Layers without weights, norms and layers adapted to data are copied, as are
-    layers of this package that are in the model already. A shared layer stays one
+    Layers without weights, norms (but with `kits.subspace`, which draws their factors
+    and shifts) and layers adapted to data are copied, as are layers of this package
+    that are in the model already. A shared layer stays one
     shared layer. Frozen layers (`trainable=False`) are replaced and stay frozen:
     their posterior does not learn. Leave them out by
     `keep=lambda layer: not layer.trainable`. Nested models come out flat; layers
@@ -147,6 +150,9 @@ def convert(
         if drawn[id(operation)].action == "wrapped":
             # But for the mode: the kit's layer draws in prediction, too.
             return copy(*args, **{k: x for k, x in kwargs.items() if k != "training"})
+        if isinstance(operation, keras.layers.BatchNormalization):
+            # Its mode says whether its averages are held.
+            return copy(*args, **kwargs)
         # The inputs alone: a mode given in the call is not for the kit's layers.
         return copy(args[0] if args else next(iter(kwargs.values())))
 
@@ -227,6 +233,7 @@ def _carry(
                 "its weights from its config: its copy has others. Give "
                 f"keep=['{original.name}']. Received: {error}"
             ) from error
+        layer.posterior.set_mean()
         if moped_delta is not None:
             layer.posterior.set_moped(moped_delta)
     elif isinstance(layer, StochasticKernel):

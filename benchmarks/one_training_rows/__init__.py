@@ -15,6 +15,7 @@ from one_training_rows import (
     mcbn,
     plain,
     rank_one,
+    subspace,
 )
 from one_training_rows.row import Drawing, Job, Keeper, Method, Row, Training
 
@@ -31,7 +32,7 @@ __all__ = [
     "Training",
 ]
 
-_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, kept, rank_one)
+_FILES = (plain, dropout, mcbn, bayes, hyper, ivon, kept, rank_one, subspace)
 
 METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()}
 DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}

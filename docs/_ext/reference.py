@@ -96,7 +96,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         layers.NoiseKind layers.give_role layers.role_of
         layers.variational_layers layers.MovingAveragesWarning
         layers.VariablePosterior layers.GaussianPosterior
-        layers.GeneratedPosterior layers.BernoulliPosterior""",
+        layers.GeneratedPosterior layers.BernoulliPosterior
+        layers.SubspacePosterior layers.SubspacePoint""",
     ),
     (
         "Networks, kits, conversion",
@@ -105,8 +106,8 @@ GROUPS: list[tuple[str, str, str, str]] = [
         """convert conversion_report ConversionReport LayerConversion LayerKit
         kits.hyper kits.bayes kits.bayes_lora kits.mnf kits.bayesian_hypernet
         kits.mc_dropout kits.concrete_dropout kits.variational_dropout
-        kits.drop_connect kits.rank_one kits.sngp kits.vbll kits.static_hypernet
-        kits.deterministic kits.get kits.KITS
+        kits.drop_connect kits.rank_one kits.subspace kits.sngp kits.vbll
+        kits.static_hypernet kits.deterministic kits.get kits.KITS
         kits.SHARING models.wide_resnet models.resnext models.pyramidnet models.resnet
         models.resnet_cifar models.lenet5 models.alexnet models.unet
         models.segnet models.deeplab_cifar models.espcn models.edsr
@@ -291,8 +292,7 @@ GROUPS: list[tuple[str, str, str, str]] = [
 TABLES = {
     "tfhyper.kits.KITS": "The makers of kits by their names: `hyper`, `bayes`, `mnf`, "
     "`bayesian_hypernet`, `mc_dropout`, `concrete_dropout`, `variational_dropout`, "
-    "`drop_connect`, `rank_one`, `sngp`, `vbll`, "
-    "`static_hypernet`, "
+    "`drop_connect`, `rank_one`, `subspace`, `sngp`, `vbll`, `static_hypernet`, "
     "`deterministic`.",
     "tfhyper.kits.SHARING": "The ways in which layers share codes, by the names that "
     "`tfhyper.kits.hyper` takes: `all_in_one`, `block_wise`, `layer_wise`.",

@@ -255,6 +255,16 @@ def convolutions_with_norms():
 
 
 @kind(images)
+def simplex_of_convolutions_and_norms():
+    x = keras.Input((8, 8, 2))
+    y = L.ReLU()(L.BatchNormalization()(L.Conv2D(4, 3)(x)))
+    y = L.BatchNormalization()(L.Conv2D(4, 3, strides=2)(y))
+    y = L.Dense(3)(L.GlobalAveragePooling2D()(y))
+    kit = tfhyper.kits.subspace("simplex", spread=1.0, seed=3)
+    return tfhyper.convert(keras.Model(x, y), kit)
+
+
+@kind(images)
 def residual():
     def block(x):
         y = hyper_conv(4)(L.ReLU()(L.BatchNormalization()(x)))

@@ -53,6 +53,22 @@ def shared_code_network():
     return keras.Model(inputs, x)
 
 
+def subspace_network():
+    """A simplex, whose corners a term of the loss holds apart."""
+    inputs = keras.Input((6, 6, 2))
+    point = layers.SubspacePoint("simplex", 3, 0.5, seed=5, name="point")
+    code, x = point(inputs), inputs
+    for layer in (
+        keras.layers.Conv2D(2, 3, activation="relu", name="first"),
+        keras.layers.Conv2D(3, 3, name="second"),
+    ):
+        posterior = layers.SubspacePosterior(
+            "simplex", 3, seed=6, name=f"{layer.name}_posterior"
+        )
+        x = layers.RandomVariables(layer, posterior, ("kernel", "bias"))(x, code=code)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
 def bayes_network():
     """A Gaussian posterior whose noise is the kernel's alone."""
     return keras.Sequential(

@@ -46,6 +46,7 @@ EQUAL = {
     },
     "bayes": {"build": trainings.bayes_network},
     "counting": {"build": trainings.counting_network},
+    "subspace": {"build": trainings.subspace_network},
 }
 
 

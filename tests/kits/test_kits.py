@@ -235,7 +235,7 @@ def test_replaced_layers_have_the_name_and_the_shape_of_the_stock_ones(name):
     for cls in make_kit(name).replaces:
         kit = kits.get(make_kit(name))
         rank = next((int(c) for c in cls.__name__ if c.isdigit()), 1)
-        options = {"rate": 0.5}
+        options = {} if "Norm" in cls.__name__ else {"rate": 0.5}
         if "Conv" in cls.__name__:
             options = {"kernel_size": 3, "padding": "same"}
             if "Depthwise" not in cls.__name__:
@@ -261,6 +261,18 @@ def test_a_maker_can_be_replaced():
     assert keras.layers.LayerNormalization in classes
     assert keras.layers.BatchNormalization not in classes
     assert HyperConv2D in classes
+
+
+@pytest.mark.parametrize("name", ["hyper", "subspace"])
+def test_what_a_kit_makes_for_each_network_can_be_replaced(name):
+    conv = kits.deterministic().conv
+    made = dataclasses.replace(kits.KITS[name](), conv=lambda *a, **k: conv(*a, **k))
+    for kit in (made, kits.get(made)):
+        classes = {x.name: type(x) for x in network(kit).layers}
+        assert classes["stage1_block1_conv1"] is keras.layers.Conv2D
+    # And the kit of one network gives the next one a state of its own.
+    once = kits.get(name)
+    assert once.conv is not kits.get(once).conv is not kits.KITS[name]().conv
 
 
 def test_get_refuses_what_it_does_not_know():

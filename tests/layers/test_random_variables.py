@@ -543,14 +543,21 @@ def test_a_layer_whose_config_leaves_something_out_has_no_draws():
         PosteriorPredictor(model, 2)
 
 
-def test_batch_norm_inside_has_no_moments_of_a_draw():
+def test_a_batch_norm_has_moments_of_a_draw_and_one_inside_a_layer_has_none():
     layer = RandomVariables(L.BatchNormalization(), where="gamma")
     model = keras.Sequential([keras.Input((4,)), layer, L.Dense(2)])
-    with pytest.raises(ValueError, match="has a BatchNorm layer inside"):
-        PosteriorPredictor(model, 2).estimate_batch_norm(X[:, 0])
+    predictor = PosteriorPredictor(model, 2).estimate_batch_norm(X[:, 0], verbose=0)
+    (moments,) = predictor.draws[1].moments.values()
+    np.testing.assert_allclose(moments[0], X[:, 0].mean(0), atol=1e-6)
+    np.testing.assert_allclose(moments[1], X[:, 0].var(0), atol=1e-6)
     predictor = PosteriorPredictor(model, 2, batch_norm="moving_average")
     members = predictor.predict(X[:, 0]).members
     assert np.abs(members[0] - members[1]).max() > 0
+    inside = L.TimeDistributed(L.BatchNormalization())
+    layer = RandomVariables(inside, where="gamma")
+    model = keras.Sequential([keras.Input((5, 4)), layer, L.Dense(2)])
+    with pytest.raises(ValueError, match="has a BatchNorm layer inside"):
+        PosteriorPredictor(model, 2).estimate_batch_norm(X)
 
 
 def test_priors_of_tensorflow_probability():

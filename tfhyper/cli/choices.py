@@ -17,6 +17,7 @@ KITS = (
     "rank_one",
     "sngp",
     "static_hypernet",
+    "subspace",
     "variational_dropout",
     "vbll",
 )

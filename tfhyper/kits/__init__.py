@@ -17,6 +17,7 @@ from tfhyper.kits.rank_one import rank_one
 from tfhyper.kits.sharing import SHARING
 from tfhyper.kits.sngp import sngp
 from tfhyper.kits.static_hypernet import static_hypernet
+from tfhyper.kits.subspace import subspace
 from tfhyper.kits.variational_dropout import variational_dropout
 from tfhyper.kits.vbll import vbll
 
@@ -33,6 +34,7 @@ KITS: dict[str, Callable[..., LayerKit]] = {
     "rank_one": rank_one,
     "sngp": sngp,
     "static_hypernet": static_hypernet,
+    "subspace": subspace,
     "variational_dropout": variational_dropout,
     "vbll": vbll,
 }
@@ -54,6 +56,7 @@ __all__ = [
     "rank_one",
     "sngp",
     "static_hypernet",
+    "subspace",
     "variational_dropout",
     "vbll",
 ]

@@ -1,5 +1,6 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
+import functools
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from tfhyper.kits.kit import (
     counterpart,
     layer_name,
     through,
+    with_code,
 )
 from tfhyper.kits.sharing import SHARING, Sharing
 from tfhyper.layers import generated_kernel as defaults
@@ -26,7 +28,7 @@ from tfhyper.layers.chosen_variables import MATRICES
 from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import check_seed, derive_seed
-from tfhyper.tensor_types import Structure, Tensor
+from tfhyper.tensor_types import Tensor
 
 LAYERS = (
     layers.HyperConv1D,
@@ -144,13 +146,7 @@ def hyper(
             # A code is given with any tensor: dropout inside needs one of its own.
             if sharing == "layer_wise":
                 return drawn
-
-            def apply(*args: Any, **kwargs: Any) -> Structure:
-                leaves = keras.tree.flatten((args, kwargs))
-                x = next(x for x in leaves if isinstance(x, keras.KerasTensor))
-                return drawn(*args, **kwargs, code=code_of(path, x))
-
-            return apply
+            return with_code(drawn, functools.partial(code_of, path))
 
         return {
             "conv": through(replace, conv2d),

@@ -1,6 +1,7 @@
 """The layers that a skeleton is filled with."""
 
 import dataclasses
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from tfhyper.layers.chosen_variables import VARIABLE_ROLES
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.stochastic import StochasticKernel
-from tfhyper.tensor_types import Tensor
+from tfhyper.tensor_types import Structure, Tensor
 
 # A layer, or several in a row.
 Apply: TypeAlias = Callable[[Tensor], Tensor]
@@ -94,6 +95,22 @@ def through(
     return make
 
 
+def with_code(drawn: keras.Layer, code_of: Callable[[Tensor], Tensor]) -> Apply:
+    """Returns a layer to be called with all its arguments and a code of others.
+
+    Args:
+        drawn: a layer whose call takes a `code`.
+        code_of: returns the code, of any tensor that the layer is called with.
+    """
+
+    def apply(*args: Any, **kwargs: Any) -> Structure:
+        leaves = keras.tree.flatten((args, kwargs))
+        x = next(x for x in leaves if isinstance(x, keras.KerasTensor))
+        return drawn(*args, **kwargs, code=code_of(x))
+
+    return apply
+
+
 def counterpart(
     layer: keras.Layer, classes: Sequence[type[StochasticKernel]]
 ) -> type[StochasticKernel]:
@@ -129,6 +146,10 @@ def dropout(rate: float, *, name: str) -> keras.Layer:
     return Dropout(rate, name=layer_name(name))
 
 
+# What was made for one network: the next one has its own.
+_MADE: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerKit:
     """Makers of the layers of a network; a skeleton names none itself.
@@ -152,7 +173,8 @@ class LayerKit:
             layer has the name of the stock one. For `tfhyper.convert`.
         replaces: the classes of stock layers that `replace` takes.
         open: called once for each network, returns the fields that hold state
-            of that network, such as the codes its layers share.
+            of that network, such as the codes its layers share: functions, which take
+            the place of the defaults.
         conv_transpose: as `conv`, the transposed convolutions, with the options of
             `keras.layers.Conv2DTranspose`. A plain layer in kits whose posterior has
             none.
@@ -211,8 +233,18 @@ class LayerKit:
         check_roles("wraps", self.wraps)
 
     def for_network(self) -> "LayerKit":
-        """Returns the kit with fresh state for one network."""
-        return dataclasses.replace(self, **self.open())
+        """Returns the kit with fresh state for one network.
+
+        A field that somebody replaced stays as it is.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        made = {
+            name: value
+            for name, value in self.open().items()
+            if getattr(self, name) is defaults[name] or getattr(self, name) in _MADE
+        }
+        _MADE.update(made.values())
+        return dataclasses.replace(self, **made)
 
     def logits(self, units: int, *, name: str) -> Apply:
         """Returns the layer that gives the logits of a network.

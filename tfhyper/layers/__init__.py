@@ -15,7 +15,8 @@ kernel is, and one of its kit, which is that of the paper:
 
 Of any other layer, such as LSTM or MultiHeadAttention, `RandomVariables` draws chosen
 variables by a `VariablePosterior`, such as `GaussianPosterior`, `GeneratedPosterior` or
-`BernoulliPosterior`, DropConnect.
+`BernoulliPosterior`, DropConnect; or `SubspacePosterior`, whose layers have the
+coordinates of one `SubspacePoint`: the kit `subspace`, Wortsman et al., 2021.
 
 Of `sngp` the last layer is `RandomFeatureGaussianProcess`.
 
@@ -75,6 +76,8 @@ from tfhyper.layers.spectral_conv3d import SpectralConv3D
 from tfhyper.layers.spectral_dense import SpectralDense
 from tfhyper.layers.static_hyper_conv2d import StaticHyperConv2D
 from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.subspace_point import SubspacePoint
+from tfhyper.layers.subspace_posterior import SubspacePosterior
 from tfhyper.layers.variable_posterior import VariablePosterior
 from tfhyper.layers.variational import VariationalLayer, variational_layers
 from tfhyper.layers.vbll_dense import VBLLDense
@@ -126,6 +129,8 @@ __all__ = [
     "SpectralDense",
     "StaticHyperConv2D",
     "StochasticLayer",
+    "SubspacePoint",
+    "SubspacePosterior",
     "VBLLDense",
     "VariablePosterior",
     "VariationalLayer",

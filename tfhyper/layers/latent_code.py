@@ -4,13 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfhyper.checks import check_choice, check_positive_integer
-from tfhyper.layers.draw_counter import DrawCounter
-from tfhyper.layers.seeds import StatelessSeed, check_seed
-from tfhyper.layers.stochastic import StochasticLayer
+from tfhyper.layers.code_layer import CodeLayer
+from tfhyper.layers.seeds import StatelessSeed
 from tfhyper.tensor_types import Tensor
 
 # The priors p(z) of Ukai et al. (2019), section 4.2.
@@ -26,7 +24,7 @@ PRIORS: dict[Prior, Callable[[tuple[int, ...], Any], Tensor]] = {
 
 
 @keras.saving.register_keras_serializable("tfhyper")
-class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
+class LatentCode(CodeLayer):
     """A random code z ~ p(z) of shape (1, units), drawn anew at each call.
 
     Called on any tensor of the network (its value is not used), it gives one
@@ -78,49 +76,14 @@ class LatentCode(DrawCounter, StochasticLayer, keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        # float32 even under a mixed policy: codes are tiny and generators exact.
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         self.units = check_positive_integer("units", units)
         self.prior = check_choice("prior", prior, PRIORS)
-        self.seed = check_seed(seed)
-        # Any tensor will do as input, integer images included.
-        self.autocast = False
 
-    def build(self, input_shape: Any) -> None:
-        self.build_counter()
-
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return self.next_code(training)
-
-    def next_code(self, training: bool | None) -> Tensor:
-        """Returns the next code of the stream that `training` names."""
-        seed = StatelessSeed(self.seed, self.next_count(training))
+    def draw(self, seed: StatelessSeed) -> Tensor:
+        """Returns the code z, (1, units), of one draw."""
         return PRIORS[self.prior]((1, self.units), seed)
-
-    def sample_noise(
-        self, seed: int, index: int = 0, ensemble_seed: int = 0
-    ) -> np.ndarray:
-        return ops.convert_to_numpy(self.fresh_noise(seed, 0))
-
-    def fresh_noise(self, seed: Tensor, count: Tensor, index: Tensor = 0) -> Tensor:
-        return PRIORS[self.prior]((1, self.units), StatelessSeed(seed, count))
-
-    def point_layer(self) -> None:
-        return None
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return (1, self.units)
-
-    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> Any:
-        return keras.KerasTensor((1, self.units), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["dtype"]
-        return {
-            **config,
-            "units": self.units,
-            "prior": self.prior,
-            "seed": self.seed,
-        }
+        return {**config, "units": self.units, "prior": self.prior}

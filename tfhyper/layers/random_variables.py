@@ -21,6 +21,7 @@ from tfhyper.layers.generated_kernel import check_code_shape
 from tfhyper.layers.live_config import layer_inside, live_config
 from tfhyper.layers.lora import Adapter, adapters_of, carry, enable, store_apart
 from tfhyper.layers.moving_averages import warn_of_moving_averages
+from tfhyper.layers.seeds import derive_seed
 from tfhyper.layers.stochastic import StochasticLayer
 from tfhyper.layers.used_layer import signature_of
 from tfhyper.layers.variable_posterior import VariablePosterior
@@ -65,7 +66,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     Call arguments:
         All are the layer's: inputs, masks, `initial_state`, `training` and others.
         code: with `tfhyper.layers.GeneratedPosterior`: the code of a
-            `tfhyper.layers.LatentCode`, in place of one of its own.
+            `tfhyper.layers.LatentCode`, in place of one of its own; with
+            `tfhyper.layers.SubspacePosterior` that of a `tfhyper.layers.SubspacePoint`.
 
     Output shape:
         As `layer`.
@@ -92,6 +94,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     """
 
     takes_all_arguments = True
+    kernel_description = "whose variables are drawn"
 
     def __init__(
         self,
@@ -178,8 +181,24 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         for x in chosen:
             # It is of what is drawn, not of the mean.
             x.variable.regularizer = None
-        self.posterior.build_for(chosen)
+        self.posterior.build_for(chosen, self._made_anew)
         self.built = True
+
+    def _made_anew(self, seed: int) -> list[keras.Variable]:
+        """Returns the chosen variables of another such layer, as it starts."""
+        config = _with_other_seeds(live_config(self.layer), seed)
+        again = type(self.layer).from_config(config)
+        again.build_from_config(self.layer.get_build_config() or {})
+        found = [x.variable for x in choose(again, self.where)]
+        shapes = [tuple(x.variable.shape) for x in choose(self.layer, self.where)]
+        if [tuple(x.shape) for x in found] != shapes:
+            raise ValueError(
+                f"Layer '{self.layer.name}' ({type(self.layer).__name__}) must have "
+                "all its variables from its config and the shapes of its inputs, so "
+                "that others can be made as it starts. Received: a layer of which "
+                "another one has other variables"
+            )
+        return found
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Returns what the layer returns, with values of one draw."""
@@ -305,6 +324,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
         if not self.layer.built:
+            # The paths of its variables are those that a call gives them.
             with keras.name_scope(self.name):
                 self.layer.build_from_config(config["layer"] or {})
         self.build()
@@ -333,6 +353,20 @@ def _states_of(layer: keras.layers.Layer) -> list[keras.Variable]:
         for x in keras.tree.flatten(states)
         if isinstance(x, keras.Variable) and id(x) not in known
     ]
+
+
+def _with_other_seeds(config: Any, seed: int) -> Any:
+    """Returns a config whose seeds, at any depth, are mixed with another one."""
+    if isinstance(config, dict):
+        return {
+            name: derive_seed(abs(x), seed)
+            if name == "seed" and type(x) is int
+            else _with_other_seeds(x, seed)
+            for name, x in config.items()
+        }
+    if type(config) in (list, tuple):
+        return type(config)(_with_other_seeds(x, seed) for x in config)
+    return config
 
 
 def _symbol(x: Any) -> Any:

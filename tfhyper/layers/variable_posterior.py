@@ -1,7 +1,7 @@
 """A posterior over variables of any layer: what `RandomVariables` asks of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -11,6 +11,9 @@ from tfhyper.layers.draw_counter import DrawCounter
 from tfhyper.layers.noise import MEAN, NoiseKind
 from tfhyper.layers.seeds import check_seed, make_key
 from tfhyper.tensor_types import Tensor
+
+# Returns the chosen variables of another layer, by a seed: `made_anew`.
+MakeAnew: TypeAlias = Callable[[int], list[keras.Variable]]
 
 
 class VariablePosterior(DrawCounter, keras.layers.Layer):
@@ -59,22 +62,57 @@ class VariablePosterior(DrawCounter, keras.layers.Layer):
         self.seed = check_seed(seed)
         self.autocast = False
         self._chosen: Callable[[], Sequence[ChosenVariable]] = tuple
+        self._make_anew: MakeAnew | None = None
 
     @property
     def chosen(self) -> Sequence[ChosenVariable]:
         """The chosen variables; none before the posterior is built."""
         return self._chosen()
 
-    def build_for(self, chosen: Sequence[ChosenVariable]) -> None:
-        """Makes the variables for those that are chosen, once."""
+    def build_for(
+        self, chosen: Sequence[ChosenVariable], make_anew: MakeAnew | None = None
+    ) -> None:
+        """Makes the variables for those that are chosen, once.
+
+        Args:
+            chosen: of the layer.
+            make_anew: what `made_anew` returns.
+        """
         self.build_counter()
+        self._make_anew = make_anew
         # In a function: the variables belong to the layer, not to this one.
         self._chosen = lambda: chosen
         self.build_variables(chosen)
+        self._make_anew = None
         self.built = True
 
     def build_variables(self, chosen: Sequence[ChosenVariable]) -> None:
         """Makes the variables of the posterior besides those chosen: none."""
+
+    def made_anew(self, seed: int) -> list[keras.Variable]:
+        """Returns the chosen variables of another such layer, as it starts.
+
+        For `build_variables`.
+
+        Args:
+            seed: int, 0 <= seed < 2**31, by which initializers that have a seed draw
+                other numbers than those of the layer.
+
+        Raises:
+            ValueError: if no other one can be built.
+        """
+        if self._make_anew is None:
+            raise ValueError(
+                "`build_for` must be given `make_anew` for a posterior that asks for "
+                f"variables made anew. Received: posterior '{self.name}' without"
+            )
+        return self._make_anew(seed)
+
+    def set_mean(self) -> None:
+        """Is called when the layer's variables have trained weights: does nothing.
+
+        For a posterior whose mean is made of more than these variables.
+        """
 
     def values(self, noise: Tensor) -> list[Tensor]:
         """Returns the values of the chosen variables, in their order and shapes.

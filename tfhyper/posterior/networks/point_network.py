@@ -113,15 +113,15 @@ class PointNetwork:
         norms = [
             (copy, original if isinstance(copy, UsedLayer) else copy)
             for original, copy in self.pairs()
-            if isinstance(original, keras.layers.BatchNormalization)
-            and id(copy) not in self._held
+            if _norm_of(original) is not None and id(copy) not in self._held
         ]
         trained = [pair for pair in norms if pair[1].trainable]
         if not trained and frozen_norms:
             trained = norms
         self.batch_norms = {copy.name: norm for copy, norm in trained}
         names = {id(copy) for copy, _ in trained}
-        self.norms_of_model = [x for x, copy in self.pairs() if id(copy) in names]
+        known = [_norm_of(x) for x, copy in self.pairs() if id(copy) in names]
+        self.norms_of_model = [norm for norm in known if norm is not None]
         self._norm_calls = {id(copy): copy.name for copy, _ in trained}
         self._moments_network = None
         self.copy_weights()
@@ -156,6 +156,10 @@ class PointNetwork:
             # The mode of a call in the graph is that of training alone.
             arguments = {k: x for k, x in kwargs.items() if k != "training"}
             self._find_source(operation, arguments.pop("code", None))
+            if (norm := _norm_of(operation)) is not None:
+                self._norms.note(norm, kwargs)
+                if kwargs.get("training") is False:
+                    arguments["training"] = False
             return self._call_drawn(operation, args, arguments)
         inputs, *rest = args
         self._find_source(operation, rest[0] if rest else kwargs.get("code"))
@@ -180,7 +184,10 @@ class PointNetwork:
         self, operation: StochasticLayer, args: tuple, kwargs: dict[str, Any]
     ) -> Structure:
         """Calls what stands for a `StochasticLayer`."""
-        return self._copies.of(operation)(*args, **kwargs)
+        copy = self._copies.of(operation)
+        if kwargs.get("training") is False:  # a BatchNorm with drawn factors
+            self._held.add(id(copy))
+        return copy(*args, **kwargs)
 
     def _finish(self, outputs: Structure) -> Structure:
         """Returns the outputs of `network`, from those of the last calls."""
@@ -236,8 +243,10 @@ class PointNetwork:
 
     def _check_random(self, layer: RandomVariables) -> None:
         """Looks at what is inside of a layer with random variables."""
+        drawn = _norm_of(layer)
         for inner in keras_private.flatten_layers(layer.layer):
-            self._norms.note_inside(inner, layer)
+            if inner is not drawn:
+                self._norms.note_inside(inner, layer)
         if keras_graph.clone(layer.layer) is None:
             raise ValueError(
                 f"Layer '{layer.layer.name}' ({type(layer.layer).__name__}) has no "
@@ -483,6 +492,14 @@ def _makes_codes(operation: keras.Operation) -> bool:
     if not isinstance(operation, StochasticLayer) or operation.takes_all_arguments:
         return False
     return operation.point_layer() is None
+
+
+def _norm_of(operation: keras.Operation) -> keras.layers.BatchNormalization | None:
+    """Returns the BatchNorm that an operation is, perhaps with drawn factors."""
+    if isinstance(operation, RandomVariables):
+        operation = operation.layer
+    stock = keras.layers.BatchNormalization
+    return operation if isinstance(operation, stock) else None
 
 
 def _check_last(model: keras.Model) -> None:

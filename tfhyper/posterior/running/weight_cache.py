@@ -277,12 +277,19 @@ def values_of_draws(
                 for found, one in zip(values, weights, strict=True):
                     found.append(ops.copy(one[i]))
     names = {name for draw in draws for name in draw.moments}
+    # Of a BatchNorm with drawn factors, the averages are among the weights of a draw.
+    places = {id(variable): i for i, variable in enumerate(variables)}
     for name in [name for name in point.batch_norms if name in names]:
         norm = point.batch_norms[name]
-        own = norm.moving_mean, norm.moving_variance
-        variables.extend(own)
-        for found, draw in zip(values, draws, strict=True):
-            found.extend(map(ops.copy, draw.moments.get(name, own)))
+        for i, variable in enumerate((norm.moving_mean, norm.moving_variance)):
+            place = places.get(id(variable), len(variables))
+            if place == len(variables):
+                variables.append(variable)
+                for found in values:
+                    found.append(ops.copy(variable.value))
+            for found, draw in zip(values, draws, strict=True):
+                if name in draw.moments:
+                    found[place] = ops.copy(draw.moments[name][i])
     return variables, values
 
 
