@@ -233,9 +233,10 @@ def _carry(
                 "its weights from its config: its copy has others. Give "
                 f"keep=['{original.name}']. Received: {error}"
             ) from error
-        layer.posterior.set_mean()
-        if moped_delta is not None:
-            layer.posterior.set_moped(moped_delta)
+        if isinstance(layer, RandomVariables):
+            layer.posterior.set_mean()
+            if moped_delta is not None:
+                layer.posterior.set_moped(moped_delta)
     elif isinstance(layer, StochasticKernel):
         # Copies: on some backends arrays share the memory of variables.
         weights = (original.kernel, original.bias)

@@ -12,13 +12,13 @@ class Adapter(NamedTuple):
     """That a layer inside of another one has low-rank factors.
 
     Attributes:
-        index: its place among the layers inside of the other one, itself the first.
+        place: its number among the layers inside of the other one, itself number 0.
         rank: of the factors.
         alpha: the factors count alpha / rank.
         trainable: whether the layer is trained; its kernel is not.
     """
 
-    index: int
+    place: int
     rank: int
     alpha: float
     trainable: bool
@@ -43,7 +43,7 @@ def enable(layer: keras.Layer, adapters: list[Adapter]) -> None:
     """
     inside = keras_private.flatten_layers(layer)
     for adapter in adapters:
-        inner = inside[adapter.index]
+        inner = inside[adapter.place]
         if not inner.lora_enabled:
             # First, as it would thaw the kernel.
             inner.trainable = adapter.trainable

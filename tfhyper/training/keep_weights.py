@@ -35,6 +35,12 @@ class KeepWeights(keras.callbacks.Callback):
 
     Raises:
         TypeError: if `folder` is no path.
+
+    Example:
+
+    >>> keep = tfhyper.training.Snapshots(cycles=2)
+    >>> isinstance(keep, tfhyper.training.KeepWeights), keep.due(epochs=6)
+    (True, [3, 6])
     """
 
     def __init__(self, folder: str | os.PathLike | None = None):
