@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.kits import ARGUMENTS, make_kit
 from tests.helpers.layers import to_numpy
-from tfhyper import PosteriorPredictor, convert, kits, layers, training
+from tfhyper import PosteriorPredictor, convert, kits, layers, saving, training
 from tfhyper.posterior import PointNetwork
 
 Dense, Conv2D = keras.layers.Dense, keras.layers.Conv2D
@@ -429,3 +429,15 @@ def test_errors_name_argument_rule_and_value(kit, options, message):
 
 def test_every_kit_is_tested():
     assert set(ARGUMENTS) | set(SMALL) < set(kits.KITS)
+
+
+def test_a_kit_makes_a_graph_deeper_than_the_stack_of_python(tmp_path):
+    inputs = x = keras.Input((1,))
+    for i in range(520):
+        x = Dense(1, use_bias=False, kernel_initializer="ones", name=f"d{i}")(x)
+    model = keras.Model(inputs, x)
+    copy = convert(model, kits.mc_dropout(0.1, seed=1))
+    assert len(copy.layers) == 1041
+    path = tmp_path / "it.keras"
+    copy.save(path)
+    assert len(saving.load_model(path).layers) == 1041

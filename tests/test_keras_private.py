@@ -1,6 +1,7 @@
 """What the private names of Keras give, by what its public functions say."""
 
 import inspect
+import sys
 
 import keras
 import numpy as np
@@ -299,3 +300,15 @@ def test_private_modules_are_where_classes_without_a_public_name_stand(model):
         assert config["module"].startswith(keras_private.PRIVATE_MODULES)
     config = keras.saving.serialize_keras_object(keras.layers.Dense(1))
     assert not config["module"].startswith(keras_private.PRIVATE_MODULES)
+
+
+def test_graphs_may_be_deeper_than_the_stack_of_python():
+    inputs = x = keras.Input((1,))
+    for _ in range(1100):
+        x = keras.layers.Activation("linear")(x)
+    with pytest.raises(RecursionError):
+        keras.Model(inputs, x)
+    before = sys.getrecursionlimit()
+    with keras_private.deep_graphs():
+        assert len(keras.Model(inputs, x).layers) == 1101
+    assert sys.getrecursionlimit() == before

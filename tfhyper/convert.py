@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import keras_graph, kits
+from tfhyper import keras_graph, keras_private, kits
 from tfhyper.checks import check_bool, check_number
 from tfhyper.conversion import Keep, LayerConversion, Where, plan, replaces
 from tfhyper.kits.kit import Apply, Replace
@@ -157,7 +157,8 @@ def convert(
         return copy(args[0] if args else next(iter(kwargs.values())))
 
     inputs, outputs = keras_graph.rebuild(model, call)
-    converted = keras.Model(inputs, outputs, name=model.name)
+    with keras_private.deep_graphs():
+        converted = keras.Model(inputs, outputs, name=model.name)
     used = {layer.name: layer for layer in converted.layers}
     for operation, name, copy in copies.made():
         if id(operation) in drawn:

@@ -120,7 +120,8 @@ def remake(
     """
     copies = Copies(make)
     inputs, outputs = rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
-    copy = keras.Model(inputs, outputs, name=model.name)
+    with keras_private.deep_graphs():
+        copy = keras.Model(inputs, outputs, name=model.name)
     pairs = [(x, new) for x, _, new in copies.made() if isinstance(x, keras.Layer)]
     if not model.trainable:
         copy.trainable = False  # of all layers, some of which may be on

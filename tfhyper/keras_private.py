@@ -6,8 +6,10 @@ alone, and `tests/test_keras_private.py` says of each name what it must give. "A
 3.15.1.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -41,6 +43,22 @@ def flatten_layers(
         include_self: whether the layer itself comes first.
     """
     return layer._flatten_layers(include_self=include_self)
+
+
+@contextlib.contextmanager
+def deep_graphs() -> Iterator[None]:
+    """Lets Keras make and read functional models of thousands of layers in a row.
+
+    `Function` walks a graph by recursion, a call for each layer, as in 3.0, and Python
+    ends it after a thousand: a kit that puts layers between others makes graphs that
+    are deeper than the ones they are made of.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 10_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def takes_training(operation: keras.Operation) -> bool:

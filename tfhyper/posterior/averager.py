@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
-from tfhyper import keras_graph
+from tfhyper import keras_graph, keras_private
 from tfhyper.checks import (
     Verbose,
     check_bool,
@@ -306,7 +306,8 @@ class Averager(abc.ABC):
         for i, network in enumerate(networks):
             network.name = f"draw{i}"
         outputs = self.task.average([network(inputs) for network in networks])
-        return keras.Model(inputs, outputs, name="average")
+        with keras_private.deep_graphs():
+            return keras.Model(inputs, outputs, name="average")
 
     def predict(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from tfhyper import keras_private
 from tfhyper.saving.configs import check_config
 from tfhyper.saving.json_values import parse_json
 from tfhyper.saving.weights import stored_bytes
@@ -96,8 +97,9 @@ def read_model(path: str, compile: bool = False, unsaved: int = UNSAVED) -> kera
         _check_assets(archive, os.path.getsize(path))
         with as_file(archive, _WEIGHTS) as file:
             stored = stored_bytes(file)
-    _check_sizes(config, stored, compile, unsaved)
-    return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    with keras_private.deep_graphs():
+        _check_sizes(config, stored, compile, unsaved)
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
 
 
 def warn_of_names(path: str) -> None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import keras_graph
+from tfhyper import keras_graph, keras_private
 from tfhyper.layers.live_config import live_config
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -187,7 +187,8 @@ def moments_network(
         return outputs
 
     inputs, _ = keras_graph.rebuild(network, call)
-    return keras.Model(inputs, [x for name in batch_norms for x in found[name]])
+    with keras_private.deep_graphs():
+        return keras.Model(inputs, [x for name in batch_norms for x in found[name]])
 
 
 class PooledMoments:

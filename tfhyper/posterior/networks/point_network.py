@@ -108,7 +108,8 @@ class PointNetwork:
         inputs, outputs = keras_graph.rebuild(model, self._call, begin)
         _check_last(model)
         outputs = self._finish(outputs)
-        self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
+        with keras_private.deep_graphs():
+            self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
         # What stands for a BatchNorm in the graph, and the layer that has its moments.
         norms = [
             (copy, original if isinstance(copy, UsedLayer) else copy)
