@@ -242,14 +242,20 @@ def test_frozen_layers_stay_frozen(model):
     assert not found.trainable_variables and not found.losses
 
 
-def test_layers_whose_copy_has_other_weights_are_named():
+def test_adapters_inside_of_a_layer_go_along():
     inputs = keras.Input((5, 4))
     attention = L.MultiHeadAttention(2, 3, name="attention")
     model = keras.Model(inputs, L.Dense(2)(attention(inputs, inputs)))
     # Which the config of attention does not say.
     attention.query_dense.enable_lora(2)
-    with pytest.raises(ValueError, match="'attention' .* must have all its weights"):
-        convert(model, kit())
+    attention.query_dense.lora_kernel_b.assign(np.ones((2, 3)))
+    copy = convert(model, kit())
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    assert_same_prediction(model, at_the_mean(copy), x, 1e-5)
+    chosen = [x.path for x in copy.get_layer("attention").posterior.chosen]
+    assert chosen == [f"{x}/kernel" for x in ("query", "key", "value")] + [
+        "attention_output/kernel"
+    ]
 
 
 @keras.saving.register_keras_serializable("tests")
