@@ -294,3 +294,24 @@ def test_layers_of_a_users_own(tmp_path):
     copy.save(tmp_path / "it.keras")
     loaded = keras.saving.load_model(tmp_path / "it.keras")
     assert_same_prediction(at_the_mean(copy), at_the_mean(loaded), x, 1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Renaming(Gated):
+    """A user's layer that gives itself another name than it is given."""
+
+    def __init__(self, units, name=None, **kwargs):
+        super().__init__(units, **kwargs)
+        self.name = f"{name}_0"
+
+
+def test_a_layer_that_renames_itself_has_its_weights():
+    layers_ = [keras.Input((4,)), Renaming(3, name="gated"), L.Dense(2, name="logits")]
+    model = keras.Sequential(layers_)
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    for name in ("hyper", "bayes", "drop_connect"):
+        copy = convert(model, kit() if name == "bayes" else name)
+        assert_same_prediction(model, at_the_mean(copy), x, 1e-5)
+        assert type(copy.get_layer("gated_0")) is layers.RandomVariables
+    copy = convert(model, kit(), where="logits")
+    assert_same_prediction(model, at_the_mean(copy), x, 1e-5)

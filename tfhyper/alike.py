@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhyper import keras_private
-from tfhyper.layers.live_config import own_functions
+from tfhyper.layers.live_config import live_config, own_functions
 
 # What every layer has, and Keras keeps for itself. The last is the mark of a layer that
 # was made with arguments by place, which a copy from its config is not.
@@ -53,7 +53,11 @@ def are_alike(layer: keras.Layer, copy: keras.Layer) -> bool:
     layers = keras_private.flatten_layers(layer)
     copies = keras_private.flatten_layers(copy)
     # A layer that makes others when it is built has more.
-    return all(map(_is_same_layer, layers, copies))
+    if not all(map(_is_same_layer, layers, copies)):
+        return False
+    # What a class of somebody else's made of Keras' layers, its config may not tell.
+    foreign = not _is_known_class(type(layer))
+    return not foreign or all(map(_has_same_config, layers, copies))
 
 
 def _is_known_class(cls: Any) -> bool:
@@ -77,6 +81,17 @@ def _is_same_layer(layer: keras.Layer, copy: keras.Layer) -> bool:
         if name not in _OF_ALL_LAYERS and not name.startswith("_self_")
     }
     return all(_is_same(value, vars(copy).get(k)) for k, value in theirs.items())
+
+
+def _has_same_config(layer: keras.Layer, copy: keras.Layer) -> bool:
+    """Whether two layers of Keras, with none inside, have the same arguments."""
+    inside = keras_private.flatten_layers(layer, include_self=False)
+    if inside or not _is_known_class(type(layer)):
+        return True
+    configs = [live_config(x) for x in (layer, copy)]
+    for config in configs:
+        config.pop("name", None)
+    return configs[0] == configs[1]
 
 
 def _is_same(value: Any, other: Any) -> bool:

@@ -160,6 +160,14 @@ def convert(
     with keras_private.deep_graphs():
         converted = keras.Model(inputs, outputs, name=model.name)
     used = {layer.name: layer for layer in converted.layers}
+    made = {name for _, name, _ in copies.made()}
+    for layer in converted.layers:
+        ours = isinstance(layer, RandomVariables | ConcreteDropout | StochasticKernel)
+        if ours and layer.name not in made:
+            raise ValueError(
+                "`model` must have layers that keep the names that they are given. "
+                f"Received: one whose copy calls itself '{layer.name}'"
+            )
     for operation, name, copy in copies.made():
         if id(operation) in drawn:
             if name in used:  # not an output of a nested model that nothing takes

@@ -93,6 +93,7 @@ def clone(
         if name is not None and "name" in config:
             config = {**config, "name": name}
         copy = operation.__class__.from_config(config)
+        copy.name = config.get("name", copy.name)  # some give themselves another
         if hasattr(copy, "load_assets"):  # a vocabulary that was adapted to data
             with tempfile.TemporaryDirectory() as folder:
                 operation.save_assets(folder)
@@ -167,8 +168,10 @@ def check_saves(model: keras.Model) -> None:
 
 
 def renamed(layer: keras.Layer, name: str) -> keras.Layer:
-    """Returns an unbuilt layer of ours as another one, by another name."""
-    return type(layer).from_config({**live_config(layer), "name": name})
+    """Returns an unbuilt layer as another one, by another name."""
+    copy = type(layer).from_config({**live_config(layer), "name": name})
+    copy.name = name  # some give themselves another
+    return copy
 
 
 def copy_or_use(operation: keras.Operation, name: str) -> keras.Operation:
