@@ -9,7 +9,7 @@ what the model gives. With --whole one model of each family goes the whole way w
 exported and loaded.
 
     python benchmarks/convert_models.py --whole
-    python benchmarks/convert_models.py --only=MobileNet,ResNet50 --output=FILE
+    python benchmarks/convert_models.py --models=MobileNet,ResNet50 --out=FILE
 
 Goes on with the models that the file does not have. Half an hour on two cores.
 """
@@ -34,10 +34,9 @@ import tfhyper
 from tfhyper import keras_private
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "output", "benchmarks/results/convert_models.json", "JSON file to write."
-)
-flags.DEFINE_list("only", [], "Names of models; all if empty.")
+# `out` is that of `convert_table`.
+FILE = "benchmarks/results/convert_models.json"
+flags.DEFINE_list("models", [], "Names of models; all if empty.")
 flags.DEFINE_bool("whole", False, "One of each family through training, files, export.")
 
 CLASSES = 10
@@ -229,7 +228,7 @@ def _distance(given: np.ndarray, expected: np.ndarray) -> float:
 def missing(kept: dict[str, Any]) -> Iterator[str]:
     """Yields the names of models that are here, and not in what is kept."""
     for name in rows():
-        asked = not FLAGS.only or name in FLAGS.only
+        asked = not FLAGS.models or name in FLAGS.models
         whole = FLAGS.whole and name in WHOLE and "whole" not in kept.get(name, {})
         if asked and (name not in kept or whole):
             yield name
@@ -261,8 +260,9 @@ def show(found: dict[str, Any]) -> str:
 
 def main(_: Any) -> None:
     content: dict[str, Any] = {"models": {}}
-    if os.path.exists(FLAGS.output):
-        with open(FLAGS.output, encoding="utf-8") as file:
+    path = FLAGS.out or FILE
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
             content = json.load(file)
     kept = content["models"]
     for name in missing(kept):
@@ -276,7 +276,7 @@ def main(_: Any) -> None:
         if FLAGS.whole and name in WHOLE:
             one["whole"] = go_the_whole_way(model, inputs)
         about = {**provenance(), "tolerance": TOLERANCE}
-        write_json(FLAGS.output, {**about, "models": kept})
+        write_json(path, {**about, "models": kept})
         del model
         keras.backend.clear_session()
         gc.collect()
