@@ -61,7 +61,10 @@ def make(lab: Lab) -> Found:
             "noise_floor": found[0].noise_floor if found else None,
         }
         if found:
-            first[name] = found[0]
+            # Short, as the title of a panel.
+            decay = runs[0].generator_decay
+            more = "" if decay is None else f", decay {decay:g}"
+            first[f"{runs[0].sharing}{more}"] = found[0]
     figure = None
     if first:
         title = "Correlations of pairs of weights"
