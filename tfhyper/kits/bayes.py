@@ -1,23 +1,21 @@
 """Gaussian posteriors over all kernels: Bayes by Backprop (Blundell et al., 2015)."""
 
 import dataclasses
-import zlib
 from collections.abc import Iterable
 from typing import Any
-
-import keras
 
 from tfhyper import layers
 from tfhyper.kits.kit import (
     LayerKit,
     check_roles,
+    drawn_by,
     fresh,
     variational_kit,
     weight_of_kl,
 )
 from tfhyper.layers import gaussian_kernel as defaults
 from tfhyper.layers.chosen_variables import MATRICES
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 
 LAYERS = (
     layers.BayesConv1D,
@@ -128,13 +126,10 @@ def bayes(
         roles = tuple(dict.fromkeys((*roles, "bias")))
     own = {name: options[name] for name in _OF_VARIABLES}
 
-    def wrap(layer: keras.Layer, path: str) -> layers.RandomVariables:
-        posterior = layers.GaussianPosterior(
-            **{name: fresh(value) for name, value in own.items()},
-            seed=derive_seed(seed, zlib.crc32(path.encode())),
-            name=f"{layer.name}_posterior",
-        )
-        return layers.RandomVariables(layer, posterior, roles)
+    def posterior(**named: Any) -> layers.GaussianPosterior:
+        fitting = {name: fresh(value) for name, value in own.items()}
+        return layers.GaussianPosterior(**fitting, **named)
 
     kit = variational_kit("bayes", LAYERS, options, seed)
+    wrap = drawn_by(posterior, roles, seed)
     return dataclasses.replace(kit, wrap=wrap, wraps=roles)

@@ -1,21 +1,18 @@
 """Gaussian posteriors over low-rank adapters alone: Bayesian LoRA."""
 
-import zlib
+import functools
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
-import keras
-
 from tfhyper import layers
 from tfhyper.checks import check_choice, check_instance
-from tfhyper.kits.kit import LayerKit, weight_of_kl
+from tfhyper.kits.bayes import INITIAL_SCALE
+from tfhyper.kits.kit import LayerKit, drawn_by, weight_of_kl
 from tfhyper.layers import gaussian_weights as defaults
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 
 Factor: TypeAlias = Literal["a", "b"]
 FACTORS: tuple[Factor, ...] = ("a", "b")
-# As that of `kits.bayes`.
-INITIAL_SCALE = 0.1
 
 
 def bayes_lora(
@@ -86,12 +83,6 @@ def bayes_lora(
         raise ValueError(f'`factors` must be "a", "b" or both. Received: {factors!r}')
     roles = tuple(f"lora_{check_choice('factors', x, FACTORS)}" for x in parts)
 
-    def wrap(layer: keras.Layer, path: str) -> layers.RandomVariables:
-        posterior = layers.GaussianPosterior(
-            **options,
-            seed=derive_seed(seed, zlib.crc32(path.encode())),
-            name=f"{layer.name}_posterior",
-        )
-        return layers.RandomVariables(layer, posterior, roles)
-
+    posterior = functools.partial(layers.GaussianPosterior, **options)
+    wrap = drawn_by(posterior, roles, seed)
     return LayerKit(name="bayes_lora", wrap=wrap, wraps=roles)

@@ -1,6 +1,5 @@
 """Dropout of learned rates before the weights (Gal, Hron and Kendall, 2017)."""
 
-import zlib
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ from tfhyper.kits.kit import (
     conv2d_transpose,
     dense,
     dropout,
+    seed_at,
     through,
     weight_of_kl,
 )
@@ -20,7 +20,7 @@ from tfhyper.layers import ConcreteDropout
 from tfhyper.layers import concrete_dropout as defaults
 from tfhyper.layers.gaussian_weights import PRIOR_SCALE
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stock_dropout import DROPOUTS
 
 
@@ -82,7 +82,7 @@ def concrete_dropout(
         argument = defaults.KERNELS[type(layer)].argument
         config = {**live_config(layer), f"{argument}_regularizer": None}
         plain = type(layer).from_config(config)
-        layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
+        layer_seed = seed_at(seed, path)
         dropped = ConcreteDropout(plain, seed=layer_seed, **options)
         return lambda x: (layer if is_stem(layer, x) else dropped)(x)
 

@@ -1,9 +1,7 @@
 """Masks on the weights of all layers: DropConnect (Wan et al., 2013)."""
 
-import zlib
+import functools
 from collections.abc import Iterable
-
-import keras
 
 from tfhyper import layers
 from tfhyper.kits.kit import (
@@ -12,11 +10,12 @@ from tfhyper.kits.kit import (
     conv2d,
     conv2d_transpose,
     dense,
+    drawn_by,
     keep,
     through,
 )
 from tfhyper.layers.chosen_variables import MATRICES
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 
 
 def drop_connect(
@@ -60,14 +59,8 @@ def drop_connect(
     # A bad argument is refused here, at the door, not when a network is built.
     layers.BernoulliPosterior(rate)
 
-    def wrap(layer: keras.Layer, path: str) -> layers.RandomVariables:
-        posterior = layers.BernoulliPosterior(
-            rate,
-            seed=derive_seed(seed, zlib.crc32(path.encode())),
-            name=f"{layer.name}_posterior",
-        )
-        return layers.RandomVariables(layer, posterior, roles)
-
+    posterior = functools.partial(layers.BernoulliPosterior, rate)
+    wrap = drawn_by(posterior, roles, seed)
     replace = wrap if "kernel" in roles else keep
     return LayerKit(
         name="drop_connect",

@@ -1,7 +1,6 @@
 """Kernels of the residual blocks from hypernetworks (Ukai et al., 2019)."""
 
 import functools
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +17,9 @@ from tfhyper.kits.kit import (
     conv2d,
     conv2d_transpose,
     counterpart,
+    drawn_by,
     layer_name,
+    seed_at,
     through,
     with_code,
 )
@@ -27,7 +28,7 @@ from tfhyper.layers import generated_kernel as defaults
 from tfhyper.layers.chosen_variables import MATRICES
 from tfhyper.layers.latent_code import Prior
 from tfhyper.layers.live_config import live_config
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.tensor_types import Tensor
 
 LAYERS = (
@@ -112,6 +113,10 @@ def hyper(
     layers.HyperConv2D(1, 1, code_units=code_units, **options)
 
     roles = check_roles("variables", variables)
+    posterior = functools.partial(
+        layers.GeneratedPosterior, hidden_units, code_units, prior, deviation_scale
+    )
+    draw = drawn_by(posterior, roles, seed)
 
     def open_network() -> dict[str, Maker | Replace]:
         codes: dict[str, Tensor] = {}
@@ -122,7 +127,7 @@ def hyper(
                 codes[group] = layers.LatentCode(
                     code_units,
                     prior,
-                    seed=derive_seed(seed, zlib.crc32(group.encode())),
+                    seed=seed_at(seed, group),
                     name=f"code_{layer_name(group)}",
                 )(x)
             return codes[group]
@@ -134,15 +139,7 @@ def hyper(
             return lambda x: layer(x, code_of(path, x))
 
         def wrap(layer: keras.Layer, path: str) -> Apply:
-            posterior = layers.GeneratedPosterior(
-                hidden_units,
-                code_units,
-                prior,
-                deviation_scale,
-                seed=derive_seed(seed, zlib.crc32(path.encode())),
-                name=f"{layer.name}_posterior",
-            )
-            drawn = layers.RandomVariables(layer, posterior, roles)
+            drawn = draw(layer, path)
             # A code is given with any tensor: dropout inside needs one of its own.
             if sharing == "layer_wise":
                 return drawn

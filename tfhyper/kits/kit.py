@@ -15,7 +15,7 @@ from tfhyper.checks import (
     check_positive_integer,
     check_text,
 )
-from tfhyper.layers import Dropout
+from tfhyper.layers import Dropout, RandomVariables, VariablePosterior
 from tfhyper.layers.chosen_variables import VARIABLE_ROLES
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.seeds import derive_seed
@@ -93,6 +93,29 @@ def through(
         return replace(maker(*args, name=name, **options), name)
 
     return make
+
+
+def seed_at(seed: int, path: str) -> int:
+    """Returns the seed of what stands at a path, of that of a kit."""
+    return derive_seed(seed, zlib.crc32(path.encode()))
+
+
+def drawn_by(
+    posterior: Callable[..., VariablePosterior], roles: Sequence[str], seed: int
+) -> Callable[[keras.Layer, str], RandomVariables]:
+    """Returns what makes a layer of which a posterior draws variables, by its path.
+
+    Args:
+        posterior: makes one, of `seed` and `name`.
+        roles: of the variables.
+        seed: of the kit.
+    """
+
+    def wrap(layer: keras.Layer, path: str) -> RandomVariables:
+        named = {"seed": seed_at(seed, path), "name": f"{layer.name}_posterior"}
+        return RandomVariables(layer, posterior(**named), roles)
+
+    return wrap
 
 
 def with_code(drawn: keras.Layer, code_of: Callable[[Tensor], Tensor]) -> Apply:
@@ -288,7 +311,7 @@ def variational_kit(
             {
                 **live_config(layer),
                 **none,
-                "seed": derive_seed(seed, zlib.crc32(path.encode())),
+                "seed": seed_at(seed, path),
                 **own,
             }
         )

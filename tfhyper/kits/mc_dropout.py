@@ -1,6 +1,5 @@
 """Dropout before the weights, in prediction too (Gal and Ghahramani, 2016)."""
 
-import zlib
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
@@ -14,10 +13,11 @@ from tfhyper.kits.kit import (
     conv2d_transpose,
     dense,
     layer_name,
+    seed_at,
     through,
 )
 from tfhyper.layers import MCDropout
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_of_channels, mask_shape
 from tfhyper.tensor_types import Shape, Tensor
 
@@ -88,7 +88,7 @@ def mc_dropout(
         noise_shape: Shape | None = None,
         data_format: str | None = None,
     ) -> Apply:
-        layer_seed = derive_seed(seed, zlib.crc32(path.encode()))
+        layer_seed = seed_at(seed, path)
         options: dict[str, Any] = {"seed": layer_seed, "name": layer_name(path)}
         if unit == "element" or noise_shape is not None:
             return MCDropout(rate, noise_shape, **options)

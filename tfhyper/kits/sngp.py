@@ -1,16 +1,15 @@
 """Spectral normalization and a Gaussian process at the end: SNGP (Liu et al., 2020)."""
 
-import zlib
 from typing import Any
 
 import keras
 
 from tfhyper import layers
-from tfhyper.kits.kit import LayerKit, conv2d, counterpart, dense, through
+from tfhyper.kits.kit import LayerKit, conv2d, counterpart, dense, seed_at, through
 from tfhyper.layers import random_feature_gaussian_process as defaults
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.one_pass import MEAN_FIELD_FACTOR
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.spectral_kernel import POWER_ITERATIONS
 
 LAYERS = (
@@ -115,7 +114,7 @@ def sngp(
             layer.units,
             **options,
             activation=layer.activation,
-            seed=derive_seed(seed, zlib.crc32(path.encode())),
+            seed=seed_at(seed, path),
             name=layer.name,
             dtype=layer.dtype_policy,
             trainable=layer.trainable,

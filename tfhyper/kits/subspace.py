@@ -1,15 +1,23 @@
 """Networks on a line, a curve or a simplex of weights (Wortsman et al., 2021)."""
 
-import zlib
+import functools
 from typing import Any
 
 import keras
 
 from tfhyper import layers
 from tfhyper.kits import kit as kits
-from tfhyper.kits.kit import Apply, LayerKit, Maker, Replace, through, with_code
+from tfhyper.kits.kit import (
+    Apply,
+    LayerKit,
+    Maker,
+    Replace,
+    drawn_by,
+    through,
+    with_code,
+)
 from tfhyper.layers.chosen_variables import VARIABLE_ROLES
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.subspaces import KIND, SPREAD, SubspaceKind
 from tfhyper.tensor_types import Tensor
 
@@ -94,7 +102,9 @@ def subspace(
     seed = check_seed(seed)
     # Bad arguments are refused here, at the door, not when a network is built.
     layers.SubspacePoint(kind, corners, cosine_weight)
-    layers.SubspacePosterior(kind, corners, spread)
+    posterior = functools.partial(layers.SubspacePosterior, kind, corners, spread)
+    posterior()
+    draw = drawn_by(posterior, ROLES, seed)
 
     def open_network() -> dict[str, Maker | Replace]:
         points: list[Tensor] = []
@@ -111,14 +121,7 @@ def subspace(
             norm = isinstance(layer, keras.layers.BatchNormalization)
             if norm and not (layer.scale or layer.center):
                 return layer
-            posterior = layers.SubspacePosterior(
-                kind,
-                corners,
-                spread,
-                seed=derive_seed(seed, zlib.crc32(path.encode())),
-                name=f"{layer.name}_posterior",
-            )
-            return with_code(layers.RandomVariables(layer, posterior, ROLES), point_of)
+            return with_code(draw(layer, path), point_of)
 
         makers: dict[str, Any] = {
             "conv": kits.conv2d,

@@ -1,16 +1,15 @@
 """A last layer with a Gaussian posterior: VBLL (Harrison et al., 2024)."""
 
-import zlib
 from typing import Any
 
 import keras
 
 from tfhyper import layers
-from tfhyper.kits.kit import LayerKit, dense, through, weight_of_kl
+from tfhyper.kits.kit import LayerKit, dense, seed_at, through, weight_of_kl
 from tfhyper.layers import last_layer_posterior as defaults
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.one_pass import MEAN_FIELD_FACTOR
-from tfhyper.layers.seeds import check_seed, derive_seed
+from tfhyper.layers.seeds import check_seed
 
 
 def vbll(
@@ -87,7 +86,7 @@ def vbll(
                 **live_config(layer),
                 # The prior takes the place of a regularizer.
                 "kernel_regularizer": None,
-                "seed": derive_seed(seed, zlib.crc32(path.encode())),
+                "seed": seed_at(seed, path),
                 **options,
             }
         )
