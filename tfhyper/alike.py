@@ -47,17 +47,29 @@ def are_alike(layer: keras.Layer, copy: keras.Layer) -> bool:
     Functions must be the same objects, throughout. Of classes that are neither Keras'
     nor this package's, every attribute must have an equal value.
     """
-    if not _is_known_class(type(layer)) and not copy.built:
-        # Attributes may come from its shapes.
-        copy.build_from_config(layer.get_build_config() or {})
+    foreign = not _is_known_class(type(layer))
+    if foreign:
+        _build_as(layer, copy)
     layers = keras_private.flatten_layers(layer)
     copies = keras_private.flatten_layers(copy)
     # A layer that makes others when it is built has more.
     if not all(map(_is_same_layer, layers, copies)):
         return False
     # What a class of somebody else's made of Keras' layers, its config may not tell.
-    foreign = not _is_known_class(type(layer))
     return not foreign or all(map(_has_same_config, layers, copies))
+
+
+def _build_as(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Builds a copy: attributes and configs may come from the shapes of a call."""
+    if not copy.built and type(copy).build is not keras.Layer.build:
+        copy.build_from_config(layer.get_build_config() or {})
+    # Those inside of a layer without a `build` are built when it is called.
+    layers = keras_private.flatten_layers(layer, include_self=False)
+    copies = keras_private.flatten_layers(copy, include_self=False)
+    with keras.name_scope(copy.name):
+        for inner, again in zip(layers, copies, strict=False):
+            if inner.built and not again.built and type(inner) is type(again):
+                again.build_from_config(inner.get_build_config() or {})
 
 
 def _is_known_class(cls: Any) -> bool:
@@ -95,8 +107,10 @@ def _has_same_config(layer: keras.Layer, copy: keras.Layer) -> bool:
 
 
 def _is_same(value: Any, other: Any) -> bool:
-    if value is other or isinstance(value, keras.Layer | keras.Variable):
-        return True  # layers are compared by themselves, and variables are copied
+    if value is other or isinstance(value, keras.Variable):
+        return True  # variables are copied
+    if isinstance(value, keras.Layer):
+        return type(value) is type(other)  # and they are compared by themselves
     if isinstance(value, keras.random.SeedGenerator):
         return type(value) is type(other)
     if isinstance(value, dict):

@@ -13,7 +13,12 @@ from tfhyper import keras_graph, keras_private, kits
 from tfhyper.checks import check_instance, check_text
 from tfhyper.kits.kit import Replace
 from tfhyper.layers import StochasticLayer
-from tfhyper.layers.chosen_variables import LOW_RANK, chooses_any, paths_of
+from tfhyper.layers.chosen_variables import (
+    LOW_RANK,
+    chooses_any,
+    paths_of,
+    quantized_inside,
+)
 from tfhyper.summary import Summarized, Summary
 
 # Layers whose weights are moments and tables that training data gave, or fixed, which a
@@ -271,10 +276,9 @@ def _fate(
 ) -> _Fate:
     """Returns what a kit does with a layer if nobody asks for anything else."""
     inside = keras_private.flatten_layers(layer)
-    quantized = any(getattr(x, "quantization_mode", None) is not None for x in inside)
-    low_rank = any(x in LOW_RANK and chooses_any(layer, x) for x in kit.wraps)
-    if quantized and not low_rank:
-        return _Fate("kept", _QUANTIZED, is_left=bool(kit.replaces))
+    if quantized_inside(layer) is not None:
+        if not any(x in LOW_RANK and chooses_any(layer, x) for x in kit.wraps):
+            return _Fate("kept", _QUANTIZED, is_left=bool(kit.replaces))
     takes = at_end or type(layer) in kit.replaces
     if isinstance(layer, StochasticLayer) and not takes:
         return _Fate("kept", _OURS)

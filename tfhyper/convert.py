@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhyper import keras_graph, keras_private, kits
+from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_number
 from tfhyper.conversion import Keep, LayerConversion, Where, plan, replaces
 from tfhyper.kits.kit import Apply, Replace
@@ -142,8 +142,13 @@ def convert(
         return made
 
     copies = keras_graph.Copies(make)
+    outputs_of: dict[int, Structure] = {}
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
+        found = outputs_of[id(operation)] = call_copy(operation, *args, **kwargs)
+        return found
+
+    def call_copy(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
         copy = copies.of(operation)
         if id(operation) not in drawn:
             return copy(*args, **kwargs)
@@ -156,22 +161,14 @@ def convert(
         # The inputs alone: a mode given in the call is not for the kit's layers.
         return copy(args[0] if args else next(iter(kwargs.values())))
 
-    inputs, outputs = keras_graph.rebuild(model, call)
-    with keras_private.deep_graphs():
-        converted = keras.Model(inputs, outputs, name=model.name)
-    used = {layer.name: layer for layer in converted.layers}
-    made = {name for _, name, _ in copies.made()}
-    for layer in converted.layers:
-        ours = isinstance(layer, RandomVariables | ConcreteDropout | StochasticKernel)
-        if ours and layer.name not in made:
-            raise ValueError(
-                "`model` must have layers that keep the names that they are given. "
-                f"Received: one whose copy calls itself '{layer.name}'"
-            )
+    converted = keras_graph.rebuilt(model, call)
+    known = keras_graph.tensors_of(converted)
     for operation, name, copy in copies.made():
         if id(operation) in drawn:
-            if name in used:  # not an output of a nested model that nothing takes
-                _carry(operation, used[name], moped_delta if moped else None)
+            # Not what gives an output of a nested model that nothing takes.
+            if known & {id(x) for x in keras.tree.flatten(outputs_of[id(operation)])}:
+                layer = converted.get_layer(name)
+                _carry(operation, layer, moped_delta if moped else None)
         elif isinstance(operation, keras.Layer):
             keras_graph.copy_weights(operation, copy)
     return converted

@@ -75,6 +75,22 @@ def rebuild(
     return inputs, visit(model, inputs if begin is None else begin(inputs))
 
 
+def rebuilt(model: keras.Model, call: Callable[..., Structure]) -> keras.Model:
+    """Returns the model, by the same name, of a graph that `rebuild` walked anew.
+
+    Args:
+        model: as for `rebuild`, as is the next one.
+        call: what is called for each operation.
+    """
+    return keras_private.model_of(*rebuild(model, call), name=model.name)
+
+
+def tensors_of(model: keras.Model) -> set[int]:
+    """Returns the ids of the tensors that the calls of a model's own graph give."""
+    nodes = keras_private.graph_nodes(model)
+    return {id(x) for node in nodes for x in node.output_tensors}
+
+
 def clone(
     operation: keras.Operation, name: str | None = None
 ) -> keras.Operation | None:
@@ -92,14 +108,15 @@ def clone(
         config = live_config(operation) if layer else operation.get_config()
         if name is not None and "name" in config:
             config = {**config, "name": name}
-        copy = operation.__class__.from_config(config)
-        copy.name = config.get("name", copy.name)  # some give themselves another
+        copy = _made_of(type(operation), config)
         if hasattr(copy, "load_assets"):  # a vocabulary that was adapted to data
             with tempfile.TemporaryDirectory() as folder:
                 operation.save_assets(folder)
                 copy.load_assets(folder)
-        if not layer or not alike.are_alike(operation, copy):
-            return None if layer else copy
+        if not layer:
+            return copy
+        if not alike.are_alike(operation, copy):
+            return None
         lora.carry(operation, copy)
         return copy
     except Exception:  # A layer's config and constructor may raise anything.
@@ -120,9 +137,7 @@ def remake(
         `model`, what stands for it) in the order of the graph.
     """
     copies = Copies(make)
-    inputs, outputs = rebuild(model, lambda x, *a, **k: copies.of(x)(*a, **k))
-    with keras_private.deep_graphs():
-        copy = keras.Model(inputs, outputs, name=model.name)
+    copy = rebuilt(model, lambda x, *a, **k: copies.of(x)(*a, **k))
     pairs = [(x, new) for x, _, new in copies.made() if isinstance(x, keras.Layer)]
     if not model.trainable:
         copy.trainable = False  # of all layers, some of which may be on
@@ -169,9 +184,14 @@ def check_saves(model: keras.Model) -> None:
 
 def renamed(layer: keras.Layer, name: str) -> keras.Layer:
     """Returns an unbuilt layer as another one, by another name."""
-    copy = type(layer).from_config({**live_config(layer), "name": name})
-    copy.name = name  # some give themselves another
-    return copy
+    return _made_of(type(layer), {**live_config(layer), "name": name})
+
+
+def _made_of(cls: type[keras.Operation], config: dict[str, Any]) -> keras.Operation:
+    """Returns what a class makes of a config, by the name that this says."""
+    made = cls.from_config(config)
+    made.name = config.get("name", made.name)  # some give themselves another
+    return made
 
 
 def copy_or_use(operation: keras.Operation, name: str) -> keras.Operation:

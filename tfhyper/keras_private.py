@@ -61,6 +61,14 @@ def deep_graphs() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
+def model_of(
+    inputs: Structure, outputs: Structure, name: str | None = None
+) -> keras.Model:
+    """Returns the functional model between tensors of a graph, however deep it is."""
+    with deep_graphs():
+        return keras.Model(inputs, outputs, name=name)
+
+
 def takes_training(operation: keras.Operation) -> bool:
     """Whether `call` of a layer has an argument `training`; False of an operation.
 

@@ -164,9 +164,7 @@ class Features:
         self._groups: list[tuple[DrawnWeights, list[Draw], Any, keras.Model]] = []
         for point, draws in groups.values():
             tensor, last = _find(point, layer)
-            network = keras.Model(
-                point.network.input, [tensor, point.network.outputs[0]]
-            )
+            network = point.with_outputs([tensor, point.network.outputs[0]])
             found = DrawnWeights(point, network), draws, last, network
             self._groups.append(found)
             self.size += [int(tensor.shape[-1])] * len(draws)

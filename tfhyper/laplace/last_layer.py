@@ -309,7 +309,7 @@ class NetworkParts:
         self._point = point
         # NumPy has no bfloat16.
         cast = keras.layers.Activation("linear", dtype="float32", name="features")
-        self._body = keras.Model(point.network.input, cast(features))
+        self._body = point.with_outputs(cast(features))
         self._head = None
         if head:
             tensor = inputs = keras.Input(features.shape[1:], dtype="float32")

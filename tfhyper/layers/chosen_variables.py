@@ -108,6 +108,13 @@ def chooses_any(layer: keras.Layer, role: str) -> bool:
     return role in map(role_of_variable, paths_of(layer).values())
 
 
+def quantized_inside(layer: keras.Layer) -> keras.Layer | None:
+    """Returns a layer of quantized weights among a layer and those inside of it."""
+    inside = keras_private.flatten_layers(layer)
+    modes = ((x, getattr(x, "quantization_mode", None)) for x in inside)
+    return next((x for x, mode in modes if mode is not None), None)
+
+
 def paths_of(layer: keras.Layer) -> dict[str, keras.Variable]:
     """Returns path within the layer -> variable, of all that can be random.
 

@@ -15,6 +15,7 @@ from tfhyper.layers.chosen_variables import (
     check_where,
     choose,
     patterns_of,
+    quantized_inside,
 )
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
@@ -133,6 +134,8 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         self.posterior.is_taken = True
         self.noise_kind = self.posterior.noise_kind
         self.where = check_where(where)
+        # Symbols of the arguments that the layer was built with, as (args, kwargs).
+        self._symbols: Any = None
         arguments = ["training"] + ["code"] * self.posterior.takes_code
         keras_private.take_call_arguments(self, signature_of(layer, arguments))
 
@@ -150,15 +153,25 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Structure:
         """Returns what the layer returns; builds it first, if it is not built."""
-        if not self.layer.built:
-            # A layer knows the shapes of its own arguments.
-            own = {name: x for name, x in kwargs.items() if name != "code"}
-            symbols = keras.tree.map_structure(_symbol, (args, own))
-            with keras.name_scope(self.name):
-                self.layer(*symbols[0], **symbols[1])
         if not self.built:
+            own = {name: x for name, x in kwargs.items() if name != "code"}
+            self._symbols = keras.tree.map_structure(_symbol, (args, own))
+            if not _is_built(self.layer):
+                self._build_by_call(self.layer)
             self.build()
         return super().__call__(*args, **kwargs)
+
+    def _build_by_call(self, layer: keras.Layer) -> None:
+        """Builds such a layer by what this one was called with.
+
+        A layer knows the shapes of its own arguments, and one without a `build` makes
+        the variables of those inside of it when it is called.
+        """
+        # A call gives a symbol its place in a graph: each has its own.
+        args, kwargs = keras.tree.map_structure(_symbol, self._symbols)
+        # The paths of its variables are those that a call gives them.
+        with keras.name_scope(self.name):
+            layer(*args, **kwargs)
 
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
         """Builds the layer, by the shapes that its `build` takes, and the posterior.
@@ -188,7 +201,10 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         """Returns the chosen variables of another such layer, as it starts."""
         config = _with_other_seeds(live_config(self.layer), seed)
         again = type(self.layer).from_config(config)
-        again.build_from_config(self.layer.get_build_config() or {})
+        if self._symbols is None:
+            again.build_from_config(self.layer.get_build_config() or {})
+        else:
+            self._build_by_call(again)
         found = [x.variable for x in choose(again, self.where)]
         shapes = [tuple(x.variable.shape) for x in choose(self.layer, self.where)]
         if [tuple(x.shape) for x in found] != shapes:
@@ -319,27 +335,38 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Returns what the layer is built from; `None` before it is built."""
-        return {"layer": self.layer.get_build_config()} if self.built else None
+        if not self.built:
+            return None
+        call = keras.saving.serialize_keras_object(self._symbols)
+        return {"layer": self.layer.get_build_config(), "call": call}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer as it was, and the posterior."""
-        if not self.layer.built:
-            # The paths of its variables are those that a call gives them.
+        # Files of before have no "call".
+        self._symbols = keras.saving.deserialize_keras_object(config.get("call"))
+        if self._symbols is not None and not _is_built(self.layer):
+            self._build_by_call(self.layer)
+        elif not self.layer.built:
             with keras.name_scope(self.name):
                 self.layer.build_from_config(config["layer"] or {})
         self.build()
 
 
+def _is_built(layer: keras.layers.Layer) -> bool:
+    """Whether a layer has its variables: one without a `build` says so too early."""
+    return all(x.built for x in keras_private.flatten_layers(layer))
+
+
 def _check_precision(layer: keras.layers.Layer) -> None:
     """Raises ValueError for a built layer of quantized weights, if that is all."""
-    for inner in keras_private.flatten_layers(layer):
-        mode = getattr(inner, "quantization_mode", None)
-        if mode is not None and not adapters_of(layer):
-            raise ValueError(
-                "`layer` must have weights of full precision, or low-rank factors: "
-                f"quantized ones have no posterior. Received: layer '{layer.name}' "
-                f"({type(layer).__name__}) with '{inner.name}', quantized to {mode!r}"
-            )
+    inner = quantized_inside(layer)
+    if inner is not None and not adapters_of(layer):
+        raise ValueError(
+            "`layer` must have weights of full precision, or low-rank factors: "
+            f"quantized ones have no posterior. Received: layer '{layer.name}' "
+            f"({type(layer).__name__}) with '{inner.name}', quantized to "
+            f"{inner.quantization_mode!r}"
+        )
 
 
 def _states_of(layer: keras.layers.Layer) -> list[keras.Variable]:

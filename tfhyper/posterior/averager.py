@@ -306,8 +306,7 @@ class Averager(abc.ABC):
         for i, network in enumerate(networks):
             network.name = f"draw{i}"
         outputs = self.task.average([network(inputs) for network in networks])
-        with keras_private.deep_graphs():
-            return keras.Model(inputs, outputs, name="average")
+        return keras_private.model_of(inputs, outputs, "average")
 
     def predict(
         self,

@@ -187,8 +187,8 @@ def moments_network(
         return outputs
 
     inputs, _ = keras_graph.rebuild(network, call)
-    with keras_private.deep_graphs():
-        return keras.Model(inputs, [x for name in batch_norms for x in found[name]])
+    moments = [x for name in batch_norms for x in found[name]]
+    return keras_private.model_of(inputs, moments)
 
 
 class PooledMoments:

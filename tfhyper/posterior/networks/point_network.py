@@ -108,8 +108,8 @@ class PointNetwork:
         inputs, outputs = keras_graph.rebuild(model, self._call, begin)
         _check_last(model)
         outputs = self._finish(outputs)
-        with keras_private.deep_graphs():
-            self.network = keras.Model(inputs, outputs, name=f"{model.name}_point")
+        name = f"{model.name}_point"
+        self.network = keras_private.model_of(inputs, outputs, name)
         # What stands for a BatchNorm in the graph, and the layer that has its moments.
         norms = [
             (copy, original if isinstance(copy, UsedLayer) else copy)
@@ -208,6 +208,14 @@ class PointNetwork:
     def random_layers(self) -> list[StochasticLayer]:
         """The layers in which one draw differs from another."""
         return [x for x in self._noise_layers.values() if x.is_random]
+
+    def with_outputs(self, outputs: Structure) -> keras.Model:
+        """Returns a model of the same layers that gives other tensors of the network.
+
+        Args:
+            outputs: symbolic tensors of `network`, or made of these.
+        """
+        return keras_private.model_of(self.network.input, outputs)
 
     def pairs(self) -> Iterator[tuple]:
         """Yields operations and what stands for them, in the order of the graph."""

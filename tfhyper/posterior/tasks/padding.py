@@ -24,7 +24,7 @@ class Padding:
         mask = keras_private.mask_of(model.outputs[0])
         self._network = None
         if mask is not None:
-            self._network = keras.Model(list(model.inputs), mask)
+            self._network = keras_private.model_of(list(model.inputs), mask)
 
     def __bool__(self) -> bool:
         """Whether the output has a mask."""

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from tfhyper import keras_private
 from tfhyper.metrics.bounds import Score
 from tfhyper.posterior.tasks.positions import check_weights
 from tfhyper.posterior.tasks.shown import plot
@@ -465,7 +466,7 @@ def _with_one_output(model: keras.Model, index: int, name: str) -> keras.Model:
     """Returns a model of one of the outputs, compiled with its loss."""
     output = model.output
     output = output[name] if isinstance(output, dict) else output[index]
-    found = keras.Model(model.inputs, output)
+    found = keras_private.model_of(model.inputs, output)
     loss = getattr(model, "loss", None)
     if isinstance(loss, Mapping):
         loss = loss.get(name)
