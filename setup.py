@@ -70,9 +70,12 @@ TENSORBOARD = ["tensorboard>=2.18"]
 # The other backends: install one, and set KERAS_BACKEND before the first import.
 JAX = ["jax>=0.4.34"]
 TORCH = ["torch>=2.5"]
+# What examples/text.py and examples/forecast.py have their data from.
+SEQUENCES = ["babel>=2.14", "vega_datasets>=0.9"]
 # What examples/ and the commands that report on a training draw their pictures with.
 EXAMPLES = [*PLOTS, *TENSORBOARD]
 DOCS = [
+    *SEQUENCES,
     "jupytext>=1.16",
     "matplotlib>=3.8",
     'myst-nb>=1.2; python_version >= "3.11"',
@@ -87,6 +90,7 @@ TEST = [
     # `benchmarks/gpu_hour.py` and the other backend that users choose most.
     *JAX,
     *EXAMPLES,
+    *SEQUENCES,
     # What `.ci/package.py` and `.ci/run` build and check with.
     "build>=1.2",
     "check-wheel-contents>=0.6",
@@ -172,6 +176,7 @@ setup(
         "hub": HUB,
         "jax": JAX,
         "plots": PLOTS,
+        "sequences": SEQUENCES,
         "serve": SERVE,
         "tensorboard": TENSORBOARD,
         "test": TEST,

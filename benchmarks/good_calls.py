@@ -558,6 +558,18 @@ GOOD: dict[str, Callable[[], dict]] = {
         "labels": MAP_LABELS,
         "num_classes": 3,
     },
+    "data.ArrayBatches": lambda: {
+        "x": IMAGES,
+        "y": np.zeros(len(IMAGES)),
+        "batch_size": 2,
+    },
+    "data.ArrayBatches.train_from": lambda: {
+        "self": data.ArrayBatches(IMAGES, np.zeros(len(IMAGES)), 2),
+        "epoch": 1,
+    },
+    "data.encode_texts": lambda: {"texts": ["ab"], "alphabet": "abc", "length": 4},
+    "data.language_names": lambda: {"languages": ["de", "fr"]},
+    "data.written_dates": lambda: {"languages": ["de", "fr"], "count": 3},
     "data.GANBatches": lambda: {
         "images": IMAGES,
         "batch_size": 2,
@@ -1490,6 +1502,7 @@ NOT_CALLED: dict[str, str] = {
             "data.DatasetSpec",
             "data.PicturePair",
             "data.Standardization",
+            "data.LabelledTexts",
             "data.Table",
             "export.FileReport",
             "detection.DDUPrediction",
@@ -1965,6 +1978,14 @@ _FACTOR = {"steps": bv.integer()}
 
 # Name of a callable, or of a module and a dot -> arguments -> what they may be there.
 DOMAINS: dict[str, dict[str, bv.Domain]] = {
+    "data.ArrayBatches": {"x": bv.numbers(), "y": bv.numbers()},
+    "data.encode_texts": {
+        "texts": bv.sequence(numbers=[3]),
+        "alphabet": bv.text(),
+        "length": bv.integer(),
+    },
+    "data.language_names": {"languages": bv.names(), "longest": bv.integer()},
+    "data.written_dates": {"languages": bv.names(), "count": bv.integer()},
     "data.GANBatches": {
         "images": bv.numbers(tied=None),
         "labelled": bv.numbers(tied=None),

@@ -272,11 +272,13 @@ GROUPS: list[tuple[str, str, str, str]] = [
     (
         "Data",
         "data",
-        "Images that come with the package, TensorFlow Datasets, folders, and tables.",
+        "Images with the package, TensorFlow Datasets, folders, tables, texts.",
         """data.load_arrays data.load data.load_segmentation data.load_super_resolution
         data.Data data.DATASETS data.picture_pairs data.PicturePair data.read_picture
         data.reduce_picture data.repeat_batches data.DatasetSpec
-        data.median_frequency_weights
+        data.median_frequency_weights data.ArrayBatches
+        data.language_names data.written_dates data.LabelledTexts data.DATE_PARTS
+        data.encode_texts
         data.load_table data.check_table data.Table data.standardization
         data.Standardization data.split_rows data.fold_rows""",
     ),

@@ -6,11 +6,21 @@ Datasets are imported when they are first needed: the set that this package carr
 `fashion_mnist_small`, comes as arrays without either. `load_table` reads tables of
 numbers for regression, `load_segmentation` folders of images and masks, and
 `load_super_resolution` folders of pictures, each with a small one that it is to be made
-of; `picture_pairs`, `read_picture` and `reduce_picture` are its parts.
+of; `picture_pairs`, `read_picture` and `reduce_picture` are its parts. `ArrayBatches`
+makes of arrays what a training resumes on; `language_names` and `written_dates` make
+labelled texts, and `encode_texts` numbers of texts.
 """
 
+from tfhyper.data.array_batches import ArrayBatches
 from tfhyper.data.arrays import load_arrays
 from tfhyper.data.gan_batches import GANBatches
+from tfhyper.data.languages import (
+    DATE_PARTS,
+    LabelledTexts,
+    encode_texts,
+    language_names,
+    written_dates,
+)
 from tfhyper.data.pairs import median_frequency_weights
 from tfhyper.data.pipeline import Data, load
 from tfhyper.data.repeat import repeat_batches
@@ -34,15 +44,20 @@ from tfhyper.data.tables import (
 )
 
 __all__ = [
+    "ArrayBatches",
     "DATASETS",
+    "DATE_PARTS",
     "Data",
     "DatasetSpec",
     "GANBatches",
+    "LabelledTexts",
     "PicturePair",
     "Standardization",
     "Table",
     "check_table",
+    "encode_texts",
     "fold_rows",
+    "language_names",
     "load",
     "load_arrays",
     "load_segmentation",
@@ -55,4 +70,5 @@ __all__ = [
     "repeat_batches",
     "split_rows",
     "standardization",
+    "written_dates",
 ]

@@ -168,7 +168,7 @@ class CyclicSGMCMC(KeepSets):
 
     Example:
 
-    >>> rate = tfhyper.training.CosineCycles(0.1, steps=6 * 63, cycles=2)
+    >>> rate = tfhyper.training.CosineCycles(0.1, steps=6 * 7, cycles=2)
     >>> optimizer = tfhyper.training.SGHMC(
     ...     rate, num_examples=2000, temperature=0.005, exploration=0.6)
     >>> model.compile(optimizer, "sparse_categorical_crossentropy")

@@ -89,8 +89,10 @@ class WeightAverage(KeepMoments):
 
     Example:
 
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(),
+    ...     keras.layers.Dense(10, activation="softmax")])
     >>> average = tfhyper.training.WeightAverage(start=0.5)
-    >>> rate = tfhyper.training.AveragingRate(0.1, start=2 * 63, final=0.05)
+    >>> rate = tfhyper.training.AveragingRate(0.1, start=2 * 7, final=0.05)
     >>> model.compile(
     ...     keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy")
     >>> history = model.fit(
@@ -140,7 +142,7 @@ class SWAG(KeepMoments):
     Example:
 
     >>> swag = tfhyper.training.SWAG(rank=2, start=0.5)
-    >>> rate = tfhyper.training.AveragingRate(0.1, start=2 * 63, final=0.05)
+    >>> rate = tfhyper.training.AveragingRate(0.1, start=2 * 7, final=0.05)
     >>> model.compile(
     ...     keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy")
     >>> history = model.fit(

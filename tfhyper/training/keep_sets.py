@@ -55,7 +55,9 @@ class Snapshots(KeepSets):
 
     Example:
 
-    >>> rate = tfhyper.training.CosineCycles(0.1, steps=6 * 63, cycles=3)
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(),
+    ...     keras.layers.Dense(10, activation="softmax")])
+    >>> rate = tfhyper.training.CosineCycles(0.1, steps=6 * 7, cycles=3)
     >>> model.compile(
     ...     keras.optimizers.SGD(rate, 0.9), "sparse_categorical_crossentropy")
     >>> snapshots = tfhyper.training.Snapshots(cycles=3)
@@ -117,7 +119,7 @@ class FastGeometric(KeepSets):
     Example:
 
     >>> rate = tfhyper.training.GeometricRate(
-    ...     0.1, start=4 * 63, cycle_steps=2 * 63, high=0.05, low=0.01)
+    ...     0.1, start=4 * 7, cycle_steps=2 * 7, high=0.05, low=0.01)
     >>> keep = tfhyper.training.FastGeometric(start=4, cycle_epochs=2)
     >>> keep.due(epochs=10)
     [5, 7, 9]

@@ -187,9 +187,8 @@ class KeptWeights(KeptPosterior):
     >>> network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
     >>> sets = []
     >>> for seed in range(3):
-    ...     network.layers[0].kernel.assign(
-    ...         keras.random.normal((64, 10), seed=seed))
-    ...     sets.append(network.get_weights())
+    ...     kernel = keras.random.normal((64, 10), seed=seed)
+    ...     sets.append([np.asarray(kernel), np.zeros(10)])
     >>> posterior = tfhyper.KeptWeights(network, sets)
     >>> tfhyper.PosteriorPredictor(posterior, outputs="logits").num_draws
     3
