@@ -74,6 +74,8 @@ TORCH = ["torch>=2.5"]
 SEQUENCES = ["babel>=2.14", "vega_datasets>=0.9"]
 # What examples/ and the commands that report on a training draw their pictures with.
 EXAMPLES = [*PLOTS, *TENSORBOARD]
+# What examples/ray_predict.py and examples/ray_train.py run on.
+RAY = ["ray[data,train]>=2.40"]
 DOCS = [
     *SEQUENCES,
     "jupytext>=1.16",
@@ -90,6 +92,7 @@ TEST = [
     # `benchmarks/gpu_hour.py` and the other backend that users choose most.
     *JAX,
     *EXAMPLES,
+    *RAY,
     *SEQUENCES,
     # What `.ci/package.py` and `.ci/run` build and check with.
     "build>=1.2",
@@ -176,6 +179,7 @@ setup(
         "hub": HUB,
         "jax": JAX,
         "plots": PLOTS,
+        "ray": RAY,
         "sequences": SEQUENCES,
         "serve": SERVE,
         "tensorboard": TENSORBOARD,

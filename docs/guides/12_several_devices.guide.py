@@ -103,7 +103,12 @@ print("largest difference of a weight", difference)
 # python examples/train.py --strategy=multi_worker --workdir=/shared/run
 # ```
 #
-# The second line is started on each machine, with `TF_CONFIG` in its environment.
+# The second line is started on each machine, with `TF_CONFIG` in its environment, as
+# Kubernetes' training operator does (`examples/jobs/tfjob.yaml`). On a cluster of Ray,
+# `examples/ray_train.py` trains by the same flags, and `examples/ray_predict.py`
+# predicts what is too much for one machine by a predictor that was saved
+# (`pip install "tfhyper[ray]"`).
+#
 # `tfhyper.training.fit_in_workdir` trains in a folder: stopped at any moment and called
 # again, it ends with the weights that it would have had, bit for bit. What was measured
 # is in [the results](../results/generated/what-a-training-step-costs).
