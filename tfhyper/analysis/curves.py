@@ -248,7 +248,11 @@ def _draw_lines(axes: "Axes", lines: dict[str, tuple[np.ndarray, np.ndarray]]) -
     else:
         axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
+    if len(lines) <= 4:
+        axes.legend(frameon=False, fontsize=8)
+    else:  # more would hide the lines
+        below = {"loc": "outside lower center", "ncols": 2}
+        axes.figure.legend(frameon=False, fontsize=7, **below)
     tidy(axes)
 
 
