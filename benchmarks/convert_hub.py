@@ -18,8 +18,8 @@ def is_installed() -> bool:
     return importlib.util.find_spec("keras_hub") is not None
 
 
-class HubModel(NamedTuple):
-    """A family.
+class ModelOfTable(NamedTuple):
+    """A model, and what to call it with.
 
     Attributes:
         make: makes the model.
@@ -116,45 +116,47 @@ def _efficientnet() -> keras.Model:
 
 
 MODELS = {
-    "KerasHub BERT": HubModel(lambda: _models().BertBackbone(**ENCODER), _segments),
-    "KerasHub BERT, text classifier": HubModel(
+    "KerasHub BERT": ModelOfTable(lambda: _models().BertBackbone(**ENCODER), _segments),
+    "KerasHub BERT, text classifier": ModelOfTable(
         lambda: _models().BertTextClassifier(
             backbone=_models().BertBackbone(**ENCODER), num_classes=3
         ),
         _segments,
     ),
-    "KerasHub DeiT": HubModel(
+    "KerasHub DeiT": ModelOfTable(
         lambda: _models().DeiTBackbone(**PATCHES, intermediate_dim=16), _image
     ),
-    "KerasHub DistilBERT": HubModel(
+    "KerasHub DistilBERT": ModelOfTable(
         lambda: _models().DistilBertBackbone(**ENCODER), _tokens
     ),
-    "KerasHub EfficientNet": HubModel(_efficientnet, _image),
-    "KerasHub GPT-2": HubModel(lambda: _models().GPT2Backbone(**ENCODER), _tokens),
-    "KerasHub GPT-2, language model": HubModel(
+    "KerasHub EfficientNet": ModelOfTable(_efficientnet, _image),
+    "KerasHub GPT-2": ModelOfTable(lambda: _models().GPT2Backbone(**ENCODER), _tokens),
+    "KerasHub GPT-2, language model": ModelOfTable(
         lambda: _models().GPT2CausalLM(backbone=_models().GPT2Backbone(**ENCODER)),
         _tokens,
     ),
-    "KerasHub Gemma": HubModel(
+    "KerasHub Gemma": ModelOfTable(
         lambda: _models().GemmaBackbone(**DECODER, head_dim=4), _tokens
     ),
-    "KerasHub Gemma, language model": HubModel(
+    "KerasHub Gemma, language model": ModelOfTable(
         lambda: _models().GemmaCausalLM(
             backbone=_models().GemmaBackbone(**DECODER, head_dim=4)
         ),
         _tokens,
     ),
-    "KerasHub MobileNet": HubModel(_mobilenet, _image),
-    "KerasHub ResNet": HubModel(_resnet, _image),
-    "KerasHub ResNet, image classifier": HubModel(
+    "KerasHub MobileNet": ModelOfTable(_mobilenet, _image),
+    "KerasHub ResNet": ModelOfTable(_resnet, _image),
+    "KerasHub ResNet, image classifier": ModelOfTable(
         lambda: _models().ResNetImageClassifier(backbone=_resnet(), num_classes=3),
         _image,
     ),
-    "KerasHub RoBERTa": HubModel(lambda: _models().RobertaBackbone(**ENCODER), _tokens),
-    "KerasHub ViT": HubModel(
+    "KerasHub RoBERTa": ModelOfTable(
+        lambda: _models().RobertaBackbone(**ENCODER), _tokens
+    ),
+    "KerasHub ViT": ModelOfTable(
         lambda: _models().ViTBackbone(**PATCHES, mlp_dim=16), _image
     ),
-    "KerasHub ViT, image classifier": HubModel(
+    "KerasHub ViT, image classifier": ModelOfTable(
         lambda: _models().ViTImageClassifier(
             backbone=_models().ViTBackbone(**PATCHES, mlp_dim=16), num_classes=3
         ),

@@ -19,15 +19,16 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import convert_hub
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
-from convert_table import KITS, TOLERANCE, mean_network
+from convert_hub import ModelOfTable
+from convert_table import KITS, TOLERANCE, difference_of, mean_network
 from report import markdown_table, provenance, show_own_flags, write_json
 
 import tfhyper
@@ -70,32 +71,19 @@ WHOLE = (
 )
 
 
-class Row(NamedTuple):
-    """A model of the table.
-
-    Attributes:
-        make: makes the model.
-        inputs: makes inputs of it.
-    """
-
-    make: Callable[[], keras.Model]
-    inputs: Callable[[], Any]
-
-
-def rows() -> dict[str, Row]:
+def rows() -> dict[str, ModelOfTable]:
     """Returns the models that are here, by name."""
     names = [x for x in dir(keras.applications) if x[0].isupper()]
     found = {name: _application(name) for name in names}
     if convert_hub.is_installed():
-        hub = convert_hub.MODELS.items()
-        found |= {name: Row(one.make, one.inputs) for name, one in hub}
+        found |= convert_hub.MODELS
     return found
 
 
-def _application(name: str) -> Row:
+def _application(name: str) -> ModelOfTable:
     size = SIZES.get(name, 32)
     options = {"weights": None, "classes": CLASSES, "classifier_activation": None}
-    return Row(
+    return ModelOfTable(
         lambda: getattr(keras.applications, name)(
             input_shape=(size, size, 3), **options
         ),
@@ -105,7 +93,7 @@ def _application(name: str) -> Row:
     )
 
 
-def make_model(row: Row) -> keras.Model:
+def make_model(row: ModelOfTable) -> keras.Model:
     """Returns a model of which no norm or bias is as it starts."""
     keras.utils.set_random_seed(1)
     model = row.make()
@@ -161,15 +149,9 @@ def judge(model: keras.Model, inputs: Any, kit: str) -> dict[str, Any]:
             copy = tfhyper.convert(model, KITS[kit]())
     except ValueError as error:
         return {**found, "error": str(error)[:500]}
-    given = _flat(mean_network(copy)(inputs, training=False))
-    expected = _flat(model(inputs, training=False))
-    pairs = zip(given, expected, strict=True)
-    differences = [np.abs(a - b).max() / np.abs(b).max() for a, b in pairs]
-    return {**found, "difference": float(max(differences))}
-
-
-def _flat(outputs: Any) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+    given = mean_network(copy)(inputs, training=False)
+    expected = model(inputs, training=False)
+    return {**found, "difference": difference_of(given, expected)}
 
 
 def go_the_whole_way(model: keras.Model, inputs: Any) -> dict[str, Any]:

@@ -208,12 +208,22 @@ def judge(name: str, kit: str) -> dict[str, Any]:
     line = next(x for x in lines if x.layer.weights)
     found = {"action": line.action, "reason": line.reason, "is_left": line.is_left}
     x = make_inputs(name)
-    expected = ops.convert_to_numpy(model(x, training=False))
     keep = [line.layer.name] if line.is_left else []
     copy = mean_network(tfhyper.convert(model, made, keep=keep))
-    given = ops.convert_to_numpy(copy(x, training=False))
-    found["difference"] = float(np.abs(given - expected).max() / np.abs(expected).max())
+    expected = model(x, training=False)
+    found["difference"] = difference_of(copy(x, training=False), expected)
     return found
+
+
+def difference_of(given: Any, expected: Any) -> float:
+    """Returns the largest difference of outputs, over the largest of each expected."""
+    pairs = [map(ops.convert_to_numpy, x) for x in _pairs(given, expected)]
+    return float(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
+
+
+def _pairs(given: Any, expected: Any) -> list[tuple[Any, Any]]:
+    leaves = [keras.tree.flatten(x) for x in (given, expected)]
+    return list(zip(*leaves, strict=True))
 
 
 def table(names: list[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:

@@ -251,8 +251,9 @@ def _draw_lines(axes: "Axes", lines: dict[str, tuple[np.ndarray, np.ndarray]]) -
     if len(lines) <= 4:
         axes.legend(frameon=False, fontsize=8)
     else:  # more would hide the lines
-        below = {"loc": "outside lower center", "ncols": 2}
-        axes.figure.legend(frameon=False, fontsize=7, **below)
+        axes.figure.legend(
+            loc="outside lower center", ncols=2, frameon=False, fontsize=7
+        )
     tidy(axes)
 
 

@@ -17,24 +17,12 @@ from tfhyper.kits.kit import (
     through,
 )
 from tfhyper.layers import MCDropout
+from tfhyper.layers.concrete_dropout import KERNELS
 from tfhyper.layers.seeds import check_seed
 from tfhyper.layers.stock_dropout import DROPOUTS, mask_of_channels, mask_shape
 from tfhyper.tensor_types import Shape, Tensor
 
-WEIGHTED = (
-    keras.layers.Conv1D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3D,
-    keras.layers.Conv3DTranspose,
-    keras.layers.Dense,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.EinsumDense,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-)
+WEIGHTED = (*KERNELS, keras.layers.EinsumDense)
 
 
 Unit: TypeAlias = Literal["element", "filter"]
