@@ -8,6 +8,7 @@ import base64
 import http.server
 import io
 import json
+import re
 import threading
 
 import keras
@@ -59,7 +60,7 @@ def network(kind):
         return keras.Model(inputs, x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     activation = "sigmoid" if kind == "labels" else None
-    outputs = {"labels": 3, "numbers": 2, "number": 1}[kind]
+    outputs = {"labels": 3, "sets": 3, "numbers": 2, "number": 1, "interval": 1}[kind]
     x = keras.layers.Dense(outputs, activation, kernel_initializer=wide)(x)
     return keras.Model(inputs, x)
 
@@ -67,9 +68,14 @@ def network(kind):
 def exported(kind, folder):
     """Returns the path of a SavedModel, with a rule that rejects some of the images."""
     options = {"outputs": "mean", "noise_variance": 0.01}
-    options = options if kind.startswith(("number", "picture")) else {}
+    options = options if kind.startswith(("number", "picture", "interval")) else {}
     predictor = tfhyper.PosteriorPredictor(network(kind), 5, **options)
-    if kind not in ("numbers", "pictures"):
+    if kind in ("sets", "interval"):
+        rng = np.random.default_rng(0)
+        x = rng.uniform(-1, 1, (40, 28, 28, 1)).astype("float32")
+        y = rng.integers(0, 3, 40) if kind == "sets" else rng.normal(size=40)
+        predictor.fit_conformal(x, y, alpha=0.2)
+    elif kind not in ("numbers", "pictures"):
         x = ((IMAGES / 255 - 0.3) / 0.35).astype("float32")
         predictor.fit_rejection(x, coverage=0.6)
     names = {} if options else {"class_names": NAMES}
@@ -232,6 +238,7 @@ def test_a_number_has_intervals_and_is_unknown_where_the_model_says(views):
     views.show("number")
     browser = views.browser
     assert browser.evaluate("!intervals.hidden && bars.hidden && map.hidden")
+    assert browser.evaluate("document.querySelector('#promise').hidden")
     said = set()
     for place in range(4):
         found = views.choose(place)
@@ -328,3 +335,25 @@ def test_labels_have_bars_and_some_are_unknown(views):
         assert reason.startswith("Unknown: ") == bool(rejected.any())
     assert told == {True, False}
     views.check_page()
+
+
+def test_sets_and_intervals_say_what_they_promise(views):
+    found = views.show("sets")
+    held = [name for name, held in zip(NAMES, found["sets"], strict=True) if held]
+    assert 0 < len(held)
+    (said,) = texts(views.browser, "#promise")
+    assert said == (
+        f"Not to be ruled out: {', '.join(held)}. "
+        "Such sets hold the right class for 80.0 % of images."
+    )
+    views.check_page()
+    found = views.show("interval")
+    (said,) = texts(views.browser, "#promise")
+    ends = re.match(
+        r"(\S+) to (\S+): such intervals hold the truth for 80.0 % of images.$", said
+    )
+    np.testing.assert_allclose(
+        [float(x) for x in ends.groups()],
+        [found["lower"].item(), found["upper"].item()],
+        rtol=6e-3,
+    )

@@ -76,7 +76,7 @@ async function look() {
   const found = await infer(
     model,
     [steps[place]],
-    outputs(...view.outputs),
+    [...outputs(...view.outputs), ...(model.conformal ? view.promised : [])],
     looking.signal,
   );
   const context = { nameOf, rejection: model.rejection, image: steps[place] };
@@ -84,6 +84,9 @@ async function look() {
   the("verdict").textContent = verdict;
   the("reason").textContent = reason;
   the("reason").hidden = !reason;
+  the("promise").hidden = !model.conformal;
+  if (model.conformal)
+    the("promise").textContent = view.promise(found, model.conformal.alpha, nameOf);
   the("prediction").classList.toggle("rejected", rejected);
   the("drawn").textContent = `: the average of ${found.members[0].length} networks`;
   const most = view.most(found);

@@ -1,6 +1,6 @@
 // The Open Inference Protocol, version 2, as far as the page needs it.
 
-import { kindOf } from "./views.js";
+import { kindOf, VIEWS } from "./views.js";
 
 /** An error whose message is for the person in front of the page. */
 export class Trouble extends Error {}
@@ -44,22 +44,23 @@ export async function models() {
   return index.filter((entry) => entry.state === "READY").map((entry) => entry.name);
 }
 
-/** Returns by what a model rejects, {score, threshold}, or null if it does not say. */
-function rejectionOf(outputs, description) {
-  if (!outputs.some((output) => output.name === "rejected")) return null;
+/** Returns a part of a model's description if it has an output, and null if not. */
+function describedBy(name, part, outputs, description) {
+  if (!outputs.some((output) => output.name === name)) return null;
   try {
-    return JSON.parse(description).rejection ?? {};
+    return JSON.parse(description)[part] ?? {};
   } catch {
     return {};
   }
 }
 
 /**
- * Returns a model's {name, kind, input, size, classNames, rejection}.
+ * Returns a model's {name, kind, input, size, classNames, rejection, conformal}.
  *
- * The kind is a key of VIEWS. The last is null for a model without the output
- * "rejected", and else {score, threshold}, as far as the server says them. Refuses what
- * takes no images, or gives nothing that there is a view of.
+ * The kind is a key of VIEWS. The last two are null for a model without the output
+ * "rejected", or "sets" and "lower", and else {score, threshold} and {alpha}, as far as
+ * the server says them. Refuses what takes no images, or gives nothing that there is a
+ * view of.
  */
 export async function describe(name) {
   const {
@@ -77,6 +78,7 @@ export async function describe(name) {
     width > 0 &&
     [1, 3].includes(channels);
   const kind = kindOf(outputs);
+  const [promised] = VIEWS[kind]?.promised ?? [];
   if (!fits || kind === null) {
     throw new Trouble(
       `The model "${name}" does not take images of bytes, which this page is for, or ` +
@@ -91,7 +93,8 @@ export async function describe(name) {
     input: input.name,
     size: { height, width, channels },
     classNames: parameters?.class_names,
-    rejection: rejectionOf(outputs, parameters?.description),
+    rejection: describedBy("rejected", "rejection", outputs, parameters?.description),
+    conformal: describedBy(promised, "conformal", outputs, parameters?.description),
   };
 }
 

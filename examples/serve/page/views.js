@@ -50,6 +50,11 @@ export function uncertainty(view, found, place = 0) {
   );
 }
 
+/** Returns in words how often a promise is kept, as far as the model says it. */
+function often(alpha) {
+  return alpha === undefined ? " as often as was asked" : ` for ${percent(1 - alpha)} of images`;
+}
+
 /** Returns in words why an image has no answer. */
 function reason({ score, threshold }, found, confidence, unit) {
   if (score === "confidence")
@@ -73,8 +78,18 @@ const classes = {
   most: (found) => mostOf(found.probabilities[0]),
   mostWords: "all classes equally likely",
   panels: ["bars"],
+  promised: ["sets"],
 
   said: (found, place, nameOf) => nameOf(found.class[place]),
+
+  /** Returns in words what is promised of an image. */
+  promise(found, alpha, nameOf) {
+    const held = found.sets[0].flatMap((isHeld, i) => (isHeld ? [nameOf(i)] : []));
+    return held.length
+      ? `Not to be ruled out: ${held.join(", ")}. Such sets hold the right class${often(alpha)}.`
+      : "Every class is ruled out: it is like none of the images that the rule was " +
+          "chosen on.";
+  },
 
   show(found, { nameOf, rejection }) {
     const [probabilities, best] = [found.probabilities[0], found.class[0]];
@@ -95,6 +110,7 @@ const labels = {
   ...classes,
   outputs: ["probabilities", "label", "members", ...PARTS],
   alongSlider: ["label", ...PARTS],
+  promised: [],
   most: () => LABEL_MOST,
   mostWords: "as likely there as not",
 
@@ -144,6 +160,16 @@ const numbers = {
   unit: "squared units",
   most: (found) => mean(listed(found, "variance")) || 1,
   panels: ["intervals"],
+  promised: ["lower", "upper"],
+
+  promise(found, alpha, nameOf) {
+    const [lower, upper] = [listed(found, "lower"), listed(found, "upper")];
+    const each = lower.map((low, i) => {
+      const name = lower.length > 1 ? `${nameOf(i)} ` : "";
+      return `${name}${short(low)} to ${short(upper[i])}`;
+    });
+    return `${each.join("; ")}: such intervals hold the truth${often(alpha)}.`;
+  },
 
   said: (found, place) => listed(found, "mean", place).slice(0, 2).map(short).join(", "),
 
@@ -241,6 +267,7 @@ function heat(share) {
 
 const maps = {
   ...classes,
+  promised: [],
   outputs: ["probabilities", "class", "members", ...PARTS],
   alongSlider: null, // as many numbers as all pixels of all images
   most: (found) => mostOf(found.probabilities[0][0][0]),
@@ -355,6 +382,7 @@ function drawMap(found, nameOf, image) {
 
 const pictures = {
   ...numbers,
+  promised: [],
   alongSlider: null, // as many numbers as all pixels of all images
   panels: ["map"],
 
