@@ -35,7 +35,7 @@ class Predict:
     """What a worker does: it loads the predictor once, and predicts each block."""
 
     def __init__(self, path: str, batch_size: int):
-        from tfhyper.cli.compare import load_predictor
+        from tfhyper.cli.predictor_files import load_predictor
 
         self._predictor = load_predictor(path)
         self._batch_size = batch_size

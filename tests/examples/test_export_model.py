@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
@@ -86,3 +87,29 @@ def test_bad_flags_end_with_a_message(tmp_path, workdir):
     process = run_script(f"--workdir={workdir}", "--sampling_examples=0")
     assert process.returncode != 0
     assert "--sampling_examples must be positive" in process.stderr
+
+
+def test_the_file_of_a_predictor_of_another_kind_is_exported(tmp_path):
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    predictor = tfhyper.Laplace(model).fit(x, y, verbose=0).predictor(num_draws=3)
+    path, output = tmp_path / "laplace.tfhyper", tmp_path / "model" / "1"
+    predictor.save(path)
+    flags = [f"--predictor={path}", "--nobytes"]
+    process = run_script(*flags, f"--output={output}")
+    assert process.returncode == 0, process.stderr
+    assert_same(run(output, inputs=x[:5]), predictor.predict(x[:5]))
+    refused = run_script(*flags)
+    assert refused.returncode == 1
+    assert "--output must be given with --predictor" in refused.stderr
+    model.save(tmp_path / "model.keras")
+    refused = run_script(
+        f"--predictor={tmp_path / 'model.keras'}", "--nobytes", f"--output={output}"
+    )
+    assert refused.returncode == 1
+    assert "must be the file of a predictor" in refused.stderr

@@ -17,13 +17,11 @@ from absl import flags
 
 from tfhyper import models, saving, shift, training
 from tfhyper.cli.methods import METHODS, Made, network
+from tfhyper.cli.predictor_files import load_predictor
 from tfhyper.cli.report import check_flags
 from tfhyper.cli.scripting import write_figure, write_json
 from tfhyper.comparison import ComparisonTable, evaluate
 from tfhyper.data import Data, load
-from tfhyper.laplace import LaplacePredictor
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
-from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.text import markdown_table
 from tfhyper.whole_files import whole_file
 
@@ -101,25 +99,6 @@ def train(name: str, seed: int) -> tuple[keras.Model, float]:
     return model, _seconds(clock)
 
 
-def load_predictor(path: str) -> BasePredictor | keras.Model:
-    """Returns the predictor of a file of any kind, or the model of a .keras file."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(
-            f"--predictors must name files that are there. Received: {path}"
-        )
-    if path.endswith(".keras"):
-        return saving.load_model(path)
-    reasons = []
-    for kind in (PosteriorPredictor, DeepEnsemble, LaplacePredictor):
-        try:
-            return kind.load(path)
-        except ValueError as error:
-            reasons.append(f"{kind.__name__}: {error}")
-    raise ValueError(
-        "--predictors must name files of predictors. Received: " + "; ".join(reasons)
-    )
-
-
 def named_files() -> dict[str, str]:
     """Returns name -> path of --predictors."""
     found: dict[str, str] = {}
@@ -160,7 +139,12 @@ def check_methods() -> None:
 def make_predictors() -> tuple[dict[str, Any], dict[str, float]]:
     """Returns the predictors by their names, and the seconds of those trained here."""
     # What is no predictor is said before the trainings.
-    files = {name: load_predictor(path) for name, path in named_files().items()}
+    files = {
+        name: saving.load_model(path)
+        if path.endswith(".keras")
+        else load_predictor(path)
+        for name, path in named_files().items()
+    }
     found: dict[str, Any] = {}
     costs: dict[str, float] = {}
     seeds = [int(x) for x in FLAGS.seeds]

@@ -2,6 +2,7 @@
 
 tfhyper export --workdir=runs/train --output=models/fashion/1
 tfhyper export --workdir=runs/train --format=onnx --weights=float16
+tfhyper export --predictor=laplace.tfhyper --nobytes --output=models/laplace/1
 """
 
 import dataclasses
@@ -15,9 +16,11 @@ from absl import flags
 from tfhyper import export
 from tfhyper.cli import report
 from tfhyper.cli.flag_sets import FORMATS
+from tfhyper.cli.predictor_files import load_predictor
 from tfhyper.data import DATASETS
 from tfhyper.export.runtimes import size_of
-from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
+from tfhyper.posterior import PosteriorPredictor
+from tfhyper.posterior.base_predictor import BasePredictor
 
 FLAGS = flags.FLAGS
 
@@ -26,7 +29,15 @@ def main() -> dict[str, Any]:
     """Exports, and returns what was written, as JSON values."""
     report.check_flags(("sampling_examples",))
     check_format()
-    predictor, settings = load(FLAGS.workdir)
+    if FLAGS.predictor is None:
+        predictor, settings = load(FLAGS.workdir)
+    else:
+        if FLAGS.output is None:
+            raise ValueError(
+                "--output must be given with --predictor. Received: "
+                f"--predictor={FLAGS.predictor}"
+            )
+        predictor, settings = load_predictor(FLAGS.predictor), {}
     spec = DATASETS.get(settings.get("dataset", ""))
     preprocessing = None
     if FLAGS.bytes:
@@ -50,7 +61,13 @@ def main() -> dict[str, Any]:
         found = write(predictor, output, weights=FLAGS.weights, **options)
         return {"format": FLAGS.format, **dataclasses.asdict(found)}
     inputs = None
-    if FLAGS.sampling and predictor.batch_norm != "moving_average":
+    is_drawn = isinstance(predictor, PosteriorPredictor)
+    if FLAGS.sampling and is_drawn and predictor.batch_norm != "moving_average":
+        if not settings:
+            raise ValueError(
+                "--sampling must be of a training, by --workdir, where BatchNorm is "
+                "estimated for each draw. Received: --predictor"
+            )
         inputs = training_images(settings, FLAGS.sampling_examples)
     export.saved_model(
         predictor,
@@ -91,9 +108,7 @@ def check_format() -> None:
         )
 
 
-def load(
-    workdir: str,
-) -> tuple[PosteriorPredictor | DeepEnsemble, dict[str, Any]]:
+def load(workdir: str) -> tuple[BasePredictor, dict[str, Any]]:
     """Returns the predictor of a folder of a training, and the training's settings."""
     path = os.path.join(workdir, "predictor.tfhyper")
     if not os.path.exists(path):
@@ -101,14 +116,7 @@ def load(
             "--workdir must be a folder in which a training left predictor.tfhyper. "
             f"Received: {workdir}"
         )
-    try:
-        predictor: PosteriorPredictor | DeepEnsemble = PosteriorPredictor.load(path)
-    except ValueError as error:
-        try:
-            predictor = DeepEnsemble.load(path)
-        except ValueError:
-            raise error from None
-    settings = {}
+    predictor, settings = load_predictor(path), {}
     path = os.path.join(workdir, "settings.json")
     if os.path.exists(path):
         with open(path) as file:

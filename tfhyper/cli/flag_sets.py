@@ -228,11 +228,15 @@ def define_export() -> None:
     flags.DEFINE_string(
         "workdir", "runs/train", "Folder of the training and its results."
     )
+    flags.DEFINE_string(
+        "predictor", None, "File of a predictor of any kind, in place of --workdir."
+    )
     flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
     flags.DEFINE_string(
         "output",
         None,
-        "File or folder to write; one in WORKDIR, by the format, if empty.",
+        "File or folder to write; one in WORKDIR, by the format, if empty. To be given "
+        "with --predictor.",
     )
     flags.DEFINE_enum(
         "weights",
