@@ -202,12 +202,15 @@ def make_predictor(model: keras.Model, found: data.Data) -> tfhyper.PosteriorPre
 def score(predictor: tfhyper.PosteriorPredictor, found: data.Data) -> dict:
     """Returns the scores of the test images, whose maps are predicted in batches."""
     spec = found.spec
-    evaluated = predictor.evaluate(found.test)
-    scores = {name: evaluated[name] for name in ("error", "mean_iou", "nll", "ece")}
-    patches, areas = None, []
+    running = metrics.ClassificationScores(ignore_class=spec.ignore_class)
+    matrix, patches, areas = 0, None, []
     for x, y in found.test:
         labels = y.numpy().astype("int64")
         part = predictor.predict(x.numpy(), keep_members=False, verbose=0)
+        running.update(labels, part.mean)
+        matrix = matrix + metrics.confusion_matrix(
+            labels, part.label, spec.num_classes, ignore_class=spec.ignore_class
+        )
         counted = metrics.patch_counts(
             labels,
             part.label,
@@ -223,6 +226,8 @@ def score(predictor: tfhyper.PosteriorPredictor, found: data.Data) -> dict:
             known = labels != spec.ignore_class
         wrong = (part.label != labels).astype(float)
         areas.append(metrics.ause(wrong, part.total, mask=known, per_example=True))
+    scores = {name: running.result()[name] for name in ("error", "nll", "ece")}
+    scores["mean_iou"] = metrics.segmentation_report(matrix)["mean_iou"]
     scores["pavpu"] = float(patches.pavpu[0])
     scores["ause"] = float(np.nanmean(np.concatenate(areas)))
     return scores
