@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tfhyper.checks import check_finite, check_integer
@@ -52,10 +51,11 @@ class ArrayBatches:
         self, x: Structure, y: Structure, batch_size: int = 128, *, seed: int = 0
     ):
         self._arrays = tuple(
-            keras.tree.map_structure(lambda a, name=name: _check_array(name, a), part)
+            _map(lambda a, name=name: _check_array(name, a), part)
             for name, part in (("x", x), ("y", y))
         )
-        shapes = [a.shape for a in keras.tree.flatten(self._arrays)]
+        shapes: list[tuple[int, ...]] = []
+        _map(lambda a: shapes.append(a.shape), self._arrays)
         lengths = {shape[0] if shape else 0 for shape in shapes}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
@@ -82,7 +82,7 @@ class ArrayBatches:
 
         found = tf.data.Dataset.from_generator(
             lambda: self._batches(epoch),
-            output_signature=keras.tree.map_structure(spec, self._arrays),
+            output_signature=_map(spec, self._arrays),
         )
         return found.prefetch(2)
 
@@ -92,8 +92,15 @@ class ArrayBatches:
             order = rng.permutation(self.num_examples)
             for step in range(self.steps_per_epoch):
                 rows = order[step * self._batch_size :][: self._batch_size]
-                yield keras.tree.map_structure(lambda x, at=rows: x[at], self._arrays)
+                yield _map(lambda x, at=rows: x[at], self._arrays)
             epoch += 1
+
+
+def _map(function: Callable[..., Any], structure: Structure) -> Any:
+    """Returns what a function makes of each array of a structure."""
+    import keras  # not at the top: it brings a backend
+
+    return keras.tree.map_structure(function, structure)
 
 
 def _check_array(name: str, value: Any) -> np.ndarray:
