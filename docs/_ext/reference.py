@@ -316,6 +316,8 @@ TABLES = {
     "`tfhyper.shift.corrupt` takes, a `tfhyper.shift.Corruption` each.",
     "tfhyper.shift.TABLE_SHIFTS": "The shifts of tables by the names that "
     "`tfhyper.shift.shift_table` takes.",
+    "tfhyper.data.DATE_PARTS": "What the labels of `written_dates` stand for: other, "
+    "day, month, year, weekday.",
     "tfhyper.data.DATASETS": "What is known of each data set, a "
     "`tfhyper.data.DatasetSpec` by its name in TensorFlow Datasets.",
 }
