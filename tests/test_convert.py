@@ -410,6 +410,18 @@ def test_what_the_config_of_a_layer_does_not_tell_is_kept(change):
     assert_same_prediction(model, at_the_mean(copy), np.eye(4, dtype="float32"))
 
 
+def test_a_shared_layer_of_which_one_output_is_not_taken_keeps_its_weights():
+    inputs = keras.Input((4,))
+    shared = Dense(4, name="shared")
+    once = shared(inputs)
+    inner = keras.Model(inputs, [once, shared(once)], name="in")
+    outer = keras.Input((4,))
+    model = keras.Model(outer, Dense(3, name="logits")(inner(outer)[0]))
+    copy = convert(model, small_kit("bayes"))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    assert_same_prediction(model, at_the_mean(copy), x)
+
+
 def test_a_vocabulary_goes_along():
     pytest.importorskip("tensorflow")  # which Keras' lookups need on any backend
     words = keras.layers.IntegerLookup(output_mode="one_hot", name="words")

@@ -142,10 +142,12 @@ def convert(
         return made
 
     copies = keras_graph.Copies(make)
-    outputs_of: dict[int, Structure] = {}
+    # Of each operation: a shared one has several.
+    outputs_of: dict[int, list[Structure]] = {}
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
-        found = outputs_of[id(operation)] = call_copy(operation, *args, **kwargs)
+        found = call_copy(operation, *args, **kwargs)
+        outputs_of.setdefault(id(operation), []).append(found)
         return found
 
     def call_copy(operation: keras.Operation, *args: Any, **kwargs: Any) -> Structure:
