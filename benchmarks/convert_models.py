@@ -183,13 +183,13 @@ def go_the_whole_way(model: keras.Model, inputs: Any) -> dict[str, Any]:
         with keras.saving.CustomObjectScope(_classes(copy)):
             predictor.save(file)
             loaded = tfhyper.PosteriorPredictor.load(file).predict(inputs).mean
-        found["loaded"] = _distance(loaded, expected)
+        found["loaded"] = difference_of(loaded, expected)
         served = os.path.join(folder, "it")
         tfhyper.export.saved_model(predictor, served)
         serve = tf.saved_model.load(served).signatures["serving_default"]
         named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
         tensors = {name: tf.constant(x) for name, x in named.items()}
-        found["exported"] = _distance(serve(**tensors)["mean"].numpy(), expected)
+        found["exported"] = difference_of(serve(**tensors)["mean"].numpy(), expected)
     return found
 
 
@@ -201,10 +201,6 @@ def _classes(model: keras.Model) -> dict[str, type]:
         for x in classes
         if x.__module__.split(".")[0] not in ("keras", "tfhyper")
     }
-
-
-def _distance(given: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(given - expected).max() / np.abs(expected).max())
 
 
 def missing(kept: dict[str, Any]) -> Iterator[str]:

@@ -217,13 +217,11 @@ def judge(name: str, kit: str) -> dict[str, Any]:
 
 def difference_of(given: Any, expected: Any) -> float:
     """Returns the largest difference of outputs, over the largest of each expected."""
-    pairs = [map(ops.convert_to_numpy, x) for x in _pairs(given, expected)]
+    outputs = (
+        map(ops.convert_to_numpy, keras.tree.flatten(x)) for x in (given, expected)
+    )
+    pairs = zip(*outputs, strict=True)
     return float(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
-
-
-def _pairs(given: Any, expected: Any) -> list[tuple[Any, Any]]:
-    leaves = [keras.tree.flatten(x) for x in (given, expected)]
-    return list(zip(*leaves, strict=True))
 
 
 def table(names: list[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:

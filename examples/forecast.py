@@ -26,6 +26,7 @@ from keras import layers
 
 import tfhyper
 from tfhyper import data, heads, kits, metrics, training
+from tfhyper.cli.report import check_flags
 from tfhyper.cli.scripting import run, write_figure, write_json
 
 FLAGS = flags.FLAGS
@@ -192,10 +193,7 @@ def picture(prediction, y: np.ndarray, scale: data.Standardization, scores: dict
 
 
 def main():
-    for name in ("draws", "history", "horizon", "width", "epochs"):
-        value = FLAGS[name].value
-        if value < 1:
-            raise ValueError(f"--{name} must be positive. Received: --{name}={value}")
+    check_flags(("draws", "history", "horizon", "width", "epochs"))
     parts, scale = make_windows(load())
     batches = data.ArrayBatches(
         *parts["train"], batch_size=FLAGS.batch_size, seed=FLAGS.seed

@@ -26,6 +26,7 @@ from absl import flags
 
 import tfhyper
 from tfhyper import analysis, data, kits, metrics, models, training
+from tfhyper.cli.report import check_flags
 from tfhyper.cli.scripting import run, write_figure, write_json
 
 FLAGS = flags.FLAGS
@@ -248,10 +249,7 @@ def picture(predictor: tfhyper.PosteriorPredictor, found: data.Data):
 
 
 def main():
-    for name in ("draws", "train_examples", "test_examples", "depth", "patch"):
-        value = FLAGS[name].value
-        if value < 1:
-            raise ValueError(f"--{name} must be positive. Received: --{name}={value}")
+    check_flags(("draws", "train_examples", "test_examples", "depth", "patch"))
     found = load()
     train = found.with_class_weights() if FLAGS.balanced else found
     settings = {name: FLAGS[name].value for name in SETTINGS.split()}

@@ -28,6 +28,7 @@ from keras import layers, ops
 
 import tfhyper
 from tfhyper import data, kits, metrics, training
+from tfhyper.cli.report import check_flags
 from tfhyper.cli.scripting import run, write_figure, write_json
 
 FLAGS = flags.FLAGS
@@ -208,10 +209,7 @@ def date_picture(found, names, title):
 
 
 def main():
-    for name in ("draws", "test_examples", "length", "width"):
-        value = FLAGS[name].value
-        if value < 1:
-            raise ValueError(f"--{name} must be positive. Received: --{name}={value}")
+    check_flags(("draws", "test_examples", "length", "width"))
     train, test, foreign = load()
     alphabet = "".join(sorted(set("".join(train.texts))))
     names = FLAGS.languages if FLAGS.task == "languages" else list(data.DATE_PARTS)
