@@ -108,8 +108,8 @@ figure
 # ## A predictor that says unknown by a score
 #
 # `fit_rejection` takes a fitted scorer. The predictor's file holds it, and each
-# prediction has its score. (A file of `tfhyper.export` cannot hold it yet, and the
-# export says so.)
+# prediction has its score. So do the files of `tfhyper.export`, whose output `foreign`
+# is the score.
 
 # %%
 predictor.fit_rejection(x_val, coverage=0.95, score=scorer)

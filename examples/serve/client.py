@@ -39,6 +39,7 @@ OUTPUTS = ("class", "probabilities", "total", "aleatoric", "epistemic")
 REJECTED = "rejected"
 # Of a model that says which classes are not to be ruled out.
 SETS = "sets"
+FOREIGN = "foreign"
 
 
 class HttpServer:
@@ -178,8 +179,10 @@ def outputs_of(metadata: dict) -> list[str]:
     there = {output["name"] for output in metadata["outputs"]}
     if {"mean", "variance"} <= there:
         return ["mean", "variance"]
-    # Of fresh draws there are no sets: they are those of the predictor's own.
-    more = [REJECTED] if FLAGS.seed is not None else [REJECTED, SETS]
+    more = [REJECTED, FOREIGN, SETS]
+    if FLAGS.seed is not None:
+        # Fresh draws have no sets, no scores, and no rejection by these.
+        more = [] if FOREIGN in there else [REJECTED]
     return [*OUTPUTS, *(name for name in more if name in there)]
 
 
@@ -222,6 +225,7 @@ def ask() -> None:
     names = metadata.get("parameters", {}).get("class_names")
     print(f"{'class':>20} {'probability':>12} {'total':>7} ", end="")
     print(f"{'aleatoric':>10} {'epistemic':>10}   ", end="")
+    print(f"{'foreign':>10}   " if FOREIGN in found else "", end="")
     print("set of classes" if SETS in found else "(uncertainty in nats)")
     for i, label in enumerate(found["class"]):
         name = names[label] if names else str(label)
@@ -231,9 +235,12 @@ def ask() -> None:
             f"{name:>20} "
             f"{found['probabilities'][i, label]:12.4f} {found['total'][i]:7.4f} "
             f"{found['aleatoric'][i]:10.4f} {found['epistemic'][i]:10.4f}",
-            end="\n" if SETS not in found else "   ",
+            end="   ",
         )
-        if SETS in found:
+        print(f"{found[FOREIGN][i]:10.4g}   " if FOREIGN in found else "", end="")
+        if SETS not in found:
+            print()
+        else:
             held = [
                 names[k] if names else str(k) for k in np.flatnonzero(found[SETS][i])
             ]

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-import tfhyper
 from tfhyper import DeepEnsemble, PosteriorPredictor, Rejection, detection, layers
 
 RNG = np.random.default_rng(0)
@@ -158,19 +157,6 @@ def test_what_does_not_fit_is_refused(tmp_path):
     regression = PosteriorPredictor(network(), 2, outputs="mean")
     with pytest.raises(ValueError, match="`predictor` must be a classifier"):
         regression.fit_rejection(X, coverage=0.9, score="energy")
-
-
-@pytest.mark.parametrize("rule", [True, False])
-def test_exports_refuse_a_scorer(rule, tmp_path):
-    pytest.importorskip("tensorflow")
-    predictor = classifier()
-    if rule:
-        predictor.fit_rejection(X, coverage=0.9, score="energy")
-    else:
-        predictor.scorer = "entropy"
-    with pytest.raises(ValueError, match="`predictor` must have no `scorer`"):
-        tfhyper.export.saved_model(predictor, tmp_path / "model")
-    assert not (tmp_path / "model").exists()
 
 
 def rewritten(path, target, name, change):

@@ -1,9 +1,15 @@
-"""Arithmetic that scorers share: logits, covariances, distances."""
+"""Arithmetic that scorers share: logits, covariances, distances.
+
+What takes `xp` works on arrays with NumPy and on tensors with `keras.ops`.
+"""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import check_number, check_numbers
+from tfhyper.tensor_types import Tensor
 
 # With fewer examples than features, a fixed shrinkage has to be at least that.
 _STRONG = 1e-3
@@ -26,11 +32,23 @@ def check_logits(logits: ArrayLike) -> np.ndarray:
     return array
 
 
-def free_energy(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Returns -T log sum_c exp(l_c / T) of logits (..., classes)."""
-    from scipy.special import logsumexp
+def log_sum_exp(values: Tensor, xp: Any) -> Tensor:
+    """Returns log sum_c exp(v_c) of values (..., terms)."""
+    if xp is np:
+        from scipy.special import logsumexp
 
-    return -temperature * logsumexp(logits / temperature, axis=-1)
+        return logsumexp(values, axis=-1)
+    return xp.logsumexp(values, axis=-1)
+
+
+def free_energy(logits: Tensor, temperature: float, xp: Any) -> Tensor:
+    """Returns -T log sum_c exp(l_c / T) of logits (..., classes)."""
+    return -temperature * log_sum_exp(logits / temperature, xp)
+
+
+def length(vectors: Tensor, xp: Any) -> Tensor:
+    """Returns the Euclidean lengths of vectors (..., size)."""
+    return xp.sqrt(xp.sum(xp.square(vectors), axis=-1))
 
 
 def check_shrinkage(value: float | None) -> float | None:
@@ -128,9 +146,12 @@ def whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:
     return root, 2.0 * float(np.log(np.diag(lower)).sum())
 
 
-def squared_distances(
-    features: np.ndarray, means: np.ndarray, root: np.ndarray
-) -> np.ndarray:
+def squared_distances(features: Tensor, means: Tensor, root: Tensor, xp: Any) -> Tensor:
     """Returns (f - m)^T S^-1 (f - m), (examples, means), with `root` of `whitening`."""
-    seen, centres = features @ root, means @ root
-    return np.stack([np.square(seen - c).sum(-1) for c in centres], axis=-1)
+    # Distances do not change with the origin, but roundings of float32 do.
+    origin = xp.mean(means, axis=0)
+    seen, centres = (features - origin) @ root, (means - origin) @ root
+    squares = [
+        xp.sum(xp.square(seen - centres[i]), axis=-1) for i in range(means.shape[0])
+    ]
+    return xp.stack(squares, axis=-1)

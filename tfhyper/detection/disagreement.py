@@ -4,10 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.detection.scorer import ProbabilityScorer
 from tfhyper.metrics._checks import check_members
+from tfhyper.tensor_types import Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -60,4 +62,14 @@ class Disagreement(ProbabilityScorer):
         named = array.argmax(-1)
         votes = np.stack([(named == c).sum(0) for c in range(classes)], axis=-1)
         agree = (votes * (votes - 1)).sum(-1) / (draws * (draws - 1))
+        return 1.0 - agree
+
+    @staticmethod
+    def of_tensors(members: Tensor) -> Tensor:
+        """Returns the scores of a tensor, see the base class."""
+        draws, classes = members.shape[0], members.shape[-1]
+        # Not `ops.argmax`, whose bit operations not all formats have.
+        _, places = ops.top_k(members, 1)
+        votes = ops.sum(ops.one_hot(places[..., 0], classes), axis=0)
+        agree = ops.sum(votes * (votes - 1.0), axis=-1) / (draws * (draws - 1))
         return 1.0 - agree

@@ -1,14 +1,12 @@
 """The free energy of logits."""
 
 import dataclasses
-from typing import ClassVar
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any, ClassVar
 
 from tfhyper.checks import check_number
-from tfhyper.detection._arrays import check_logits, free_energy
+from tfhyper.detection._arrays import free_energy
 from tfhyper.detection.logit_scorer import LogitScorer
+from tfhyper.tensor_types import Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -46,14 +44,6 @@ class Energy(LogitScorer):
     def __post_init__(self) -> None:
         self.temperature = check_number("temperature", self.temperature, positive=True)
 
-    def of_logits(self, logits: ArrayLike) -> np.ndarray:
-        """Returns the free energy of logits (..., classes), float64 (...).
-
-        Args:
-            logits: finite numbers.
-
-        Raises:
-            ValueError: for NaN, infinity or fewer than two classes.
-            TypeError: for what are no real numbers.
-        """
-        return free_energy(check_logits(logits), self.temperature)
+    def formula(self, logits: Tensor, xp: Any) -> Tensor:
+        """Returns the free energy of logits, see the base class."""
+        return free_energy(logits, self.temperature, xp)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from tfhyper.detection._arrays import (
     check_shrinkage,
     class_means,
     covariance_of,
+    log_sum_exp,
     squared_distances,
     whitening,
 )
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection.feature_scorer import FeatureScorer, Seen
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 
 
 @dataclasses.dataclass(eq=False)
@@ -104,14 +106,12 @@ class FeatureDensity(FeatureScorer):
             "constants": (present,),
         }
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns minus the log density, see the base class."""
-        from scipy.special import logsumexp
-
-        logs = [
-            constant - 0.5 * squared_distances(seen.features, mean[None], root)[:, 0]
-            for mean, root, constant in zip(
-                fitted["means"], fitted["roots"], fitted["constants"], strict=True
-            )
+        means, roots = fitted["means"], fitted["roots"]
+        squares = [
+            squared_distances(seen.features, means[i : i + 1], roots[i], xp)[:, 0]
+            for i in range(means.shape[0])
         ]
-        return -logsumexp(np.stack(logs, axis=-1), axis=-1)
+        logs = fitted["constants"] - 0.5 * xp.stack(squares, axis=-1)
+        return -log_sum_exp(logs, xp)

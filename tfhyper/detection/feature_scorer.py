@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import Verbose, check_text, naming
@@ -17,6 +18,7 @@ from tfhyper.detection.networks import (
     check_optional,
     check_weights,
     classifier_of,
+    features_of,
     key_of,
 )
 from tfhyper.detection.scorer import Scorer
@@ -25,9 +27,11 @@ from tfhyper.posterior.running import loop
 from tfhyper.posterior.running.batches import Batch, Batches, Part
 from tfhyper.posterior.running.weight_cache import draws_key
 from tfhyper.posterior.tasks.classification import Classification
+from tfhyper.posterior.tasks.foreign_scores import Arrays, GraphOfDraws, ScoreGraph
+from tfhyper.tensor_types import Tensor
 
-# What was fitted to the features of a draw: arrays by name.
-Arrays = dict[str, np.ndarray]
+# How the names of the last layer's arrays begin, beside what was fitted.
+_HEAD = "head."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +39,12 @@ class Seen:
     """What the network of a draw makes of inputs.
 
     Args:
-        features: float64 (examples, size), finite.
+        features: float64 (examples, size), finite; of a file, a tensor.
         given_labels: int64 (examples,), each in [0, classes); `None` without.
         last: the draw's last layer, where the scorer needs it.
     """
 
-    features: np.ndarray
+    features: Any
     given_labels: np.ndarray | None = None
     last: Head | None = None
 
@@ -71,6 +75,8 @@ class FeatureScorer(Scorer):
 
     needs_training_data: ClassVar[bool] = True
     needs_head: ClassVar[bool] = False
+    # Distances multiply the roundings of features that hardly differ.
+    rounding: ClassVar[float] = 1e-4
 
     # Arguments that subclasses have, those with a `layer` too.
     layer: str | None = None
@@ -99,13 +105,32 @@ class FeatureScorer(Scorer):
         """
 
     @abc.abstractmethod
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns scores (examples,) of what a draw's network makes of inputs.
 
         Args:
             seen: that, without labels.
             fitted: what `fit_draw` gave for the draw.
+            xp: `numpy`, or `keras.ops` where both are tensors.
         """
+
+    def graph(self) -> ScoreGraph:
+        """Returns the scorer in operations on tensors, see the base class."""
+        self.check_current()
+        arrays = []
+        for _, fitted, head in self._draws():
+            of_head = {} if head is None else head.arrays()
+            arrays.append({**fitted, **{_HEAD + x: of_head[x] for x in of_head}})
+
+        def of_draw(features: Tensor, arrays: dict[str, Tensor]) -> Tensor:
+            own = {x: arrays[x] for x in arrays if not x.startswith(_HEAD)}
+            of_head = {x.removeprefix(_HEAD): arrays[x] for x in arrays if x not in own}
+            head = Head(**of_head) if of_head else None
+            return self.score_draw(Seen(features, last=head), own, ops)
+
+        return GraphOfDraws(
+            arrays, lambda point: features_of(point, self.layer), of_draw
+        )
 
     @abc.abstractmethod
     def shapes(

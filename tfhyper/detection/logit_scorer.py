@@ -8,16 +8,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.checks import Verbose
-from tfhyper.detection.networks import Features, check_weights, classifier_of
+from tfhyper.detection._arrays import check_logits
+from tfhyper.detection.networks import (
+    Features,
+    Head,
+    check_weights,
+    classifier_of,
+    features_of,
+    made_up_batch,
+)
 from tfhyper.detection.scorer import Scorer
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.running.batches import Batch, Batches, Part
 from tfhyper.posterior.running.loop import finite_outputs
 from tfhyper.posterior.running.weight_cache import draws_key
+from tfhyper.posterior.tasks.foreign_scores import Arrays, GraphOfDraws, ScoreGraph
 from tfhyper.posterior.tasks.task import only
+from tfhyper.tensor_types import Tensor
 
 
 class LogitScorer(Scorer):
@@ -31,8 +42,45 @@ class LogitScorer(Scorer):
     _key: tuple[int, int] | None = None
 
     @abc.abstractmethod
+    def formula(self, logits: Tensor, xp: Any) -> Tensor:
+        """Returns the scores of logits (..., classes), (...).
+
+        Args:
+            logits: arrays or tensors.
+            xp: `numpy` or `keras.ops`, whose functions take them.
+        """
+
     def of_logits(self, logits: ArrayLike) -> np.ndarray:
-        """Returns the scores of logits (..., classes), float64 (...)."""
+        """Returns the scores of logits (..., classes), float64 (...).
+
+        Args:
+            logits: finite numbers.
+
+        Raises:
+            ValueError: for NaN, infinity or fewer than two classes.
+            TypeError: for what are no real numbers.
+        """
+        return self.formula(check_logits(logits), np)
+
+    def graph(self) -> ScoreGraph:
+        """Returns the scorer in operations on tensors, see the base class."""
+        predictor = self.fitted()
+        check_weights(predictor)
+        task = classifier_of(predictor)
+        if task.name == "logits":
+            nothing: list[Arrays] = [{}] * predictor.num_networks
+            return GraphOfDraws(
+                nothing, lambda point: None, lambda logits, _: self.formula(logits, ops)
+            )
+        heads = []
+        for draw in self._features(predictor).draws():
+            heads.append(draw.head())
+            draw.check_head(heads[-1], made_up_batch(draw.network), task)
+
+        def of_draw(features: Tensor, arrays: dict[str, Tensor]) -> Tensor:
+            return self.formula(Head(**arrays)(features), ops)
+
+        return GraphOfDraws([head.arrays() for head in heads], features_of, of_draw)
 
     def _check_predictor(self, predictor: BasePredictor) -> None:
         """Raises ValueError where logits are none of a softmax, or not to be had."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from tfhyper.detection._arrays import (
     squared_distances,
     whitening,
 )
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection.feature_scorer import FeatureScorer, Seen
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 
 
 @dataclasses.dataclass(eq=False)
@@ -83,7 +84,7 @@ class Mahalanobis(FeatureScorer):
         present = len(fitted.get("means", ()))
         return {"means": (min(present, classes), size), "root": (size, size)}
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns the least squared distance of each example, see the base class."""
-        features = seen.features
-        return squared_distances(features, fitted["means"], fitted["root"]).min(-1)
+        means, root = fitted["means"], fitted["root"]
+        return xp.min(squared_distances(seen.features, means, root, xp), axis=-1)

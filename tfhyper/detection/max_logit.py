@@ -1,13 +1,10 @@
 """The largest logit."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from tfhyper.detection._arrays import check_logits
 from tfhyper.detection.logit_scorer import LogitScorer
+from tfhyper.tensor_types import Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -34,14 +31,6 @@ class MaxLogit(LogitScorer):
 
     name: ClassVar[str] = "max_logit"
 
-    def of_logits(self, logits: ArrayLike) -> np.ndarray:
-        """Returns minus the largest of logits (..., classes), float64 (...).
-
-        Args:
-            logits: finite numbers.
-
-        Raises:
-            ValueError: for NaN, infinity or fewer than two classes.
-            TypeError: for what are no real numbers.
-        """
-        return -check_logits(logits).max(-1)
+    def formula(self, logits: Tensor, xp: Any) -> Tensor:
+        """Returns minus the largest of logits, see the base class."""
+        return -xp.max(logits, axis=-1)

@@ -4,10 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper.detection.scorer import ProbabilityScorer
 from tfhyper.metrics._checks import check_members
+from tfhyper.tensor_types import Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -48,3 +50,8 @@ class MaxProbability(ProbabilityScorer):
             TypeError: for what is no array of real numbers.
         """
         return 1.0 - check_members(members).mean(0, dtype=np.float64).max(-1)
+
+    @staticmethod
+    def of_tensors(members: Tensor) -> Tensor:
+        """Returns the scores of a tensor, see the base class."""
+        return 1.0 - ops.max(ops.mean(members, axis=0), axis=-1)

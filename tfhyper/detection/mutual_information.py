@@ -4,11 +4,14 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from tfhyper import metrics
 from tfhyper.detection.scorer import ProbabilityScorer
 from tfhyper.metrics._checks import check_members
+from tfhyper.posterior.tasks.classification import entropy_of
+from tfhyper.tensor_types import Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,3 +54,10 @@ class MutualInformation(ProbabilityScorer):
             TypeError: for what is no array of real numbers.
         """
         return metrics.mutual_information(check_members(members))
+
+    @staticmethod
+    def of_tensors(members: Tensor) -> Tensor:
+        """Returns the scores of a tensor, see the base class."""
+        total = entropy_of(ops.mean(members, axis=0))
+        # Below zero by rounding alone.
+        return ops.maximum(total - ops.mean(entropy_of(members), axis=0), 0.0)

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfhyper.checks import check_integer
-from tfhyper.detection._arrays import check_features
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection._arrays import check_features, length
+from tfhyper.detection.feature_scorer import FeatureScorer, Seen
 from tfhyper.detection.networks import check_optional
+from tfhyper.posterior.tasks.foreign_scores import Arrays
+from tfhyper.tensor_types import Tensor
 
 # Features that are all 0 have no direction.
 _TINY = 1e-10
@@ -88,16 +90,20 @@ class NearestNeighbours(FeatureScorer):
         count = len(fitted.get("directions", ()))
         return {"directions": (max(count, self.k), size)}
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns the distances of the k-th neighbours, see the base class."""
-        features = seen.features
+        directions, known = _directions(seen.features, xp), fitted["directions"]
+        if xp is not np:
+            # Sorted by cosines, whose roundings are large beside small distances.
+            _, places = xp.top_k(directions @ xp.transpose(known), self.k)
+            apart = xp.take(known, places, axis=0) - xp.expand_dims(directions, 1)
+            return xp.max(length(apart, xp), axis=-1)
         from sklearn.neighbors import NearestNeighbors
 
-        known = fitted["directions"].astype(np.float64)
-        found = NearestNeighbors(n_neighbors=self.k).fit(known)
-        distances, _ = found.kneighbors(_directions(features))
+        found = NearestNeighbors(n_neighbors=self.k).fit(known.astype(np.float64))
+        distances, _ = found.kneighbors(directions)
         return distances[:, -1]
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    return features / (np.linalg.norm(features, axis=-1, keepdims=True) + _TINY)
+def _directions(features: Tensor, xp: Any = np) -> Tensor:
+    return features / (xp.expand_dims(length(features, xp), -1) + _TINY)

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfhyper.checks import check_integer, check_text
 from tfhyper.posterior import PosteriorPredictor
@@ -21,6 +22,7 @@ from tfhyper.posterior.running.weight_cache import (
     draws_key,
 )
 from tfhyper.posterior.tasks.classification import Classification
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 from tfhyper.tensor_types import Tensor
 
 # How far the last layer's product may be from what the network gives, of its size.
@@ -32,16 +34,20 @@ class Head:
     """The last layer of a draw: logits are features @ kernel + bias.
 
     Args:
-        kernel: float64 (features, classes).
-        bias: float64 (classes,).
+        kernel: float64 (features, classes), or a tensor.
+        bias: float64 (classes,), or a tensor.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: Any
+    bias: Any
 
-    def __call__(self, features: np.ndarray) -> np.ndarray:
+    def __call__(self, features: Any) -> Any:
         """Returns logits (examples, classes) of features (examples, features)."""
         return features @ self.kernel + self.bias
+
+    def arrays(self) -> Arrays:
+        """Returns both by their names."""
+        return {"kernel": self.kernel, "bias": self.bias}
 
 
 class DrawFeatures:
@@ -51,10 +57,13 @@ class DrawFeatures:
         run: what runs it, with the features first among its outputs.
         last: the last layer and its variables, see `Features`; `None` without one.
         network: the network.
+
+    Attributes:
+        network: the network.
     """
 
     def __init__(self, run: BoundNetwork, last: Any, network: keras.Model):
-        self._run, self._last, self._network = run, last, network
+        self._run, self._last, self.network = run, last, network
 
     def batch(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Returns features (examples, size) in float64, and the outputs, of a batch.
@@ -100,7 +109,7 @@ class DrawFeatures:
         values = {
             id(variable): value
             for variable, value in zip(
-                self._network.variables, self._run.all_weights(), strict=True
+                self.network.variables, self._run.all_weights(), strict=True
             )
         }
         kernel = values.get(id(getattr(self._last, "kernel", None)))
@@ -192,6 +201,31 @@ class Features:
             features, labels, seen = draw(data)
             first = check_same(seen, first)
             yield draw, features, labels
+
+
+def features_of(point: PointNetwork, layer: str | None = None) -> Tensor:
+    """Returns the features of a network as a symbolic tensor (batch, size).
+
+    Args:
+        point: the network of a draw.
+        layer: as of `Features`. Of maps it is the mean over positions.
+    """
+    tensor, _ = _find(point, layer)
+    middle = tuple(range(1, len(tensor.shape) - 1))
+    return ops.mean(tensor, axis=middle) if middle else tensor
+
+
+def made_up_batch(network: keras.Model) -> Batch:
+    """Returns one random example of what a network takes, texts empty."""
+    rng = np.random.default_rng(0)
+
+    def one(tensor: Tensor) -> np.ndarray:
+        shape = [1, *(size or 16 for size in tensor.shape[1:])]
+        if tensor.dtype == "string":
+            return np.full(shape, "")
+        return rng.integers(0, 2, shape).astype(tensor.dtype)
+
+    return Batch(keras.tree.map_structure(one, network.input), count=1)
 
 
 def _array(value: Tensor) -> np.ndarray:

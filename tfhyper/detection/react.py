@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfhyper.checks import check_number
 from tfhyper.detection._arrays import check_features, free_energy
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection.feature_scorer import FeatureScorer, Seen
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 
 
 @dataclasses.dataclass(eq=False)
@@ -70,8 +71,8 @@ class ReAct(FeatureScorer):
         """Returns the shapes of the arrays, see the base class."""
         return {"cut": ()}
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns the energy of what is left, see the base class."""
         features, head = seen.features, seen.head
-        cut = np.minimum(features, float(fitted["cut"]))
-        return free_energy(head(cut), self.temperature)
+        cut = xp.minimum(features, fitted["cut"])
+        return free_energy(head(cut), self.temperature, xp)

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfhyper.detection._arrays import covariance_of, squared_distances, whitening
-from tfhyper.detection.feature_scorer import Arrays, Seen
+from tfhyper.detection.feature_scorer import Seen
 from tfhyper.detection.mahalanobis import Mahalanobis
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 
 
 @dataclasses.dataclass(eq=False)
@@ -60,8 +61,8 @@ class RelativeMahalanobis(Mahalanobis):
         of_classes = super().shapes(size, classes, fitted)
         return {**of_classes, "mean": (size,), "root_of_all": (size, size)}
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns the difference of the distances, see the base class."""
         mean, root = fitted["mean"][None], fitted["root_of_all"]
-        whole = squared_distances(seen.features, mean, root)[:, 0]
-        return super().score_draw(seen, fitted) - whole
+        whole = squared_distances(seen.features, mean, root, xp)[:, 0]
+        return super().score_draw(seen, fitted, xp) - whole

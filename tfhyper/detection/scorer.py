@@ -19,7 +19,8 @@ from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.running import loop
 from tfhyper.posterior.running.batches import Batch, Batches, Part, in_parts
 from tfhyper.posterior.tasks.classification import sum_to_one
-from tfhyper.tensor_types import Structure
+from tfhyper.posterior.tasks.foreign_scores import GraphOfMembers, ScoreGraph
+from tfhyper.tensor_types import Structure, Tensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -66,6 +67,8 @@ class Scorer(abc.ABC):
     name: ClassVar[str]
     needs_training_data: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    # How far float32 takes a score, relative to the largest.
+    rounding: ClassVar[float] = 1e-5
 
     predictor: BasePredictor | None = None
 
@@ -260,6 +263,14 @@ class Scorer(abc.ABC):
         self.fitted()
 
     @abc.abstractmethod
+    def graph(self) -> ScoreGraph:
+        """Returns the scorer in operations on tensors, as exported files hold it.
+
+        Raises:
+            ValueError: if it is not fitted, or its predictor has changed.
+        """
+
+    @abc.abstractmethod
     def _numbers(self, batch: Batch) -> int:
         """Returns how many numbers of a batch are held at once."""
 
@@ -288,6 +299,16 @@ class ProbabilityScorer(Scorer):
         Returns:
             Scores, float64 (examples,).
         """
+
+    @staticmethod
+    @abc.abstractmethod
+    def of_tensors(members: Tensor) -> Tensor:
+        """Returns the same of a tensor, in the operations of `keras.ops`."""
+
+    def graph(self) -> ScoreGraph:
+        """Returns the scorer in operations on tensors, see the base class."""
+        self.check_current()
+        return GraphOfMembers(self.of_tensors)
 
     def _check_predictor(self, predictor: BasePredictor) -> None:
         """Raises ValueError where too few networks predict."""

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tfhyper.detection._arrays import check_features, free_energy
-from tfhyper.detection.feature_scorer import Arrays, FeatureScorer, Seen
+from tfhyper.detection._arrays import check_features, free_energy, length
+from tfhyper.detection.feature_scorer import FeatureScorer, Seen
 from tfhyper.detection.networks import check_optional
+from tfhyper.posterior.tasks.foreign_scores import Arrays
 
 # Features -> main dimensions that the paper takes for so many or more.
 _DIMENSIONS = ((2048, 1000), (768, 512))
@@ -98,9 +99,9 @@ class ViM(FeatureScorer):
         minor = size - self._main(size)
         return {"origin": (size,), "minor": (size, minor), "scale": ()}
 
-    def score_draw(self, seen: Seen, fitted: Arrays) -> np.ndarray:
+    def score_draw(self, seen: Seen, fitted: Any, xp: Any = np) -> Any:
         """Returns the virtual logit less the other logits' energy."""
         features, head = seen.features, seen.head
         residual = (features - fitted["origin"]) @ fitted["minor"]
-        virtual = float(fitted["scale"]) * np.linalg.norm(residual, axis=-1)
-        return virtual + free_energy(head(features))
+        virtual = fitted["scale"] * length(residual, xp)
+        return virtual + free_energy(head(features), 1.0, xp)

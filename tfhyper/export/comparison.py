@@ -14,6 +14,7 @@ from tfhyper.checks import check_numbers, naming
 from tfhyper.conformal import ConformalIntervals, ConformalRule
 from tfhyper.posterior import Rejection
 from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.tasks.rejection import FOREIGN
 from tfhyper.posterior.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def compare(
     task = exported.task
     prediction = predictor.predict(exported.pack(named), batch_size=_BATCH)
     expected = task.expected_outputs(prediction)
+    if predictor.scorer is not None:
+        expected["foreign"] = prediction.uncertainty(FOREIGN)
     if isinstance(exported.conformal, ConformalIntervals):
         ends = prediction.conformal_interval
         expected.update(lower=ends.lower, upper=ends.upper)

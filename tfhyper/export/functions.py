@@ -6,7 +6,7 @@ control flow.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -18,6 +18,11 @@ from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
 from tfhyper.posterior.networks.point_network import PointNetwork
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
+from tfhyper.posterior.tasks.foreign_scores import (
+    Arrays,
+    GraphOfDraws,
+    GraphOfMembers,
+)
 from tfhyper.posterior.tasks.task import Task
 from tfhyper.tensor_types import Structure, Tensor
 
@@ -25,12 +30,25 @@ from tfhyper.tensor_types import Structure, Tensor
 Assignment: TypeAlias = tuple[keras.Variable, tf.Tensor]
 
 
+class Said(NamedTuple):
+    """What all draws say of inputs.
+
+    Attributes:
+        members: float32 tensor (batch, draws, classes) of probabilities, or of a
+            regression (batch, draws, 2) of means and variances.
+        foreign: float32 tensor (batch,), scores of the predictor's scorer; `None`
+            without one.
+    """
+
+    members: tf.Tensor
+    foreign: tf.Tensor | None
+
+
 class EnsembleFunction:
     """The predictions of all draws of a predictor, as a function of the inputs.
 
-    `members(inputs)` is a float32 tensor (batch, draws, classes) of probabilities,
-    or of a regression (batch, draws, 2) of means and variances. Call it in a
-    `tf.function`; the object must live as long as what was traced.
+    `said(inputs)` is a `Said`. Call it in a `tf.function`; the object must live as
+    long as what was traced.
 
     Args:
         predictor: a `tfhyper.PosteriorPredictor` or `tfhyper.DeepEnsemble`.
@@ -51,8 +69,8 @@ class EnsembleFunction:
 
     Example:
 
-    >>> members = EnsembleFunction(predictor, "materialized")
-    >>> tf.function(members)(tf.zeros((2, 8, 8, 1))).shape  # with 8 draws
+    >>> said = EnsembleFunction(predictor, "materialized")
+    >>> tf.function(said)(tf.zeros((2, 8, 8, 1))).members.shape  # with 8 draws
     TensorShape([2, 8, 10])
     """
 
@@ -73,9 +91,14 @@ class EnsembleFunction:
                 f"whose layer {seeded[0]!r} has one"
             )
         self.form = form or ("materialized" if seeded else "generator")
+        graph = None if predictor.scorer is None else predictor.scorer.graph()
+        self._of_members = graph if isinstance(graph, GraphOfMembers) else None
+        scores = {}
+        if isinstance(graph, GraphOfDraws):
+            scores = _scores_of(graph, predictor)
         self.networks = [
-            DrawnNetwork(point, draws, self.task, self.form)
-            for point, draws in found.values()
+            DrawnNetwork(point, draws, self.task, self.form, scores.get(key))
+            for key, (point, draws) in found.items()
         ]
         self._structure = self.networks[0].point.network.input
         leaves = keras.tree.flatten(self._structure)
@@ -86,11 +109,15 @@ class EnsembleFunction:
             for x in leaves
         }
 
-    def __call__(self, inputs: Structure) -> tf.Tensor:
-        """Returns the members' predictions, (batch, draws, values)."""
-        return tf.stack(
-            [member for network in self.networks for member in network(inputs)], axis=1
-        )
+    def __call__(self, inputs: Structure) -> Said:
+        """Returns what the draws say of inputs."""
+        said = [of_draw for network in self.networks for of_draw in network(inputs)]
+        members = tf.stack([member for member, _ in said], axis=1)
+        if self._of_members is not None:
+            by_draws = tf.transpose(members, (1, 0, 2))
+            return Said(members, self._of_members.of_members(by_draws))
+        scores = [score for _, score in said if score is not None]
+        return Said(members, tf.add_n(scores) / len(scores) if scores else None)
 
     def pack(self, named: dict[str, Tensor]) -> Structure:
         """Returns the inputs of the networks from tensors by the names of `specs`."""
@@ -106,28 +133,45 @@ class DrawnNetwork:
         draws: list of `Draw`.
         task: what the network's outputs mean.
         form: a name of `FORMS`.
+        score: how foreign inputs are to a draw, or `None`.
     """
 
-    def __init__(self, point: PointNetwork, draws: list[Draw], task: Task, form: Form):
+    def __init__(
+        self,
+        point: PointNetwork,
+        draws: list[Draw],
+        task: Task,
+        form: Form,
+        score: "_DrawScore | None" = None,
+    ):
         self.point, self.count, self._task = point, len(draws), task
+        self._score = score
         self._parts = (_Weights if form == "materialized" else _Sources)(point)
         arrays = [self._parts.take(draw) for draw in draws]
         # One column for each array of a draw.
         self._columns = [_Column(values) for values in zip(*arrays, strict=True)]
         # Its graph is in a file once, and not once for each draw.
         self._predict = tf.function(self._predict_draw, autograph=False)
+        self._predict_scored = tf.function(self._predict_scored_draw, autograph=False)
 
-    def __call__(self, inputs: Structure) -> list[tf.Tensor]:
-        """Returns the predictions of the draws, each (batch, values)."""
+    def __call__(self, inputs: Structure) -> list[tuple[tf.Tensor, tf.Tensor | None]]:
+        """Returns predictions (batch, values) and scores (batch,) of the draws."""
         columns = [
             column.tensors(self.count)
             for column in self._columns
             if column.variable is not None
         ]
-        return [
-            self._predict(inputs, [column[i] for column in columns])
-            for i in range(self.count)
+        drawn = [[column[i] for column in columns] for i in range(self.count)]
+        if self._score is None:
+            return [(self._predict(inputs, tensors), None) for tensors in drawn]
+        fitted = self._score.tensors()
+        # The first draws alone may have a score.
+        said = [
+            self._predict_scored(inputs, *of_draw)
+            for of_draw in zip(drawn, fitted, strict=False)
         ]
+        rest = drawn[len(fitted) :]
+        return [*said, *((self._predict(inputs, tensors), None) for tensors in rest)]
 
     def predict_with(
         self, inputs: Structure, values: Iterable[Assignment]
@@ -144,12 +188,61 @@ class DrawnNetwork:
     def _predict_draw(
         self, inputs: Structure, tensors: Iterable[tf.Tensor]
     ) -> tf.Tensor:
+        return self.predict_with(inputs, self._values(tensors))
+
+    def _predict_scored_draw(
+        self,
+        inputs: Structure,
+        tensors: Iterable[tf.Tensor],
+        fitted: dict[str, tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        if self._score is None:
+            raise ValueError("`score` must be given.")
+        network, values = self._score.network, self._values(tensors)
+        seen, raw = call_with(self.point, network, inputs, values)
+        return self._task.tensor(raw), self._score.of_draw(seen, fitted)
+
+    def _values(self, tensors: Iterable[tf.Tensor]) -> list[Assignment]:
         tensors = iter(tensors)
         parts = [
             column.constant if column.variable is None else next(tensors)
             for column in self._columns
         ]
-        return self.predict_with(inputs, self._parts.values(parts))
+        return self._parts.values(parts)
+
+
+class _DrawScore:
+    """How foreign inputs are to each of a network's draws, and what was fitted.
+
+    Args:
+        point: the network.
+        graph: the scorer's.
+        arrays: those of the network's draws, or of the first ones.
+    """
+
+    def __init__(self, point: PointNetwork, graph: GraphOfDraws, arrays: list[Arrays]):
+        output = point.network.outputs[0]
+        seen = graph.seen(point)
+        self.network = point.with_outputs([output if seen is None else seen, output])
+        self._of_draw, self._count = graph.of_draw, len(arrays)
+        self._columns = {
+            name: _Column([np.asarray(x[name], np.float32) for x in arrays])
+            for name in arrays[0]
+        }
+
+    def tensors(self) -> list[dict[str, tf.Tensor]]:
+        """Returns what was fitted to each draw, by name."""
+        if not self._columns:
+            return [{}] * self._count
+        columns = [column.tensors(self._count) for column in self._columns.values()]
+        return [
+            dict(zip(self._columns, of_draw, strict=True))
+            for of_draw in zip(*columns, strict=True)
+        ]
+
+    def of_draw(self, seen: tf.Tensor, fitted: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the scores (batch,) of what the network makes of inputs."""
+        return self._of_draw(tf.cast(seen, tf.float32), fitted)
 
 
 def call_with(
@@ -169,6 +262,14 @@ def call_with(
     # A BatchNorm of a copy has moments of its own: the last value counts.
     with keras.StatelessScope(state_mapping=[*point.repeats(), *values]):
         return network(inputs, training=False)
+
+
+def _scores_of(graph: GraphOfDraws, predictor: BasePredictor) -> dict[int, _DrawScore]:
+    """Returns the scores of those networks of a predictor that have one, by id."""
+    arrays: dict[int, tuple[PointNetwork, list[Arrays]]] = {}
+    for (point, _), own in zip(predictor.networks(), graph.arrays, strict=False):
+        arrays.setdefault(id(point), (point, []))[1].append(own)
+    return {key: _DrawScore(point, graph, own) for key, (point, own) in arrays.items()}
 
 
 class _Weights:

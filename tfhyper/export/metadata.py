@@ -115,6 +115,10 @@ def describe(
             "formula": "(inputs / 255 - mean) / std",
             **dataclasses.asdict(preprocessing),
         }
+    scorer = None
+    if predictor.scorer is not None:
+        about, _ = predictor.scorer.state()
+        scorer = {name: about[name] for name in ("scorer", "arguments")}
     # The numbers of a scaling are in the graph.
     settings = {**predictor.settings, "scaling": _short(predictor.scaling)}
     entries = {
@@ -131,6 +135,7 @@ def describe(
         "class_names": class_names,
         "rejection": settings["rejection"],
         "scaling": settings["scaling"],
+        "scorer": scorer,
         "conformal": settings["conformal"],
         "metadata": metadata,
     }

@@ -14,7 +14,7 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from tfhyper.export import metadata as described
 from tfhyper.export.arguments import Form
-from tfhyper.export.functions import EnsembleFunction
+from tfhyper.export.functions import EnsembleFunction, Said
 from tfhyper.export.preprocessing import Preprocessing
 from tfhyper.export.resources import (
     captured_resources,
@@ -24,6 +24,7 @@ from tfhyper.export.resources import (
 from tfhyper.export.sampling import FreshDraws
 from tfhyper.export.signatures import summary
 from tfhyper.posterior.base_predictor import BasePredictor
+from tfhyper.posterior.tasks.rejection import FOREIGN
 from tfhyper.tensor_types import Structure
 
 
@@ -51,21 +52,14 @@ class Exported:
         sampling: bool,
         sampling_inputs: ArrayLike | None,
     ):
-        if predictor.scorer is not None:
-            raise ValueError(
-                "`predictor` must have no `scorer` to be exported: files hold no "
-                "scores of foreign inputs yet, and so no `rejection` by them. Set its "
-                "`rejection` and its `scorer` to None, or choose another score with "
-                f"`fit_rejection`. Received: scorer={predictor.scorer!r}"
-            )
         self.task, self.rejection = predictor.task, predictor.rejection
         self.conformal = predictor.conformal
         if self.conformal is not None:
             self.task.check_exports(self.conformal)
         self._preprocessing = preprocessing
-        self._members = EnsembleFunction(predictor, form)
-        self.specs = dict(self._members.specs)
-        network = self._members.networks[0].point.network
+        self._said = EnsembleFunction(predictor, form)
+        self.specs = dict(self._said.specs)
+        network = self._said.networks[0].point.network
         if preprocessing is not None:
             preprocessing.check_shape([tuple(x.shape) for x in network.inputs])
             self.specs = {
@@ -77,11 +71,11 @@ class Exported:
         )
         metadata = described.check_metadata(metadata)
         self.description = described.describe(
-            predictor, self._members, preprocessing, self.class_names, metadata
+            predictor, self._said, preprocessing, self.class_names, metadata
         )
         self._fresh = None
         if sampling:
-            self._fresh = FreshDraws(self._members, predictor, sampling_inputs)
+            self._fresh = FreshDraws(self._said, predictor, sampling_inputs)
 
     def check(self) -> None:
         """Raises ValueError for a model that no SavedModel can hold."""
@@ -102,8 +96,8 @@ class Exported:
         """The predictions and their members as one concrete function."""
 
         def predict(**named: tf.Tensor) -> dict[str, tf.Tensor]:
-            members = self._members(self._inputs(named))
-            return {**self._summary(members), **self.task.member_outputs(members)}
+            said = self._said(self._inputs(named))
+            return {**self._summary(said), **self.task.member_outputs(said.members)}
 
         def trace() -> ConcreteFunction:
             function = tf.function(predict, autograph=False)
@@ -130,7 +124,7 @@ class Exported:
         """Returns what the predictor takes of arrays that the file takes, by name."""
         if self._preprocessing is not None:
             named = {k: self._preprocessing(x).numpy() for k, x in named.items()}
-        return self._members.pack(named)
+        return self._said.pack(named)
 
     def _save(self, folder: str, signatures: dict[str, ConcreteFunction]) -> None:
         module = tf.Module()
@@ -152,20 +146,20 @@ class Exported:
 
     def _tables(self, functions: Iterable[ConcreteFunction]) -> list[TrackableResource]:
         """Returns what look-up tables and the like the functions read."""
-        networks = [network.point.network for network in self._members.networks]
+        networks = [network.point.network for network in self._said.networks]
         return captured_resources(functions, networks)
 
     @functools.cached_property
     def signatures(self) -> dict[str, ConcreteFunction]:
         """Name -> function, with its graph."""
         # Called by several signatures, but in the file once.
-        members = tf.function(self._members, autograph=False)
+        said = tf.function(self._said, autograph=False)
 
         def serve(**named: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._summary(members(self._inputs(named)))
+            return self._summary(said(self._inputs(named)))
 
         def show_members(**named: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self.task.member_outputs(members(self._inputs(named)))
+            return self.task.member_outputs(said(self._inputs(named)).members)
 
         def describe() -> dict[str, tf.Tensor]:
             return {
@@ -183,9 +177,11 @@ class Exported:
 
             def sample(seed: tf.Tensor, **named: tf.Tensor) -> dict[str, tf.Tensor]:
                 found = fresh(self._inputs(named), seed)
-                # A conformal rule is of the predictor's own draws.
-                said = summary(found, self.task, self.rejection, None)
-                return {**said, **self.task.member_outputs(found)}
+                # A conformal rule and a scorer are of the predictor's own draws.
+                rule = self.rejection
+                by_score = rule is not None and rule.score == FOREIGN
+                outputs = summary(found, self.task, None if by_score else rule, None)
+                return {**outputs, **self.task.member_outputs(found)}
 
             functions["sample"] = sample, {**self.specs, **seed}
         return {
@@ -193,8 +189,10 @@ class Exported:
             for name, (function, specs) in functions.items()
         }
 
-    def _summary(self, members: tf.Tensor) -> dict[str, tf.Tensor]:
-        return summary(members, self.task, self.rejection, self.conformal)
+    def _summary(self, said: Said) -> dict[str, tf.Tensor]:
+        return summary(
+            said.members, self.task, self.rejection, self.conformal, said.foreign
+        )
 
     def _inputs(self, named: dict[str, tf.Tensor]) -> Structure:
         """Returns the networks' inputs from those of a signature."""
@@ -206,4 +204,4 @@ class Exported:
         }
         if self._preprocessing is not None:
             named = {name: self._preprocessing(x) for name, x in named.items()}
-        return self._members.pack(named)
+        return self._said.pack(named)

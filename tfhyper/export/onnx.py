@@ -117,7 +117,8 @@ onnx = public(
     (batch, classes), class (batch,), total, aleatoric and epistemic (batch,), in
     nats, and members (batch, draws, classes); of a regression mean, variance,
     aleatoric and epistemic (batch,), and members and member_variance (batch, draws).
-    Of a predictor with a `rejection` there is rejected (batch,) too, bool: where the
+    Of a predictor with a `scorer` there is foreign (batch,) too, its scores; of one
+    with a `rejection` there is rejected (batch,) too, bool: where the
     answer is unknown, whatever class and mean say. Of one with a `conformal` rule
     there are sets (batch, classes), bool, or of a regression lower and upper (batch,).
     It holds the kernels of all draws: converters would compute them from their codes

@@ -41,7 +41,8 @@ Args:
     weights: `"float32"`, `"float16"` or `"int8"`.
     tolerance: the largest difference to the predictor that is allowed, as
         `FileReport` measures it. `None` for 1e-5, with float16 0.02, with int8
-        0.2; and not less than the `rounding` of a steep scaling.
+        0.2; and not less than the `rounding` of a steep scaling, or 1e-4 with a
+        scorer of features, whose distances multiply roundings.
     check_data: `None` to compare on random inputs, else a tuple of inputs as the
         file takes them (several: a dict, by name) and labels, integers or
         targets: then the scores of the predictor and of the file are reported.
@@ -135,6 +136,8 @@ class Runtime:
         check_choice("weights", weights, WEIGHTS)
         if tolerance is None:
             tolerance = max(WEIGHTS[weights], predictor.task.rounding)
+            if predictor.scorer is not None:
+                tolerance = max(tolerance, predictor.scorer.rounding)
         tolerance = check_number("tolerance", tolerance)
         check_verbose(verbose)
         path = self.check_path(path, overwrite)

@@ -36,7 +36,8 @@ def saved_model(
                           mean, variance, and its parts aleatoric and epistemic,
                           each (batch,). Of a predictor with a `rejection` also
                           rejected (batch,), bool: where the answer is unknown,
-                          whatever class and mean say. Of one with a `conformal`
+                          whatever class and mean say. Of one with a `scorer` also
+                          foreign (batch,), its scores. Of one with a `conformal`
                           rule also sets (batch, classes), bool: which classes are in
                           the conformal set; or lower and upper, each (batch,)
         members           members (batch, draws, classes); of a regression members
@@ -46,8 +47,8 @@ def saved_model(
                           (classes,), strings, none if they are not known
         sample            with `sampling`: inputs and seed, an int32 scalar; gives
                           what the first two give, of draws made for that seed. No
-                          sets, lower and upper: these are promises of the
-                          predictor's own draws
+                          sets, lower and upper, no foreign and no rejection by it:
+                          these are of the predictor's own draws
 
     Look-up tables and vocabularies of the model's layers (`TextVectorization`,
     `StringLookup`, a `tf.lookup` table that a layer has as an attribute) are in the
@@ -62,6 +63,8 @@ def saved_model(
     fewer draws than the generator has hidden units. What draws have in common is
     stored once. Gaussian kernels (`Bayes*`, `MNF*`) have the latter form alone,
     but for `deterministic`. Masks of dropout go by an example's place in the batch.
+    What a scorer was fitted to is there too, for each draw: of `NearestNeighbours`
+    all the features that it compares with.
 
     Args:
         predictor: a `tfhyper.PosteriorPredictor`, `tfhyper.DeepEnsemble` or

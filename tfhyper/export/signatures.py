@@ -14,6 +14,7 @@ def summary(
     task: Task,
     rejection: Rejection | None,
     conformal: ConformalRule | None,
+    foreign: tf.Tensor | None = None,
 ) -> dict[str, Any]:
     """Returns the averaged prediction of members, as the predictor gives it.
 
@@ -22,8 +23,11 @@ def summary(
         task: the predictor's.
         rejection: the predictor's rule, `None` for no output `rejected`.
         conformal: the predictor's rule, `None` for no outputs of it.
+        foreign: scores (batch,) of the predictor's scorer, or `None`.
     """
     found = task.averaged_outputs(members, argmax=lambda x: tf.argmax(x, axis=-1))
+    if foreign is not None:
+        found["foreign"] = foreign
     if conformal is not None:
         found.update(task.conformal_outputs(found, conformal))
     if rejection is not None:

@@ -3,7 +3,7 @@
 import { CHANGES, noise, paint, resize } from "./images.js";
 import { lines, LINES, numbers } from "./plots.js";
 import { ask, describe, infer, models, Trouble } from "./server.js";
-import { short, uncertainty, UNKNOWN, VIEWS } from "./views.js";
+import { FOREIGN, short, uncertainty, UNKNOWN, VIEWS } from "./views.js";
 
 const MOST_BYTES = 20e6;
 const KINDS = ["image/png", "image/jpeg"];
@@ -27,8 +27,12 @@ let looking = new AbortController();
 const nameOf = (place) =>
   classNames[place] ?? `${model.kind === "numbers" ? "target" : "class"} ${place}`;
 
-/** Returns the outputs to ask for, with the one that only some models have. */
-const outputs = (...names) => (model.rejection ? [...names, "rejected"] : names);
+/** Returns the outputs to ask for, with those that only some models have. */
+function outputs(...names) {
+  if (!model.rejection) return names;
+  const score = model.rejection.score === FOREIGN ? [FOREIGN] : [];
+  return [...names, "rejected", ...score];
+}
 
 // What went wrong in which part of the work, until that part goes well.
 const troubles = new Map();

@@ -7,6 +7,8 @@ import { bars, cell, draw, percent } from "./plots.js";
 
 export const UNKNOWN = "unknown";
 export const PARTS = ["total", "aleatoric", "epistemic"];
+// The score of a model that was exported with a scorer of foreign inputs.
+export const FOREIGN = "foreign";
 // Half the width of central intervals of a normal, in standard deviations.
 const BANDS = [
   { level: "90 %", half: 1.6448536 },
@@ -61,6 +63,11 @@ function reason({ score, threshold }, found, confidence, unit) {
     return (
       `Not sure enough: a probability of ${percent(confidence)} is below ` +
       `${percent(1 - threshold)}.`
+    );
+  if (score === FOREIGN)
+    return (
+      `Not like what it was trained on: a score of ${found.foreign[0].toFixed(3)} > ` +
+      `threshold ${threshold.toFixed(3)}.`
     );
   if (!PARTS.includes(score)) return "Not sure enough.";
   const value = found[unit === "nats" ? score : numbers.outputOf(score)];

@@ -493,7 +493,7 @@ class Classification(ScaledTask):
     def averaged_outputs(self, members: Tensor, argmax: Callable) -> dict[str, Any]:
         """Returns probabilities, class and uncertainties, as `Prediction` has them."""
         mean, total, aleatoric = self.scaled_parts(
-            ops.mean(members, axis=1), ops.mean(_entropy(members), axis=1), _entropy
+            ops.mean(members, axis=1), ops.mean(entropy_of(members), axis=1), entropy_of
         )
         return {
             "probabilities": mean,
@@ -593,7 +593,7 @@ def _losses(
     return label != rows.labels, rejected.astype(bool), rows.weights
 
 
-def _entropy(probs: Tensor) -> Tensor:
+def entropy_of(probs: Tensor) -> Tensor:
     """Returns entropies in nats of tensors (..., classes), in float32."""
     return -ops.sum(probs * ops.log(ops.maximum(probs, _TINY)), axis=-1)
 
