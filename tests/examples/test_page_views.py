@@ -60,7 +60,7 @@ def network(kind):
         return keras.Model(inputs, x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     activation = "sigmoid" if kind == "labels" else None
-    outputs = {"labels": 3, "sets": 3, "numbers": 2, "number": 1, "interval": 1}[kind]
+    outputs = {"labels": 3, "sets": 3, "numbers": 2, "foreign": 3}.get(kind, 1)
     x = keras.layers.Dense(outputs, activation, kernel_initializer=wide)(x)
     return keras.Model(inputs, x)
 
@@ -77,7 +77,8 @@ def exported(kind, folder):
         predictor.fit_conformal(x, y, alpha=0.2)
     elif kind not in ("numbers", "pictures"):
         x = ((IMAGES / 255 - 0.3) / 0.35).astype("float32")
-        predictor.fit_rejection(x, coverage=0.6)
+        score = "energy" if kind == "foreign" else "total"
+        predictor.fit_rejection(x, coverage=0.6, score=score)
     names = {} if options else {"class_names": NAMES}
     path = str(folder / kind)
     tfhyper.export.saved_model(predictor, path, preprocessing=PREPROCESSING, **names)
@@ -357,3 +358,24 @@ def test_sets_and_intervals_say_what_they_promise(views):
         [found["lower"].item(), found["upper"].item()],
         rtol=6e-3,
     )
+
+
+def test_what_is_foreign_by_its_score_is_unknown(views):
+    told = set()
+    for place in range(4):
+        found = views.choose(place) if told else views.show("foreign", place)
+        (verdict,), (reason,) = (
+            texts(views.browser, f"#{x}") for x in ("verdict", "reason")
+        )
+        told.add(bool(found["rejected"]))
+        assert (verdict == "unknown") == found["rejected"]
+        if found["rejected"]:
+            score, threshold = re.match(
+                r"Not like what it was trained on: a score of (-?[\d.]+) > threshold "
+                r"(-?[\d.]+)\.",
+                reason,
+            ).groups()
+            assert float(score) == pytest.approx(found["foreign"], abs=1e-3)
+            assert float(score) >= float(threshold)
+    assert told == {True, False}
+    views.check_page()
