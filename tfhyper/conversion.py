@@ -181,7 +181,7 @@ def replaces(kit: kits.LayerKit, line: LayerConversion) -> Replace:
 
 # Reasons, as the table tells them.
 _ASKED = "`keep` asks for it"
-_NOT_ASKED = "`where` does not choose it"
+NOT_ASKED = "`where` does not choose it"
 _OF_KIT = "its class is one of the kit's"
 _HEAD = "it is at the end, the place of the kit's head"
 _WRAPPED = "it has variables of the roles {}"
@@ -264,7 +264,7 @@ def _settled(
     if asked is None:
         return fate
     if key not in asked:
-        return _Fate("kept", _NOT_ASKED)
+        return _Fate("kept", NOT_ASKED)
     return fate._replace(action="kept") if fate.action == "refused" else fate
 
 

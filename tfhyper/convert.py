@@ -9,7 +9,14 @@ from keras import ops
 
 from tfhyper import keras_graph, kits
 from tfhyper.checks import check_bool, check_number
-from tfhyper.conversion import Keep, LayerConversion, Where, plan, replaces
+from tfhyper.conversion import (
+    NOT_ASKED,
+    Keep,
+    LayerConversion,
+    Where,
+    plan,
+    replaces,
+)
 from tfhyper.kits.kit import Apply, Replace
 from tfhyper.layers import ConcreteDropout, GaussianPosterior, RandomVariables
 from tfhyper.layers.gaussian_kernel import GaussianKernel
@@ -176,6 +183,18 @@ def convert(
     return converted
 
 
+def _asked_for(lines: list[LayerConversion]) -> list[LayerConversion]:
+    """Returns those layers of which a person asks first why they are kept."""
+    chosen = [x for x in lines if x.reason != NOT_ASKED]
+    return sorted(chosen, key=lambda x: not x.layer.weights)
+
+
+def _first_of(listed: list[str], most: int = 5) -> str:
+    """Returns the first of some, and how many more there are."""
+    more = [f"and {len(listed) - most} more"] if len(listed) > most else []
+    return "; ".join(listed[:most] + more)
+
+
 def _check_plan(lines: list[LayerConversion], model: keras.Model, kit: str) -> None:
     """Raises ValueError for a plan that cannot be carried out."""
     stuck = [line for line in lines if line.action == "refused"]
@@ -192,15 +211,15 @@ def _check_plan(lines: list[LayerConversion], model: keras.Model, kit: str) -> N
         raise ValueError(
             f"`model` must have layers to convert. Received: model '{model.name}' and "
             f"the kit '{kit}', with which all are kept: "
-            + "; ".join(f"'{line.path}', as {line.reason}" for line in lines)
+            + _first_of([f"'{x.path}', as {x.reason}" for x in _asked_for(lines)])
+            + ". `tfhyper.conversion_report` tells of each layer."
         )
     if left := [line for line in lines if line.is_left]:
-        listed = ", ".join(
-            f"'{x.path}' ({type(x.layer).__name__}): {x.reason}" for x in left[:5]
+        listed = _first_of(
+            [f"'{x.path}' ({type(x.layer).__name__}): {x.reason}" for x in left]
         )
-        more = f", and {len(left) - 5} more" if len(left) > 5 else ""
         warnings.warn(
-            f"The kit '{kit}' keeps layers with weights as they are: {listed}{more}. "
+            f"The kit '{kit}' keeps layers with weights as they are: {listed}. "
             "Name them in `keep` if that is meant; `tfhyper.conversion_report` tells "
             "what becomes of each layer.",
             stacklevel=3,

@@ -436,6 +436,52 @@ def test_generated_variables_are_those_of_the_formula():
     assert not layer.losses
 
 
+@pytest.mark.parametrize(
+    ("layer", "ends"),
+    [
+        (lambda: L.SimpleRNN(3), {"kernel": (4, 3), "recurrent_kernel": (3, 3)}),
+        # Of (4, 2, 5) and (2, 5, 4): those with the fewest numbers.
+        (
+            lambda: L.MultiHeadAttention(2, 5),
+            {
+                "query": (8, 5),
+                "key": (8, 5),
+                "value": (8, 5),
+                "attention_output": (10, 4),
+            },
+        ),
+    ],
+)
+def test_generated_factors_are_those_of_the_formula(layer, ends):
+    posterior = GeneratedPosterior(5, 3, deviation_scale=0.4, seed=2, rank=2)
+    variables = ("kernel", "recurrent_kernel", "bias")
+    layer = RandomVariables(layer(), posterior, variables)
+    if "query" in ends:
+        layer(X, X)
+    else:
+        layer(X)
+    code = layer.sample_noise(7)
+    hidden = np.maximum(code @ to_numpy(posterior.generator_hidden), 0) / np.sqrt(5)
+    drawn = weights_of(layer, code)
+    seen = set()
+    for x, output in zip(posterior.chosen, posterior.generator_outputs, strict=True):
+        mean, generated = to_numpy(x.variable), (hidden @ to_numpy(output))[0]
+        if x.path.endswith("bias"):
+            expected = mean + 0.4 * generated.reshape(mean.shape)
+        else:
+            (name,) = set(ends) & set(x.path.split("/"))
+            rows, columns = ends[name]
+            a = generated[: 2 * rows].reshape(2, rows)
+            b = generated[2 * rows :].reshape(2, columns)
+            product = sum(np.outer(a[j], b[j]) for j in range(2))
+            expected = mean * (1 + 0.4 / np.sqrt(2) * product.reshape(mean.shape))
+            seen.add(name)
+        np.testing.assert_allclose(drawn[x.path], expected, atol=1e-6)
+    assert seen >= set(ends)
+    again = GeneratedPosterior.from_config(posterior.get_config())
+    assert again.rank == 2
+
+
 def test_layers_share_the_code_that_they_are_given():
     inputs = keras.Input((5, 4))
     code = LatentCode(3, name="code")(inputs)
@@ -519,8 +565,9 @@ def quantized():
         (lambda: RandomVariables(L.ReLU())(X), ValueError, "`where` must choose"),
         (lambda: GaussianPosterior(prior_scale=-1), ValueError, "`prior_scale` must"),
         (lambda: GeneratedPosterior(prior="flat"), ValueError, "`prior` must"),
+        (lambda: GeneratedPosterior(rank=0), ValueError, "`rank` must"),
     ],
-    ids=list("abcdefghijklmn"),
+    ids=list("abcdefghijklmno"),
 )
 def test_bad_arguments(make, error, message):
     with pytest.raises(error, match=message):

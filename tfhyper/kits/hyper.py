@@ -76,8 +76,7 @@ def hyper(
         deviation_scale: float >= 0, with `mean_kernel=True`.
         rank: int > 0, with `mean_kernel=True`: the generators make factors of the mean
             kernels, of that rank, in place of whole kernels, with a few hundredths of
-            their weights; `None` for whole ones, which layers that are neither
-            convolutions nor dense layers always have.
+            their weights; `None` for whole ones.
         variables: roles of the variables that `tfhyper.convert` makes random in layers
             that are neither convolutions nor dense layers, those of
             `tfhyper.layers.RandomVariables`. None with `mean_kernel=False`.
@@ -114,7 +113,12 @@ def hyper(
 
     roles = check_roles("variables", variables)
     posterior = functools.partial(
-        layers.GeneratedPosterior, hidden_units, code_units, prior, deviation_scale
+        layers.GeneratedPosterior,
+        hidden_units,
+        code_units,
+        prior,
+        deviation_scale,
+        rank=rank,
     )
     draw = drawn_by(posterior, roles, seed)
 

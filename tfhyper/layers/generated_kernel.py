@@ -87,7 +87,7 @@ class GeneratedKernel(StochasticKernel):
         self.mean_kernel = check_bool("mean_kernel", mean_kernel)
         self.deviation_scale = check_number("deviation_scale", deviation_scale)
         # Not `rank`, which is another thing of a convolution.
-        self.factor_rank = _check_rank(rank, self.mean_kernel)
+        self.factor_rank = check_rank(rank, self.mean_kernel)
         self.generator_regularizer = known_to_keras(
             "generator_regularizer", generator_regularizer
         )
@@ -179,10 +179,7 @@ class GeneratedKernel(StochasticKernel):
         count, ends = ops.shape(features)[0], self.kernel_shape[-2:]
         features = features / math.sqrt(self.hidden_units)
         factors = ops.matmul(features, self.generator_output)
-        first = rank * ends[0]
-        rows = ops.reshape(factors[:, :first], (count, rank, ends[0]))
-        columns = ops.reshape(factors[:, first:], (count, rank, ends[1]))
-        product = ops.matmul(ops.transpose(rows, (0, 2, 1)), columns)
+        product = product_of_factors(factors, rank, *ends)
         scale = self.deviation_scale / math.sqrt(rank)
         places = (1,) * (len(self.kernel_shape) - 2)
         return self.mean * ops.reshape(1.0 + scale * product, (count, *places, *ends))
@@ -252,7 +249,7 @@ class GeneratedKernel(StochasticKernel):
         }
 
 
-def _check_rank(rank: int | None, mean_kernel: bool) -> int | None:
+def check_rank(rank: int | None, mean_kernel: bool = True) -> int | None:
     """Returns the rank of factors, or `None` where whole kernels are generated."""
     if rank is None:
         return None
@@ -307,6 +304,22 @@ def hidden_features(codes: Any, hidden: keras.Variable, scale: float | None) -> 
     if scale is None:
         return features
     return features * (scale / math.sqrt(hidden.shape[-1]))
+
+
+def product_of_factors(factors: Tensor, rank: int, rows: int, columns: int) -> Tensor:
+    """Returns sum_j a_j b_j^T, (number, rows, columns), of factors.
+
+    Args:
+        factors: a and b of some codes, one behind the other: (number, rank (rows +
+            columns)).
+        rank: how many a and b there are.
+        rows: numbers of each a.
+        columns: numbers of each b.
+    """
+    count, first = ops.shape(factors)[0], rank * rows
+    a = ops.reshape(factors[:, :first], (count, rank, rows))
+    b = ops.reshape(factors[:, first:], (count, rank, columns))
+    return ops.matmul(ops.transpose(a, (0, 2, 1)), b)
 
 
 def check_code_shape(shape: Any, units: int | None = None) -> int:
