@@ -1,5 +1,6 @@
 """Which layers `convert` draws, what becomes of the others, and why."""
 
+import re
 import warnings
 
 import keras
@@ -294,6 +295,46 @@ def test_layers_of_a_users_own(tmp_path):
     copy.save(tmp_path / "it.keras")
     loaded = keras.saving.load_model(tmp_path / "it.keras")
     assert_same_prediction(at_the_mean(copy), at_the_mean(loaded), x, 1e-6)
+
+
+@pytest.mark.parametrize("how", ["kept", "wrapped", "attention"])
+def test_what_is_frozen_inside_of_a_layer_stays_frozen(how, tmp_path):
+    inputs = keras.Input((5, 4))
+    layer = Gated(4) if how != "attention" else L.MultiHeadAttention(2, 3)
+    x = layer(*((inputs, inputs) if how == "attention" else (inputs,)))
+    inside = list(layer._flatten_layers())
+    inside[2].trainable = False
+    model = keras.Model(inputs, L.Dense(2, name="logits")(x))
+    copy = convert(model, kit(), keep=[layer.name] if how == "kept" else ())
+    rows = np.ones((2, 5, 4), "float32")
+    assert_same_prediction(model, at_the_mean(copy), rows, 1e-5)
+    found = copy.get_layer(layer.name)
+    found = found if how == "kept" else found.layer
+    for inner, again in zip(inside, found._flatten_layers(), strict=True):
+        names = [x.name for x in inner.trainable_variables]
+        assert [x.name for x in again.trainable_variables] == names
+        assert again.trainable == inner.trainable
+    if how != "kept":  # what Keras' own files forget
+        copy.save(tmp_path / "it.keras")
+        loaded = keras.saving.load_model(tmp_path / "it.keras")
+        # Keras numbers what has no name.
+        found, expected = (
+            [re.sub(r"\d+", "", x.name) for x in model.trainable_variables]
+            for model in (loaded, copy)
+        )
+        assert found == expected
+
+
+def test_adapters_inside_of_a_users_layer_are_drawn():
+    model = keras.Sequential([keras.Input((4,)), Gated(3, name="gated"), L.Dense(2)])
+    layer = model.get_layer("gated")
+    layer.dense.enable_lora(2)
+    layer.dense.lora_kernel_b.assign(np.ones((2, 3)))
+    copy = convert(model, kits.bayes_lora(10))
+    chosen = [x.path for x in copy.get_layer("gated").posterior.chosen]
+    assert [x.rpartition("/")[2] for x in chosen] == ["lora_kernel_a", "lora_kernel_b"]
+    rows = np.ones((2, 4), "float32")
+    assert_same_prediction(model, at_the_mean(copy), rows, 1e-5)
 
 
 @keras.saving.register_keras_serializable("tests")

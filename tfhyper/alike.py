@@ -13,6 +13,9 @@ from tfhyper.layers.live_config import live_config, own_functions
 # was made with arguments by place, which a copy from its config is not.
 _OF_ALL_LAYERS = frozenset(vars(keras.layers.Layer())) | {"_auto_config_error_args"}
 
+# What of a config a copy is given besides: see `keras_graph.clone`.
+_CARRIED = ("name", "trainable", "lora_rank", "lora_alpha")
+
 # Functions of `keras.ops`, and those of `keras.activations` that do the same: a config
 # has their name alone. (Of `gelu` the two do not.)
 _TWINS = {
@@ -102,7 +105,8 @@ def _has_same_config(layer: keras.Layer, copy: keras.Layer) -> bool:
         return True
     configs = [live_config(x) for x in (layer, copy)]
     for config in configs:
-        config.pop("name", None)
+        for name in _CARRIED:
+            config.pop(name, None)
     return configs[0] == configs[1]
 
 

@@ -19,6 +19,7 @@ from tfhyper.conversion import (
 )
 from tfhyper.kits.kit import Apply, Replace
 from tfhyper.layers import ConcreteDropout, GaussianPosterior, RandomVariables
+from tfhyper.layers.frozen import trainable_inside
 from tfhyper.layers.gaussian_kernel import GaussianKernel
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.lora import adapters_of
@@ -62,14 +63,14 @@ def convert(
 
     Layers without weights, norms (but with `kits.subspace`, which draws their factors
     and shifts) and layers adapted to data are copied, as are layers of this package
-    that are in the model already. A shared layer stays one
-    shared layer. Frozen layers (`trainable=False`) are replaced and stay frozen:
-    their posterior does not learn. Leave them out by
-    `keep=lambda layer: not layer.trainable`. Nested models come out flat; layers
-    keep their names, and get a `_` where two models had one name. `model` is not
-    changed and shares no variable with the copy, which is not compiled. (But for a
-    layer that cannot be copied, as its config leaves something of it out, such as a
-    `Lambda` or a class with an attribute that was set later: it is the same in both.)
+    that are in the model already. A shared layer stays one shared layer. Frozen layers
+    (`trainable=False`), and those inside of others, are replaced and stay frozen: their
+    posterior does not learn. Leave them out by `keep=lambda layer: not
+    layer.trainable`. Nested models come out flat; layers keep their names, and get a
+    `_` where two models had one name. `model` is not changed and shares no variable
+    with the copy, which is not compiled. (But for a layer that cannot be copied, as its
+    config leaves something of it out, such as a `Lambda` or a class with an attribute
+    that was set later: it is the same in both.)
 
     What the kit cannot draw is kept: a layer of another class, a quantized one, one
     whose config leaves something of it out. A warning names those that have weights of
@@ -146,6 +147,7 @@ def convert(
         made = _replace(replaces(kit, line), layer, name, moped, kit.name)
         if isinstance(made, RandomVariables):
             made.adapters = adapters_of(operation)
+            made.inside = trainable_inside(operation)
         return made
 
     copies = keras_graph.Copies(make)
@@ -264,6 +266,8 @@ def _carry(
             layer.posterior.set_mean()
             if moped_delta is not None:
                 layer.posterior.set_moped(moped_delta)
+        else:
+            keras_graph.carry_trainable(original, layer.layer)
     elif isinstance(layer, StochasticKernel):
         # Copies: on some backends arrays share the memory of variables.
         weights = (original.kernel, original.bias)

@@ -10,6 +10,7 @@ from keras import ops
 from tfhyper import alike, keras_private
 from tfhyper.keras_private import is_functional, takes_training
 from tfhyper.layers import lora
+from tfhyper.layers.frozen import set_trainable_inside, trainable_inside
 from tfhyper.layers.live_config import live_config
 from tfhyper.layers.used_layer import UsedLayer, UsedOperation
 from tfhyper.tensor_types import Structure
@@ -118,9 +119,23 @@ def clone(
         if not alike.are_alike(operation, copy):
             return None
         lora.carry(operation, copy)
+        carry_trainable(operation, copy)
         return copy
     except Exception:  # A layer's config and constructor may raise anything.
         return None
+
+
+def carry_trainable(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Freezes inside of a copy what is frozen inside of a layer.
+
+    Args:
+        layer: a built layer.
+        copy: made from its config, which says whether the layer itself is frozen.
+    """
+    if wanted := trainable_inside(layer):
+        if not copy.built:
+            copy.build_from_config(layer.get_build_config() or {})
+        set_trainable_inside(copy, wanted)
 
 
 def remake(

@@ -11,25 +11,25 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import convert_table  # noqa: E402
+import convert_layers  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "convert_table.json"
-NAMES = sorted(set(convert_table.WITH_WEIGHTS) & set(convert_table.layers_of_keras()))
+NAMES = sorted(set(convert_layers.WITH_WEIGHTS) & set(convert_layers.layers_of_keras()))
 
 
 def test_the_table_has_every_layer_of_keras():
     known = {
-        *convert_table.WITH_WEIGHTS,
-        *convert_table.OF_OTHERS,
-        *convert_table.WITHOUT_WEIGHTS,
+        *convert_layers.WITH_WEIGHTS,
+        *convert_layers.OF_OTHERS,
+        *convert_layers.WITHOUT_WEIGHTS,
     }
-    missing = set(convert_table.layers_of_keras()) - known
+    missing = set(convert_layers.layers_of_keras()) - known
     assert not missing, "Enter the new layers in benchmarks/convert_table.py"
 
 
 def test_layers_without_weights_make_none():
-    for name, cls in convert_table.layers_of_keras().items():
-        if name in convert_table.WITHOUT_WEIGHTS and cls is not keras.layers.Layer:
+    for name, cls in convert_layers.layers_of_keras().items():
+        if name in convert_layers.WITHOUT_WEIGHTS and cls is not keras.layers.Layer:
             sources = [
                 inspect.getsource(x)
                 for x in cls.__mro__
@@ -42,13 +42,13 @@ def test_layers_without_weights_make_none():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_layer_converts_and_equals_as_the_table_says(name):
     recorded = json.loads(RESULTS.read_text())["layers"][name]
-    (found,) = convert_table.table([name]).values()
+    (found,) = convert_layers.table([name]).values()
     for kit, judged in found.items():
         told = recorded[kit]
         assert {**judged, "difference": 0} == {**told, "difference": 0}
         # None is refused, and what is drawn or kept is what it was.
-        assert judged["difference"] <= convert_table.TOLERANCE
-        assert told["difference"] <= convert_table.TOLERANCE
+        assert judged["difference"] <= convert_layers.TOLERANCE
+        assert told["difference"] <= convert_layers.TOLERANCE
         # Those with a posterior over any variables keep norms, and what has no role.
         if kit != "mc_dropout" and judged["action"] == "kept":
             norm = name.endswith("Normalization")

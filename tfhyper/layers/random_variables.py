@@ -17,6 +17,7 @@ from tfhyper.layers.chosen_variables import (
     patterns_of,
     quantized_inside,
 )
+from tfhyper.layers.frozen import Trainable, set_trainable_inside, trainable_inside
 from tfhyper.layers.gaussian_posterior import GaussianPosterior
 from tfhyper.layers.generated_kernel import check_code_shape
 from tfhyper.layers.live_config import layer_inside, live_config
@@ -123,6 +124,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         self.supports_masking = True
         self.layer = layer
         self.adapters = adapters_of(layer)
+        self.inside: Trainable = {}
         if posterior is None:
             posterior = GaussianPosterior(name=f"{self.name}_posterior")
         self.posterior = posterior
@@ -184,6 +186,7 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
             self.layer.build(*shapes, **named_shapes)
         enable(self.layer, self.adapters)
         self.adapters = adapters_of(self.layer)
+        set_trainable_inside(self.layer, self.inside)
         store_apart(self.layer)
         _check_precision(self.layer)
         self.posterior.dtype_policy = self.layer.variable_dtype
@@ -313,24 +316,29 @@ class RandomVariables(StochasticLayer, keras.layers.Layer):
         del config["dtype"]
         serialize = keras.saving.serialize_keras_object
         where = serialize(self.where) if callable(self.where) else list(self.where)
+        # Of a layer that is not built yet, what it will be given.
+        inside = trainable_inside(self.layer) if self.built else self.inside
         return {
             **config,
             "layer": serialize(self.layer),
             "posterior": serialize(self.posterior),
             "where": where,
             **({"adapters": [list(x) for x in self.adapters]} if self.adapters else {}),
+            **({"trainable_inside": list(inside.items())} if inside else {}),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "RandomVariables":
         config = dict(config)
         adapters = config.pop("adapters", [])
+        inside = config.pop("trainable_inside", [])
         parts = ("posterior", "where")
         found = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in parts
         }
         layer = cls(**{**config, **found, "layer": layer_inside(config)})
         layer.adapters = [Adapter(*x) for x in adapters]
+        layer.inside = dict(inside)
         return layer
 
     def get_build_config(self) -> dict[str, Any] | None:
