@@ -5,8 +5,8 @@ r"""Maps with their uncertainty: a small encoder-decoder on CamVid.
 A class for each pixel of street scenes (367 maps to train on, 233 to test, 240 x 180
 pixels, 11 classes, void left out), by stock layers with MC dropout, and by the same
 network with a Bayesian head: the layers before the head are the same in both. The
-scores are those of one draw and of the mean over --draws, all by `evaluate` and
-`predict_batches`, which hold a batch at a time. Both networks resume from --workdir.
+scores are those of one draw and of the mean over --draws, by `predict_labelled`, which
+holds a few batches at a time. Both networks resume from --workdir.
 Without --data_dir the maps are made up, and what is printed means nothing.
 """
 
@@ -160,17 +160,15 @@ def trained(head: str, seed: int, data: Maps) -> keras.Model:
 
 def scores_of(predictor: tfhyper.PosteriorPredictor, data: Maps) -> dict[str, float]:
     """Returns the scores of a predictor, its maps predicted batch by batch."""
-    labels = data.labels.astype("int64")
+    more, scores = MapScores(CLASSES, VOID), predictor.task.new_scores()
     start = time.monotonic()
-    found = predictor.evaluate(data.images, labels, batch_size=FLAGS.batch_size)
-    found["seconds"] = time.monotonic() - start
-    more, done = MapScores(CLASSES, VOID), 0
-    for part in predictor.predict_batches(
-        data.images, FLAGS.batch_size, keep_members=False
+    for labels, part, weights in predictor.predict_labelled(
+        data.images, data.labels.astype("int64"), FLAGS.batch_size
     ):
-        more.add(labels[done : done + len(part.mean)], part)
-        done += len(part.mean)
-    return {**found, **more.result()}
+        more.add(labels, part)
+        scores.update(labels, part, weights)
+    seconds = time.monotonic() - start
+    return {**scores.result(), "seconds": seconds, **more.result()}
 
 
 def picture(predictor: tfhyper.PosteriorPredictor, data: Maps, path: str) -> None:

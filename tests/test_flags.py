@@ -7,6 +7,8 @@ its top makes all of them depend on what else is imported.
 import ast
 import pathlib
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "examples")
 # Modules as tests name them: by the path from the root, or with its folder in sys.path.
@@ -32,6 +34,7 @@ def test_there_are_scripts():
     assert {"train", "paper", "bad_calls"} <= SCRIPTS
 
 
+@pytest.mark.everyday
 def test_no_file_of_tests_imports_a_script_at_its_top():
     faults = [
         f"{path.relative_to(ROOT)} imports {name}"
