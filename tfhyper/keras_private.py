@@ -215,6 +215,21 @@ def outermost_model() -> keras.Model | None:
     return model if isinstance(model, keras.Model) else None
 
 
+def rematerialized(layer: keras.Layer) -> str | None:
+    """Returns the mode in which a layer's `call` runs a second time for its gradient.
+
+    `None` if it runs once. Of `keras.RematScope`, which came with 3.9; reads
+    `_remat_mode` of the layer.
+    """
+    scope = getattr(layer, "_remat_mode", None)
+    mode = getattr(scope, "mode", None)
+    if mode == "activations":  # the activation alone
+        return None
+    if mode == "list_of_layers" and layer.name not in scope.layer_names:
+        return None
+    return mode
+
+
 def only_shapes() -> bool:
     """Whether Keras calls a layer for the shapes of its outputs alone.
 

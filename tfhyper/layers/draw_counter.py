@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfhyper.keras_private import rematerialized
 from tfhyper.layers.mixin import LayerMixin
 from tfhyper.tensor_types import Tensor
 
@@ -20,7 +21,19 @@ class DrawCounter(LayerMixin):
     """
 
     def build_counter(self) -> None:
-        """Makes the weight `draws`."""
+        """Makes the weight `draws`.
+
+        Raises:
+            ValueError: within a `keras.RematScope` that is of this layer.
+        """
+        if mode := rematerialized(self):
+            raise ValueError(
+                "`keras.RematScope` must leave out layers that draw: run a second time "
+                "for the gradient they would draw other noise, of which the gradient "
+                'is none. Give mode="list_of_layers" with layers that do not draw. '
+                f"Received: layer '{self.name}' ({type(self).__name__}) in a scope of "
+                f"mode {mode!r}"
+            )
         self.draws = keras.Layer.add_weight(
             self,
             shape=(2,),
