@@ -222,12 +222,11 @@ def rematerialized(layer: keras.Layer) -> str | None:
     `_remat_mode` of the layer.
     """
     scope = getattr(layer, "_remat_mode", None)
-    mode = getattr(scope, "mode", None)
-    if mode == "activations":  # the activation alone
+    if scope is None or scope.mode == "activations":  # of the activation alone
         return None
-    if mode == "list_of_layers" and layer.name not in scope.layer_names:
+    if scope.mode == "list_of_layers" and layer.name not in scope.layer_names:
         return None
-    return mode
+    return scope.mode
 
 
 def only_shapes() -> bool:
