@@ -30,8 +30,8 @@ from tfhyper.posterior.tasks.classification import Classification
 from tfhyper.posterior.tasks.foreign_scores import Arrays, GraphOfDraws, ScoreGraph
 from tfhyper.tensor_types import Tensor
 
-# How the names of the last layer's arrays begin, beside what was fitted.
-_HEAD = "head."
+# Names of the last layer's arrays, beside what was fitted.
+_KERNEL, _BIAS = "head.kernel", "head.bias"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +119,12 @@ class FeatureScorer(Scorer):
         self.check_current()
         arrays = []
         for _, fitted, head in self._draws():
-            of_head = {} if head is None else head.arrays()
-            arrays.append({**fitted, **{_HEAD + x: of_head[x] for x in of_head}})
+            of_head = {} if head is None else {_KERNEL: head.kernel, _BIAS: head.bias}
+            arrays.append({**fitted, **of_head})
 
         def of_draw(features: Tensor, arrays: dict[str, Tensor]) -> Tensor:
-            own = {x: arrays[x] for x in arrays if not x.startswith(_HEAD)}
-            of_head = {x.removeprefix(_HEAD): arrays[x] for x in arrays if x not in own}
-            head = Head(**of_head) if of_head else None
-            return self.score_draw(Seen(features, last=head), own, ops)
+            head = Head(arrays[_KERNEL], arrays[_BIAS]) if self.needs_head else None
+            return self.score_draw(Seen(features, last=head), arrays, ops)
 
         return GraphOfDraws(
             arrays, lambda point: features_of(point, self.layer), of_draw

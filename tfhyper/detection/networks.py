@@ -12,7 +12,11 @@ from tfhyper.checks import check_integer, check_text
 from tfhyper.posterior import PosteriorPredictor
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.point_network import PointNetwork, layer_behind_masks
+from tfhyper.posterior.networks.point_network import (
+    PointNetwork,
+    by_network,
+    layer_behind_masks,
+)
 from tfhyper.posterior.running.batches import Batch, Batches, Part, checksum
 from tfhyper.posterior.running.fingerprint import Fingerprint
 from tfhyper.posterior.running.loop import check_same, finite_outputs
@@ -165,13 +169,9 @@ class Features:
     def __init__(
         self, predictor: BasePredictor, layer: str | None, num_draws: int | None
     ):
-        pairs = predictor.networks()[:num_draws]
-        groups: dict[int, tuple[PointNetwork, list[Draw]]] = {}
-        for point, draw in pairs:
-            groups.setdefault(id(point), (point, []))[1].append(draw)
         self.size: list[int] = []
         self._groups: list[tuple[DrawnWeights, list[Draw], Any, keras.Model]] = []
-        for point, draws in groups.values():
+        for point, draws in by_network(predictor.networks()[:num_draws]):
             tensor, last = _find(point, layer)
             network = point.with_outputs([tensor, point.network.outputs[0]])
             found = DrawnWeights(point, network), draws, last, network

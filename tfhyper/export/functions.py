@@ -16,7 +16,7 @@ from tfhyper.checks import check_choice
 from tfhyper.export.arguments import FORMS, Form
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.networks.draws import Draw
-from tfhyper.posterior.networks.point_network import PointNetwork
+from tfhyper.posterior.networks.point_network import PointNetwork, by_network
 from tfhyper.posterior.networks.stacked_network import StackedNetwork
 from tfhyper.posterior.tasks.foreign_scores import (
     Arrays,
@@ -78,11 +78,9 @@ class EnsembleFunction:
         if form is not None:
             check_choice("form", form, FORMS)
         self.task = predictor.task
-        # id of a network -> (network, its draws)
-        found: dict[int, tuple[PointNetwork, list[Draw]]] = {}
-        for point, draw in predictor.networks():
-            found.setdefault(id(point), (point, []))[1].append(draw)
-        seeded = [x for point, draws in found.values() for x in point.seeded(draws[0])]
+        pairs = predictor.networks()
+        found = by_network(pairs)
+        seeded = [x for point, draws in found for x in point.seeded(draws[0])]
         if form == "generator" and seeded:
             raise ValueError(
                 '`form="generator"` needs a posterior whose draws are codes, masks or '
@@ -95,10 +93,13 @@ class EnsembleFunction:
         self._of_members = graph if isinstance(graph, GraphOfMembers) else None
         scores = {}
         if isinstance(graph, GraphOfDraws):
-            scores = _scores_of(graph, predictor)
+            # The first draws alone may have arrays.
+            points = [point for point, _ in pairs]
+            fitted = by_network(zip(points, graph.arrays, strict=False))
+            scores = {id(point): _DrawScore(point, graph, own) for point, own in fitted}
         self.networks = [
-            DrawnNetwork(point, draws, self.task, self.form, scores.get(key))
-            for key, (point, draws) in found.items()
+            DrawnNetwork(point, draws, self.task, self.form, scores.get(id(point)))
+            for point, draws in found
         ]
         self._structure = self.networks[0].point.network.input
         leaves = keras.tree.flatten(self._structure)
@@ -262,14 +263,6 @@ def call_with(
     # A BatchNorm of a copy has moments of its own: the last value counts.
     with keras.StatelessScope(state_mapping=[*point.repeats(), *values]):
         return network(inputs, training=False)
-
-
-def _scores_of(graph: GraphOfDraws, predictor: BasePredictor) -> dict[int, _DrawScore]:
-    """Returns the scores of those networks of a predictor that have one, by id."""
-    arrays: dict[int, tuple[PointNetwork, list[Arrays]]] = {}
-    for (point, _), own in zip(predictor.networks(), graph.arrays, strict=False):
-        arrays.setdefault(id(point), (point, []))[1].append(own)
-    return {key: _DrawScore(point, graph, own) for key, (point, own) in arrays.items()}
 
 
 class _Weights:

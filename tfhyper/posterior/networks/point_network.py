@@ -1,8 +1,8 @@
 """The plain network that a draw makes of a stochastic one."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import keras
 from keras import ops
@@ -28,6 +28,9 @@ from tfhyper.tensor_types import Structure, Tensor
 
 # Counts that a fresh draw has for its layers: another draw has others.
 _MOST_LAYERS = 2**12
+
+# What goes with a network in `by_network`.
+Item = TypeVar("Item")
 
 
 class PointNetwork:
@@ -524,6 +527,20 @@ def _check_last(model: keras.Model) -> None:
                 "with weights: its outputs go to the loss. Received: "
                 f"model '{model.name}', in which others stand behind it"
             )
+
+
+def by_network(
+    pairs: Iterable[tuple[PointNetwork, Item]],
+) -> list[tuple[PointNetwork, list[Item]]]:
+    """Returns each network once, with what goes with it, such as its draws.
+
+    Args:
+        pairs: of a network and what goes with it, as a predictor's `networks()`.
+    """
+    found: dict[int, tuple[PointNetwork, list[Item]]] = {}
+    for point, item in pairs:
+        found.setdefault(id(point), (point, []))[1].append(item)
+    return list(found.values())
 
 
 def layer_behind_masks(operation: keras.Operation) -> keras.Operation:
