@@ -65,6 +65,7 @@ def write(lab: Lab, kept: dict) -> str:
         tables.main_table,
         tables.draws_table,
         tables.spread_table,
+        tables.held_out_table,
         tables.foreign_table,
     )
     text = "\n\n".join(make(found) for make in made)

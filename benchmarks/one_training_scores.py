@@ -42,8 +42,10 @@ def report(
     members: np.ndarray,
     held_out_labels: np.ndarray,
     held_out: np.ndarray,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Returns the scores of an average over draws, raw and after one temperature.
+
+    `"validation"` has those of the validation images, raw.
 
     Args:
         labels: of the test images.
@@ -52,13 +54,16 @@ def report(
         held_out: probabilities (draws, validation images, classes).
     """
     probs = members.mean(0, dtype="float64")
-    temperature = fit_temperature(held_out_labels, held_out.mean(0, dtype="float64"))
+    held_out_probs = held_out.mean(0, dtype="float64")
+    temperature = fit_temperature(held_out_labels, held_out_probs)
     scaled = metrics.classification_report(labels, at_temperature(probs, temperature))
     return {
         **metrics.classification_report(labels, probs),
         "temperature": temperature,
         "nll_temperature": scaled["nll"],
         "ece_temperature": scaled["ece"],
+        # What choices are made by.
+        "validation": metrics.classification_report(held_out_labels, held_out_probs),
     }
 
 
@@ -77,7 +82,7 @@ def score_group(lab: Lab, row: Row, group: list[Training]) -> dict[str, Any] | N
         report(y_test, test[i : i + 1], y_validation, validation[i : i + 1])
         for i in range(min(singles, len(test)))
     ]
-    draws = {"1": {key: float(np.median([x[key] for x in ones])) for key in ones[0]}}
+    draws: dict[str, dict] = {"1": _over(ones, np.median)}
     for count in sorted({main, *row.num_draws(lab.setting, members)}):
         if count > 1:
             draws[str(count)] = report(

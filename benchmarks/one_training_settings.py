@@ -136,6 +136,9 @@ SETTINGS: dict[str, Setting] = {
         foreign_examples=40,
     ),
     "fashion": _FASHION,
+    "fashion_crops": dataclasses.replace(
+        _FASHION, note=f"{_FASHION.note}, shifted too", augment="crops"
+    ),
     "fashion_left_out": dataclasses.replace(
         _FASHION, note=f"{_FASHION.note}, without trousers and bags", left_out=(1, 8)
     ),

@@ -82,6 +82,19 @@ def spread_table(found: dict[str, Any]) -> str:
     )
 
 
+def held_out_table(found: dict[str, Any]) -> str:
+    """Returns the scores of the validation images, by which choices are made."""
+    rows = []
+    for scores in found.values():
+        median = scores["median"]
+        turns = median["flips"].get("turns", median["flips"]["both"])
+        if "validation" in median and "validation" in turns:
+            cells = (three(x["validation"]) for x in (median, turns))
+            rows.append([scores["title"], *cells])
+    header = ["held-out images: error % / NLL / ECE", "as they are", "flipped by turns"]
+    return markdown_table(header, rows)
+
+
 def draws_table(found: dict[str, Any]) -> str:
     """Returns error and NLL by the number of draws."""
     counts = sorted({int(n) for x in found.values() for n in x["median"]["draws"]})
@@ -119,12 +132,14 @@ def foreign_table(found: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
+def three(scores: dict[str, float]) -> str:
+    """Returns "error % / NLL / ECE"."""
+    return f"{100 * scores['error']:.1f} / {scores['nll']:.3f} / {scores['ece']:.3f}"
+
+
 def four(scores: dict[str, float]) -> str:
     """Returns "error % / NLL / ECE / NLL after temperature"."""
-    return (
-        f"{100 * scores['error']:.1f} / {scores['nll']:.3f} / {scores['ece']:.3f} / "
-        f"{scores['nll_temperature']:.3f}"
-    )
+    return f"{three(scores)} / {scores['nll_temperature']:.3f}"
 
 
 def number(value: float | None, places: int) -> str:

@@ -122,6 +122,18 @@ def test_a_temperature_is_found_and_taken_out():
     assert found["nll"] > wanted + 0.1
 
 
+def test_held_out_images_have_scores_of_their_own():
+    members = np.stack([probabilities(i, 300, 4) for i in range(3)])
+    labels = np.arange(300) % 4
+    found = scores.report(labels[:200], members[:, :200], labels[200:], members[:, 200:])
+    mean = members.mean(0)
+    nll = -np.log(mean[np.arange(300), labels])
+    wrong = mean.argmax(-1) != labels
+    assert found["nll"] == pytest.approx(nll[:200].mean())
+    assert found["validation"]["nll"] == pytest.approx(nll[200:].mean())
+    assert found["validation"]["error"] == pytest.approx(wrong[200:].mean())
+
+
 def of_trainings(**values):
     return {name: {"median": {"nll": nll}} for name, nll in values.items()}
 
@@ -249,7 +261,8 @@ def test_tables_have_empty_cells_for_what_is_due():
     median = {
         **draws,
         "draws": {"1": draws},
-        "flips": {"both": draws},
+        "flips": {"both": {**draws, "validation": {**draws, "nll": 0.25}}},
+        "validation": {**draws, "nll": 0.27},
         "main_draws": 1.0,
         "disagreement": 0.0,
         "gradient_evaluations": 1.0,
@@ -274,6 +287,8 @@ def test_tables_have_empty_cells_for_what_is_due():
     assert "| IVON | 1 / - | 1 | 10.0 / 0.300 / 0.020 / 0.290 |  |  | - |" in main
     assert "1 of 3" in main
     assert "0.600 / - / - / -" in tables.foreign_table(found)
+    held_out = tables.held_out_table(found)
+    assert "| IVON | 10.0 / 0.270 / 0.020 | 10.0 / 0.250 / 0.020 |" in held_out
 
 
 def command(script, folder, *more):
