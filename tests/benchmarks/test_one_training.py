@@ -125,7 +125,9 @@ def test_a_temperature_is_found_and_taken_out():
 def test_held_out_images_have_scores_of_their_own():
     members = np.stack([probabilities(i, 300, 4) for i in range(3)])
     labels = np.arange(300) % 4
-    found = scores.report(labels[:200], members[:, :200], labels[200:], members[:, 200:])
+    found = scores.report(
+        labels[:200], members[:, :200], labels[200:], members[:, 200:]
+    )
     mean = members.mean(0)
     nll = -np.log(mean[np.arange(300), labels])
     wrong = mean.argmax(-1) != labels
