@@ -414,6 +414,12 @@ GOOD: dict[str, Callable[[], dict]] = {
         "model": plain(),
         "weight_sets": [[x + i for x in plain().get_weights()] for i in (1, 2)],
     },
+    "variational.KeptWeights.with_coefficients": lambda: {
+        "self": tfhyper.KeptWeights(
+            plain(), [[x + i for x in plain().get_weights()] for i in (1, 2)]
+        ),
+        "coefficients": "gaussian",
+    },
     "variational.SWAGPosterior": lambda: {
         "model": plain(),
         "mean": plain().get_weights(),

@@ -4,8 +4,9 @@ import keras
 
 import tfhyper
 from one_training_rows import ivon
-from one_training_rows.row import Job, Method, Rate, Row
+from one_training_rows.row import Drawing, Job, Method, Rate, Row
 from tfhyper import kits, training
+from tfhyper.variational.kept_weights import Coefficients
 
 CYCLES = 4
 # Of the epochs, before weights are averaged or cycles are short.
@@ -75,6 +76,19 @@ def snapshots(job: Job, folder: str) -> training.Snapshots:
     return training.Snapshots(_cycles(job), folder=folder)
 
 
+def with_codes(coefficients: Coefficients) -> Drawing:
+    """Returns what draws between or about the sets: codes of a linear hypernetwork."""
+
+    def draw(
+        model: keras.Model, draws: int, seed: int, batch_size: int
+    ) -> tfhyper.PosteriorPredictor:
+        return tfhyper.PosteriorPredictor(
+            model.with_coefficients(coefficients), draws, seed=seed
+        )
+
+    return draw
+
+
 def of_sets(
     model: keras.Model, draws: int, seed: int, batch_size: int
 ) -> tfhyper.PosteriorPredictor:
@@ -104,7 +118,17 @@ KEEPERS = {
     "ivon_cycles": snapshots,
     "hyper_ivon_cycles": snapshots,
 }
-DRAWINGS = {"of_sets": of_sets}
+# How the table calls draws from a linear hypernetwork whose columns are the sets.
+CODES: dict[Coefficients, str] = {
+    "dirichlet": "weighted means of them",
+    "gaussian": "Gaussian codes about them",
+}
+CODED = {
+    "snapshots": "four snapshots",
+    "hyper_snapshots": "hypernetwork, four snapshots",
+    "ivon_cycles": "IVON in four cycles",
+}
+DRAWINGS = {"of_sets": of_sets, **{name: with_codes(name) for name in CODES}}
 ROWS = (
     Row(
         "snapshots",
@@ -135,5 +159,10 @@ ROWS = (
         "hypernetwork with IVON in four cycles",
         "hyper_ivon_cycles",
         "of_weights",
+    ),
+    *(
+        Row(f"{method}_{code}", f"{title}, {codes}", method, code)
+        for method, title in CODED.items()
+        for code, codes in CODES.items()
     ),
 )

@@ -85,8 +85,9 @@ def test_the_mean_is_that_of_the_weights(sets):
 
 def test_codes_between_the_sets(sets):
     mean = [np.mean(x, axis=0) for x in zip(*sets, strict=True)]
+    kept = tfhyper.KeptWeights(network(), sets)
     for coefficients in ("gaussian", "dirichlet"):
-        posterior = tfhyper.KeptWeights(network(), sets, coefficients)
+        posterior = kept.with_coefficients(coefficients)
         predictor = tfhyper.PosteriorPredictor(posterior, num_draws=4, seed=2)
         predictor.estimate_batch_norm(X, verbose=0)
         members = predictor.predict(X).members
@@ -99,6 +100,10 @@ def test_codes_between_the_sets(sets):
                 for i, average in enumerate(mean)
             ]
             np.testing.assert_allclose(member, probabilities(weights), atol=1e-5)
+    again = posterior.with_coefficients("sets")
+    assert tfhyper.PosteriorPredictor(again).num_draws == COUNT
+    for new, old in zip(again.noise.stacks, kept.noise.stacks, strict=True):
+        np.testing.assert_array_equal(to_numpy(new), to_numpy(old))
 
 
 def test_gaussian_codes_have_the_covariance_of_the_sets(sets):

@@ -144,8 +144,9 @@ class KeptWeights(KeptPosterior):
     Draw number i of `PosteriorPredictor` has set i modulo M, so that the mean over M
     draws is that of M networks; what the model draws itself, it draws beside that. The
     callbacks `tfhyper.training.Snapshots`, `FastGeometric`, `CyclicSGMCMC` and
-    `WeightAverage` keep such sets. With other `coefficients` draws lie between the
-    sets, or about them,
+    `WeightAverage` keep such sets. With other `coefficients`, or those that
+    `with_coefficients` gives what a callback kept, draws lie between the sets, or about
+    them,
 
         w(z) = w_mean + sum_m z_m (w_m - w_mean),    w_mean = 1/M sum_m w_m
 
@@ -225,6 +226,34 @@ class KeptWeights(KeptPosterior):
     def num_sets(self) -> int:
         """How many sets of weights there are, M."""
         return self.noise.count
+
+    def with_coefficients(self, coefficients: Coefficients) -> "KeptWeights":
+        """Returns a posterior of the same model and sets whose draws lie elsewhere.
+
+        Args:
+            coefficients: `"sets"`, `"gaussian"` or `"dirichlet"`.
+
+        Raises:
+            ValueError: for another one, or `"gaussian"` of a single set.
+
+        Example:
+
+        >>> network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+        >>> weights = network.get_weights()
+        >>> kept = tfhyper.KeptWeights(network, [weights, [x + 1 for x in weights]])
+        >>> between = kept.with_coefficients("dirichlet")
+        >>> tfhyper.PosteriorPredictor(between, outputs="logits").num_draws
+        16
+        """
+        found = self.empty(
+            self.model,
+            self.varying,
+            coefficients=coefficients,
+            num_sets=self.num_sets,
+        )
+        for new, old in zip(found.noise.stacks, self.noise.stacks, strict=True):
+            new.assign(old)
+        return found
 
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments beside the model, whatever values the sets have."""
