@@ -51,6 +51,18 @@ def plain() -> keras.Model:
     )
 
 
+def normalized() -> keras.Model:
+    """Returns a classifier with BatchNorm."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5, name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(3, name="logits"),
+        ]
+    )
+
+
 def _kept(kind: str) -> dict:
     """Returns a callback that kept weights of a model, and the model."""
     model, rate = plain(), training.CosineCycles(0.1, 4, 2)
@@ -419,6 +431,25 @@ GOOD: dict[str, Callable[[], dict]] = {
             plain(), [[x + i for x in plain().get_weights()] for i in (1, 2)]
         ),
         "coefficients": "gaussian",
+    },
+    "variational.KeptWeights.widened": lambda: {
+        "self": tfhyper.KeptWeights(
+            tfhyper.Variational(plain(), num_examples=8),
+            [tfhyper.Variational(plain(), num_examples=8).get_weights()],
+        ),
+        "factor": 0.5,
+    },
+    "variational.Variational.widened": lambda: {
+        "self": tfhyper.Variational(plain(), num_examples=8),
+        "factor": 0.5,
+    },
+    "variational.SWAGPosterior.widened": lambda: {
+        "self": variational.SWAGPosterior(
+            plain(),
+            plain().get_weights(),
+            [np.ones(x.shape) for x in plain().get_weights()],
+        ),
+        "factor": 0.5,
     },
     "variational.SWAGPosterior": lambda: {
         "model": plain(),
@@ -1015,6 +1046,14 @@ GOOD: dict[str, Callable[[], dict]] = {
         **_PREDICTED,
         "y": LABELS,
         "coverage": 0.5,
+    },
+    "posterior.PosteriorPredictor.fit_width": lambda: {
+        "self": tfhyper.PosteriorPredictor(
+            tfhyper.Variational(normalized(), num_examples=8), 2
+        ),
+        **_PREDICTED,
+        "y": LABELS,
+        "moments": INPUTS,
     },
     **{
         f"posterior.{kind}.fit_scaling": lambda make=make: {
@@ -1859,6 +1898,7 @@ BY_NAME: dict[str, bv.Domain] = {
     "input_shape": bv.image_shape(),
     "image_shape": bv.image_shape(),
     "inputs": bv.data(),
+    "moments": bv.data(),
     "k": bv.integer(1, 3),
     "keep": bv.names(text=bv.TEXT),
     "kernel_constraint": bv.identifier(),
@@ -2735,7 +2775,7 @@ LEGAL: dict[tuple[str, str, str], str] = {
     **{
         (f"posterior.{name}.{method}", "x", "length"): "as many examples as one likes"
         for name in ("PosteriorPredictor", "DeepEnsemble")
-        for method in ("predict", "predict_anytime")
+        for method in ("predict", "predict_anytime", "predict_batches")
     },
     **{
         (f"detection.{name}", "x", "length"): "as many examples as one likes"

@@ -12,7 +12,15 @@ import foreign_inputs
 import keras
 import numpy as np
 from one_training_data import Images, batches, flip_half, flipped, load_images
-from one_training_rows import DRAWINGS, KEEPERS, METHODS, Job, Row, Training
+from one_training_rows import (
+    DRAWINGS,
+    FITTERS,
+    KEEPERS,
+    METHODS,
+    Job,
+    Row,
+    Training,
+)
 from one_training_settings import SETTINGS, Setting
 
 import tfhyper
@@ -156,7 +164,7 @@ class Lab:
             model = self.train(training)
             many = self._predictor(model, training, drawing, folder)
             costs = {}
-            for name, predictor, x in self._predictions(many, model, training, drawing):
+            for name, predictor, x in self._predictions(many, training, drawing):
                 path = folder.file(f"{name}.npy")
                 if os.path.exists(path) and name != "test_flipped":
                     continue
@@ -182,12 +190,16 @@ class Lab:
         path, setting = folder.file("predictor.tfhyper"), self.setting
         if os.path.exists(path):
             return tfhyper.PosteriorPredictor.load(path)
-        made = DRAWINGS[drawing](
-            model, setting.draws[-1], training.seed, setting.batch_size
+        x = self.images.train[0][: setting.batch_norm_examples]
+        x = flip_half(x, np.random.default_rng([training.seed, 1]))
+        make = functools.partial(
+            DRAWINGS[drawing], seed=training.seed, batch_size=setting.batch_size
         )
+        if drawing in FITTERS:
+            few = make(model, setting.main_draws)
+            model = FITTERS[drawing](few, self.images.validation, x)
+        made = make(model, setting.draws[-1])
         if made.batch_norm != "moving_average":
-            x = self.images.train[0][: setting.batch_norm_examples]
-            x = flip_half(x, np.random.default_rng([training.seed, 1]))
             size = None if made.batch_norm == "minibatch" else setting.batch_size
             made.estimate_batch_norm(x, size, verbose=0)
         made.save(path)
@@ -196,7 +208,6 @@ class Lab:
     def _predictions(
         self,
         many: tfhyper.PosteriorPredictor,
-        model: keras.Model,
         training: Training,
         drawing: str,
     ) -> Iterator[tuple[str, tfhyper.PosteriorPredictor, np.ndarray]]:
@@ -208,7 +219,7 @@ class Lab:
         few = many
         if many.num_draws > setting.main_draws:
             few = DRAWINGS[drawing](
-                model, setting.main_draws, training.seed, setting.batch_size
+                many.model, setting.main_draws, training.seed, setting.batch_size
             )
             few.draws = many.draws[: setting.main_draws]
         yield "test_flipped", few, flipped(x_test)

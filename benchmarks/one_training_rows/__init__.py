@@ -3,7 +3,8 @@
 A file says how a network is trained (`METHODS`, name -> function from a `Job` to a
 compiled model), how its draws are made (`DRAWINGS`, name -> function from the trained
 model to a predictor), and which rows of the table come of them (`ROWS`). A method whose
-draws are weights of several epochs says what keeps these (`KEEPERS`).
+draws are weights of several epochs says what keeps these (`KEEPERS`); where held-out
+images choose something of the draws, `FITTERS` says how, by the name of the drawing.
 """
 
 from one_training_rows import (
@@ -17,14 +18,24 @@ from one_training_rows import (
     rank_one,
     subspace,
 )
-from one_training_rows.row import Drawing, Job, Keeper, Method, Row, Training
+from one_training_rows.row import (
+    Drawing,
+    Fitter,
+    Job,
+    Keeper,
+    Method,
+    Row,
+    Training,
+)
 
 __all__ = [
     "DRAWINGS",
+    "FITTERS",
     "KEEPERS",
     "METHODS",
     "ROWS",
     "Drawing",
+    "Fitter",
     "Job",
     "Keeper",
     "Method",
@@ -38,5 +49,8 @@ METHODS: dict[str, Method] = {k: v for x in _FILES for k, v in x.METHODS.items()
 DRAWINGS: dict[str, Drawing] = {k: v for x in _FILES for k, v in x.DRAWINGS.items()}
 KEEPERS: dict[str, Keeper] = {
     k: v for x in _FILES for k, v in getattr(x, "KEEPERS", {}).items()
+}
+FITTERS: dict[str, Fitter] = {
+    k: v for x in _FILES for k, v in getattr(x, "FITTERS", {}).items()
 }
 ROWS: dict[str, Row] = {row.name: row for x in _FILES for row in x.ROWS}

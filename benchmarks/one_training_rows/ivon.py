@@ -1,11 +1,15 @@
 """Learned noise on weights: of the plain network and of the hypernetwork."""
 
 import keras
+import numpy as np
 
 import tfhyper
+from one_training_rows.hyper import of_weights
 from one_training_rows.row import Job, Method, Rate, Row
 from tfhyper import kits, training
 
+# Training images whose moments BatchNorm has while a width is chosen.
+MOMENTS = 2000
 # Name -> how the table calls it, the kit, and arguments of `Variational`.
 FORMS: dict[str, tuple[str, str, dict]] = {
     "ivon": ("IVON", "deterministic", {}),
@@ -54,9 +58,23 @@ def at_the_mean(
     return tfhyper.PosteriorPredictor(model, deterministic=True, seed=seed)
 
 
+def with_fitted_width(
+    predictor: tfhyper.PosteriorPredictor,
+    held_out: tuple[np.ndarray, np.ndarray],
+    x: np.ndarray,
+) -> keras.Model:
+    """Returns the posterior of the width that held-out images have chosen."""
+    return predictor.fit_width(*held_out, moments=x[:MOMENTS]).model
+
+
 METHODS = {name: around(kit, options) for name, (_, kit, options) in FORMS.items()}
-DRAWINGS = {"at_the_mean": at_the_mean}
+DRAWINGS = {"at_the_mean": at_the_mean, "of_fitted_width": of_weights}
+FITTERS = {"of_fitted_width": with_fitted_width}
 ROWS = (
     *(Row(name, title, name, "of_weights") for name, (title, *_) in FORMS.items()),
+    *(
+        Row(f"{name}_width", f"{FORMS[name][0]}, width fitted", name, "of_fitted_width")
+        for name in ("ivon", "hyper_ivon", "hyper_ivon_kernels")
+    ),
     Row("ivon_mean", "IVON, at its mean", "ivon", "at_the_mean", random=False),
 )

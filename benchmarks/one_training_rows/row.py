@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import keras
+import numpy as np
 from one_training_settings import ENSEMBLE, Setting
 
 import tfhyper
@@ -98,6 +99,11 @@ Rate: TypeAlias = Callable[[Job], keras.optimizers.schedules.LearningRateSchedul
 Keeper: TypeAlias = Callable[[Job, str], training.KeepWeights]
 # (trained model, number of draws, seed, images in a batch) -> predictor.
 Drawing: TypeAlias = Callable[[keras.Model, int, int, int], tfhyper.PosteriorPredictor]
+# (predictor, held-out images and labels, training images for moments) -> the model to
+# draw from.
+Fitter: TypeAlias = Callable[
+    [tfhyper.PosteriorPredictor, tuple[np.ndarray, np.ndarray], np.ndarray], keras.Model
+]
 
 
 @dataclasses.dataclass(frozen=True)

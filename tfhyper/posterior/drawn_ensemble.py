@@ -77,6 +77,21 @@ class DrawnEnsemble:
         self.draws = self._sample()
         self._looked_at = self._look()
 
+    def around(self, model: keras.Model) -> "DrawnEnsemble":
+        """Returns the same draws of another model, without moments of BatchNorm.
+
+        Args:
+            model: one of the same architecture, as `WeightPosterior.widened` gives it.
+        """
+        found = DrawnEnsemble(model, self.settings)
+        found.draws = [Draw(noise=draw.noise) for draw in self.draws]
+        return found
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether each draw has moments of BatchNorm of its own."""
+        return self._statistics.needed
+
     def _make_point(self, own: bool = True) -> PointNetwork:
         """Returns the network that draws are given to, made anew."""
         options: dict[str, Any] = {

@@ -1,13 +1,16 @@
 """Averaging predictions over draws of a network."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+from numpy.typing import ArrayLike
 
-from tfhyper.checks import check_function
+from tfhyper.checks import Verbose, check_function, check_reading
 from tfhyper.conformal import ConformalRule
 from tfhyper.layers import Augment
+from tfhyper.posterior import width
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.posterior.draw_settings import DrawSettings, Dropout
 from tfhyper.posterior.drawn_ensemble import DrawnEnsemble
@@ -18,7 +21,9 @@ from tfhyper.posterior.tasks.classification import Link
 from tfhyper.posterior.tasks.registry import make_task
 from tfhyper.posterior.tasks.rejection import Rejection
 from tfhyper.scaling import Scaling
+from tfhyper.tensor_types import Structure
 from tfhyper.text import align
+from tfhyper.variational import WeightPosterior
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # `typing` has it from Python 3.11 on
@@ -232,6 +237,117 @@ class PosteriorPredictor(BasePredictor):
             ValueError: if `draw` is out of range, or if `estimate_batch_norm` is due.
         """
         return self.source.materialize(draw)
+
+    def fit_width(
+        self,
+        x: Structure,
+        y: ArrayLike | None = None,
+        *,
+        moments: Structure = None,
+        batch_size: int = 128,
+        verbose: Verbose = 1,
+        sample_weight: ArrayLike | None = None,
+    ) -> "Self":
+        """Chooses how wide a posterior of all weights is, by held-out examples.
+
+        For a `tfhyper.Variational`, and other posteriors of weights with a covariance.
+        It is multiplied by 1, 1/2, 1/4, ... (or by 2, 4, ...) as long as the negative
+        log-likelihood of the averaged prediction falls, each time with the same noise
+        and with new moments of BatchNorm; the best is kept. The means stay as they
+        are, and nothing is trained. What training learns is the width that its loss
+        and its prior ask for, which is too wide in some settings and right in others
+        (a posterior below temperature 1 is called cold).
+
+        `model` is then the posterior of that width, which shares the weights of the one
+        before: `predictor.model.temperature` of a `Variational`. What else is chosen by
+        held-out examples comes afterwards: `fit_scaling`, `fit_rejection`,
+        `fit_conformal`.
+
+        Args:
+            x: inputs that were not trained on, as an array, or a dataset of (inputs,
+                labels) or of (inputs, labels, sample weights), as for `evaluate`.
+            y: labels or targets, where `x` is an array.
+            moments: training inputs, or a few of them, as for `estimate_batch_norm`,
+                whose moments all draws then have. Of a model with BatchNorm whose draws
+                have moments of their own; `None` of others.
+            batch_size: int > 0, for arrays.
+            verbose: 0 for silence, 1 or "auto" to print each width with its likelihood.
+            sample_weight: weights, finite and >= 0, where `x` is an array.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ValueError: for a model that has no posterior of all weights with a
+                covariance, or the network at its mean; for `moments` that are due, or
+                that nothing needs; for a predictor with a scaling, a rejection, a
+                conformal rule or a scorer; as `evaluate`, or if there is no likelihood.
+                The predictor is as before then.
+
+        Example:
+
+        >>> images, scores = keras.Input((8, 8, 1)), keras.layers.Dense(10)
+        >>> network = keras.Model(images, scores(keras.layers.Flatten()(images)))
+        >>> posterior = tfhyper.Variational(network, num_examples=60_000)
+        >>> predictor = tfhyper.PosteriorPredictor(posterior, num_draws=4)
+        >>> predictor = predictor.fit_width(x_train, y_train, verbose=0)
+        >>> predictor.model.temperature > 0
+        True
+
+        Reference:
+            Wenzel et al.: How good is the Bayes posterior in deep neural networks
+            really?, ICML 2020, of cold posteriors.
+        """
+        check_reading(batch_size, verbose)
+        model = self.model
+        if not isinstance(model, WeightPosterior) or self.deterministic:
+            raise ValueError(
+                "`fit_width` needs draws of a posterior of all weights, such as a "
+                f"`tfhyper.Variational`. Received: model={model.name!r}"
+                + ", deterministic=True"
+                * self.deterministic
+            )
+        if self.source.needs_moments != (moments is not None):
+            raise ValueError(
+                "`moments` must be training inputs for draws that have moments of "
+                "BatchNorm of their own, and None for others. Received: "
+                f"moments={'None' if moments is None else type(moments).__name__}"
+            )
+        rules = {
+            "scaling": self.scaling,  # of several outputs a dict
+            "rejection": self.rejection,
+            "conformal": self.conformal,
+            "scorer": self.scorer,
+        }
+        if given := [
+            name
+            for name, rule in rules.items()
+            if any(x is not None for x in keras.tree.flatten(rule))
+        ]:
+            raise ValueError(
+                "The width must be chosen before what is chosen for the predictions of "
+                f"one width. Received: a predictor with {' and '.join(given)}"
+            )
+        self._labelled(x, y, sample_weight, batch_size, 0)
+        sources: dict[float, DrawnEnsemble] = {}
+
+        def score(factor: float) -> float:
+            source = self.source.around(model.widened(factor))
+            if moments is not None:
+                source.estimate_batch_norm(moments, None, 0)
+            trial = copy.copy(self)
+            trial.source = source
+            scores = trial.evaluate(x, y, batch_size, 0, sample_weight)
+            sources[factor] = source
+            found = width.summed_nll(scores)
+            if verbose:
+                print(f"width: covariance x {factor:g}, held-out NLL {found:.4f}")
+            return found
+
+        tried = width.best_factor(score)
+        best = min(tried, key=lambda factor: tried[factor])
+        self.source = sources[best]
+        return self
 
     def parameters(self) -> dict[str, int]:
         """Returns how many parameters there are: trained, of a draw, averaged over.

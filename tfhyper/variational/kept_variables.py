@@ -1,7 +1,7 @@
 """Which variables of a model are kept, and a posterior around a model of such."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +18,9 @@ from tfhyper.variational.weight_posterior import (
     duplicate,
 )
 from tfhyper.variational.weight_stacks import WeightStacks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # `typing` has it from Python 3.11 on
 
 
 def kept_places(model: keras.Model) -> list[int]:
@@ -176,19 +179,25 @@ class KeptPosterior(WeightPosterior):
         raise NotImplementedError
 
     @classmethod
-    def empty(
-        cls, model: keras.Model, varying: list[int], **arguments: Any
-    ) -> "KeptPosterior":
+    def empty(cls, model: keras.Model, varying: list[int], **arguments: Any) -> "Self":
         """Returns one whose kept values are to be set."""
         raise NotImplementedError
 
     def duplicate(self) -> "KeptPosterior":
         """Returns an uncompiled copy, with the same weights."""
-        inner = duplicate(self.model)
-        copy = self.empty(inner, self.varying, name=self.name, **self.arguments())
-        for new, old in zip(copy.noise.weights, self.noise.weights, strict=True):
+        return self._around(duplicate(self.model), **self.arguments())
+
+    def _around(self, model: keras.Model, **arguments: Any) -> "Self":
+        """Returns one with the same kept values, around this or another model.
+
+        Args:
+            model: of the same architecture.
+            **arguments: what `empty` takes beside model, places and name.
+        """
+        found = self.empty(model, self.varying, name=self.name, **arguments)
+        for new, old in zip(found.noise.weights, self.noise.weights, strict=True):
             new.assign(ops.convert_to_numpy(old))
-        return copy
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the model can be made from."""

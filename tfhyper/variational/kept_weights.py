@@ -17,6 +17,7 @@ from tfhyper.variational.kept_variables import (
     check_sets,
     differing,
 )
+from tfhyper.variational.weight_posterior import WeightPosterior
 from tfhyper.variational.weight_stacks import WeightStacks
 
 Coefficients: TypeAlias = Literal["sets", "gaussian", "dirichlet"]
@@ -245,15 +246,34 @@ class KeptWeights(KeptPosterior):
         >>> tfhyper.PosteriorPredictor(between, outputs="logits").num_draws
         16
         """
-        found = self.empty(
-            self.model,
-            self.varying,
-            coefficients=coefficients,
-            num_sets=self.num_sets,
-        )
-        for new, old in zip(found.noise.stacks, self.noise.stacks, strict=True):
-            new.assign(old)
-        return found
+        arguments = {**self.arguments(), "coefficients": coefficients}
+        return self._around(self.model, **arguments)
+
+    def widened(self, factor: float) -> "KeptWeights":
+        """Returns the same sets about which the model's own posterior is widened.
+
+        Args:
+            factor: float > 0, of the covariance of a `Variational`, say, in `model`.
+
+        Raises:
+            ValueError: for a factor that is not above 0, or a model without a
+                posterior: sets alone have no width.
+
+        Example:
+
+        >>> network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+        >>> inner = tfhyper.Variational(network, num_examples=8)
+        >>> kept = tfhyper.KeptWeights(inner, [inner.get_weights()])
+        >>> kept.widened(0.5).model.temperature
+        0.5
+        """
+        if not isinstance(self.model, WeightPosterior):
+            raise ValueError(
+                "Sets of weights have no width that a factor changes, but where "
+                "`model` has a posterior of its own, such as a `Variational`. "
+                f"Received: factor={factor}, model={self.model.name!r}"
+            )
+        return self._around(self.model.widened(factor), **self.arguments())
 
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments beside the model, whatever values the sets have."""

@@ -258,6 +258,34 @@ class Variational(WeightPosterior):
                 f"{said} examples"
             )
 
+    def widened(self, factor: float) -> "Variational":
+        """Returns the posterior of the same model at `temperature` times a factor.
+
+        The variances sigma^2 = T / (N (h + delta)) are multiplied by it.
+        `PosteriorPredictor.fit_width` chooses one by held-out examples.
+
+        Args:
+            factor: float > 0.
+
+        Raises:
+            ValueError: for a factor that is not above 0.
+
+        Example:
+
+        >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model = tfhyper.Variational(network, num_examples=100)
+        >>> narrow = model.widened(0.25)
+        >>> float(narrow.noise.scale()[0] / model.noise.scale()[0])
+        0.5
+        """
+        check_number("factor", factor, positive=True)
+        arguments = self._arguments()
+        arguments["temperature"] *= factor
+        found = type(self)(self.model, **arguments, name=self.name)
+        for new, old in zip(found.noise.variables, self.noise.variables, strict=True):
+            new.assign(old)
+        return found
+
     def duplicate(self) -> "Variational":
         """Returns an uncompiled copy, with the same weights and noise to come."""
         copy = type(self)(

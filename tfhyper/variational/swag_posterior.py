@@ -199,6 +199,29 @@ class SWAGPosterior(KeptPosterior):
         """How many columns D has, K."""
         return self.noise.rank
 
+    def widened(self, factor: float) -> "SWAGPosterior":
+        """Returns the posterior of the same model with `scale` times a factor.
+
+        Args:
+            factor: float > 0.
+
+        Raises:
+            ValueError: for a factor that is not above 0.
+
+        Example:
+
+        >>> network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+        >>> mean = network.get_weights()
+        >>> variance = [np.full(x.shape, 0.01) for x in mean]
+        >>> posterior = tfhyper.variational.SWAGPosterior(network, mean, variance)
+        >>> posterior.widened(0.5).noise.scale
+        0.5
+        """
+        check_number("factor", factor, positive=True)
+        arguments = self.arguments()
+        arguments["scale"] *= factor
+        return self._around(self.model, **arguments)
+
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments beside the model, whatever values the moments have."""
         return {"rank": self.rank, "scale": self.noise.scale}

@@ -92,6 +92,31 @@ class WeightPosterior(keras.Model):
         """Raises `tfhyper.training.DivergedError` for weights that are not finite."""
         raise NotImplementedError
 
+    def widened(self, factor: float) -> "WeightPosterior":
+        """Returns the posterior of the same model with its covariance multiplied.
+
+        The model, its means among it, is shared and not copied. What is returned is
+        not compiled.
+
+        Args:
+            factor: float > 0, below 1 for a narrower one.
+
+        Raises:
+            ValueError: for a factor that is not above 0, or a posterior of which it
+                has no covariance.
+
+        Example:
+
+        >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> posterior = tfhyper.Variational(network, num_examples=8)
+        >>> posterior.widened(0.5).temperature
+        0.5
+        """
+        raise ValueError(
+            f"A `{type(self).__name__}` has no width that a factor changes. "
+            f"Received: factor={factor}"
+        )
+
     def duplicate(self) -> "WeightPosterior":
         """Returns an uncompiled copy, with the same weights and noise."""
         raise NotImplementedError
