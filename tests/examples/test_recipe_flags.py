@@ -9,6 +9,7 @@ from tests.helpers.processes import run_python
 CODE = """
 import json
 import numpy as np
+import tfhyper
 from absl import flags
 from tfhyper.cli import flag_sets, report, train
 
@@ -24,10 +25,14 @@ def say(*given):
     model = train.make_model(data, seed=3)
     gammas = [v for v in model.trainable_variables if v.name == "gamma"]
     chosen = train.recipe()
+    learned = isinstance(model, tfhyper.Variational)
     return {{
         "settings": settings,
-        "roles": list(model.optimizer.no_decay_roles),
-        "decay": model.optimizer.coupled_decay,
+        "learned": learned,
+        "roles": [] if learned else list(model.optimizer.no_decay_roles),
+        "decay": (
+            model.noise.weight_decay if learned else model.optimizer.coupled_decay
+        ),
         "rate": float(model.optimizer.learning_rate),
         "gamma": float(np.mean([np.mean(v) for v in gammas])) if gammas else None,
         "least": float(min(x.numpy().min() for x, _ in data.epoch(0))),
@@ -39,6 +44,9 @@ print("FOUND" + json.dumps({{name: say(*given) for name, given in cases.items()}
 """
 CASES = {
     "auto": [],
+    "paper": ["--nolearned_noise"],
+    "deterministic": ["--kit=deterministic"],
+    "other network": ["--network=resnet_cifar", "--depth=8", "--crops"],
     "before": ["--recipe=cifar", "--nodecay_generator"],
     "given": ["--learning_rate=0.05", "--weight_decay=0.25", "--batch_size=32"],
     "lenet": ["--network=lenet5", "--kit=bayes"],
@@ -98,28 +106,66 @@ def test_a_training_of_before_goes_on_with_its_flags(found):
     assert found["before"]["recipe"] is None
 
 
-def test_the_default_is_the_recipe_of_the_network_and_the_data(found):
-    auto = found["auto"]
-    assert auto["roles"] == ["posterior"]
-    assert (auto["decay"], auto["rate"]) == (5e-4, pytest.approx(0.1))
-    assert 0.4 < auto["gamma"] < 0.6
-    changed = {
+def changed(settings):
+    """Returns what differs from a folder of before."""
+    return {
         name: value
-        for name, value in auto["settings"].items()
+        for name, value in settings.items()
         if name not in BEFORE or value != BEFORE[name]
     }
-    assert changed == {
-        "recipe": "wrn-cifar10",
-        "decay_generator": True,
-        "learning_rate": None,
-        "augment": True,
-        "crop_padding": "reflect",
-        "mean": None,
-        "std": None,
-        "resize_method": "bilinear",
-        "train_split": None,
+
+
+OF_RECIPES = {
+    "recipe": "wrn-embedded",
+    "decay_generator": True,
+    "learning_rate": None,
+    "augment": True,
+    "crop_padding": "none",
+    "mean": None,
+    "std": None,
+    "resize_method": "bilinear",
+    "train_split": None,
+}
+
+
+def test_the_default_is_the_recipe_of_the_network_and_the_data(found):
+    auto = found["auto"]
+    assert auto["learned"]
+    assert (auto["decay"], auto["rate"]) == (5e-4, pytest.approx(0.5))
+    assert auto["gamma"] == 1
+    assert changed(auto["settings"]) == {
+        **OF_RECIPES,
+        "learned_noise": True,
+        "temperature": 1.0,
+        "generator_noise": False,
+        "validation_examples": 1000,
     }
-    assert "as nothing is known of wide_resnet on fashion_mnist_small" in auto["recipe"]
+    assert "nothing is known" not in auto["recipe"]
+
+
+def test_the_papers_form_is_one_flag_away(found):
+    paper = found["paper"]
+    assert (paper["learned"], paper["roles"]) == (False, ["posterior"])
+    assert (paper["decay"], paper["rate"]) == (5e-4, pytest.approx(0.1))
+    assert changed(paper["settings"]) == OF_RECIPES
+
+
+def test_noise_is_learned_by_default_for_hypernetworks_of_that_recipe_alone(found):
+    plain = found["deterministic"]
+    assert not plain["learned"]
+    assert changed(plain["settings"]) == {**OF_RECIPES, "kit": "deterministic"}
+    other = found["other network"]
+    assert not other["learned"]
+    assert 0.4 < other["gamma"] < 0.6
+    assert changed(other["settings"]) == {
+        **OF_RECIPES,
+        "network": "resnet_cifar",
+        "depth": 8,
+        "recipe": "wrn-cifar10",
+        "crop_padding": "reflect",
+    }
+    said = "as nothing is known of resnet_cifar on fashion_mnist_small"
+    assert said in other["recipe"]
 
 
 def test_flags_take_the_place_of_the_recipes_numbers(found):

@@ -12,6 +12,8 @@ from tests.helpers.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ["--train_examples=256", "--test_examples=100", "--draws=3", "--epochs=2"]
+# Held out of the training: what chooses the width of learned noise.
+TRAIN = [*TINY, "--validation_examples=100", "--batch_size=32"]
 
 
 def run_script(name, *flags):
@@ -22,7 +24,7 @@ def run_script(name, *flags):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "train"
-    process = run_script("train.py", f"--workdir={workdir}", *TINY)
+    process = run_script("train.py", f"--workdir={workdir}", *TRAIN)
     assert process.returncode == 0, process.stderr
     return workdir, process.stdout
 
@@ -61,10 +63,25 @@ def test_training_leaves_scores_and_pictures(trained):
     assert 0 < scores["x3"]["error"] < 1
 
 
+def test_the_default_is_learned_noise_of_a_fitted_width(trained):
+    workdir, output = trained
+    settings = json.loads((workdir / "settings.json").read_text())
+    assert (settings["recipe"], settings["learned_noise"]) == ("wrn-embedded", True)
+    assert (settings["crop_padding"], settings["validation_examples"]) == ("none", 100)
+    widths = [line.split() for line in output.splitlines() if line.startswith("width:")]
+    found = {float(line[3].strip(",")): float(line[-1]) for line in widths}
+    predictor = tfhyper.PosteriorPredictor.load(workdir / "predictor.tfhyper")
+    assert len(found) > 2 and list(found)[0] == 1
+    assert found[predictor.model.temperature] == min(found.values())
+    views = [int(draw.noise[predictor.augment.name][0, 0]) for draw in predictor.draws]
+    assert views == [0, 1, 0]
+    assert predictor.model.num_examples == 256
+
+
 def test_a_finished_training_is_not_trained_again(trained):
     workdir, output = trained
     before = (workdir / "checkpoint-00002.keras").read_bytes()
-    process = run_script("train.py", f"--workdir={workdir}", *TINY)
+    process = run_script("train.py", f"--workdir={workdir}", *TRAIN)
     assert process.returncode == 0, process.stderr
     assert "resuming after 2 of 2 epochs" in process.stdout
     assert (workdir / "checkpoint-00002.keras").read_bytes() == before
@@ -75,7 +92,7 @@ def test_other_flags_in_the_same_workdir_are_refused(trained):
     workdir, _ = trained
     files = [path for path in workdir.rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
-    process = run_script("train.py", f"--workdir={workdir}", *TINY, "--prior=normal")
+    process = run_script("train.py", f"--workdir={workdir}", *TRAIN, "--prior=normal")
     assert process.returncode != 0
     assert "prior was 'uniform', now 'normal'" in process.stderr
     assert "Traceback" not in process.stderr
@@ -84,8 +101,9 @@ def test_other_flags_in_the_same_workdir_are_refused(trained):
 
 
 def test_learned_noise_and_views(tmp_path):
-    flags = ["--learned_noise", "--temperature=0.5", "--nocrops", "--views=flips"]
-    process = run_script("train.py", f"--workdir={tmp_path / 'run'}", *TINY, *flags)
+    flags = ["--kit=deterministic", "--learned_noise", "--temperature=0.5", "--crops"]
+    flags += ["--views=flips", "--nofit_width"]
+    process = run_script("train.py", f"--workdir={tmp_path / 'run'}", *TRAIN, *flags)
     assert process.returncode == 0, process.stderr
     path = tmp_path / "run" / "predictor.tfhyper"
     predictor = tfhyper.PosteriorPredictor.load(path)
@@ -98,20 +116,10 @@ def test_learned_noise_and_views(tmp_path):
     assert np.ptp(keras.ops.convert_to_numpy(model.noise.curvature)) > 0
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["learned_noise"] is True
-    assert settings["crop_padding"] == "none"
+    assert settings["crop_padding"] == "mean"
     evaluated = run_script("evaluate.py", f"--workdir={tmp_path / 'run'}", "--draws=2")
     assert evaluated.returncode == 0, evaluated.stderr
     assert 0 < printed_scores(evaluated.stdout, "x2")[0] < 1
-
-
-def test_evaluate_averages_inside_of_the_network(trained):
-    folder, _ = trained
-    flags = ["--draws=2", "--averaging=widening", "--calibration_examples=100"]
-    result = run_script("evaluate.py", f"--workdir={folder}", *flags)
-    assert result.returncode == 0, result.stderr
-    assert "x2 widening" in result.stdout  # and its number of parameters
-    scores = json.loads((folder / "scores.json").read_text())
-    assert list(scores) == ["x2"]
 
 
 def test_evaluate_takes_other_numbers_of_draws(trained):
@@ -124,6 +132,39 @@ def test_evaluate_takes_other_numbers_of_draws(trained):
     )
     assert process.returncode == 0, process.stderr
     assert 0 < printed_scores(process.stdout, "x2")[0] < 1
+
+
+@pytest.fixture(scope="module")
+def of_paper(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "paper"
+    flags = ["--nolearned_noise", "--views=none", "--crops", "--coverage=0.6"]
+    process = run_script("train.py", f"--workdir={workdir}", *TINY, *flags)
+    assert process.returncode == 0, process.stderr
+    return workdir, process.stdout
+
+
+def test_hypernetworks_as_the_paper_trains_them(of_paper):
+    workdir, output = of_paper
+    assert "width:" not in output
+    predictor = tfhyper.PosteriorPredictor.load(workdir / "predictor.tfhyper")
+    assert not isinstance(predictor.model, tfhyper.Variational)
+    assert predictor.augment is None
+    settings = json.loads((workdir / "settings.json").read_text())
+    assert "learned_noise" not in settings and "validation_examples" not in settings
+    # Nothing was held out, so that half of the test images choose what is unknown.
+    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
+    uncertainty = predictor.predict(data.test).total
+    assert (uncertainty <= predictor.rejection.threshold)[:50].sum() == 30
+
+
+def test_evaluate_averages_inside_of_the_network(of_paper):
+    folder, _ = of_paper
+    flags = ["--draws=2", "--averaging=widening", "--calibration_examples=100"]
+    result = run_script("evaluate.py", f"--workdir={folder}", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "x2 widening" in result.stdout  # and its number of parameters
+    scores = json.loads((folder / "scores.json").read_text())
+    assert list(scores) == ["x2"]
 
 
 @pytest.mark.parametrize(
@@ -144,21 +185,27 @@ def test_evaluate_says_what_is_unknown(trained, flags):
     if flags == ["--coverage=0"]:
         assert predictor.rejection is None and "unknown" not in process.stdout
         return
-    data = tfhyper.data.load("fashion_mnist_small", test_examples=100)
-    labels = np.concatenate([y for _, y in data.test])
-    mean = predictor.predict(data.test).members.astype("float64").mean(0)
-    uncertainty = -np.sum(mean * np.log(mean), -1)
-    if predictor.rejection.score == "confidence":
-        uncertainty = 1 - mean.max(-1)
-    kept = uncertainty <= predictor.rejection.threshold
-    wrong = mean.argmax(-1) != labels
+    data = tfhyper.data.load(
+        "fashion_mnist_small", test_examples=100, validation_examples=100
+    )
+    kept, wrong = [], []
+    for part in (data.validation, data.test):
+        labels = np.concatenate([y for _, y in part])
+        mean = predictor.predict(part).members.astype("float64").mean(0)
+        uncertainty = -np.sum(mean * np.log(mean), -1)
+        if predictor.rejection.score == "confidence":
+            uncertainty = 1 - mean.max(-1)
+        kept.append(uncertainty <= predictor.rejection.threshold)
+        wrong.append(mean.argmax(-1) != labels)
+    # Chosen by what was held out of the training.
     if "--coverage=0.6" in flags:
-        assert kept[:50].sum() == 30
+        assert kept[0].sum() == 60
     else:
-        assert wrong[:50][kept[:50]].mean() <= 0.9
-    (said,) = (x for x in process.stdout.splitlines() if "of the other 50 images" in x)
-    assert f"{100 * kept[50:].mean():.2f} % have an answer" in said
-    assert f"of these {100 * wrong[50:][kept[50:]].mean():.2f} % are wrong" in said
+        assert wrong[0][kept[0]].mean() <= 0.9
+    lines = process.stdout.splitlines()
+    (said,) = (x for x in lines if "of the other 100 images" in x)
+    assert f"{100 * kept[1].mean():.2f} % have an answer" in said
+    assert f"of these {100 * wrong[1][kept[1]].mean():.2f} % are wrong" in said
 
 
 @pytest.mark.parametrize(

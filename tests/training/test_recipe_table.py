@@ -190,12 +190,12 @@ def test_generators_and_posteriors_keep_their_first_weights():
 
 
 def test_unknown_combinations_say_what_they_fall_back_to():
-    found = recipe_for("wide_resnet", "fashion_mnist_small")
+    found = recipe_for("wide_resnet", "fashion_mnist")
     assert (found.name, found.data.crop_padding) == ("wrn-cifar10", "reflect")
     # Three channels' statistics are not those of grey images.
     assert found.data.mean is None and found.data.std is None
     text = found.describe()
-    assert "as nothing is known of wide_resnet on fashion_mnist_small" in text
+    assert "as nothing is known of wide_resnet on fashion_mnist" in text
 
     found = recipe_for("resnext", "svhn_cropped")
     assert found.name == "resnext-cifar10"

@@ -51,6 +51,7 @@ RECIPES = (
     "wrn-cifar10",
     "wrn-cifar100",
     "wrn-svhn",
+    "wrn-embedded",
     "resnext-cifar10",
     "resnext-cifar100",
     "pyramidnet-cifar10",

@@ -31,4 +31,5 @@ def main() -> dict[str, Any]:
     if model is None:
         raise FileNotFoundError(f"There is no checkpoint in {FLAGS.workdir} yet.")
     print(f"{model.name} after {epoch} epochs, from {FLAGS.workdir}")
-    return report.report(model, report.load_data(settings), FLAGS.averaging)
+    data, flipped = report.load_data(settings), settings.get("augment", True)
+    return report.report(model, data, FLAGS.averaging, flipped)

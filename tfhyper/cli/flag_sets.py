@@ -68,9 +68,15 @@ def define_report() -> None:
     )
     flags.DEFINE_enum(
         "views",
-        "none",
-        ["none", "flips"],
-        "How draws see the images: flips, every second one sees their mirror images.",
+        "auto",
+        ["auto", "none", "flips"],
+        "How draws see the images: flips, every second one sees their mirror images; "
+        "auto: flips where several draws are of a network that was trained with them.",
+    )
+    flags.DEFINE_bool(
+        "fit_width",
+        True,
+        "Choose by images held out of the training how wide learned noise is.",
     )
 
 
@@ -182,10 +188,18 @@ def define_train() -> None:
     )
     flags.DEFINE_bool(
         "learned_noise",
-        False,
+        None,
         "A Gaussian posterior of all weights beside what the kit draws, learned by "
         "IVON: see tfhyper.Variational. The rate falls by a cosine from "
-        "--learning_rate, or 0.5.",
+        "--learning_rate, or 0.5. By default where the recipe says so and --kit=hyper; "
+        "--nolearned_noise for hypernetworks as their paper trains them.",
+    )
+    flags.DEFINE_integer(
+        "validation_examples",
+        None,
+        "Last so many training images, held out: they choose the width of learned "
+        "noise, and what is unknown. 1000 by default with learned noise, else 0.",
+        lower_bound=0,
     )
     flags.DEFINE_float(
         "temperature",
@@ -200,8 +214,9 @@ def define_train() -> None:
     )
     flags.DEFINE_bool(
         "crops",
-        True,
-        "Crop the training images; by --nocrops they are flipped alone.",
+        None,
+        "Crop the training images; by --nocrops they are flipped alone. By default as "
+        "the recipe says.",
     )
     for name in ("batch_size", "learning_rate", "color_jitter"):
         FLAGS.set_default(name, None)

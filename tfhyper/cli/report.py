@@ -26,6 +26,8 @@ FLAGS = flags.FLAGS
 SINGLES = 5
 # From so many classes on the top-5 error is customary, as on ImageNet.
 MANY_CLASSES = 100
+# Training images whose moments BatchNorm has while a width is chosen.
+WIDTH_EXAMPLES = 2000
 # Most and least certain images that a picture shows.
 EXAMPLES = 8
 
@@ -55,6 +57,7 @@ SETTINGS: dict[str, Any] = {
     "std": list | None,
     "resize_method": str,
     "train_split": str | None,
+    "validation_examples": int | None,
 }
 
 
@@ -93,17 +96,32 @@ def load_data(settings: dict[str, Any]) -> Data:
         std=settings.get("std"),
         resize_method=settings.get("resize_method", "bilinear"),
         train_split=settings.get("train_split"),
+        validation_examples=settings.get("validation_examples"),
     )
 
 
 def report(
-    model: keras.Model, data: Data, averaging: Averaging = "branching"
+    model: keras.Model,
+    data: Data,
+    averaging: Averaging = "branching",
+    flipped: bool = True,
 ) -> dict[str, Any]:
-    """Reports on the draws of a trained network, as `report_predictor` does."""
-    augment = Augment.flips() if FLAGS.views == "flips" else None
+    """Reports on the draws of a trained network, as `report_predictor` does.
+
+    Args:
+        model: the network.
+        data: what it was trained on.
+        averaging: where draws are averaged.
+        flipped: whether it was trained on mirror images, too, of sets that have them.
+    """
     draws = isinstance(model, WeightPosterior) or any(
         isinstance(layer, StochasticLayer) and layer.is_random for layer in model.layers
     )
+    views = FLAGS.views
+    if views == "auto":
+        seen = flipped and data.spec.flip and draws and averaging == "branching"
+        views = "flips" if seen else "none"
+    augment = Augment.flips() if views == "flips" else None
     predictor = PosteriorPredictor(
         model,
         # Where nothing else draws, more of them than views would be the same again.
@@ -113,6 +131,13 @@ def report(
         augment=augment,
     )
     predictor.summary()
+    is_posterior = isinstance(model, WeightPosterior)
+    if is_posterior and data.validation is not None and FLAGS.fit_width:
+        moments = calibration_data(data).take(-(-WIDTH_EXAMPLES // data.batch_size))
+        predictor.fit_width(
+            data.validation,
+            moments=moments if predictor.source.needs_moments else None,
+        )
     predictor.estimate_batch_norm(calibration_data(data))
     return report_predictor(predictor, data)
 
@@ -171,7 +196,7 @@ def report_predictor(predictor: BasePredictor, data: Data) -> dict[str, Any]:
                 f"{prediction.epistemic[rows].mean():10.4f}"
             )
     print()
-    choose_rejection(predictor, prediction, labels)
+    choose_rejection(predictor, prediction, labels, data)
     written = write_results(predictor, prediction, labels, data, scores)
     return {
         "workdir": FLAGS.workdir,
@@ -185,17 +210,26 @@ def report_predictor(predictor: BasePredictor, data: Data) -> dict[str, Any]:
 
 
 def choose_rejection(
-    predictor: BasePredictor, prediction: Any, labels: np.ndarray
+    predictor: BasePredictor, prediction: Any, labels: np.ndarray, data: Data
 ) -> None:
     """Gives a predictor the rejection that the flags name, and prints what it is worth.
 
-    Chosen on the first half of the test images, and judged on the second.
+    Chosen on the images held out of the training and judged on those of the test; or,
+    if none were held out, chosen on the first half of the test images and judged on the
+    second.
     """
     if FLAGS.selective_error is None and not FLAGS.coverage:
         predictor.rejection = None
         return
-    half = max(len(labels) // 2, 1)
-    uncertainty = prediction.uncertainty(FLAGS.score)
+    uncertainty, probs = prediction.uncertainty(FLAGS.score), prediction.mean
+    if data.validation is not None:
+        held_out = predictor.predict(data.validation, verbose=0)
+        half, chosen_by = len(held_out.mean), "held-out"
+        labels = np.concatenate([*(y for _, y in data.validation), labels])
+        probs = np.concatenate([held_out.mean, probs])
+        uncertainty = np.concatenate([held_out.uncertainty(FLAGS.score), uncertainty])
+    else:
+        half, chosen_by = max(len(labels) // 2, 1), "test"
     if FLAGS.selective_error is None:
         aim = f"a coverage of {FLAGS.coverage:g}"
         rule: dict[str, Any] = {"coverage": FLAGS.coverage}
@@ -204,22 +238,20 @@ def choose_rejection(
         rule = {
             "error": FLAGS.selective_error,
             "labels": labels[:half],
-            "probs": prediction.mean[:half],
+            "probs": probs[:half],
         }
     threshold = metrics.rejection_threshold(uncertainty[:half], **rule)
     predictor.rejection = Rejection(threshold, FLAGS.score)
     print(
-        f"unknown: {FLAGS.score} above {threshold:.4f}, by {half} test images, for "
-        f"{aim}"
+        f"unknown: {FLAGS.score} above {threshold:.4f}, by {half} {chosen_by} images, "
+        f"for {aim}"
     )
     if half < len(labels):
         rejected = predictor.rejection.rejects(uncertainty[half:])
-        found = metrics.selective_report(
-            labels[half:], prediction.mean[half:], rejected
-        )
+        found = metrics.selective_report(labels[half:], probs[half:], rejected)
         wrong = found.get("selective_error")
         said = "" if wrong is None else f"; of these {100 * wrong:.2f} % are wrong"
-        error = metrics.error(labels[half:], prediction.mean[half:])
+        error = metrics.error(labels[half:], probs[half:])
         print(
             f"   of the other {len(labels) - half} images {100 * found['coverage']:.2f}"
             f" % have an answer{said}, of all {100 * error:.2f} %.\n"

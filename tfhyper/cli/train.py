@@ -24,6 +24,8 @@ FORMER: dict[str, dict[str, Any]] = {
     for name in FORMER_RECIPES
 }
 
+# Training images that are held out where noise is learned.
+HELD_OUT = 1000
 SETTINGS = (
     f"{network.SETTINGS} kit code_strategy prior code_units hidden_units "
     "mean_kernel deviation_scale recipe weight_decay decay_generator"
@@ -39,6 +41,21 @@ def recipe() -> training.Recipe | None:
     return training.recipe_for(network.name(), FLAGS.dataset, FLAGS.kit)
 
 
+def learns_noise() -> bool:
+    """Returns whether the network gets a `Variational`, by the flags or the recipe."""
+    if FLAGS.learned_noise is not None:
+        return FLAGS.learned_noise
+    chosen = recipe()
+    return FLAGS.kit == "hyper" and chosen is not None and chosen.learned_noise
+
+
+def held_out() -> int:
+    """Returns how many training images choose widths and what is unknown."""
+    if FLAGS.validation_examples is not None:
+        return FLAGS.validation_examples
+    return HELD_OUT if learns_noise() else 0
+
+
 def settings_of_flags() -> dict[str, Any]:
     """Returns what another run must have the same to go on in a workdir."""
     settings = fitting.settings_of(SETTINGS)
@@ -50,11 +67,16 @@ def settings_of_flags() -> dict[str, Any]:
         values = {**values, "batch_size": chosen.batch_size}
         settings["recipe"] = chosen.name
     # Only what is not usual: folders of before have none of these.
-    if FLAGS.learned_noise:
-        for name in ("learned_noise", "temperature", "generator_noise"):
+    if learns_noise():
+        settings["learned_noise"] = True
+        for name in ("temperature", "generator_noise"):
             settings[name] = FLAGS[name].value
-    if not FLAGS.crops:
-        settings["crop_padding"] = "none"
+    if count := held_out():
+        settings["validation_examples"] = count
+    if FLAGS.crops is not None:
+        padding = values.get("crop_padding", "none")
+        crops = training.Preparation().crop_padding if padding == "none" else padding
+        settings["crop_padding"] = crops if FLAGS.crops else "none"
     given = {name for name in values if settings.get(name) is not None}
     return {**settings, **{n: v for n, v in values.items() if n not in given}}
 
@@ -96,10 +118,10 @@ def make_model(data: Data, seed: int) -> keras.Model:
 def compile_model(model: keras.Model, data: Data) -> keras.Model:
     """Compiles a network with the recipe that the flags name, and returns it.
 
-    With --learned_noise it is the `Variational` of the network.
+    With learned noise it is the `Variational` of the network.
     """
     sizes = FLAGS.epochs, data.steps_per_epoch
-    if FLAGS.learned_noise:
+    if learns_noise():
         return compile_variational(model, data)
     options = {"decay_generator": FLAGS.decay_generator}
     for name in ("learning_rate", "weight_decay"):
@@ -164,4 +186,6 @@ def main() -> dict[str, Any] | None:
         return make_model(data, FLAGS.seed)
 
     model = fitting.fit(build, data, settings, make_callbacks())
-    return None if model is None else report.report(model, data)
+    if model is None:
+        return None
+    return report.report(model, data, flipped=settings.get("augment", True))

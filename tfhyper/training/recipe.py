@@ -138,6 +138,9 @@ class Recipe:
         initial: `InitialValues`, or `None` for those of the layers.
         network_options: arguments of the network.
         kit_options: arguments of the kit, where it has them.
+        learned_noise: bool, whether a hypernetwork is better trained in a
+            `tfhyper.Variational`, by `tfhyper.training.compile_variational_recipe`,
+            as `tfhyper train` then does. `compile` takes no notice.
         sources: where each number is from: name of an attribute -> text.
         notes: what was read in two ways, and what is not done here.
         stands_in_for: the network and the data set that nothing is known of, if
@@ -169,6 +172,7 @@ class Recipe:
     initial: InitialValues | None = InitialValues()
     network_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     kit_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    learned_noise: bool = False
     notes: tuple[str, ...] = ()
     stands_in_for: tuple[str, str] | None = None
 

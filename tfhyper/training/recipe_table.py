@@ -103,6 +103,29 @@ _WRN_ORIGINAL = dataclasses.replace(
         "drops: train.lua drops the rate as epoch 60 of 1 ... 200 begins, after 59",
     ),
 )
+_OURS = "benchmarks/one_training.py --setting=fashion, by held-out images"
+_WRN_EMBEDDED = dataclasses.replace(
+    _WRN_CIFAR10,
+    name="wrn-embedded",
+    study="tfhyper's own, for the images that come with it",
+    epochs=20,
+    data=Preparation(crop_padding="none"),
+    initial=None,
+    learned_noise=True,
+    sources={
+        **{
+            name: f"as wrn-cifar10: {_WRN_SOURCES[name]}"
+            for name in ("batch_size", "rates", "drops", "momentum", "weight_decay")
+        },
+        "epochs": "a few minutes of two cores",
+        "data.crop_padding": f"{_OURS}, beside those of --setting=fashion_crops",
+        "learned_noise": _OURS,
+    },
+    notes=(
+        "rates and momentum are those of SGD: with learned noise "
+        "compile_variational_recipe has its own",
+    ),
+)
 _WRN_CIFAR100 = dataclasses.replace(
     _WRN_ORIGINAL,
     name="wrn-cifar100",
@@ -467,6 +490,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("wide_resnet", "cifar10"): _WRN_CIFAR10,
     ("wide_resnet", "cifar100"): _WRN_CIFAR100,
     ("wide_resnet", "svhn_cropped"): _WRN_SVHN,
+    ("wide_resnet", "fashion_mnist_small"): _WRN_EMBEDDED,
     ("resnext", "cifar10"): _RESNEXT_CIFAR10,
     ("resnext", "cifar100"): _RESNEXT_CIFAR100,
     ("pyramidnet", "cifar10"): _PYRAMID_CIFAR10,
@@ -545,7 +569,12 @@ def recipe_for(network: str, dataset: str, kit: str | None = None) -> Recipe:
     if preparation.mean is not None and len(preparation.mean) > 1:
         preparation = dataclasses.replace(preparation, mean=None, std=None)
     preparation = dataclasses.replace(preparation, color_jitter=0.0, train_split=None)
-    of_set = [recipe.data for (_, name), recipe in RECIPES.items() if name == dataset]
+    # Of studies alone: what we found for one network is no rule for others.
+    of_set = [
+        recipe.data
+        for (_, name), recipe in RECIPES.items()
+        if name == dataset and recipe is not _WRN_EMBEDDED
+    ]
     return dataclasses.replace(
         found, data=[*of_set, preparation][0], stands_in_for=(network, dataset)
     )
