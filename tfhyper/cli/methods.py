@@ -13,6 +13,8 @@ from tfhyper.posterior import DeepEnsemble, PosteriorPredictor
 from tfhyper.posterior.base_predictor import BasePredictor
 from tfhyper.variational import Variational
 
+# Training images whose moments BatchNorm has while a width is chosen.
+WIDTH_EXAMPLES = 2000
 # Name of a training -> the kit of its network, for so many examples and a seed.
 _KITS: dict[str, Callable[[int, int], kits.LayerKit]] = {
     "map": lambda count, seed: kits.deterministic(),
@@ -83,6 +85,14 @@ def _mcbn(made: Made) -> BasePredictor:
     return made.drawn("minibatch", batch_size=made.data.batch_size)
 
 
+def _of_fitted_width(made: Made) -> BasePredictor:
+    data = made.data
+    moments = data.train_plain.take(-(-WIDTH_EXAMPLES // data.batch_size))
+    predictor = PosteriorPredictor(made.models[0], made.draws, seed=made.seed)
+    predictor.fit_width(data.validation, moments=moments, verbose=0)
+    return predictor.estimate_batch_norm(data.epoch(0), verbose=0)
+
+
 def _laplace(made: Made) -> BasePredictor:
     fitted = Laplace(made.models[0]).fit(made.data.train_plain, verbose=0)
     fitted.fit_prior_precision(verbose=0)
@@ -99,7 +109,7 @@ METHODS: dict[str, Method] = {
     "map_temperature": Method("map", _scaled),
     "mc_dropout": Method("mc_dropout", lambda made: made.drawn("moving_average")),
     "mcbn": Method("map", _mcbn),
-    "hyper_ivon": Method("hyper_ivon", Made.drawn),
+    "hyper_ivon": Method("hyper_ivon", _of_fitted_width),
     "bayes": Method("bayes", Made.drawn),
     "sngp": Method("sngp", Made.drawn),
     "vbll": Method("vbll", Made.drawn),
@@ -129,5 +139,6 @@ def network(
     sizes = epochs, data.steps_per_epoch
     if name != "hyper_ivon":
         return training.compile_recipe(model, *sizes)
-    variational = Variational(model, data.num_train, seed=seed)
+    # Of generated kernels, as examples/train.py has it: steps are quicker.
+    variational = Variational(model, data.num_train, generator_noise=False, seed=seed)
     return training.compile_variational_recipe(variational, *sizes)

@@ -12,6 +12,7 @@ from absl import flags
 
 # All that registers something with Keras, as `import tfhyper` does: for files.
 from tfhyper import analysis, heads, metrics, training  # noqa: F401
+from tfhyper.cli.methods import WIDTH_EXAMPLES
 from tfhyper.cli.scripting import write_figure, write_json
 from tfhyper.data import Data, load
 from tfhyper.layers import Augment, StochasticLayer
@@ -26,8 +27,6 @@ FLAGS = flags.FLAGS
 SINGLES = 5
 # From so many classes on the top-5 error is customary, as on ImageNet.
 MANY_CLASSES = 100
-# Training images whose moments BatchNorm has while a width is chosen.
-WIDTH_EXAMPLES = 2000
 # Most and least certain images that a picture shows.
 EXAMPLES = 8
 
