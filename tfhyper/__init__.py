@@ -17,6 +17,7 @@ tfhyper.training.compile_recipe(model, epochs=20, steps_per_epoch=100)
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,9 @@ def __getattr__(name: str) -> Any:
     if name in _NAMES_LATER:
         return getattr(importlib.import_module(_NAMES_LATER[name]), name)
     if name in __all__:  # in the command line alone
+        # `convert` is a function, and the file that it is in.
+        if name != "convert" and importlib.util.find_spec(f"tfhyper.{name}"):
+            return importlib.import_module(f"tfhyper.{name}")
         return _from_parts(name)
     raise AttributeError(f"module 'tfhyper' has no attribute {name!r}")
 

@@ -48,6 +48,13 @@ def test_where_names_come_late_they_are_the_same():
         assert tfhyper.__getattr__(name) is getattr(tfhyper, name)
 
 
+@pytest.mark.parametrize("command", ["compare", "train"])
+def test_a_command_imports_what_it_needs(command):
+    # In a process that nothing of the package was imported in before.
+    done = run_python("-m", "tfhyper", command, "--draws=0", fresh=True)
+    assert "--draws must be positive. Received: --draws=0" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words, code, message",
     [
