@@ -193,7 +193,7 @@ def figure(found: dict[str, Any], title: str) -> Figure:
     right.tick_params(axis="y", labelsize=6)
     right.invert_yaxis()
     right.set(
-        xlabel="AUROC by mutual information (of one network: entropy)",
+        xlabel="AUROC by mutual information\n(of one network: entropy)",
         title="Foreign images",
     )
     right.legend(frameon=False, fontsize=6)
