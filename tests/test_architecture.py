@@ -274,9 +274,11 @@ ROOMS = {
     "archive": {"networks", "tasks"},
     "averager": _BELOW | {"archive", "draw_source"},
     "base_predictor": _BELOW | {"averager"},
-    "predictor": _BELOW | {"base_predictor", "draw_settings", "drawn_ensemble"},
+    "predictor": _BELOW
+    | {"base_predictor", "draw_settings", "drawn_ensemble", "width"},
     "deep_ensemble": _BELOW | {"base_predictor", "draw_settings", "member_models"},
     "tiles": {"averager", "tasks"},
+    "width": set(),
 }
 
 
