@@ -281,21 +281,18 @@ class Variational(WeightPosterior):
         check_number("factor", factor, positive=True)
         arguments = self._arguments()
         arguments["temperature"] *= factor
-        found = type(self)(self.model, **arguments, name=self.name)
-        for new, old in zip(found.noise.variables, self.noise.variables, strict=True):
-            new.assign(old)
-        return found
+        return self._around(self.model, arguments)
 
     def duplicate(self) -> "Variational":
         """Returns an uncompiled copy, with the same weights and noise to come."""
-        copy = type(self)(
-            keras_graph.duplicate(self.model), **self._arguments(), name=self.name
-        )
-        for variable, old in zip(
-            copy.noise.variables, self.noise.variables, strict=True
-        ):
-            variable.assign(ops.convert_to_numpy(old))
-        return copy
+        return self._around(keras_graph.duplicate(self.model), self._arguments())
+
+    def _around(self, model: keras.Model, arguments: dict[str, Any]) -> "Variational":
+        """Returns one with the same curvature and noise to come, around a model."""
+        found = type(self)(model, **arguments, name=self.name)
+        for new, old in zip(found.noise.variables, self.noise.variables, strict=True):
+            new.assign(ops.convert_to_numpy(old))
+        return found
 
     def _arguments(self) -> dict[str, Any]:
         return {
